@@ -1,0 +1,42 @@
+//! Inventory: how many of each item are left.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use static_bus::prelude::*;
+
+use crate::orders::OrderPlaced;
+
+/// How many of this item can be ordered.
+pub struct GetStock {
+    pub item: &'static str,
+}
+query!(GetStock -> u32);
+
+/// One service, two messages: both entries hold the same `Rc`.
+pub fn module() -> HList![OnQuery<GetStock, Rc<Inventory>>, OnEvent<OrderPlaced, Rc<Inventory>>] {
+    let inventory = Rc::new(Inventory {
+        stock: RefCell::new(HashMap::from([("lamp", 3)])),
+    });
+    hlist![
+        on_query::<GetStock, _>(Rc::clone(&inventory)),
+        on_event::<OrderPlaced, _>(inventory),
+    ]
+}
+
+pub struct Inventory {
+    stock: RefCell<HashMap<&'static str, u32>>,
+}
+
+impl<B> QueryHandler<GetStock, B> for Inventory {
+    fn handle(&self, query: GetStock, _bus: &B) -> u32 {
+        self.stock.borrow().get(query.item).copied().unwrap_or(0)
+    }
+}
+
+impl<B> EventHandler<OrderPlaced, B> for Inventory {
+    fn handle(&self, event: &OrderPlaced, _bus: &B) {
+        if let Some(left) = self.stock.borrow_mut().get_mut(event.item) {
+            *left = left.saturating_sub(event.quantity);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A modular monolith: four modules, each in its own file, wired by the compiler.
+//!
+//! `cargo run --example monolith`
+//!
+//! No module names another's services; they share message types only. Delete one of the
+//! `mount` lines below and the program stops compiling.
+
+use static_bus::prelude::*;
+
+mod inventory;
+mod notifications;
+mod orders;
+mod users;
+
+use inventory::GetStock;
+use notifications::GetSent;
+use orders::{OrderError, PlaceOrder};
+
+fn main() {
+    let bus = BusBuilder::new()
+        .mount(users::module())
+        .mount(orders::module())
+        .mount(inventory::module())
+        .mount(notifications::module())
+        .build();
+
+    println!("{}", bus.wiring());
+
+    let order = |user_id, quantity| PlaceOrder {
+        user_id,
+        item: "lamp",
+        quantity,
+    };
+    assert_eq!(bus.execute(order(1, 2)), Ok(()));
+    assert_eq!(bus.execute(order(9, 1)), Err(OrderError::UnknownUser));
+    assert_eq!(bus.execute(order(2, 2)), Err(OrderError::OutOfStock));
+
+    assert_eq!(bus.send::<GetStock>(GetStock { item: "lamp" }), 1);
+    for mail in bus.send::<GetSent>(GetSent) {
+        println!("{mail}");
+    }
+}

@@ -1,0 +1,76 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+pub mod builder;
+pub mod bus;
+pub mod dispatch;
+pub mod handler;
+mod key;
+pub mod message;
+#[cfg(feature = "alloc")]
+pub mod outbox;
+mod table;
+pub mod wiring;
+
+pub use frunk::{HList, hlist};
+
+/// Everything a module or a program needs: `use static_bus::prelude::*;`.
+pub mod prelude {
+    pub use crate::builder::{
+        BusBuilder, BusOf, Module, OnCommand, OnEvent, OnQuery, on_command, on_event, on_query,
+    };
+    pub use crate::bus::Bus;
+    pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};
+    pub use crate::handler::{CommandHandler, EventHandler, QueryHandler};
+    pub use crate::message::{Command, Event, Message, Query};
+    #[cfg(feature = "alloc")]
+    pub use crate::outbox;
+    pub use crate::{HList, assert_wired, command, event, hlist, key, query};
+}
+
+/// What the macros expand to; not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::key::{Digit, End, Key, digit, hash};
+    #[cfg(feature = "alloc")]
+    pub use crate::outbox::{Carries, Cascade, DeliverAs, check_command, check_event, kind};
+    pub use static_assertions::assert_impl_all;
+}
+
+/// Checks at compile time that a bus type offers what is listed.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Ping;
+/// query!(Ping -> u8);
+/// struct Pong;
+/// impl<B> QueryHandler<Ping, B> for Pong {
+///     fn handle(&self, _: Ping, _: &B) -> u8 { 1 }
+/// }
+/// type AppBus = BusOf<HList![OnQuery<Ping, Pong>]>;
+/// assert_wired!(AppBus: SendQuery<Ping>);
+/// ```
+#[macro_export]
+macro_rules! assert_wired {
+    ($bus:ty: $($needs:tt)+) => { $crate::__private::assert_impl_all!($bus: $($needs)+); };
+}
+
+#[cfg(all(doctest, feature = "alloc"))]
+mod guide {
+    macro_rules! pages {
+        ($($page:ident $file:literal)*) => {
+            $(#[doc = include_str!(concat!("../docs/guide/src/", $file))] mod $page {})*
+        };
+    }
+    pages! {
+        getting_started "getting-started.md"
+        messages "messages.md"
+        handlers_and_modules "handlers-and-modules.md"
+        cycles "cycles-and-the-outbox.md"
+        testing "testing-your-modules.md"
+        storing "storing-a-bus.md"
+    }
+}

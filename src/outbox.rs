@@ -1,0 +1,222 @@
+//! The outbox: cycles without recursion. Posted messages wait in a queue until `settle`.
+
+use crate::bus::Bus;
+use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
+use crate::message::{Command, Event, Message};
+use crate::table::Wired;
+use alloc::collections::VecDeque;
+use core::{cell::RefCell, error::Error, fmt};
+
+/// A bus's queue of posted messages. A clone of a bus has its own queue, with equal content.
+#[derive(Debug, Clone)]
+pub struct Outbox<C> {
+    queue: RefCell<VecDeque<C>>,
+    pub(crate) limit: usize,
+}
+impl<C> Outbox<C> {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Outbox {
+            queue: RefCell::new(VecDeque::with_capacity(capacity)),
+            limit: 1_000_000,
+        }
+    }
+}
+impl<B, C: Cascade<B>> Wired<B> for Outbox<C> {}
+
+impl<T, O> Bus<T, O> {
+    /// Appends a message to the outbox; [`settle`](Bus::settle) delivers it.
+    #[inline]
+    pub fn post<M: Message>(&self, message: M)
+    where
+        Self: PostMessage<M>,
+    {
+        PostMessage::post(self, message);
+    }
+}
+
+impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
+    /// Delivers posted messages in FIFO order until none is left; returns how many.
+    ///
+    /// # Errors
+    /// When more than the limit would be delivered; what was not delivered stays queued.
+    pub fn settle(&self) -> Result<usize, CascadeError> {
+        let mut delivered = 0;
+        loop {
+            let next = {
+                let mut queue = self.outbox.queue.borrow_mut();
+                match queue.front() {
+                    None => return Ok(delivered),
+                    Some(next) if delivered == self.outbox.limit => {
+                        return Err(CascadeError {
+                            limit: delivered,
+                            next: next.name(),
+                        });
+                    }
+                    Some(_) => queue.pop_front(),
+                }
+            };
+            if let Some(next) = next {
+                next.deliver(self);
+                delivered += 1;
+            }
+        }
+    }
+}
+
+impl<T, O: Carries<M>, M: Message> PostMessage<M> for Bus<T, O> {
+    #[inline]
+    fn post(&self, message: M) {
+        self.outbox.push(message);
+    }
+}
+
+/// A cascade passed its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CascadeError {
+    /// How many messages were delivered.
+    pub limit: usize,
+    /// The name of the next message, still queued.
+    pub next: &'static str,
+}
+impl fmt::Display for CascadeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CascadeError { limit, next } = self;
+        write!(
+            f,
+            "cascade stopped at its limit of {limit} messages; next is {next}: settle again, or raise cascade_limit"
+        )
+    }
+}
+impl Error for CascadeError {}
+
+/// The outbox carries message `M`.
+#[diagnostic::on_unimplemented(
+    message = "`{M}` cannot be posted: it is not in this bus's outbox",
+    note = "list it in `outbox!` and add the outbox with `.outbox::<Cascade>(capacity)`; it carries events and commands whose output is `()`"
+)]
+pub trait Carries<M> {
+    #[doc(hidden)]
+    fn push(&self, message: M);
+}
+impl<C: Cascaded<M>, M> Carries<M> for Outbox<C> {
+    #[inline]
+    fn push(&self, message: M) {
+        self.queue.borrow_mut().push_back(C::wrap(message));
+    }
+}
+
+/// Written by [`outbox!`](crate::outbox!) for each message it lists.
+#[diagnostic::on_unimplemented(
+    message = "`{M}` cannot be posted: it is not in this bus's outbox",
+    note = "list it in `outbox!`; it carries events and commands whose output is `()`"
+)]
+pub trait Cascaded<M> {
+    #[doc(hidden)]
+    fn wrap(message: M) -> Self;
+}
+
+/// What an outbox holds; written by [`outbox!`](crate::outbox!).
+pub trait Cascade<B> {
+    /// The message's name.
+    fn name(&self) -> &'static str;
+    /// Publishes or executes it.
+    fn deliver(self, bus: &B);
+}
+
+/// Delivers message `M` as kind `K`.
+#[doc(hidden)]
+pub trait DeliverAs<K, M> {
+    fn deliver(&self, message: M);
+}
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+pub mod kind {
+    pub struct event;
+    pub struct command;
+}
+impl<B: PublishEvent<E>, E: Event<Output = ()>> DeliverAs<kind::event, E> for B {
+    #[inline]
+    fn deliver(&self, event: E) {
+        self.publish(&event);
+    }
+}
+impl<B: ExecuteCommand<C>, C: Command<Output = ()>> DeliverAs<kind::command, C> for B {
+    #[inline]
+    fn deliver(&self, command: C) {
+        self.execute(command);
+    }
+}
+
+/// An output that reports nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{M}` cannot be posted: nobody would see its error",
+    label = "its output is `{Self}`",
+    note = "handle the failure where it happens and make the output `()`, or publish an event that tells of it"
+)]
+pub trait Silent<M> {}
+impl<M> Silent<M> for () {}
+#[doc(hidden)]
+pub const fn check_event<E: Event<Output: Silent<E>>>() {}
+#[doc(hidden)]
+pub const fn check_command<C: Command<Output: Silent<C>>>() {}
+
+/// Declares what an outbox carries: `outbox! { pub enum Cascade { event Fill, command PlaceOrder } }`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Tick(u32);
+/// event!(Tick);
+/// outbox! { enum Cascade { event Tick } }
+/// struct CountDown;
+/// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for CountDown {
+///     fn handle(&self, tick: &Tick, bus: &B) {
+///         if tick.0 > 0 { bus.post(Tick(tick.0 - 1)) }
+///     }
+/// }
+/// let bus = BusBuilder::new().subscribe::<Tick, _>(CountDown).outbox::<Cascade>(8).build();
+/// bus.post(Tick(3));
+/// assert_eq!(bus.settle(), Ok(4));
+/// ```
+#[macro_export]
+macro_rules! outbox {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($kind:ident $message:ident),* $(,)? }) => {
+        $(#[$meta])*
+        $vis enum $name { $(#[doc = stringify!($message)] $message($message)),* }
+        $(
+            impl ::core::convert::From<$message> for $name {
+                #[inline]
+                fn from(message: $message) -> Self { $name::$message(message) }
+            }
+            impl $crate::outbox::Cascaded<$message> for $name {
+                #[inline]
+                fn wrap(message: $message) -> Self { $name::$message(message) }
+            }
+            const _: () = $crate::__outbox_check!($kind $message);
+        )*
+        impl<B> $crate::outbox::Cascade<B> for $name
+        where $(B: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
+        {
+            #[inline]
+            fn name(&self) -> &'static str {
+                match self { $($name::$message(_) => <$message as $crate::message::Message>::NAME),* }
+            }
+            #[inline]
+            fn deliver(self, bus: &B) {
+                match self { $($name::$message(message) =>
+                    $crate::__private::DeliverAs::<$crate::__private::kind::$kind, $message>::deliver(bus, message)),* }
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __outbox_check {
+    (event $message:ident) => {
+        $crate::__private::check_event::<$message>()
+    };
+    (command $message:ident) => {
+        $crate::__private::check_command::<$message>()
+    };
+}

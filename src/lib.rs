@@ -8,11 +8,15 @@ pub mod builder;
 pub mod bus;
 pub mod dispatch;
 pub mod handler;
-mod key;
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod key;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod outbox;
-mod table;
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod table;
 pub mod wiring;
 
 pub use frunk::{HList, hlist};
@@ -36,7 +40,7 @@ pub mod prelude {
 pub mod __private {
     pub use crate::key::{Digit, End, Key, digit, hash};
     #[cfg(feature = "alloc")]
-    pub use crate::outbox::{Carries, Cascade, DeliverAs, check_command, check_event, kind};
+    pub use crate::outbox::{Cascade, DeliverAs, check_command, check_event, kind};
     pub use static_assertions::assert_impl_all;
 }
 

@@ -1,6 +1,6 @@
 //! The outbox: cycles without recursion. Posted messages wait in a queue until `settle`.
 
-use crate::bus::Bus;
+use crate::bus::{Bus, NoOutbox};
 use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
 use crate::message::{Command, Event, Message};
 use crate::table::Wired;
@@ -63,10 +63,10 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
     }
 }
 
-impl<T, O: Carries<M>, M: Message> PostMessage<M> for Bus<T, O> {
+impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O> {
     #[inline]
     fn post(&self, message: M) {
-        self.outbox.push(message);
+        self.outbox.push(message.wrap());
     }
 }
 
@@ -90,30 +90,33 @@ impl fmt::Display for CascadeError {
 }
 impl Error for CascadeError {}
 
-/// The outbox carries message `M`.
-#[diagnostic::on_unimplemented(
-    message = "`{M}` cannot be posted: it is not in this bus's outbox",
-    note = "list it in `outbox!` and add the outbox with `.outbox::<Cascade>(capacity)`; it carries events and commands whose output is `()`"
-)]
-pub trait Carries<M> {
-    #[doc(hidden)]
-    fn push(&self, message: M);
+/// A bus's place for posted messages: an [`Outbox`], or [`NoOutbox`].
+#[doc(hidden)]
+pub trait Queue {
+    type Content;
+    fn push(&self, content: Self::Content);
 }
-impl<C: Cascaded<M>, M> Carries<M> for Outbox<C> {
+impl<C> Queue for Outbox<C> {
+    type Content = C;
     #[inline]
-    fn push(&self, message: M) {
-        self.queue.borrow_mut().push_back(C::wrap(message));
+    fn push(&self, content: C) {
+        self.queue.borrow_mut().push_back(content);
     }
 }
+impl Queue for NoOutbox {
+    type Content = NoOutbox;
+    fn push(&self, _: NoOutbox) {}
+}
 
-/// Written by [`outbox!`](crate::outbox!) for each message it lists.
+/// A message that outbox `C` lists; written by [`outbox!`](crate::outbox!).
 #[diagnostic::on_unimplemented(
-    message = "`{M}` cannot be posted: it is not in this bus's outbox",
-    note = "list it in `outbox!`; it carries events and commands whose output is `()`"
+    message = "`{Self}` cannot be posted: it is not in this bus's outbox",
+    label = "not listed in `{C}`",
+    note = "list it in `outbox!` and add that to the bus with `.outbox::<Cascade>(capacity)`; an outbox carries events and commands whose output is `()`"
 )]
-pub trait Cascaded<M> {
+pub trait ListedIn<C> {
     #[doc(hidden)]
-    fn wrap(message: M) -> Self;
+    fn wrap(self) -> C;
 }
 
 /// What an outbox holds; written by [`outbox!`](crate::outbox!).
@@ -188,9 +191,9 @@ macro_rules! outbox {
                 #[inline]
                 fn from(message: $message) -> Self { $name::$message(message) }
             }
-            impl $crate::outbox::Cascaded<$message> for $name {
+            impl $crate::outbox::ListedIn<$name> for $message {
                 #[inline]
-                fn wrap(message: $message) -> Self { $name::$message(message) }
+                fn wrap(self) -> $name { $name::$message(self) }
             }
             const _: () = $crate::__outbox_check!($kind $message);
         )*

@@ -1,0 +1,97 @@
+//! The wiring: which service answers which message, and the loop that feeds them bars.
+
+use std::time::{Duration, Instant};
+
+use static_bus::{outbox::CascadeError, prelude::*};
+
+use crate::{
+    bars::Bar,
+    exchange::Exchange,
+    indicators::Indicators,
+    messages::*,
+    metrics::{Metrics, Performance},
+    portfolio::Portfolio,
+    risk::Risk,
+    strategy::Strategy,
+    tally::{Counted, Tally},
+};
+
+/// More messages than one bar ever posts, so that the outbox never grows.
+const OUTBOX: usize = 64;
+
+pub struct Settings {
+    pub fast: usize,
+    pub slow: usize,
+    pub size: f64,
+    pub cash: f64,
+    pub commission: f64,
+}
+
+pub struct Outcome {
+    pub bars: usize,
+    pub performance: Performance,
+    pub messages: Vec<(&'static str, &'static str, u64)>,
+    pub elapsed: Duration,
+}
+
+/// Runs the bars through the bus. After each half of a bar the bus is left quiescent.
+pub fn run(bars: &[Bar], settings: &Settings) -> Result<Outcome, CascadeError> {
+    let tally = Tally::default();
+    let exchange = Exchange::new(settings.commission);
+    let indicators = Indicators::new(settings.fast, settings.slow);
+    let portfolio = Portfolio::new(settings.cash);
+    let strategy = Strategy::new(settings.size);
+    let metrics = Metrics::default();
+
+    // Subscribers run in this order: at a close the averages and the account are up to date
+    // before the strategy looks at them.
+    let bus = BusBuilder::new()
+        .subscribe::<BarOpen, _>(&tally.bar_open)
+        .subscribe::<BarOpen, _>(&exchange)
+        .subscribe::<BarClose, _>(&tally.bar_close)
+        .subscribe::<BarClose, _>(&indicators)
+        .subscribe::<BarClose, _>(&portfolio)
+        .subscribe::<BarClose, _>(&strategy)
+        .subscribe::<Signal, _>(&tally.signal)
+        .subscribe::<Signal, _>(&strategy)
+        .subscribe::<Fill, _>(&tally.fill)
+        .subscribe::<Fill, _>(&portfolio)
+        .subscribe::<Fill, _>(&strategy)
+        .subscribe::<Fill, _>(&metrics)
+        .subscribe::<EquityMarked, _>(&tally.equity_marked)
+        .subscribe::<EquityMarked, _>(&metrics)
+        .subscribe::<TradeClosed, _>(&tally.trade_closed)
+        .subscribe::<TradeClosed, _>(&metrics)
+        .subscribe::<OrderRejected, _>(&tally.order_rejected)
+        .register_command::<PlaceOrder, _>(Counted(&tally.place_order, &exchange))
+        .register_command::<CancelOrders, _>(Counted(&tally.cancel_orders, &exchange))
+        .register_query::<GetSma, _>(Counted(&tally.get_sma, &indicators))
+        .register_query::<GetPosition, _>(Counted(&tally.get_position, &portfolio))
+        .register_query::<GetEquity, _>(Counted(&tally.get_equity, &portfolio))
+        .register_query::<CheckOrder, _>(Counted(&tally.check_order, &Risk))
+        .outbox::<Cascade>(OUTBOX)
+        .build();
+
+    let start = Instant::now();
+    for (index, bar) in bars.iter().enumerate() {
+        bus.publish(&BarOpen {
+            bar: index,
+            price: bar.open,
+        });
+        bus.settle()?;
+        bus.publish(&BarClose {
+            day: bar.time.day(),
+            price: bar.close,
+        });
+        bus.settle()?;
+    }
+    let elapsed = start.elapsed();
+
+    drop(bus);
+    Ok(Outcome {
+        bars: bars.len(),
+        performance: metrics.into_performance(),
+        messages: tally.rows(),
+        elapsed,
+    })
+}

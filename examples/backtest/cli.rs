@@ -1,0 +1,125 @@
+//! The command line: options, their limits, and errors of one line each.
+
+use std::{
+    io::{ErrorKind, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use crate::app::Settings;
+
+/// A moving-average cross on daily bars, run over a static bus.
+#[derive(Parser)]
+#[command(name = "backtest")]
+pub struct Cli {
+    /// Bars with the columns date, open, high, low and close [default: S&P 500, 2000 to 2020]
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Closes in the fast moving average
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    fast: usize,
+    /// Closes in the slow moving average
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    slow: usize,
+    /// Units in each position
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 10.0,
+        allow_negative_numbers = true
+    )]
+    size: f64,
+    /// Cash at the start
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1_000_000.0,
+        allow_negative_numbers = true
+    )]
+    cash: f64,
+    /// Commission on every fill, as a fraction of its value
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.002,
+        allow_negative_numbers = true
+    )]
+    commission: f64,
+    /// Print one JSON object instead of the report
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Cli {
+    /// The options as settings, once each is within its limits.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let Self {
+            fast,
+            slow,
+            size,
+            cash,
+            commission,
+            ..
+        } = *self;
+        if fast == 0 {
+            return Err("--fast 0 averages nothing; give at least 1".into());
+        }
+        if fast >= slow {
+            return Err(format!(
+                "--fast {fast} is not below --slow {slow}; give a smaller --fast or a larger --slow"
+            ));
+        }
+        positive("--size", size)?;
+        positive("--cash", cash)?;
+        if !(0.0..1.0).contains(&commission) {
+            return Err(format!(
+                "--commission {commission} is not a fraction from 0 up to 1; 0.002 means 0.2 %"
+            ));
+        }
+        Ok(Settings {
+            fast,
+            slow,
+            size,
+            cash,
+            commission,
+        })
+    }
+}
+
+fn positive(option: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{option} {value} is not a number above 0; give a finite, positive number"
+        ))
+    }
+}
+
+/// The options given, or the first line of what clap says against them.
+///
+/// `--help` prints the help and ends the program.
+pub fn parse() -> Result<Cli, String> {
+    Cli::try_parse().map_err(|refusal| {
+        if !refusal.use_stderr() {
+            refusal.exit();
+        }
+        let text = refusal.to_string();
+        let reason = text.lines().next().unwrap_or_default();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+        format!("{reason}; see --help for the options")
+    })
+}
+
+/// Writes the report to stdout. A reader that has seen enough (`| head`) is no failure.
+pub fn print(report: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{report}") {
+        Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: stdout: {failure}; send the report somewhere that can be written");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,77 +1,86 @@
-//! Wiring: the builder, modules, and the entries that modules are made of.
+//! Wiring: the builder that collects handlers in its type.
 
 use crate::bus::{Bus, NoOutbox};
 use crate::handler::Function;
-use crate::key::InBucket;
 use crate::message::{Command, Event, Message, Query};
+use crate::module::Module;
 #[cfg(feature = "alloc")]
 use crate::outbox::Outbox;
-use crate::table::{Collect, EMPTY, Insert, Merge, Part, Root, Topic, Wired};
-use core::marker::PhantomData;
-use frunk::{HCons, HNil};
+use crate::table::{AsCommand, AsQuery, InsertInto, Pour, ROOT, Root, Topic, Wire, Wired};
 
-macro_rules! entries {
-    ($($(#[$doc:meta])* $entry:ident $make:ident)*) => { $(
-        $(#[$doc])*
-        pub struct $entry<M, H> {
-            pub(crate) handler: H,
-            message: PhantomData<fn(M)>,
-        }
-        impl<M, H: Clone> Clone for $entry<M, H> {
-            fn clone(&self) -> Self { $make(self.handler.clone()) }
-        }
-        $(#[$doc])*
-        #[inline]
-        pub const fn $make<M, H>(handler: H) -> $entry<M, H> {
-            $entry { handler, message: PhantomData }
-        }
-    )* };
-}
-entries! {
-    /// A module's entry: `handler` answers query `M`.
-    OnQuery on_query
-    /// A module's entry: `handler` carries out command `M`.
-    OnCommand on_command
-    /// A module's entry: `handler` subscribes to event `M`.
-    OnEvent on_event
-}
+/// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
+/// static.
+///
+/// However the bus was built, by a chain of registrations or from modules, its type is this one.
+/// A bus with an outbox is `BusOf<Handlers, Outbox<Cascade>>`.
+///
+/// ```
+/// use static_bus::prelude::*;
+///
+/// struct Double(u32);
+/// query!(Double -> u32);
+///
+/// struct Doubler;
+/// impl<B> QueryHandler<Double, B> for Doubler {
+///     fn handle(&self, query: Double, _bus: &B) -> u32 {
+///         query.0 * 2
+///     }
+/// }
+///
+/// struct App {
+///     bus: BusOf<HList![OnQuery<Double, Doubler>]>,
+/// }
+///
+/// let app = App { bus: BusBuilder::new().register_query::<Double, _>(Doubler).build() };
+/// assert_eq!(app.bus.send::<Double>(Double(21)), 42);
+/// ```
+pub type BusOf<Handlers, Outbox = NoOutbox> = Bus<<Handlers as Pour<Root>>::Out, Outbox>;
 
-/// A group of handlers that is mounted whole: an HList, or a type that makes one.
-pub trait Module {
-    /// An HList of [`OnQuery`], [`OnCommand`] and [`OnEvent`].
-    type Handlers;
-    /// Gives up the handlers.
-    fn handlers(self) -> Self::Handlers;
-}
-impl Module for HNil {
-    type Handlers = HNil;
-    fn handlers(self) -> HNil {
-        self
-    }
-}
-impl<E, T> Module for HCons<E, T> {
-    type Handlers = Self;
-    fn handlers(self) -> Self {
-        self
-    }
-}
-
-/// The type of the bus built from an HList of entries, so that it can be stored.
-pub type BusOf<Handlers, Outbox = NoOutbox> = Bus<<Handlers as Collect<Root>>::Out, Outbox>;
-
-/// Collects handlers in its type; [`build`](BusBuilder::build) freezes them. Nobody needs to write
-/// its parameters.
-#[must_use]
+/// Collects handlers in its type; [`build`](BusBuilder::build) freezes them into a [`Bus`].
+///
+/// Nobody needs to write its parameters: `T` is the table of what is registered, `O` the outbox.
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+///
+/// struct Add(u32, u32);
+/// query!(Add -> u32);
+/// struct Reset;
+/// command!(Reset);
+/// struct Added(u32);
+/// event!(Added);
+///
+/// let total = Cell::new(0);
+/// let bus = BusBuilder::new()
+///     .register_query_fn(|query: Add| query.0 + query.1)
+///     .register_command_fn(|_: Reset| total.set(0))
+///     .subscribe_fn(|event: &Added| total.set(total.get() + event.0))
+///     .build();
+///
+/// let sum = bus.send::<Add>(Add(2, 3));
+/// bus.publish(&Added(sum));
+/// assert_eq!(total.get(), 5);
+/// bus.execute(Reset);
+/// assert_eq!(total.get(), 0);
+/// ```
+#[must_use = "a builder does nothing until `build`"]
 pub struct BusBuilder<T = Root, O = NoOutbox> {
     table: T,
     outbox: O,
 }
 
 impl BusBuilder {
-    /// An empty bus.
+    /// A builder without handlers.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// let bus = BusBuilder::new().build();
+    /// assert_eq!(format!("{bus:?}"), "Bus []");
+    /// ```
     pub const fn new() -> Self {
         BusBuilder {
-            table: EMPTY,
+            table: ROOT,
             outbox: NoOutbox,
         }
     }
@@ -82,117 +91,253 @@ impl Default for BusBuilder {
     }
 }
 
-type With<T, M, E> = <T as Insert<<M as Message>::Key, E>>::Out;
+/// Table `T` once wire `W` of message `M` is in it.
+type With<T, M, W> = <<M as Message>::Key as InsertInto<T, W>>::Out;
 
 impl<T, O> BusBuilder<T, O> {
-    #[inline]
-    fn with<M: Message, E>(self, entry: E) -> BusBuilder<With<T, M, E>, O>
-    where
-        T: Insert<M::Key, E>,
-    {
-        BusBuilder {
-            table: self.table.insert(entry),
-            outbox: self.outbox,
-        }
-    }
-
     /// Registers the one handler of query `Q`. A second one does not compile.
+    ///
+    /// What the handler needs of the bus is checked by [`build`](BusBuilder::build), so the order of
+    /// registration does not matter.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct GetRate;
+    /// query!(GetRate -> f64);
+    /// struct Convert(f64);
+    /// query!(Convert -> f64);
+    ///
+    /// struct Converter;
+    /// impl<B: SendQuery<GetRate>> QueryHandler<Convert, B> for Converter {
+    ///     fn handle(&self, query: Convert, bus: &B) -> f64 {
+    ///         query.0 * bus.send(GetRate)
+    ///     }
+    /// }
+    ///
+    /// let bus = BusBuilder::new()
+    ///     .register_query::<Convert, _>(Converter)
+    ///     .register_query_fn(|_: GetRate| 1.25)
+    ///     .build();
+    /// assert_eq!(bus.send::<Convert>(Convert(4.0)), 5.0);
+    /// ```
     #[inline]
-    pub fn register_query<Q: Query, H>(self, handler: H) -> BusBuilder<With<T, Q, OnQuery<Q, H>>, O>
+    pub fn register_query<Q: Query, H>(
+        self,
+        handler: H,
+    ) -> BusBuilder<With<T, Q, Wire<AsQuery, Q, H>>, O>
     where
-        T: Insert<Q::Key, OnQuery<Q, H>>,
+        Q::Key: InsertInto<T, Wire<AsQuery, Q, H>>,
     {
-        self.with::<Q, _>(on_query(handler))
+        self.insert::<Q, _>(Wire::new(handler))
     }
 
-    /// Registers a function as the one handler of query `Q`.
+    /// Registers a function or closure as the one handler of query `Q`.
+    ///
+    /// It does not see the bus; a handler that sends messages of its own is a type, see
+    /// [`register_query`](BusBuilder::register_query).
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Double(u32);
+    /// query!(Double -> u32);
+    /// let bus = BusBuilder::new().register_query_fn(|query: Double| query.0 * 2).build();
+    /// assert_eq!(bus.send::<Double>(Double(21)), 42);
+    /// ```
     #[inline]
     pub fn register_query_fn<Q: Query, F: Fn(Q) -> Q::Response>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, Q, OnQuery<Q, Function<F>>>, O>
+    ) -> BusBuilder<With<T, Q, Wire<AsQuery, Q, Function<F>>>, O>
     where
-        T: Insert<Q::Key, OnQuery<Q, Function<F>>>,
+        Q::Key: InsertInto<T, Wire<AsQuery, Q, Function<F>>>,
     {
-        self.with::<Q, _>(on_query(Function(function)))
+        self.insert::<Q, _>(Wire::new(Function(function)))
     }
 
     /// Registers the one handler of command `C`. A second one does not compile.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Withdraw(u32);
+    /// command!(Withdraw -> Result<(), &'static str>);
+    ///
+    /// struct Account { limit: u32 }
+    /// impl<B> CommandHandler<Withdraw, B> for Account {
+    ///     fn handle(&self, command: Withdraw, _bus: &B) -> Result<(), &'static str> {
+    ///         if command.0 <= self.limit { Ok(()) } else { Err("over the limit") }
+    ///     }
+    /// }
+    ///
+    /// let bus = BusBuilder::new()
+    ///     .register_command::<Withdraw, _>(Account { limit: 100 })
+    ///     .build();
+    /// assert_eq!(bus.execute(Withdraw(101)), Err("over the limit"));
+    /// ```
     #[inline]
     pub fn register_command<C: Command, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, C, OnCommand<C, H>>, O>
+    ) -> BusBuilder<With<T, C, Wire<AsCommand, C, H>>, O>
     where
-        T: Insert<C::Key, OnCommand<C, H>>,
+        C::Key: InsertInto<T, Wire<AsCommand, C, H>>,
     {
-        self.with::<C, _>(on_command(handler))
+        self.insert::<C, _>(Wire::new(handler))
     }
 
-    /// Registers a function as the one handler of command `C`.
+    /// Registers a function or closure as the one handler of command `C`.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use static_bus::prelude::*;
+    /// struct Deposit(u32);
+    /// command!(Deposit);
+    /// let balance = Cell::new(0);
+    /// let bus = BusBuilder::new()
+    ///     .register_command_fn(|command: Deposit| balance.set(balance.get() + command.0))
+    ///     .build();
+    /// bus.execute(Deposit(5));
+    /// assert_eq!(balance.get(), 5);
+    /// ```
     #[inline]
     pub fn register_command_fn<C: Command, F: Fn(C) -> C::Output>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, C, OnCommand<C, Function<F>>>, O>
+    ) -> BusBuilder<With<T, C, Wire<AsCommand, C, Function<F>>>, O>
     where
-        T: Insert<C::Key, OnCommand<C, Function<F>>>,
+        C::Key: InsertInto<T, Wire<AsCommand, C, Function<F>>>,
     {
-        self.with::<C, _>(on_command(Function(function)))
+        self.insert::<C, _>(Wire::new(Function(function)))
     }
 
-    /// Adds a subscriber of event `E`, after those that are there.
+    /// Adds a subscriber of event `E`, to run after those that are there.
+    ///
+    /// A handler that is subscribed twice runs twice.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use static_bus::prelude::*;
+    /// struct Clicked;
+    /// event!(Clicked);
+    ///
+    /// #[derive(Default)]
+    /// struct Clicks(Cell<u32>);
+    /// impl<B> EventHandler<Clicked, B> for Clicks {
+    ///     fn handle(&self, _: &Clicked, _bus: &B) {
+    ///         self.0.set(self.0.get() + 1);
+    ///     }
+    /// }
+    ///
+    /// let clicks = Clicks::default();
+    /// let bus = BusBuilder::new()
+    ///     .subscribe::<Clicked, _>(&clicks)
+    ///     .subscribe::<Clicked, _>(&clicks)
+    ///     .build();
+    /// bus.publish(&Clicked);
+    /// assert_eq!(clicks.0.get(), 2);
+    /// ```
     #[inline]
-    pub fn subscribe<E: Event, H>(
-        self,
-        handler: H,
-    ) -> BusBuilder<With<T, E, <OnEvent<E, H> as Part>::Entry>, O>
+    pub fn subscribe<E: Event, H>(self, handler: H) -> BusBuilder<With<T, E, Topic<E, H>>, O>
     where
-        E::Key: InBucket,
-        T: Insert<E::Key, Topic<E, HCons<H, HNil>>>,
+        E::Key: InsertInto<T, Topic<E, H>>,
     {
-        self.with::<E, _>(on_event(handler).entry())
+        self.insert::<E, _>(Topic::of(handler))
     }
 
-    /// Adds a function as a subscriber of event `E`.
+    /// Adds a function or closure as a subscriber of event `E`, to run after those that are there.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use static_bus::prelude::*;
+    /// struct Renamed(&'static str);
+    /// event!(Renamed);
+    /// let names = RefCell::new(vec![]);
+    /// let bus = BusBuilder::new()
+    ///     .subscribe_fn(|event: &Renamed| names.borrow_mut().push(event.0))
+    ///     .build();
+    /// bus.publish(&Renamed("Ada"));
+    /// assert_eq!(*names.borrow(), ["Ada"]);
+    /// ```
     #[inline]
     pub fn subscribe_fn<E: Event, F: Fn(&E) -> E::Output>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, E, Topic<E, HCons<Function<F>, HNil>>>, O>
+    ) -> BusBuilder<With<T, E, Topic<E, Function<F>>>, O>
     where
-        E::Key: InBucket,
-        T: Insert<E::Key, Topic<E, HCons<Function<F>, HNil>>>,
+        E::Key: InsertInto<T, Topic<E, Function<F>>>,
     {
-        self.with::<E, _>(on_event(Function(function)).entry())
+        self.insert::<E, _>(Topic::of(Function(function)))
     }
 
-    /// Adds all handlers of a module, in order.
+    /// Adds all handlers of a [module](crate::module), in order.
+    ///
+    /// A query or command that already has a handler does not compile, here as anywhere; so a module
+    /// that has one can be mounted only once. Mounting costs the compiler less than registering one
+    /// by one: a large program compiles faster from modules.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Ping;
+    /// query!(Ping -> u8);
+    /// struct Pong;
+    /// impl<B> QueryHandler<Ping, B> for Pong {
+    ///     fn handle(&self, _: Ping, _bus: &B) -> u8 { 1 }
+    /// }
+    /// fn module() -> HList![OnQuery<Ping, Pong>] {
+    ///     hlist![on_query(Pong)]
+    /// }
+    /// let bus = BusBuilder::new().mount(module()).build();
+    /// assert_eq!(bus.send::<Ping>(Ping), 1);
+    /// ```
     #[inline]
     pub fn mount<M: Module>(
         self,
         module: M,
-    ) -> BusBuilder<<T as Merge<<M::Handlers as Collect<Root>>::Out>>::Out, O>
+    ) -> BusBuilder<<<M::Handlers as Pour<Root>>::Out as Pour<T>>::Out, O>
     where
-        M::Handlers: Collect<Root>,
-        T: Merge<<M::Handlers as Collect<Root>>::Out>,
+        M::Handlers: Pour<Root, Out: Pour<T>>,
     {
-        let table = self.table.merge(module.handlers().collect(EMPTY));
         BusBuilder {
-            table,
+            table: module.handlers().pour(ROOT).pour(self.table),
             outbox: self.outbox,
         }
     }
 
-    /// Freezes the bus. Every handler's needs are checked here.
+    /// Freezes the bus. Every handler's needs are checked here: if one asks for a message that
+    /// nobody handles, this does not compile, and the error names both.
+    ///
+    /// ```compile_fail,E0277
+    /// use static_bus::prelude::*;
+    /// struct GetRate;
+    /// query!(GetRate -> f64);
+    /// struct Convert(f64);
+    /// query!(Convert -> f64);
+    /// struct Converter;
+    /// impl<B: SendQuery<GetRate>> QueryHandler<Convert, B> for Converter {
+    ///     fn handle(&self, query: Convert, bus: &B) -> f64 {
+    ///         query.0 * bus.send(GetRate)
+    ///     }
+    /// }
+    /// // error[E0277]: no handler is registered for query `GetRate`
+    /// let bus = BusBuilder::new().register_query::<Convert, _>(Converter).build();
+    /// ```
     #[inline]
     pub fn build(self) -> Bus<T, O>
     where
-        T: Wired<Bus<T, O>>,
-        O: Wired<Bus<T, O>>,
+        Bus<T, O>: Wired<Bus<T, O>>,
     {
         Bus {
             table: self.table,
+            outbox: self.outbox,
+        }
+    }
+
+    #[inline]
+    fn insert<M: Message, W>(self, wire: W) -> BusBuilder<With<T, M, W>, O>
+    where
+        M::Key: InsertInto<T, W>,
+    {
+        BusBuilder {
+            table: M::Key::insert(self.table, wire),
             outbox: self.outbox,
         }
     }
@@ -200,8 +345,21 @@ impl<T, O> BusBuilder<T, O> {
 
 #[cfg(feature = "alloc")]
 impl<T> BusBuilder<T> {
-    /// Adds an outbox for the messages of `C` (see [`outbox!`](crate::outbox!)). Posting does not
-    /// allocate while no more than `capacity` messages are queued.
+    /// Adds an [outbox](mod@crate::outbox) for the messages of `C`, an enum that
+    /// [`outbox!`](crate::outbox!) declares.
+    ///
+    /// Posting does not allocate while no more than `capacity` messages are queued. The capacity is
+    /// not a limit: the queue grows when it has to.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Tick;
+    /// event!(Tick);
+    /// outbox! { enum Cascade { event Tick } }
+    /// let bus = BusBuilder::new().outbox::<Cascade>(16).build();
+    /// bus.post(Tick);
+    /// assert_eq!(bus.settle(), Ok(1));
+    /// ```
     pub fn outbox<C>(self, capacity: usize) -> BusBuilder<T, Outbox<C>> {
         BusBuilder {
             table: self.table,
@@ -212,7 +370,26 @@ impl<T> BusBuilder<T> {
 
 #[cfg(feature = "alloc")]
 impl<T, C> BusBuilder<T, Outbox<C>> {
-    /// How many messages one `settle` delivers before it gives up: 1,000,000 unless set.
+    /// Sets how many messages one [`settle`](Bus::settle) delivers before it gives up: 1,000,000
+    /// unless set.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Tick;
+    /// event!(Tick);
+    /// outbox! { enum Cascade { event Tick } }
+    /// struct Forever;
+    /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for Forever {
+    ///     fn handle(&self, _: &Tick, bus: &B) { bus.post(Tick) }
+    /// }
+    /// let bus = BusBuilder::new()
+    ///     .subscribe::<Tick, _>(Forever)
+    ///     .outbox::<Cascade>(16)
+    ///     .cascade_limit(100)
+    ///     .build();
+    /// bus.post(Tick);
+    /// assert_eq!(bus.settle().unwrap_err().limit, 100);
+    /// ```
     pub fn cascade_limit(mut self, limit: usize) -> Self {
         self.outbox.limit = limit;
         self

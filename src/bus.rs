@@ -1,23 +1,58 @@
 //! The frozen bus.
 
 use crate::dispatch::{ExecuteCommand, PublishEvent, SendQuery};
+use crate::handler::{CommandHandler, QueryHandler};
 use crate::message::{Command, Event, EventOutput, Query};
-use crate::table::{Carry, Find, Publish, Respond, Wired};
+use crate::table::{CarryOut, Find, Publish, Respond, Wired};
+
+/// The frozen bus: each call goes straight to its handlers.
+///
+/// Made by [`BusBuilder::build`](crate::builder::BusBuilder::build); [`BusOf`](crate::builder::BusOf)
+/// names its type. Nobody needs to write its parameters: `T` is the table of handlers, `O` the outbox.
+///
+/// A bus is as large as its handlers together, so one of stateless handlers takes no space. It is
+/// `Clone`, `Send` and `Sync` when they are, and lives as long as what they borrow. `Debug` prints a
+/// flat list of what is registered.
+///
+/// ```
+/// use static_bus::prelude::*;
+///
+/// struct GetUser { id: u32 }
+/// query!(GetUser -> Option<&'static str>);
+///
+/// let bus = BusBuilder::new()
+///     .register_query_fn(|query: GetUser| (query.id == 7).then_some("Ada"))
+///     .build();
+/// assert_eq!(bus.send::<GetUser>(GetUser { id: 7 }), Some("Ada"));
+/// ```
+#[derive(Clone)]
+pub struct Bus<T, O = NoOutbox> {
+    pub(crate) table: T,
+    #[cfg_attr(
+        not(feature = "alloc"),
+        expect(dead_code, reason = "an outbox needs `alloc`")
+    )]
+    pub(crate) outbox: O,
+}
 
 /// No outbox: nothing can be posted.
 #[derive(Debug, Clone, Copy)]
 pub struct NoOutbox;
-impl<B> Wired<B> for NoOutbox {}
-
-/// The frozen bus: each call goes straight to its handlers. Nobody needs to write its parameters.
-#[derive(Clone)]
-pub struct Bus<T, O = NoOutbox> {
-    pub(crate) table: T,
-    pub(crate) outbox: O,
-}
 
 impl<T, O> Bus<T, O> {
     /// Sends a query to its handler and returns the answer.
+    ///
+    /// The handler runs on the caller's stack. If it panics, the panic unwinds to the caller, and the
+    /// bus is as it was.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Parse(&'static str);
+    /// query!(Parse -> Result<u32, std::num::ParseIntError>);
+    /// let bus = BusBuilder::new().register_query_fn(|query: Parse| query.0.parse()).build();
+    /// assert_eq!(bus.send::<Parse>(Parse("7")), Ok(7));
+    /// assert!(bus.send::<Parse>(Parse("seven")).is_err());
+    /// ```
     #[inline]
     pub fn send<Q: Query>(&self, query: Q) -> Q::Response
     where
@@ -26,7 +61,21 @@ impl<T, O> Bus<T, O> {
         SendQuery::send(self, query)
     }
 
-    /// Has a command carried out by its handler, and returns `()` or the handler's `Result`.
+    /// Has a command carried out by its handler.
+    ///
+    /// # Errors
+    /// The handler's own error, when the command's output is a `Result`; otherwise this returns `()`.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Withdraw(u32);
+    /// command!(Withdraw -> Result<(), &'static str>);
+    /// let bus = BusBuilder::new()
+    ///     .register_command_fn(|command: Withdraw| if command.0 > 100 { Err("too much") } else { Ok(()) })
+    ///     .build();
+    /// assert_eq!(bus.execute(Withdraw(100)), Ok(()));
+    /// assert_eq!(bus.execute(Withdraw(101)), Err("too much"));
+    /// ```
     #[inline]
     pub fn execute<C: Command>(&self, command: C) -> C::Output
     where
@@ -35,10 +84,24 @@ impl<T, O> Bus<T, O> {
         ExecuteCommand::execute(self, command)
     }
 
-    /// Publishes an event to all its subscribers, in registration order.
+    /// Publishes an event to all its subscribers, in registration order. An event may have none.
     ///
     /// # Errors
-    /// When the event's output is a `Result`: the failures of those that failed, after all ran.
+    /// When the event's output is a `Result`: a [`PublishError`](crate::message::PublishError) with
+    /// each failure, after every subscriber has run. Otherwise this returns `()`.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct OrderPlaced;
+    /// event!(OrderPlaced -> Result<(), &'static str>);
+    /// let bus = BusBuilder::new()
+    ///     .subscribe_fn(|_: &OrderPlaced| Ok(()))
+    ///     .subscribe_fn(|_: &OrderPlaced| Err("mail server is down"))
+    ///     .build();
+    /// let error = bus.publish(&OrderPlaced).unwrap_err();
+    /// assert_eq!(error.failures()[0].position, 1);
+    /// assert_eq!(error.failures()[0].error, "mail server is down");
+    /// ```
     #[inline]
     pub fn publish<E: Event>(&self, event: &E) -> <E::Output as EventOutput>::Published
     where
@@ -51,21 +114,23 @@ impl<T, O> Bus<T, O> {
 impl<T, O, Q: Query> SendQuery<Q> for Bus<T, O>
 where
     T: Find<Q::Key>,
-    T::Found: Respond<Q, Self>,
+    T::Found: Respond<Q>,
+    <T::Found as Respond<Q>>::Handler: QueryHandler<Q, Self>,
 {
     #[inline]
     fn send(&self, query: Q) -> Q::Response {
-        self.table.find().respond(query, self)
+        self.table.find().handler().handle(query, self)
     }
 }
 impl<T, O, C: Command> ExecuteCommand<C> for Bus<T, O>
 where
     T: Find<C::Key>,
-    T::Found: Carry<C, Self>,
+    T::Found: CarryOut<C>,
+    <T::Found as CarryOut<C>>::Handler: CommandHandler<C, Self>,
 {
     #[inline]
     fn execute(&self, command: C) -> C::Output {
-        self.table.find().carry(command, self)
+        self.table.find().handler().handle(command, self)
     }
 }
 impl<T, O, E: Event> PublishEvent<E> for Bus<T, O>
@@ -78,3 +143,6 @@ where
         self.table.find().publish(event, self)
     }
 }
+
+impl<T: Wired<Self>, O: Wired<Self>> Wired<Self> for Bus<T, O> {}
+impl<B> Wired<B> for NoOutbox {}

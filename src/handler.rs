@@ -47,6 +47,11 @@ through!(alloc::boxed::Box<H>, alloc::rc::Rc<H>, alloc::sync::Arc<H>);
 #[derive(Clone, Copy)]
 pub struct Function<F>(pub(crate) F);
 
+impl Function<()> {
+    /// How the type name of any `Function` begins.
+    pub(crate) const PATH: &str = concat!(module_path!(), "::Function<");
+}
+
 impl<Q: Query, B: ?Sized, F: Fn(Q) -> Q::Response> QueryHandler<Q, B> for Function<F> {
     #[inline]
     fn handle(&self, query: Q, _: &B) -> Q::Response {

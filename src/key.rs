@@ -1,41 +1,32 @@
 //! A message's name as a type.
 //!
-//! A name is hashed, and each hexadecimal digit of the hash is a type. The first two digits choose
-//! a bucket of the table; the [`Rest`] tells the entries of a bucket apart, digit by digit:
-//! `K::Is<L>` asks `L` for its `At3<…>` when `K` begins with a 3, and that is [`Other`] unless `L`
-//! begins with a 3 as well. No proof is needed twice, so the cost grows with the number of digits.
+//! Stable Rust cannot ask whether two types are equal, but it can compare digits: there are only so
+//! many of them. So a name is hashed, and its key spells the hash in digits, each a const parameter:
+//! `Digits<7, Digits<12, Digits<30, … KeyEnd>>>`. The first two are of base 16 and choose a bucket of
+//! the [table](crate::table); the [`Rest`] are of base 32 and tell the entries of a bucket apart.
+//! Each digit costs the compiler a constant to evaluate, so there are no more of them than needed.
+//!
+//! `K::Is<L>` compares two rests. When `K` begins with a 3 it asks `L` for its `At3`, and that is
+//! [`Other`] unless `L` begins with a 3 as well; then the digits after it are compared. Most pairs
+//! differ in their first digit, and are told apart in one step.
 
 use core::marker::PhantomData;
 
-/// One hexadecimal digit.
-pub struct Digit<const N: u8>;
-/// A digit, and those that follow.
-pub struct Key<D, R>(PhantomData<(D, R)>);
+/// One digit, and those that follow.
+pub struct Digits<const DIGIT: u8, Next>(PhantomData<Next>);
 /// The end of a key.
-pub struct End;
+pub struct KeyEnd;
 
-/// FNV-1a, with its high bits folded into the low ones.
-pub const fn hash(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut i = 0;
-    while i < bytes.len() {
-        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0100_0000_01b3);
-        i += 1;
-    }
-    hash ^ (hash >> 29) ^ (hash >> 47)
-}
-
-/// Digit `i` of a hash, from the low end.
-pub const fn digit(hash: u64, i: u32) -> u8 {
-    ((hash >> (4 * i)) & 15) as u8
-}
-
-/// A key whose first two digits have been used.
-pub trait InBucket {
+/// A whole key; made by [`key!`](crate::key!).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message's key",
+    note = "write it with the message's name: `type Key = key!(\"the.name\");`"
+)]
+pub trait Key {
+    /// What follows the two digits that choose the bucket.
     type Rest: Rest;
 }
-impl<A, B, R: Rest> InBucket for Key<A, Key<B, R>> {
+impl<const A: u8, const B: u8, R: Rest> Key for Digits<A, Digits<B, R>> {
     type Rest = R;
 }
 
@@ -48,10 +39,11 @@ macro_rules! rest {
     ($($digit:literal $at:ident)*) => {
         /// The digits that tell the entries of one bucket apart.
         pub trait Rest {
+            /// [`Same`] or [`Other`].
             type Is<K: Rest>;
-            $(type $at<R: Rest>;)*
+            $(#[doc(hidden)] type $at<R: Rest>;)*
         }
-        impl Rest for End {
+        impl Rest for KeyEnd {
             type Is<K: Rest> = Same;
             $(type $at<R: Rest> = Other;)*
         }
@@ -59,9 +51,9 @@ macro_rules! rest {
     };
     (@each [$($before:ident)*] []) => {};
     (@each [$($before:ident)*] [$digit:literal $at:ident $($d:literal $after:ident)*]) => {
-        impl<Own: Rest> Rest for Key<Digit<$digit>, Own> {
-            type Is<K: Rest> = K::$at<Own>;
-            type $at<R: Rest> = R::Is<Own>;
+        impl<Next: Rest> Rest for Digits<$digit, Next> {
+            type Is<K: Rest> = K::$at<Next>;
+            type $at<R: Rest> = R::Is<Next>;
             $(type $before<R: Rest> = Other;)*
             $(type $after<R: Rest> = Other;)*
         }
@@ -69,4 +61,25 @@ macro_rules! rest {
     };
 }
 rest!(0 At0 1 At1 2 At2 3 At3 4 At4 5 At5 6 At6 7 At7
-      8 At8 9 At9 10 At10 11 At11 12 At12 13 At13 14 At14 15 At15);
+      8 At8 9 At9 10 At10 11 At11 12 At12 13 At13 14 At14 15 At15
+      16 At16 17 At17 18 At18 19 At19 20 At20 21 At21 22 At22 23 At23
+      24 At24 25 At25 26 At26 27 At27 28 At28 29 At29 30 At30 31 At31);
+
+/// FNV-1a, with its high bits folded into the low ones, which become the digits.
+pub const fn hash(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0100_0000_01b3);
+        i += 1;
+    }
+    hash ^ (hash >> 29) ^ (hash >> 47)
+}
+
+/// Digit `i` of a hash, from the low end: two of four bits for the table, then those of five bits
+/// for the bucket. Eight digits make 38 bits.
+pub const fn digit(hash: u64, i: u32) -> u8 {
+    let (shift, bits) = if i < 2 { (4 * i, 4) } else { (5 * i - 2, 5) };
+    ((hash >> shift) & ((1 << bits) - 1)) as u8
+}

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![warn(missing_docs)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -8,14 +9,11 @@ pub mod builder;
 pub mod bus;
 pub mod dispatch;
 pub mod handler;
-#[doc(hidden)]
-#[allow(missing_docs)]
 pub mod key;
 pub mod message;
+pub mod module;
 #[cfg(feature = "alloc")]
 pub mod outbox;
-#[doc(hidden)]
-#[allow(missing_docs)]
 pub mod table;
 pub mod wiring;
 
@@ -23,13 +21,12 @@ pub use frunk::{HList, hlist};
 
 /// Everything a module or a program needs: `use static_bus::prelude::*;`.
 pub mod prelude {
-    pub use crate::builder::{
-        BusBuilder, BusOf, Module, OnCommand, OnEvent, OnQuery, on_command, on_event, on_query,
-    };
+    pub use crate::builder::{BusBuilder, BusOf};
     pub use crate::bus::Bus;
     pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};
     pub use crate::handler::{CommandHandler, EventHandler, QueryHandler};
     pub use crate::message::{Command, Event, Message, Query};
+    pub use crate::module::{Module, OnCommand, OnEvent, OnQuery, on_command, on_event, on_query};
     #[cfg(feature = "alloc")]
     pub use crate::outbox;
     pub use crate::{HList, assert_wired, command, event, hlist, key, query};
@@ -38,7 +35,7 @@ pub mod prelude {
 /// What the macros expand to; not part of the API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::key::{Digit, End, Key, digit, hash};
+    pub use crate::key::{Digits, KeyEnd, digit, hash};
     #[cfg(feature = "alloc")]
     pub use crate::outbox::{Cascade, DeliverAs, check_command, check_event, kind};
     pub use static_assertions::assert_impl_all;

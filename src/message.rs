@@ -3,7 +3,7 @@
 /// A message's identity on a bus.
 ///
 /// The macros [`query!`](crate::query), [`command!`](crate::command) and [`event!`](crate::event)
-/// write the impl. By hand it takes [`key!`](crate::key) with the same name:
+/// write the impl. By hand it takes [`key!`](crate::key!) with the same name:
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -19,13 +19,14 @@
 pub trait Message {
     /// The name, unique on a bus: `module_path!()::Type` unless set with `name = "…"`.
     const NAME: &'static str;
-    /// The name's hash as a type, from [`key!`](crate::key).
-    type Key: 'static;
+    /// The name's hash as a type, from [`key!`](crate::key!).
+    type Key: crate::key::Key;
 }
 
 /// A question to one handler, which answers with [`Response`](Query::Response).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a query",
+    label = "not a query",
     note = "declare it with `query!({Self} -> Response)`, or use `execute` for a command and `publish` for an event"
 )]
 pub trait Query: Message {
@@ -36,6 +37,7 @@ pub trait Query: Message {
 /// An order to one handler, which reports success or failure, never data.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a command",
+    label = "not a command",
     note = "declare it with `command!({Self})`, or use `send` for a query and `publish` for an event"
 )]
 pub trait Command: Message {
@@ -46,6 +48,7 @@ pub trait Command: Message {
 /// A fact for any number of subscribers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
+    label = "not an event",
     note = "declare it with `event!({Self})`, or use `send` for a query and `execute` for a command"
 )]
 pub trait Event: Message {
@@ -223,7 +226,7 @@ macro_rules! event {
 /// A name as a type, for a [`Message`] impl by hand.
 #[macro_export]
 macro_rules! key {
-    ($name:expr) => { $crate::__key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7 8 9) };
+    ($name:expr) => { $crate::__key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7) };
 }
 
 #[doc(hidden)]
@@ -234,7 +237,7 @@ macro_rules! __message {
             const HASH: u64 = $crate::__private::hash($name);
             impl $crate::message::Message for $message {
                 const NAME: &'static str = $name;
-                type Key = $crate::__key!(HASH, 0 1 2 3 4 5 6 7 8 9);
+                type Key = $crate::__key!(HASH, 0 1 2 3 4 5 6 7);
             }
         };
     };
@@ -243,10 +246,10 @@ macro_rules! __message {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __key {
-    ($hash:expr,) => { $crate::__private::End };
+    ($hash:expr,) => { $crate::__private::KeyEnd };
     ($hash:expr, $digit:literal $($more:literal)*) => {
-        $crate::__private::Key<
-            $crate::__private::Digit<{ $crate::__private::digit($hash, $digit) }>,
+        $crate::__private::Digits<
+            { $crate::__private::digit($hash, $digit) },
             $crate::__key!($hash, $($more)*)
         >
     };

@@ -1,8 +1,10 @@
 //! What is registered: `Debug` of a bus, and its wiring as a table, Mermaid and DOT.
 
 use crate::bus::Bus;
+use crate::handler::Function;
+use crate::message::Message;
 use crate::table::Registrations;
-use core::fmt;
+use core::{any::type_name, fmt};
 
 /// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +37,27 @@ pub struct Registration {
     /// The handler's type name.
     pub handler: &'static str,
 }
+impl Registration {
+    pub(crate) fn new<M: Message, H>(kind: Kind) -> Self {
+        Registration {
+            kind,
+            message: M::NAME,
+            handler: handler_name::<H>(),
+        }
+    }
+}
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}", self.kind, self.message, self.handler)
     }
+}
+
+/// The type name of a handler; of a function, that of the function and not of its wrapper.
+pub(crate) fn handler_name<H>() -> &'static str {
+    let name = type_name::<H>();
+    name.strip_prefix(Function::<()>::PATH)
+        .and_then(|rest| rest.strip_suffix('>'))
+        .unwrap_or(name)
 }
 
 /// A flat list of registrations.

@@ -120,7 +120,11 @@ fn every_subscriber_runs_and_each_failure_is_in_the_error_with_its_position() {
         .map(|f| (f.position, f.error))
         .collect();
     assert_eq!(failed, [(0, "full"), (2, "down")]);
-    assert!(error.failures()[0].handler.contains("Function"));
+    let handler = error.failures()[0].handler;
+    assert!(
+        handler.starts_with("contract::every_subscriber_runs"),
+        "{handler}"
+    );
     assert!(
         error
             .to_string()

@@ -1,0 +1,217 @@
+//! Modules: groups of handlers that are mounted whole.
+//!
+//! A module is an `HList` of entries, and is usually made by a function that stands beside the
+//! services it names:
+//!
+//! ```
+//! mod users {
+//!     use static_bus::prelude::*;
+//!
+//!     pub struct GetName(pub u32);
+//!     query!(GetName -> Option<&'static str>);
+//!
+//!     pub struct Users;
+//!     impl<B> QueryHandler<GetName, B> for Users {
+//!         fn handle(&self, query: GetName, _bus: &B) -> Option<&'static str> {
+//!             (query.0 == 7).then_some("Ada")
+//!         }
+//!     }
+//!
+//!     pub fn module() -> HList![OnQuery<GetName, Users>] {
+//!         hlist![on_query(Users)]
+//!     }
+//! }
+//!
+//! use static_bus::prelude::*;
+//! # fn main() {
+//! let bus = BusBuilder::new().mount(users::module()).build();
+//! assert_eq!(bus.send::<users::GetName>(users::GetName(7)), Some("Ada"));
+//! # }
+//! ```
+
+use crate::message::{Command, Event, Message, Query};
+use crate::table::{AsCommand, AsQuery, InsertInto, Pour, Topic, Wire};
+use core::marker::PhantomData;
+use frunk::{HCons, HNil};
+
+/// A group of handlers that is mounted whole: an `HList` of entries, or a type that makes one.
+///
+/// ```
+/// use static_bus::prelude::*;
+///
+/// struct Double(u32);
+/// query!(Double -> u32);
+///
+/// struct Doubler;
+/// impl<B> QueryHandler<Double, B> for Doubler {
+///     fn handle(&self, query: Double, _bus: &B) -> u32 {
+///         query.0 * 2
+///     }
+/// }
+///
+/// struct Arithmetic;
+/// impl Module for Arithmetic {
+///     type Handlers = HList![OnQuery<Double, Doubler>];
+///     fn handlers(self) -> Self::Handlers {
+///         hlist![on_query(Doubler)]
+///     }
+/// }
+///
+/// let bus = BusBuilder::new().mount(Arithmetic).build();
+/// assert_eq!(bus.send::<Double>(Double(21)), 42);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a module",
+    note = "a module is an `hlist![…]` of `on_query`, `on_command` and `on_event`, or a type that implements `Module`"
+)]
+pub trait Module {
+    /// An `HList` of [`OnQuery`], [`OnCommand`] and [`OnEvent`].
+    type Handlers;
+    /// Gives up the handlers.
+    fn handlers(self) -> Self::Handlers;
+}
+impl Module for HNil {
+    type Handlers = HNil;
+    #[inline]
+    fn handlers(self) -> HNil {
+        self
+    }
+}
+impl<Entry, Rest> Module for HCons<Entry, Rest> {
+    type Handlers = Self;
+    #[inline]
+    fn handlers(self) -> Self {
+        self
+    }
+}
+
+macro_rules! entries {
+    ($($(#[$type_doc:meta])* $entry:ident, $(#[$make_doc:meta])* $make:ident;)*) => { $(
+        $(#[$type_doc])*
+        pub struct $entry<M, H> {
+            handler: H,
+            message: PhantomData<fn(M)>,
+        }
+        impl<M, H: Clone> Clone for $entry<M, H> {
+            fn clone(&self) -> Self {
+                $make(self.handler.clone())
+            }
+        }
+        $(#[$make_doc])*
+        #[inline]
+        pub const fn $make<M, H>(handler: H) -> $entry<M, H> {
+            $entry { handler, message: PhantomData }
+        }
+    )* };
+}
+entries! {
+    /// A module's entry: `H` answers query `M`. Made by [`on_query`].
+    OnQuery,
+    /// A module's entry: `handler` answers query `M`.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Ping;
+    /// query!(Ping -> u8);
+    /// struct Pong;
+    /// impl<B> QueryHandler<Ping, B> for Pong {
+    ///     fn handle(&self, _: Ping, _bus: &B) -> u8 { 1 }
+    /// }
+    /// let bus = BusBuilder::new().mount(hlist![on_query::<Ping, _>(Pong)]).build();
+    /// assert_eq!(bus.send::<Ping>(Ping), 1);
+    /// ```
+    on_query;
+    /// A module's entry: `H` carries out command `M`. Made by [`on_command`].
+    OnCommand,
+    /// A module's entry: `handler` carries out command `M`.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Stop;
+    /// command!(Stop -> Result<(), &'static str>);
+    /// struct Engine;
+    /// impl<B> CommandHandler<Stop, B> for Engine {
+    ///     fn handle(&self, _: Stop, _bus: &B) -> Result<(), &'static str> { Err("it stands") }
+    /// }
+    /// let bus = BusBuilder::new().mount(hlist![on_command::<Stop, _>(Engine)]).build();
+    /// assert_eq!(bus.execute(Stop), Err("it stands"));
+    /// ```
+    on_command;
+    /// A module's entry: `H` subscribes to event `M`. Made by [`on_event`].
+    OnEvent,
+    /// A module's entry: `handler` subscribes to event `M`.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use static_bus::prelude::*;
+    /// struct Clicked;
+    /// event!(Clicked);
+    /// #[derive(Default)]
+    /// struct Clicks(Cell<u32>);
+    /// impl<B> EventHandler<Clicked, B> for Clicks {
+    ///     fn handle(&self, _: &Clicked, _bus: &B) { self.0.set(self.0.get() + 1) }
+    /// }
+    /// let clicks = Clicks::default();
+    /// let bus = BusBuilder::new().mount(hlist![on_event::<Clicked, _>(&clicks)]).build();
+    /// bus.publish(&Clicked);
+    /// assert_eq!(clicks.0.get(), 1);
+    /// ```
+    on_event;
+}
+
+impl<Table> Pour<Table> for HNil {
+    type Out = Table;
+    #[inline]
+    fn pour(self, table: Table) -> Table {
+        table
+    }
+}
+/// The key of an entry's message.
+type KeyOf<P> = <<P as Part>::Message as Message>::Key;
+impl<P: Part, Rest, Table> Pour<Table> for HCons<P, Rest>
+where
+    KeyOf<P>: InsertInto<Table, P::Wire>,
+    Rest: Pour<<KeyOf<P> as InsertInto<Table, P::Wire>>::Out>,
+{
+    type Out = Rest::Out;
+    #[inline]
+    fn pour(self, table: Table) -> Rest::Out {
+        self.tail.pour(<KeyOf<P>>::insert(table, self.head.wire()))
+    }
+}
+
+/// What stands in a module's list.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an entry of a module",
+    note = "wrap the handler with `on_query::<Message, _>(handler)`, `on_command` or `on_event`; mount a module inside a module by a `mount` of its own"
+)]
+pub trait Part {
+    type Message: Message;
+    type Wire;
+    fn wire(self) -> Self::Wire;
+}
+impl<Q: Query, H> Part for OnQuery<Q, H> {
+    type Message = Q;
+    type Wire = Wire<AsQuery, Q, H>;
+    #[inline]
+    fn wire(self) -> Self::Wire {
+        Wire::new(self.handler)
+    }
+}
+impl<C: Command, H> Part for OnCommand<C, H> {
+    type Message = C;
+    type Wire = Wire<AsCommand, C, H>;
+    #[inline]
+    fn wire(self) -> Self::Wire {
+        Wire::new(self.handler)
+    }
+}
+impl<E: Event, H> Part for OnEvent<E, H> {
+    type Message = E;
+    type Wire = Topic<E, H>;
+    #[inline]
+    fn wire(self) -> Self::Wire {
+        Topic::of(self.handler)
+    }
+}

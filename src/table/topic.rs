@@ -1,0 +1,132 @@
+//! An event's wire: its handler is the list of its subscribers, the newest first.
+//!
+//! Newest first, because putting an element before a list is one step for the compiler, whatever
+//! the length. At run time the list is walked from its end, so that the oldest runs first.
+
+use super::bucket::{AsEvent, InsertIf, Wire};
+use super::{Missing, Registrations, Wired};
+use crate::handler::EventHandler;
+use crate::key::Same;
+use crate::message::{Event, EventOutput};
+use crate::wiring::{Kind, Registration, handler_name};
+use frunk::{HCons, HNil};
+
+/// The wire of an event with one subscriber.
+pub type Topic<E, H> = Wire<AsEvent, E, HCons<H, HNil>>;
+
+impl<E, H> Topic<E, H> {
+    #[inline]
+    pub(crate) const fn of(subscriber: H) -> Self {
+        Wire::new(HCons {
+            head: subscriber,
+            tail: HNil,
+        })
+    }
+}
+
+impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for Wire<AsEvent, E, S, T> {
+    type Out = Wire<AsEvent, E, N::Out, T>;
+    #[inline]
+    fn insert_if(self, newer: N) -> Self::Out {
+        Wire::before(newer.join(self.handler), self.next)
+    }
+}
+/// The same event with more subscribers, to go before the list `S`.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` and another message are registered under one name",
+    label = "its name, or the hash of its name, is that of `{E}`",
+    note = "give one of the two messages a name of its own with `name = \"…\"`"
+)]
+pub trait MoreSubscribers<E, S> {
+    type Out;
+    fn join(self, older: S) -> Self::Out;
+}
+impl<E, S, N: Before<S>> MoreSubscribers<E, S> for Wire<AsEvent, E, N> {
+    type Out = N::Out;
+    #[inline]
+    fn join(self, older: S) -> N::Out {
+        self.handler.before(older)
+    }
+}
+/// Puts one list before another.
+pub trait Before<S> {
+    type Out;
+    fn before(self, after: S) -> Self::Out;
+}
+impl<S> Before<S> for HNil {
+    type Out = S;
+    #[inline]
+    fn before(self, after: S) -> S {
+        after
+    }
+}
+impl<H, T: Before<S>, S> Before<S> for HCons<H, T> {
+    type Out = HCons<H, T::Out>;
+    #[inline]
+    fn before(self, after: S) -> Self::Out {
+        HCons {
+            head: self.head,
+            tail: self.tail.before(after),
+        }
+    }
+}
+
+/// What an event's key leads to: its topic, or nothing.
+pub trait Publish<E: Event, B> {
+    fn publish(&self, event: &E, bus: &B) -> <E::Output as EventOutput>::Published;
+}
+impl<E: Event, B> Publish<E, B> for Missing {
+    #[inline]
+    fn publish(&self, _: &E, _: &B) -> <E::Output as EventOutput>::Published {
+        E::Output::finish(Default::default(), 0, E::NAME)
+    }
+}
+impl<E: Event, S: Subscribers<E, B>, T, B> Publish<E, B> for Wire<AsEvent, E, S, T> {
+    #[inline]
+    fn publish(&self, event: &E, bus: &B) -> <E::Output as EventOutput>::Published {
+        let mut log = Default::default();
+        let subscribers = self.handler.deliver(event, bus, &mut log);
+        E::Output::finish(log, subscribers, E::NAME)
+    }
+}
+/// Subscribers, run from the oldest; says how many there are.
+pub trait Subscribers<E: Event, B> {
+    fn deliver(&self, event: &E, bus: &B, log: &mut <E::Output as EventOutput>::Log) -> usize;
+}
+impl<E: Event, B> Subscribers<E, B> for HNil {
+    #[inline]
+    fn deliver(&self, _: &E, _: &B, _: &mut <E::Output as EventOutput>::Log) -> usize {
+        0
+    }
+}
+impl<E: Event, B, H: EventHandler<E, B>, T: Subscribers<E, B>> Subscribers<E, B> for HCons<H, T> {
+    #[inline]
+    fn deliver(&self, event: &E, bus: &B, log: &mut <E::Output as EventOutput>::Log) -> usize {
+        let position = self.tail.deliver(event, bus, log);
+        self.head
+            .handle(event, bus)
+            .note(log, position, handler_name::<H>());
+        position + 1
+    }
+}
+
+impl<E: Event, S: Subscribers<E, B>, T: Wired<B>, B> Wired<B> for Wire<AsEvent, E, S, T> {}
+impl<E: Event, S: EachName, T: Registrations> Registrations for Wire<AsEvent, E, S, T> {
+    fn each(visit: &mut dyn FnMut(Registration)) {
+        S::each::<E>(visit);
+        T::each(visit);
+    }
+}
+/// Registers each subscriber of a list, the oldest first.
+pub trait EachName {
+    fn each<E: Event>(visit: &mut dyn FnMut(Registration));
+}
+impl EachName for HNil {
+    fn each<E: Event>(_: &mut dyn FnMut(Registration)) {}
+}
+impl<H, T: EachName> EachName for HCons<H, T> {
+    fn each<E: Event>(visit: &mut dyn FnMut(Registration)) {
+        T::each::<E>(visit);
+        visit(Registration::new::<E, H>(Kind::Event));
+    }
+}

@@ -3,7 +3,7 @@
 use crate::dispatch::{ExecuteCommand, PublishEvent, SendQuery};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::message::{Command, Event, EventOutput, Query};
-use crate::table::{CarryOut, Find, Publish, Respond, Wired};
+use crate::table::{CarryOut, Find, Publish, Respond, Subscribers, Wired};
 
 /// The frozen bus: each call goes straight to its handlers.
 ///
@@ -136,11 +136,15 @@ where
 impl<T, O, E: Event> PublishEvent<E> for Bus<T, O>
 where
     T: Find<E::Key>,
-    T::Found: Publish<E, Self>,
+    T::Found: Publish<E>,
+    <T::Found as Publish<E>>::Subscribers: Subscribers<E, Self>,
 {
     #[inline]
     fn publish(&self, event: &E) -> <E::Output as EventOutput>::Published {
-        self.table.find().publish(event, self)
+        let mut log = Default::default();
+        let subscribers = self.table.find().subscribers();
+        let count = subscribers.deliver(event, self, &mut log);
+        E::Output::finish(log, count, E::NAME)
     }
 }
 

@@ -1,26 +1,108 @@
 //! What a module asks for: one small, object-safe trait for each thing it may do.
+//!
+//! A [`Bus`](crate::bus::Bus) implements them for what is registered on it. So does anything else
+//! that you write for a test: a module that asks for `SendQuery<GetRate>` does not care whom it asks.
+//!
+//! These traits are in-process and cannot fail on the way: whoever is generic over them knows by type
+//! that no network hides behind them.
 
 use crate::message::{Command, Event, EventOutput, Message, Query};
 
 /// Can answer query `Q`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct GetRate;
+/// query!(GetRate -> f64);
+///
+/// fn convert(amount: f64, rates: &dyn SendQuery<GetRate>) -> f64 {
+///     amount * rates.send(GetRate)
+/// }
+///
+/// struct Fixed(f64); // a double for tests
+/// impl SendQuery<GetRate> for Fixed {
+///     fn send(&self, _: GetRate) -> f64 { self.0 }
+/// }
+/// assert_eq!(convert(10.0, &Fixed(1.5)), 15.0);
+///
+/// let bus = BusBuilder::new().register_query_fn(|_: GetRate| 2.0).build();
+/// assert_eq!(convert(10.0, &bus), 20.0);
+/// ```
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot send query `{Q}`")]
 pub trait SendQuery<Q: Query> {
     /// Runs the query's one handler on the caller's stack and returns its answer.
     fn send(&self, query: Q) -> Q::Response;
 }
 
 /// Can carry out command `C`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Stop;
+/// command!(Stop -> Result<(), &'static str>);
+///
+/// fn stop_twice(bus: &impl ExecuteCommand<Stop>) -> Result<(), &'static str> {
+///     bus.execute(Stop)?;
+///     bus.execute(Stop)
+/// }
+/// let bus = BusBuilder::new().register_command_fn(|_: Stop| Err("it stands")).build();
+/// assert_eq!(stop_twice(&bus), Err("it stands"));
+/// ```
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot execute command `{C}`")]
 pub trait ExecuteCommand<C: Command> {
     /// Runs the command's one handler on the caller's stack and returns what it returned.
+    ///
+    /// # Errors
+    /// The handler's own, when the command's output is a `Result`.
     fn execute(&self, command: C) -> C::Output;
 }
 
-/// Can publish event `E`.
+/// Can publish event `E`. A bus can publish any event: one may have no subscriber.
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+/// struct Saved(u32);
+/// event!(Saved);
+///
+/// fn save(bus: &impl PublishEvent<Saved>) {
+///     bus.publish(&Saved(7));
+/// }
+/// let last = Cell::new(0);
+/// save(&BusBuilder::new().subscribe_fn(|event: &Saved| last.set(event.0)).build());
+/// assert_eq!(last.get(), 7);
+/// save(&BusBuilder::new().build());
+/// ```
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot publish event `{E}`")]
 pub trait PublishEvent<E: Event> {
-    /// Runs every subscriber in registration order; failures are collected, see [`EventOutput`].
+    /// Runs every subscriber, in registration order.
+    ///
+    /// # Errors
+    /// When the event's output is a `Result`: all failures, after every subscriber has run.
     fn publish(&self, event: &E) -> <E::Output as EventOutput>::Published;
 }
 
-/// Can queue message `M` in the bus's outbox.
+/// Can queue message `M` in the bus's [outbox](mod@crate::outbox).
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Tick(u32);
+/// event!(Tick);
+/// outbox! { enum Cascade { event Tick } }
+///
+/// struct CountDown;
+/// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for CountDown {
+///     fn handle(&self, tick: &Tick, bus: &B) {
+///         if tick.0 > 0 {
+///             bus.post(Tick(tick.0 - 1)); // delivered when this delivery is over
+///         }
+///     }
+/// }
+/// let bus = BusBuilder::new().subscribe::<Tick, _>(CountDown).outbox::<Cascade>(8).build();
+/// bus.post(Tick(3));
+/// assert_eq!(bus.settle(), Ok(4));
+/// ```
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot post `{M}`")]
 pub trait PostMessage<M: Message> {
     /// Appends the message; `settle` delivers it.
     fn post(&self, message: M);

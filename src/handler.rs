@@ -1,25 +1,131 @@
 //! What a service implements, and the adapters that let closures do the same.
+//!
+//! A handler takes `&self`, because a message may reach it while it is handling another. State that
+//! changes goes into a `Cell`, a `RefCell`, an atomic or a lock. What it needs of the bus stands in
+//! its `where` clause, and it sees nothing else of it:
+//!
+//! ```
+//! use static_bus::prelude::*;
+//!
+//! struct GetPrice;
+//! query!(GetPrice -> u32);
+//! struct Buy { quantity: u32 }
+//! command!(Buy -> Result<(), &'static str>);
+//! struct Bought;
+//! event!(Bought);
+//!
+//! struct Shop { budget: u32 }
+//! impl<B> CommandHandler<Buy, B> for Shop
+//! where
+//!     B: SendQuery<GetPrice> + PublishEvent<Bought>,
+//! {
+//!     fn handle(&self, command: Buy, bus: &B) -> Result<(), &'static str> {
+//!         if bus.send(GetPrice) * command.quantity > self.budget {
+//!             return Err("too expensive");
+//!         }
+//!         bus.publish(&Bought);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let bus = BusBuilder::new()
+//!     .register_command::<Buy, _>(Shop { budget: 100 })
+//!     .register_query_fn(|_: GetPrice| 30)
+//!     .build();
+//! assert_eq!(bus.execute(Buy { quantity: 4 }), Err("too expensive"));
+//! ```
+//!
+//! Each trait is also implemented through `&T`, `Box<T>`, `Rc<T>` and `Arc<T>`, so that one service
+//! can be registered for many messages.
 
 use crate::message::{Command, Event, Query};
 
 /// Answers a query.
-#[diagnostic::on_unimplemented(message = "`{Self}` does not handle query `{Q}`")]
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Double(u32);
+/// query!(Double -> u32);
+///
+/// struct Doubler;
+/// impl<B> QueryHandler<Double, B> for Doubler {
+///     fn handle(&self, query: Double, _bus: &B) -> u32 {
+///         query.0 * 2
+///     }
+/// }
+/// assert_eq!(Doubler.handle(Double(21), &()), 42);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle query `{Q}`",
+    label = "not a handler of `{Q}`",
+    note = "implement it: `impl<B> QueryHandler<{Q}, B> for {Self}`; a closure is registered with `register_query_fn`"
+)]
 pub trait QueryHandler<Q: Query, B: ?Sized> {
     /// Answers `query`; `bus` is the bus it came through.
     fn handle(&self, query: Q, bus: &B) -> Q::Response;
 }
 
 /// Carries out a command.
-#[diagnostic::on_unimplemented(message = "`{Self}` does not handle command `{C}`")]
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+/// struct Add(u32);
+/// command!(Add);
+///
+/// #[derive(Default)]
+/// struct Counter(Cell<u32>);
+/// impl<B> CommandHandler<Add, B> for Counter {
+///     fn handle(&self, command: Add, _bus: &B) {
+///         self.0.set(self.0.get() + command.0);
+///     }
+/// }
+/// let counter = Counter::default();
+/// counter.handle(Add(2), &());
+/// assert_eq!(counter.0.get(), 2);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle command `{C}`",
+    label = "not a handler of `{C}`",
+    note = "implement it: `impl<B> CommandHandler<{C}, B> for {Self}`; a closure is registered with `register_command_fn`"
+)]
 pub trait CommandHandler<C: Command, B: ?Sized> {
     /// Carries out `command`; `bus` is the bus it came through.
+    ///
+    /// # Errors
+    /// The command's own, when its output is a `Result`.
     fn handle(&self, command: C, bus: &B) -> C::Output;
 }
 
 /// Hears an event.
-#[diagnostic::on_unimplemented(message = "`{Self}` does not handle event `{E}`")]
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+/// struct Renamed(&'static str);
+/// event!(Renamed);
+///
+/// #[derive(Default)]
+/// struct Last(Cell<&'static str>);
+/// impl<B> EventHandler<Renamed, B> for Last {
+///     fn handle(&self, event: &Renamed, _bus: &B) {
+///         self.0.set(event.0);
+///     }
+/// }
+/// let last = Last::default();
+/// last.handle(&Renamed("Ada"), &());
+/// assert_eq!(last.0.get(), "Ada");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle event `{E}`",
+    label = "not a handler of `{E}`",
+    note = "implement it: `impl<B> EventHandler<{E}, B> for {Self}`; a closure is subscribed with `subscribe_fn`"
+)]
 pub trait EventHandler<E: Event, B: ?Sized> {
     /// Hears `event`; `bus` is the bus it came through.
+    ///
+    /// # Errors
+    /// The event's own, when its output is a `Result`. The other subscribers run all the same.
     fn handle(&self, event: &E, bus: &B) -> E::Output;
 }
 
@@ -43,7 +149,20 @@ through!(&H);
 #[cfg(feature = "alloc")]
 through!(alloc::boxed::Box<H>, alloc::rc::Rc<H>, alloc::sync::Arc<H>);
 
-/// A function as a handler of one kind of message; made by the builder's `…_fn` methods.
+/// A function or closure as a handler; made by the builder's `…_fn` methods.
+///
+/// Functions enter by their own methods and not by a blanket impl, because a blanket impl would give
+/// every failing handler two candidates, and rustc would name neither cause.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Double(u32);
+/// query!(Double -> u32);
+/// fn double(query: Double) -> u32 { query.0 * 2 }
+///
+/// let bus = BusBuilder::new().register_query_fn(double).build();
+/// assert_eq!(bus.send::<Double>(Double(21)), 42);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Function<F>(pub(crate) F);
 

@@ -1,8 +1,32 @@
-//! Messages: queries (1:1, with a response), commands (1:1, no response) and events (1:N).
+//! Messages: queries (1:1, with a response), commands (1:1, without one) and events (1:N).
+//!
+//! A message is a type of your own, and one line that says of what kind it is:
+//!
+//! ```
+//! use static_bus::prelude::*;
+//!
+//! pub struct GetUser { pub id: u32 }
+//! query!(GetUser -> Option<String>);
+//!
+//! pub struct Rename(pub u32, pub String);
+//! command!(Rename -> Result<(), &'static str>);
+//!
+//! pub struct Renamed;
+//! event!(Renamed, name = "users.renamed");
+//!
+//! assert_eq!(Renamed::NAME, "users.renamed");
+//! ```
+
+#[cfg(feature = "alloc")]
+mod fallible;
+mod macros;
+
+#[cfg(feature = "alloc")]
+pub use fallible::{Failure, PublishError};
 
 /// A message's identity on a bus.
 ///
-/// The macros [`query!`](crate::query), [`command!`](crate::command) and [`event!`](crate::event)
+/// The macros [`query!`](crate::query!), [`command!`](crate::command!) and [`event!`](crate::event!)
 /// write the impl. By hand it takes [`key!`](crate::key!) with the same name:
 ///
 /// ```
@@ -16,6 +40,11 @@
 /// let bus = BusBuilder::new().register_query_fn(|_: Ping| 1).build();
 /// assert_eq!(bus.send::<Ping>(Ping), 1);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message",
+    label = "not a message",
+    note = "declare it with `query!({Self} -> Response)`, `command!({Self})` or `event!({Self})`"
+)]
 pub trait Message {
     /// The name, unique on a bus: `module_path!()::Type` unless set with `name = "…"`.
     const NAME: &'static str;
@@ -24,6 +53,21 @@ pub trait Message {
 }
 
 /// A question to one handler, which answers with [`Response`](Query::Response).
+///
+/// Declared with [`query!`](crate::query!), answered by a
+/// [`QueryHandler`](crate::handler::QueryHandler), sent with [`SendQuery`](crate::dispatch::SendQuery).
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Square(u64);
+/// query!(Square -> u64);
+///
+/// fn answer<Q: Query>(bus: &impl SendQuery<Q>, query: Q) -> Q::Response {
+///     bus.send(query)
+/// }
+/// let bus = BusBuilder::new().register_query_fn(|query: Square| query.0 * query.0).build();
+/// assert_eq!(answer(&bus, Square(9)), 81);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a query",
     label = "not a query",
@@ -35,6 +79,21 @@ pub trait Query: Message {
 }
 
 /// An order to one handler, which reports success or failure, never data.
+///
+/// Declared with [`command!`](crate::command!), carried out by a
+/// [`CommandHandler`](crate::handler::CommandHandler), sent with
+/// [`ExecuteCommand`](crate::dispatch::ExecuteCommand).
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Launch { countdown: u32 }
+/// command!(Launch -> Result<(), &'static str>);
+///
+/// let bus = BusBuilder::new()
+///     .register_command_fn(|launch: Launch| if launch.countdown == 0 { Ok(()) } else { Err("too early") })
+///     .build();
+/// assert_eq!(bus.execute(Launch { countdown: 3 }), Err("too early"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a command",
     label = "not a command",
@@ -46,6 +105,24 @@ pub trait Command: Message {
 }
 
 /// A fact for any number of subscribers.
+///
+/// Declared with [`event!`](crate::event!), heard by [`EventHandler`](crate::handler::EventHandler)s,
+/// sent with [`PublishEvent`](crate::dispatch::PublishEvent).
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+/// struct Landed;
+/// event!(Landed);
+///
+/// let heard = Cell::new(0);
+/// let bus = BusBuilder::new()
+///     .subscribe_fn(|_: &Landed| heard.set(heard.get() + 1))
+///     .subscribe_fn(|_: &Landed| heard.set(heard.get() + 1))
+///     .build();
+/// bus.publish(&Landed);
+/// assert_eq!(heard.get(), 2);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "not an event",
@@ -56,13 +133,13 @@ pub trait Event: Message {
     type Output: EventOutput;
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for () {}
-    impl<E> Sealed for Result<(), E> {}
-}
-
 /// What a command's handler may return: `()` or `Result<(), E>`. Sealed.
+///
+/// ```compile_fail,E0277
+/// use static_bus::prelude::*;
+/// struct Count;
+/// command!(Count -> u32); // a command's output is `()` or `Result<(), E>`
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a command's output is `()` or `Result<(), E>`",
     label = "`{Self}` carries data",
@@ -73,12 +150,21 @@ impl CommandOutput for () {}
 impl<E> CommandOutput for Result<(), E> {}
 
 /// What an event's subscribers may return: `()`, or `Result<(), E>` with feature `alloc`. Sealed.
+///
+/// ```
+/// use static_bus::message::{EventOutput, PublishError};
+///
+/// fn published<O: EventOutput<Published = P>, P>() {}
+/// published::<(), ()>();
+/// published::<Result<(), u8>, Result<(), PublishError<u8>>>();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an event's output is `()` or `Result<(), E>`",
-    note = "`Result<(), E>` needs the feature `alloc`"
+    label = "`{Self}` is neither",
+    note = "`Result<(), E>` needs the feature `alloc`, which is on by default"
 )]
 pub trait EventOutput: sealed::Sealed + Sized {
-    /// What `publish` returns: `()` or `Result<(), PublishError<E>>`.
+    /// What `publish` returns: `()`, or `Result<(), PublishError<E>>`.
     type Published;
     #[doc(hidden)]
     type Log: Default;
@@ -96,161 +182,8 @@ impl EventOutput for () {
     fn finish(_: (), _: usize, _: &'static str) {}
 }
 
-#[cfg(feature = "alloc")]
-pub use fallible::{Failure, PublishError};
-
-#[cfg(feature = "alloc")]
-mod fallible {
-    use super::EventOutput;
-    use alloc::vec::Vec;
-    use core::{error::Error, fmt};
-
-    /// One subscriber's failure.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    #[non_exhaustive]
-    pub struct Failure<E> {
-        /// The handler's type name.
-        pub handler: &'static str,
-        /// Its position among the event's subscribers, from 0, in registration order.
-        pub position: usize,
-        /// What it returned.
-        pub error: E,
-    }
-
-    /// Some subscribers of an event failed; all of them ran.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct PublishError<E> {
-        event: &'static str,
-        subscribers: usize,
-        failures: Vec<Failure<E>>,
-    }
-
-    impl<E> PublishError<E> {
-        /// The failures, in registration order.
-        pub fn failures(&self) -> &[Failure<E>] {
-            &self.failures
-        }
-    }
-
-    impl<E: fmt::Display> fmt::Display for PublishError<E> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let event = self.event.rsplit("::").next().unwrap_or(self.event);
-            let (failed, all) = (self.failures.len(), self.subscribers);
-            write!(f, "{failed} of {all} handlers of {event} failed: ")?;
-            for (i, failure) in self.failures.iter().enumerate() {
-                let separator = if i == 0 { "" } else { "; " };
-                let Failure {
-                    handler,
-                    position,
-                    error,
-                } = failure;
-                write!(f, "{separator}{handler} (position {position}): {error}")?;
-            }
-            Ok(())
-        }
-    }
-
-    impl<E: fmt::Debug + fmt::Display> Error for PublishError<E> {}
-
-    impl<E> EventOutput for Result<(), E> {
-        type Published = Result<(), PublishError<E>>;
-        type Log = Vec<Failure<E>>;
-        #[inline]
-        fn note(self, log: &mut Self::Log, position: usize, handler: &'static str) {
-            if let Err(error) = self {
-                log.push(Failure {
-                    handler,
-                    position,
-                    error,
-                });
-            }
-        }
-        #[inline]
-        fn finish(failures: Self::Log, subscribers: usize, event: &'static str) -> Self::Published {
-            if failures.is_empty() {
-                return Ok(());
-            }
-            Err(PublishError {
-                event,
-                subscribers,
-                failures,
-            })
-        }
-    }
-}
-
-/// Declares a query: `query!(GetUser -> Option<User>)`, optionally `, name = "users.get"`.
-#[macro_export]
-macro_rules! query {
-    ($message:ident -> $response:ty) => {
-        $crate::query!($message -> $response, name = concat!(module_path!(), "::", stringify!($message)));
-    };
-    ($message:ident -> $response:ty, name = $name:expr $(,)?) => {
-        $crate::__message!($message, $name);
-        impl $crate::message::Query for $message { type Response = $response; }
-    };
-}
-
-/// Declares a command: `command!(CreateOrder)` or `command!(CreateOrder -> Result<(), E>)`,
-/// optionally `, name = "orders.create"`.
-#[macro_export]
-macro_rules! command {
-    ($message:ident $(, name = $name:expr)? $(,)?) => {
-        $crate::command!($message -> () $(, name = $name)?);
-    };
-    ($message:ident -> $output:ty) => {
-        $crate::command!($message -> $output, name = concat!(module_path!(), "::", stringify!($message)));
-    };
-    ($message:ident -> $output:ty, name = $name:expr $(,)?) => {
-        $crate::__message!($message, $name);
-        impl $crate::message::Command for $message { type Output = $output; }
-    };
-}
-
-/// Declares an event: `event!(OrderCreated)` or `event!(OrderCreated -> Result<(), E>)`,
-/// optionally `, name = "orders.created"`.
-#[macro_export]
-macro_rules! event {
-    ($message:ident $(, name = $name:expr)? $(,)?) => {
-        $crate::event!($message -> () $(, name = $name)?);
-    };
-    ($message:ident -> $output:ty) => {
-        $crate::event!($message -> $output, name = concat!(module_path!(), "::", stringify!($message)));
-    };
-    ($message:ident -> $output:ty, name = $name:expr $(,)?) => {
-        $crate::__message!($message, $name);
-        impl $crate::message::Event for $message { type Output = $output; }
-    };
-}
-
-/// A name as a type, for a [`Message`] impl by hand.
-#[macro_export]
-macro_rules! key {
-    ($name:expr) => { $crate::__key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7) };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __message {
-    ($message:ident, $name:expr) => {
-        const _: () = {
-            const HASH: u64 = $crate::__private::hash($name);
-            impl $crate::message::Message for $message {
-                const NAME: &'static str = $name;
-                type Key = $crate::__key!(HASH, 0 1 2 3 4 5 6 7);
-            }
-        };
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __key {
-    ($hash:expr,) => { $crate::__private::KeyEnd };
-    ($hash:expr, $digit:literal $($more:literal)*) => {
-        $crate::__private::Digits<
-            { $crate::__private::digit($hash, $digit) },
-            $crate::__key!($hash, $($more)*)
-        >
-    };
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<E> Sealed for Result<(), E> {}
 }

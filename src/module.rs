@@ -62,6 +62,7 @@ use frunk::{HCons, HNil};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a module",
+    label = "not a module",
     note = "a module is an `hlist![…]` of `on_query`, `on_command` and `on_event`, or a type that implements `Module`"
 )]
 pub trait Module {
@@ -184,6 +185,7 @@ where
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an entry of a module",
+    label = "an entry of this module is a bare `{Self}`",
     note = "wrap the handler with `on_query::<Message, _>(handler)`, `on_command` or `on_event`; mount a module inside a module by a `mount` of its own"
 )]
 pub trait Part {

@@ -1,4 +1,49 @@
 //! The outbox: cycles without recursion. Posted messages wait in a queue until `settle`.
+//!
+//! When a handler of `A` needs `B` and a handler of `B` needs `A`, neither can be proved to have what
+//! it needs before the other, and the compiler gives up (E0275). A handler that *posts* a message
+//! needs only a place for it in the queue, so the cycle is cut there:
+//!
+//! ```
+//! use static_bus::prelude::*;
+//!
+//! struct Ping(u32);
+//! event!(Ping);
+//! struct Pong(u32);
+//! event!(Pong);
+//!
+//! outbox! { pub enum Rally { event Ping, event Pong } }
+//!
+//! struct Left;
+//! impl<B: PostMessage<Ping>> EventHandler<Pong, B> for Left {
+//!     fn handle(&self, pong: &Pong, bus: &B) {
+//!         if pong.0 > 0 {
+//!             bus.post(Ping(pong.0 - 1));
+//!         }
+//!     }
+//! }
+//! struct Right;
+//! impl<B: PostMessage<Pong>> EventHandler<Ping, B> for Right {
+//!     fn handle(&self, ping: &Ping, bus: &B) {
+//!         bus.post(Pong(ping.0));
+//!     }
+//! }
+//!
+//! let bus = BusBuilder::new()
+//!     .subscribe::<Pong, _>(Left)
+//!     .subscribe::<Ping, _>(Right)
+//!     .outbox::<Rally>(8)
+//!     .build();
+//! bus.post(Ping(2));
+//! assert_eq!(bus.settle(), Ok(6)); // three pings, three pongs
+//! ```
+//!
+//! - Messages are delivered first in, first out. What is posted during a delivery runs after all
+//!   subscribers of the message being delivered.
+//! - Posting allocates only when the queue outgrows its capacity.
+//! - Only events and commands whose output is `()` can be posted: nobody would see an error.
+//! - If a handler panics, the panic unwinds to the caller of `settle`. The message it was handling is
+//!   gone, as with a direct call; the others are still queued.
 
 use crate::bus::{Bus, NoOutbox};
 use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
@@ -7,7 +52,22 @@ use crate::table::Wired;
 use alloc::collections::VecDeque;
 use core::{cell::RefCell, error::Error, fmt};
 
-/// A bus's queue of posted messages. A clone of a bus has its own queue, with equal content.
+/// A bus's queue of posted messages; `C` is an enum that [`outbox!`](crate::outbox!) declares.
+///
+/// A clone of a bus has its own queue, with equal content. A bus with an outbox is not `Sync`: its
+/// order of delivery is that of one thread.
+///
+/// ```
+/// use static_bus::{outbox::Outbox, prelude::*};
+/// struct Tick;
+/// event!(Tick);
+/// outbox! { enum Cascade { event Tick } }
+///
+/// type AppBus = BusOf<HList![], Outbox<Cascade>>;
+/// let bus: AppBus = BusBuilder::new().outbox::<Cascade>(4).build();
+/// bus.post(Tick);
+/// assert_eq!(bus.settle(), Ok(1));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Outbox<C> {
     queue: RefCell<VecDeque<C>>,
@@ -25,6 +85,23 @@ impl<B, C: Cascade<B>> Wired<B> for Outbox<C> {}
 
 impl<T, O> Bus<T, O> {
     /// Appends a message to the outbox; [`settle`](Bus::settle) delivers it.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use static_bus::prelude::*;
+    /// struct Tick;
+    /// event!(Tick);
+    /// outbox! { enum Cascade { event Tick } }
+    /// let ticks = Cell::new(0);
+    /// let bus = BusBuilder::new()
+    ///     .subscribe_fn(|_: &Tick| ticks.set(ticks.get() + 1))
+    ///     .outbox::<Cascade>(4)
+    ///     .build();
+    /// bus.post(Tick);
+    /// assert_eq!(ticks.get(), 0);
+    /// bus.settle().unwrap();
+    /// assert_eq!(ticks.get(), 1);
+    /// ```
     #[inline]
     pub fn post<M: Message>(&self, message: M)
     where
@@ -35,10 +112,33 @@ impl<T, O> Bus<T, O> {
 }
 
 impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
-    /// Delivers posted messages in FIFO order until none is left; returns how many.
+    /// Delivers posted messages in FIFO order until none is left; returns how many it delivered.
     ///
     /// # Errors
-    /// When more than the limit would be delivered; what was not delivered stays queued.
+    /// [`CascadeError`] when more messages than the
+    /// [limit](crate::builder::BusBuilder::cascade_limit) would be delivered. What was not delivered
+    /// stays queued, and the next `settle` goes on with it.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Tick(u32);
+    /// event!(Tick);
+    /// outbox! { enum Cascade { event Tick } }
+    /// struct CountDown;
+    /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for CountDown {
+    ///     fn handle(&self, tick: &Tick, bus: &B) {
+    ///         if tick.0 > 0 { bus.post(Tick(tick.0 - 1)) }
+    ///     }
+    /// }
+    /// let bus = BusBuilder::new()
+    ///     .subscribe::<Tick, _>(CountDown)
+    ///     .outbox::<Cascade>(4)
+    ///     .cascade_limit(3)
+    ///     .build();
+    /// bus.post(Tick(3));
+    /// assert_eq!(bus.settle().unwrap_err().limit, 3);
+    /// assert_eq!(bus.settle(), Ok(1));
+    /// ```
     pub fn settle(&self) -> Result<usize, CascadeError> {
         let mut delivered = 0;
         loop {
@@ -70,7 +170,28 @@ impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O
     }
 }
 
-/// A cascade passed its limit.
+/// A cascade passed its limit: usually two handlers that post to each other without an end.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Tick;
+/// event!(Tick, name = "clock.tick");
+/// outbox! { enum Cascade { event Tick } }
+/// struct Forever;
+/// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for Forever {
+///     fn handle(&self, _: &Tick, bus: &B) { bus.post(Tick) }
+/// }
+/// let bus = BusBuilder::new()
+///     .subscribe::<Tick, _>(Forever)
+///     .outbox::<Cascade>(1)
+///     .cascade_limit(10)
+///     .build();
+/// bus.post(Tick);
+/// assert_eq!(
+///     bus.settle().unwrap_err().to_string(),
+///     "cascade stopped at its limit of 10 messages; next is clock.tick: settle again, or raise cascade_limit"
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CascadeError {
@@ -120,6 +241,20 @@ pub trait ListedIn<C> {
 }
 
 /// What an outbox holds; written by [`outbox!`](crate::outbox!).
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::{outbox::Cascade, prelude::*};
+/// struct Tick;
+/// event!(Tick, name = "clock.tick");
+/// outbox! { enum Posted { event Tick } }
+///
+/// let ticks = Cell::new(0);
+/// let bus = BusBuilder::new().subscribe_fn(|_: &Tick| ticks.set(ticks.get() + 1)).build();
+/// let posted = Posted::from(Tick);
+/// posted.deliver(&bus);
+/// assert_eq!(ticks.get(), 1);
+/// ```
 pub trait Cascade<B> {
     /// The message's name.
     fn name(&self) -> &'static str;

@@ -29,7 +29,7 @@ mod topic;
 
 pub use bucket::{AsCommand, AsEvent, AsQuery, NoWire, Wire};
 pub(crate) use bucket::{CarryOut, Respond};
-pub(crate) use topic::{Publish, Topic};
+pub(crate) use topic::{Publish, Subscribers, Topic};
 
 use crate::key::Digits;
 use crate::wiring::Registration;

@@ -71,22 +71,28 @@ impl<H, T: Before<S>, S> Before<S> for HCons<H, T> {
     }
 }
 
-/// What an event's key leads to: its topic, or nothing.
-pub trait Publish<E: Event, B> {
-    fn publish(&self, event: &E, bus: &B) -> <E::Output as EventOutput>::Published;
+/// What an event's key leads to: its subscribers, or nothing and so none.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` is registered on this bus, but not as an event",
+    label = "not published here",
+    note = "use `send` for a query and `execute` for a command; if two messages share a name, give one its own with `name = \"…\"`"
+)]
+pub trait Publish<E> {
+    type Subscribers;
+    fn subscribers(&self) -> &Self::Subscribers;
 }
-impl<E: Event, B> Publish<E, B> for Missing {
+impl<E> Publish<E> for Missing {
+    type Subscribers = HNil;
     #[inline]
-    fn publish(&self, _: &E, _: &B) -> <E::Output as EventOutput>::Published {
-        E::Output::finish(Default::default(), 0, E::NAME)
+    fn subscribers(&self) -> &HNil {
+        &HNil
     }
 }
-impl<E: Event, S: Subscribers<E, B>, T, B> Publish<E, B> for Wire<AsEvent, E, S, T> {
+impl<E, S, T> Publish<E> for Wire<AsEvent, E, S, T> {
+    type Subscribers = S;
     #[inline]
-    fn publish(&self, event: &E, bus: &B) -> <E::Output as EventOutput>::Published {
-        let mut log = Default::default();
-        let subscribers = self.handler.deliver(event, bus, &mut log);
-        E::Output::finish(log, subscribers, E::NAME)
+    fn subscribers(&self) -> &S {
+        &self.handler
     }
 }
 /// Subscribers, run from the oldest; says how many there are.

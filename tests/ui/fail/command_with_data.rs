@@ -1,20 +1,6 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
-struct GetUser;
-query!(GetUser -> u32);
-struct CreateOrder;
-command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
 struct Count;
 command!(Count -> u32);
 
-fn main() {
-}
+fn main() {}

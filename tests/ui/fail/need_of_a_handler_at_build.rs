@@ -1,12 +1,9 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
 struct GetUser;
 query!(GetUser -> u32);
 struct CreateOrder;
 command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
 struct OrderService;
 impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
     fn handle(&self, _: CreateOrder, bus: &B) {
@@ -15,5 +12,5 @@ impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
 }
 
 fn main() {
-    let bus = BusBuilder::new().register_command::<CreateOrder, _>(OrderService).build();
+    BusBuilder::new().register_command::<CreateOrder, _>(OrderService).build();
 }

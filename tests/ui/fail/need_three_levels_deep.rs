@@ -1,28 +1,28 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
 struct GetUser;
 query!(GetUser -> u32);
 struct CreateOrder;
 command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
+struct CartPaid;
+event!(CartPaid);
+
+struct Checkout;
+impl<B: ExecuteCommand<CreateOrder>> EventHandler<CartPaid, B> for Checkout {
+    fn handle(&self, _: &CartPaid, bus: &B) {
+        bus.execute(CreateOrder);
+    }
+}
 struct OrderService;
 impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
     fn handle(&self, _: CreateOrder, bus: &B) {
         bus.send(GetUser);
     }
 }
-struct Starter;
-impl<B: ExecuteCommand<CreateOrder>> EventHandler<OrderCreated, B> for Starter {
-    fn handle(&self, _: &OrderCreated, bus: &B) {
-        bus.execute(CreateOrder);
-    }
-}
 
 fn main() {
-    let bus = BusBuilder::new()
-        .subscribe::<OrderCreated, _>(Starter)
+    BusBuilder::new()
+        .subscribe::<CartPaid, _>(Checkout)
         .register_command::<CreateOrder, _>(OrderService)
         .build();
 }

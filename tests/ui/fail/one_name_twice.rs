@@ -1,23 +1,20 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
 struct GetUser;
-query!(GetUser -> u32);
-struct CreateOrder;
-command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
-struct A;
-query!(A -> u8, name = "twin");
-struct Twin;
-event!(Twin, name = "twin");
+query!(GetUser -> u32, name = "users");
+struct UserJoined;
+event!(UserJoined, name = "users");
+struct UserLeft;
+event!(UserLeft, name = "users");
 
 fn main() {
-    BusBuilder::new().register_query_fn(|_: A| 1).subscribe_fn(|_: &Twin| ());
+    BusBuilder::new()
+        .register_query_fn(|_: GetUser| 1)
+        .subscribe_fn(|_: &UserJoined| ());
+    BusBuilder::new()
+        .subscribe_fn(|_: &UserJoined| ())
+        .subscribe_fn(|_: &UserLeft| ());
+    BusBuilder::new()
+        .subscribe_fn(|_: &UserJoined| ())
+        .register_query_fn(|_: GetUser| 1);
 }

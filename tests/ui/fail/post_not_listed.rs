@@ -1,23 +1,13 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
-struct GetUser;
-query!(GetUser -> u32);
-struct CreateOrder;
-command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
 struct Fill;
 event!(Fill);
-outbox! { enum Cascade { event OrderCreated } }
+struct BarOpen;
+event!(BarOpen);
+outbox! { enum Cascade { event BarOpen } }
 
 fn main() {
     let bus = BusBuilder::new().outbox::<Cascade>(1).build();
+    bus.post(BarOpen);
     bus.post(Fill);
 }

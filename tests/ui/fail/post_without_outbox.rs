@@ -1,20 +1,9 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
-struct GetUser;
-query!(GetUser -> u32);
-struct CreateOrder;
-command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
+struct Fill;
+event!(Fill);
 
 fn main() {
     let bus = BusBuilder::new().build();
-    bus.post(OrderCreated);
+    bus.post(Fill);
 }

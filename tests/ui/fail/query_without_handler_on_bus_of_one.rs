@@ -1,20 +1,11 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
 struct GetUser;
 query!(GetUser -> u32);
-struct CreateOrder;
-command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
+struct GetPrice;
+query!(GetPrice -> u32);
 
 fn main() {
-    let bus = BusBuilder::new().register_command_fn(|_: CreateOrder| ()).build();
+    let bus = BusBuilder::new().register_query_fn(|_: GetPrice| 1).build();
     bus.send::<GetUser>(GetUser);
 }

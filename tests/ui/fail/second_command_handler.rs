@@ -1,19 +1,10 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
-struct GetUser;
-query!(GetUser -> u32);
 struct CreateOrder;
 command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
 
 fn main() {
-    BusBuilder::new().register_command_fn(|_: CreateOrder| ()).register_command_fn(|_: CreateOrder| ());
+    BusBuilder::new()
+        .register_command_fn(|_: CreateOrder| ())
+        .register_command_fn(|_: CreateOrder| ());
 }

@@ -1,19 +1,10 @@
-#![allow(unused)]
 use static_bus::prelude::*;
 
 struct GetUser;
 query!(GetUser -> u32);
-struct CreateOrder;
-command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
-struct OrderService;
-impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
-    fn handle(&self, _: CreateOrder, bus: &B) {
-        bus.send(GetUser);
-    }
-}
 
 fn main() {
-    BusBuilder::new().register_query_fn(|_: GetUser| 1).register_query_fn(|_: GetUser| 2);
+    BusBuilder::new()
+        .register_query_fn(|_: GetUser| 1)
+        .register_query_fn(|_: GetUser| 2);
 }

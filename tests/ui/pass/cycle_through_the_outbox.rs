@@ -1,12 +1,13 @@
-#![allow(unused)]
+//! The remedy for `fail/handler_cycle.rs`: one of the two posts.
+
 use static_bus::prelude::*;
 
 struct GetUser;
 query!(GetUser -> u32);
 struct CreateOrder;
 command!(CreateOrder);
-struct OrderCreated;
-event!(OrderCreated);
+outbox! { enum Cascade { command CreateOrder } }
+
 struct OrderService;
 impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
     fn handle(&self, _: CreateOrder, bus: &B) {
@@ -17,10 +18,9 @@ struct Users;
 impl<B: PostMessage<CreateOrder>> QueryHandler<GetUser, B> for Users {
     fn handle(&self, _: GetUser, bus: &B) -> u32 {
         bus.post(CreateOrder);
-        1
+        7
     }
 }
-outbox! { enum Cascade { command CreateOrder } }
 
 fn main() {
     let bus = BusBuilder::new()
@@ -28,5 +28,5 @@ fn main() {
         .register_query::<GetUser, _>(Users)
         .outbox::<Cascade>(1)
         .build();
-    bus.execute(CreateOrder);
+    assert_eq!(bus.send::<GetUser>(GetUser), 7);
 }

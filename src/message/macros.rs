@@ -1,0 +1,132 @@
+//! The macros that declare messages.
+
+/// Declares a query: `query!(GetUser -> Option<User>)`, optionally `, name = "users.get"`.
+///
+/// Works on any struct or enum without generic parameters, wherever it stands.
+///
+/// ```
+/// use static_bus::prelude::*;
+///
+/// struct GetUser(u32);
+/// query!(GetUser -> Option<&'static str>);
+/// struct CountUsers;
+/// query!(CountUsers -> usize, name = "users.count");
+///
+/// assert!(GetUser::NAME.ends_with("::GetUser"));
+/// assert_eq!(CountUsers::NAME, "users.count");
+/// ```
+#[macro_export]
+macro_rules! query {
+    ($message:ident -> $response:ty $(, name = $name:expr)? $(,)?) => {
+        $crate::__message!($message $(, $name)?);
+        impl $crate::message::Query for $message { type Response = $response; }
+    };
+}
+
+/// Declares a command: `command!(CreateOrder)` or `command!(CreateOrder -> Result<(), E>)`,
+/// optionally `, name = "orders.create"`.
+///
+/// ```
+/// use static_bus::prelude::*;
+///
+/// struct Refresh;
+/// command!(Refresh); // the same as `-> ()`
+/// struct Cancel { order_id: u64 }
+/// command!(Cancel -> Result<(), &'static str>, name = "orders.cancel");
+///
+/// let bus = BusBuilder::new()
+///     .register_command_fn(|_: Refresh| ())
+///     .register_command_fn(|c: Cancel| if c.order_id == 7 { Ok(()) } else { Err("unknown order") })
+///     .build();
+/// bus.execute(Refresh);
+/// assert_eq!(bus.execute(Cancel { order_id: 8 }), Err("unknown order"));
+/// ```
+#[macro_export]
+macro_rules! command {
+    ($message:ident $(, name = $name:expr)? $(,)?) => {
+        $crate::command!($message -> () $(, name = $name)?);
+    };
+    ($message:ident -> $output:ty $(, name = $name:expr)? $(,)?) => {
+        $crate::__message!($message $(, $name)?);
+        impl $crate::message::Command for $message { type Output = $output; }
+    };
+}
+
+/// Declares an event: `event!(OrderCreated)` or `event!(OrderCreated -> Result<(), E>)`,
+/// optionally `, name = "orders.created"`.
+///
+/// ```
+/// use static_bus::prelude::*;
+///
+/// struct Clicked;
+/// event!(Clicked); // the same as `-> ()`
+/// struct OrderCreated;
+/// event!(OrderCreated -> Result<(), &'static str>, name = "orders.created");
+///
+/// let bus = BusBuilder::new().build();
+/// bus.publish(&Clicked);
+/// assert_eq!(bus.publish(&OrderCreated), Ok(()));
+/// ```
+#[macro_export]
+macro_rules! event {
+    ($message:ident $(, name = $name:expr)? $(,)?) => {
+        $crate::event!($message -> () $(, name = $name)?);
+    };
+    ($message:ident -> $output:ty $(, name = $name:expr)? $(,)?) => {
+        $crate::__message!($message $(, $name)?);
+        impl $crate::message::Event for $message { type Output = $output; }
+    };
+}
+
+/// A name as a type, for a [`Message`](crate::message::Message) impl by hand.
+///
+/// Equal names have equal keys, and nothing else does but by a collision of 38-bit hashes. Two
+/// messages with one key do not compile on one bus.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Ping;
+/// impl Message for Ping {
+///     const NAME: &'static str = "net.ping";
+///     type Key = key!("net.ping");
+/// }
+/// impl Event for Ping { type Output = (); }
+/// BusBuilder::new().subscribe_fn(|_: &Ping| ()).build().publish(&Ping);
+/// ```
+#[macro_export]
+macro_rules! key {
+    ($name:expr) => { $crate::__key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __message {
+    ($message:ident) => {
+        $crate::__message!(
+            $message,
+            ::core::concat!(::core::module_path!(), "::", ::core::stringify!($message))
+        );
+    };
+    ($message:ident, $name:expr) => {
+        const _: () = {
+            // Hashed once, and not for each digit.
+            const HASH: u64 = $crate::__private::hash($name);
+            impl $crate::message::Message for $message {
+                const NAME: &'static str = $name;
+                type Key = $crate::__key!(HASH, 0 1 2 3 4 5 6 7);
+            }
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __key {
+    ($hash:expr,) => { $crate::__private::KeyEnd };
+    ($hash:expr, $digit:literal $($more:literal)*) => {
+        $crate::__private::Digits<
+            { $crate::__private::digit($hash, $digit) },
+            $crate::__key!($hash, $($more)*)
+        >
+    };
+}

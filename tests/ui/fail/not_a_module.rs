@@ -1,0 +1,15 @@
+use static_bus::prelude::*;
+
+struct GetUser;
+query!(GetUser -> u32);
+struct Users;
+impl<B> QueryHandler<GetUser, B> for Users {
+    fn handle(&self, _: GetUser, _bus: &B) -> u32 {
+        7
+    }
+}
+
+fn main() {
+    BusBuilder::new().mount(Users);
+    BusBuilder::new().mount(hlist![Users]);
+}

@@ -1,0 +1,7 @@
+use static_bus::prelude::*;
+
+struct Mail;
+event!(Mail -> Result<(), u8>);
+outbox! { enum Cascade { event Mail } }
+
+fn main() {}

@@ -2,55 +2,78 @@
 
 use static_bus::prelude::*;
 
-pub struct GetUser {
-    pub user_id: u32,
+// Messages are plain structs, and one line each that says of what kind they are.
+struct GetUser {
+    user_id: u32,
 }
 query!(GetUser -> Option<String>);
 
-pub struct CreateOrder {
-    pub user_id: u32,
+struct CreateOrder {
+    user_id: u32,
 }
 command!(CreateOrder -> Result<(), OrderError>);
 
-pub struct OrderCreated {
-    pub order_id: u64,
+struct OrderCreated {
+    order_id: u64,
 }
 event!(OrderCreated);
 
-#[derive(Debug)]
-pub enum OrderError {
+#[derive(Debug, PartialEq)]
+enum OrderError {
     UnknownUser,
 }
 
-pub struct OrderService;
+// A service says what it needs of the bus, and sees nothing else of it.
+struct OrderService;
 impl<B> CommandHandler<CreateOrder, B> for OrderService
 where
     B: SendQuery<GetUser> + PublishEvent<OrderCreated>,
 {
     fn handle(&self, command: CreateOrder, bus: &B) -> Result<(), OrderError> {
-        bus.send(GetUser {
-            user_id: command.user_id,
-        })
-        .ok_or(OrderError::UnknownUser)?;
+        let user_id = command.user_id;
+        bus.send(GetUser { user_id })
+            .ok_or(OrderError::UnknownUser)?;
         bus.publish(&OrderCreated { order_id: 1 });
         Ok(())
     }
 }
 
+struct Notifications;
+impl<B> EventHandler<OrderCreated, B> for Notifications {
+    fn handle(&self, event: &OrderCreated, _bus: &B) {
+        println!("mail: order {} is on its way", event.order_id);
+    }
+}
+
+// A module is a list of handlers.
+mod billing {
+    use super::OrderCreated;
+    use static_bus::prelude::*;
+
+    pub struct Billing;
+    impl<B> EventHandler<OrderCreated, B> for Billing {
+        fn handle(&self, event: &OrderCreated, _bus: &B) {
+            println!("invoice for order {}", event.order_id);
+        }
+    }
+
+    pub fn module() -> HList![OnEvent<OrderCreated, Billing>] {
+        hlist![on_event(Billing)]
+    }
+}
+
 fn main() {
     let bus = BusBuilder::new()
-        .register_query_fn(|q: GetUser| (q.user_id == 7).then(|| "Ada".to_owned()))
+        .register_query_fn(|query: GetUser| (query.user_id == 7).then(|| "Ada".to_owned()))
         .register_command::<CreateOrder, _>(OrderService)
-        .subscribe_fn(|e: &OrderCreated| println!("order {} created", e.order_id))
-        .build();
-    println!("user 7: {:?}", bus.send::<GetUser>(GetUser { user_id: 7 }));
-    println!(
-        "order for user 7: {:?}",
-        bus.execute(CreateOrder { user_id: 7 })
-    );
-    println!(
-        "order for user 8: {:?}",
-        bus.execute(CreateOrder { user_id: 8 })
-    );
-    print!("{}", bus.wiring());
+        .subscribe_fn(|event: &OrderCreated| println!("order {}", event.order_id))
+        .subscribe::<OrderCreated, _>(Notifications)
+        .mount(billing::module())
+        .build(); // every handler's needs are checked here
+
+    let user = bus.send::<GetUser>(GetUser { user_id: 7 });
+    assert_eq!(user.as_deref(), Some("Ada"));
+    assert_eq!(bus.execute(CreateOrder { user_id: 7 }), Ok(()));
+    let refused = bus.execute(CreateOrder { user_id: 8 });
+    assert_eq!(refused, Err(OrderError::UnknownUser));
 }

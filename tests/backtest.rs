@@ -1,10 +1,8 @@
 //! The reference backtest agrees with an independent tool, and refuses bad input in one line.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+mod support;
+
+use std::{fs, path::Path, process::Output};
 
 use serde_json::Value;
 
@@ -20,30 +18,8 @@ date,open,high,low,close
 2000-01-07,1.0,2.0,0.5,1.5
 ";
 
-/// The example, which `cargo test` builds beside the tests.
-fn binary() -> PathBuf {
-    let test = env::current_exe().expect("a running test has a path");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests run in <profile>/deps");
-    let binary = profile
-        .join("examples")
-        .join("backtest")
-        .with_extension(env::consts::EXE_EXTENSION);
-    assert!(
-        binary.exists(),
-        "{} is missing: run `cargo test`, or `cargo build --example backtest` first",
-        binary.display()
-    );
-    binary
-}
-
 fn backtest(arguments: &[&str]) -> Output {
-    Command::new(binary())
-        .args(arguments)
-        .output()
-        .expect("the example starts")
+    support::run_example("backtest", arguments)
 }
 
 /// What a run prints that succeeds and has nothing to say on stderr.

@@ -1,7 +1,7 @@
 //! What dispatch promises, one test for each promise.
 #![cfg(feature = "alloc")]
 
-use static_bus::prelude::*;
+use static_bus::{outbox::Outbox, prelude::*};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ struct Store(String);
 command!(Store);
 struct Refuse;
 command!(Refuse -> Result<(), &'static str>);
+#[derive(Clone)]
 struct Tick(u32);
 event!(Tick);
 struct Mail;
@@ -133,6 +134,76 @@ fn every_subscriber_runs_and_each_failure_is_in_the_error_with_its_position() {
     );
 }
 
+#[test]
+fn a_failure_names_the_handler_and_its_position_and_the_others_ran() {
+    let ran = Cell::new(0);
+    struct Printer;
+    impl<B> EventHandler<Mail, B> for Printer {
+        fn handle(&self, _: &Mail, _: &B) -> Result<(), &'static str> {
+            Err("no paper")
+        }
+    }
+    let fine = |_: &Mail| {
+        ran.set(ran.get() + 1);
+        Ok(())
+    };
+    let bus = BusBuilder::new()
+        .subscribe_fn(fine)
+        .subscribe::<Mail, _>(Printer)
+        .subscribe_fn(fine)
+        .build();
+    assert_eq!(
+        bus.publish(&Mail).unwrap_err().to_string(),
+        "1 of 3 handlers of mail.sent failed: \
+         contract::a_failure_names_the_handler_and_its_position_and_the_others_ran::Printer (position 1): no paper"
+    );
+    assert_eq!(ran.get(), 2);
+}
+
+#[test]
+fn a_handler_works_through_every_pointer_and_as_a_trait_object() {
+    struct Zero;
+    impl<B> QueryHandler<Double, B> for Zero {
+        fn handle(&self, _: Double, _: &B) -> u32 {
+            0
+        }
+    }
+    fn answer<H>(handler: H) -> u32
+    where
+        H: QueryHandler<Double, BusOf<HList![OnQuery<Double, H>]>>,
+    {
+        let bus = BusBuilder::new()
+            .register_query::<Double, _>(handler)
+            .build();
+        SendQuery::send(&bus, Double(1))
+    }
+    assert_eq!(answer(&Zero), 0);
+    assert_eq!(answer(Rc::new(Zero)), 0);
+    assert_eq!(answer(std::sync::Arc::new(Zero)), 0);
+    let boxed: Box<dyn QueryHandler<Double, ()>> = Box::new(Zero);
+    assert_eq!(boxed.handle(Double(1), &()), 0);
+    let bus = BusBuilder::new()
+        .register_query::<Double, _>(Box::new(Zero))
+        .build();
+    assert_eq!(bus.send::<Double>(Double(1)), 0);
+}
+
+#[test]
+fn a_bus_can_be_built_in_a_generic_function_from_handlers_that_borrow() {
+    fn total<'a, F: Fn(u32) -> u32>(seen: &'a RefCell<Vec<u32>>, f: &'a F) -> u32 {
+        let bus = BusBuilder::new()
+            .register_query_fn(move |q: Double| f(q.0))
+            .subscribe_fn(move |t: &Tick| seen.borrow_mut().push(t.0))
+            .build();
+        bus.publish(&Tick(5));
+        bus.send::<Double>(Double(1)) + bus.send::<Double>(Double(2))
+    }
+    let seen = RefCell::new(vec![]);
+    let ten = 10;
+    assert_eq!(total(&seen, &|n| n * ten), 30);
+    assert_eq!(*seen.borrow(), [5]);
+}
+
 struct Relay;
 impl<B: SendQuery<Double>> QueryHandler<Parse, B> for Relay {
     fn handle(&self, q: Parse, bus: &B) -> Result<u32, &'static str> {
@@ -168,7 +239,7 @@ fn a_module_that_only_subscribes_can_be_mounted_twice() {
     assert_eq!(counter.0.get(), 2);
 }
 
-outbox! { enum Cascade { event Tick, command Store } }
+outbox! { #[derive(Clone)] enum Cascade { event Tick, command Store } }
 
 struct CountDown;
 impl<B: PostMessage<Tick> + PostMessage<Store>> EventHandler<Tick, B> for CountDown {
@@ -214,6 +285,69 @@ fn a_cascade_over_its_limit_stops_and_the_rest_is_delivered_by_the_next_settle()
 }
 
 #[test]
+fn nothing_is_allocated_by_dispatch_nor_by_an_outbox_within_its_capacity() {
+    let sum = Cell::new(0);
+    let bus = BusBuilder::new()
+        .register_query_fn(|q: Double| q.0 * 2)
+        .register_command_fn(|_: Refuse| Err("no"))
+        .subscribe_fn(|t: &Tick| sum.set(sum.get() + t.0))
+        .subscribe_fn(|t: &Tick| sum.set(sum.get() + t.0))
+        .register_command_fn(|_: Store| ())
+        .outbox::<Cascade>(8)
+        .build();
+    let allocations = |work: &dyn Fn()| allocation_counter::measure(work).count_total;
+
+    let dispatch = allocations(&|| {
+        sum.set(sum.get() + bus.send::<Double>(Double(1)));
+        assert_eq!(bus.execute(Refuse), Err("no"));
+        bus.publish(&Tick(3));
+        assert_eq!(bus.publish(&Mail), Ok(()));
+        for _ in 0..100 {
+            (0..8).for_each(|n| bus.post(Tick(n)));
+            assert_eq!(bus.settle(), Ok(8));
+        }
+    });
+    assert_eq!(dispatch, 0);
+    assert_eq!(sum.get(), 2 + 6 + 100 * 2 * 28);
+
+    let beyond_capacity = allocations(&|| (0..9).for_each(|n| bus.post(Tick(n))));
+    assert!(beyond_capacity > 0, "the counter counts");
+}
+
+#[test]
+fn a_cloned_bus_has_a_queue_of_its_own() {
+    let ticks = Cell::new(0);
+    let bus = BusBuilder::new()
+        .subscribe_fn(|_: &Tick| ticks.set(ticks.get() + 1))
+        .register_command_fn(|_: Store| ())
+        .outbox::<Cascade>(8)
+        .build();
+    bus.post(Tick(0));
+    let clone = bus.clone();
+    clone.post(Tick(0));
+    assert_eq!((clone.settle(), bus.settle()), (Ok(2), Ok(1)));
+    assert_eq!(ticks.get(), 3);
+}
+
+#[test]
+fn a_panic_while_settling_loses_only_the_message_that_was_being_handled() {
+    let delivered = RefCell::new(vec![]);
+    let bus = BusBuilder::new()
+        .subscribe_fn(|t: &Tick| {
+            assert!(t.0 != 2, "two is bad luck");
+            delivered.borrow_mut().push(t.0);
+        })
+        .register_command_fn(|_: Store| ())
+        .outbox::<Cascade>(8)
+        .build();
+    (1..=3).for_each(|n| bus.post(Tick(n)));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bus.settle()));
+    assert!(panicked.is_err());
+    assert_eq!(bus.settle(), Ok(1));
+    assert_eq!(*delivered.borrow(), [1, 3]);
+}
+
+#[test]
 fn a_panic_in_a_handler_leaves_the_bus_usable() {
     let bus = BusBuilder::new()
         .register_query_fn(|q: Double| 10_u32.checked_sub(q.0).unwrap())
@@ -235,11 +369,17 @@ impl<B> QueryHandler<Double, B> for Stateless {
 impl<B> EventHandler<Tick, B> for Stateless {
     fn handle(&self, _: &Tick, _: &B) {}
 }
+impl<B> CommandHandler<Store, B> for Stateless {
+    fn handle(&self, _: Store, _: &B) {}
+}
 type Small = BusOf<HList![OnQuery<Double, Stateless>, OnEvent<Tick, Stateless>]>;
 static_assertions::const_assert_eq!(size_of::<Small>(), 0);
 static_assertions::assert_impl_all!(Small: Clone, Send, Sync, std::fmt::Debug);
 static_assertions::assert_not_impl_any!(BusOf<HList![OnQuery<Double, Rc<Stateless>>]>: Send, Sync);
 assert_wired!(Small: SendQuery<Double>, PublishEvent<Tick>);
+type Settling = BusOf<HList![OnCommand<Store, Stateless>], Outbox<Cascade>>;
+static_assertions::assert_impl_all!(Settling: Clone, Send, PostMessage<Tick>);
+static_assertions::assert_not_impl_any!(Settling: Sync);
 
 #[test]
 fn a_bus_has_a_nameable_type_however_it_was_built_and_works_through_dyn() {
@@ -307,14 +447,29 @@ fn wiring_lists_every_registration() {
         "digraph wiring {\n  rankdir=LR;\n  \"query contract::Double\" -> \"contract::Stateless\";\n  \
          \"event contract::Tick\" -> \"contract::Stateless\";\n}\n"
     );
+}
+
+#[test]
+fn debug_is_a_flat_list_of_registrations_however_many_there_are() {
+    macro_rules! ticks {
+        ($($event:ident)*) => {{
+            $(struct $event; event!($event, name = stringify!($event));)*
+            BusBuilder::new()$(.subscribe_fn(nothing::<$event>))*.build()
+        }};
+    }
+    fn nothing<E>(_: &E) {}
+    let bus = ticks!(A B C D E F G H I J K L M N O P Q R S T U V W X Y Z);
     let debug = format!("{bus:?}");
-    assert!(
-        debug.contains("query contract::Double -> contract::Stateless"),
-        "{debug}"
-    );
-    assert!(
-        debug.contains("event contract::Tick -> contract::Stateless"),
-        "{debug}"
-    );
-    assert!(!debug.contains("Node"), "{debug}");
+    let list = debug
+        .strip_prefix("Bus [")
+        .and_then(|rest| rest.strip_suffix(']'));
+    let mut entries: Vec<&str> = list.expect("a list").split(", ").collect();
+    entries.sort_unstable();
+    let expected: Vec<String> = ('A'..='Z')
+        .map(|e| {
+            let path = "contract::debug_is_a_flat_list_of_registrations_however_many_there_are";
+            format!("event {e} -> {path}::nothing<{path}::{e}>")
+        })
+        .collect();
+    assert_eq!(entries, expected);
 }

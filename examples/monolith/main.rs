@@ -1,6 +1,6 @@
 //! A modular monolith: four modules, each in its own file, wired by the compiler.
 //!
-//! `cargo run --example monolith`
+//! `cargo run --example monolith`, with `-- --mermaid` or `-- --dot` for its wiring as a drawing.
 //!
 //! No module names another's services; they share message types only. Delete one of the
 //! `mount` lines below and the program stops compiling.
@@ -24,7 +24,12 @@ fn main() {
         .mount(notifications::module())
         .build();
 
-    println!("{}", bus.wiring());
+    let wiring = bus.wiring();
+    match std::env::args().nth(1).as_deref() {
+        Some("--mermaid") => return print!("{}", wiring.mermaid()),
+        Some("--dot") => return print!("{}", wiring.dot()),
+        _ => println!("{wiring}"),
+    }
 
     let order = |user_id, quantity| PlaceOrder {
         user_id,

@@ -28,16 +28,14 @@ query!(Choice -> bool, name = "choice",);
 
 #[allow(dead_code)]
 mod shadowed {
+    #[allow(unused_macros)]
+    macro_rules! concat {
+        () => {};
+    }
     pub struct Result;
     pub struct Option;
     pub mod core {}
     pub mod static_bus {}
-    macro_rules! concat {
-        ($($t:tt)*) => {
-            compile_error!("shadowed")
-        };
-    }
-    pub(crate) use concat;
     ::static_bus::event!(Result -> ::core::result::Result<(), u8>);
     ::static_bus::query!(Option -> ());
 }

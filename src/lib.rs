@@ -17,6 +17,16 @@ pub mod outbox;
 pub mod table;
 pub mod wiring;
 
+#[cfg(doc)]
+pub mod _documentation {
+    //! Longer texts: [why it is built so](design), and [what each compile error means](errors).
+
+    #[doc = include_str!("../docs/DESIGN.md")]
+    pub mod design {}
+    #[doc = include_str!("../docs/ERRORS.md")]
+    pub mod errors {}
+}
+
 pub use frunk::{HList, hlist};
 
 /// Everything a module or a program needs: `use static_bus::prelude::*;`.
@@ -60,18 +70,19 @@ macro_rules! assert_wired {
 }
 
 #[cfg(all(doctest, feature = "alloc"))]
-mod guide {
+mod code_blocks {
     macro_rules! pages {
         ($($page:ident $file:literal)*) => {
-            $(#[doc = include_str!(concat!("../docs/guide/src/", $file))] mod $page {})*
+            $(#[doc = include_str!(concat!("../docs/", $file))] mod $page {})*
         };
     }
     pages! {
-        getting_started "getting-started.md"
-        messages "messages.md"
-        handlers_and_modules "handlers-and-modules.md"
-        cycles "cycles-and-the-outbox.md"
-        testing "testing-your-modules.md"
-        storing "storing-a-bus.md"
+        errors "ERRORS.md"
+        getting_started "guide/src/getting-started.md"
+        messages "guide/src/messages.md"
+        handlers_and_modules "guide/src/handlers-and-modules.md"
+        cycles "guide/src/cycles-and-the-outbox.md"
+        testing "guide/src/testing-your-modules.md"
+        storing "guide/src/storing-a-bus.md"
     }
 }

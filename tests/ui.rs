@@ -1,9 +1,49 @@
 //! What must not compile, with its exact text; what must, does.
 #![cfg(feature = "alloc")]
 
+use std::{collections::BTreeSet, fs, path::Path};
+
 #[test]
 fn each_mistake_has_its_text() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/fail/*.rs");
     cases.pass("tests/ui/pass/*.rs");
+}
+
+#[test]
+fn each_headline_is_explained() {
+    let explained: BTreeSet<String> = include_str!("../docs/ERRORS.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .map(without_names)
+        .collect();
+    let texts = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/fail"))
+        .expect("the cases are there")
+        .map(|entry| entry.expect("the cases can be read").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "stderr"))
+        .map(|path| fs::read_to_string(path).expect("a text can be read"));
+    let mut met = BTreeSet::new();
+    for text in texts {
+        met.extend(
+            text.lines()
+                .filter_map(|line| line.strip_prefix("error[E0277]: "))
+                .map(without_names),
+        );
+    }
+    assert_eq!(
+        met, explained,
+        "left: met in tests/ui/fail; right: explained in docs/ERRORS.md"
+    );
+}
+
+/// The headline with `_` for each type that it names.
+fn without_names(headline: &str) -> String {
+    let parts = headline.split('`').enumerate();
+    parts
+        .map(|(i, part)| match (i % 2, part) {
+            (1, "()" | "Result<(), E>") => part,
+            (1, _) => "_",
+            _ => part,
+        })
+        .collect()
 }

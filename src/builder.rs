@@ -6,7 +6,7 @@ use crate::message::{Command, Event, Message, Query};
 use crate::module::Module;
 #[cfg(feature = "alloc")]
 use crate::outbox::Outbox;
-use crate::table::{AsCommand, AsQuery, InsertInto, Pour, ROOT, Root, Topic, Wire, Wired};
+use crate::table::{CommandWire, InsertInto, Pour, QueryWire, ROOT, Root, Topic, Wired};
 
 /// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
 /// static.
@@ -124,11 +124,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_query<Q: Query, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, Q, Wire<AsQuery, Q, H>>, O>
+    ) -> BusBuilder<With<T, Q, QueryWire<Q, H>>, O>
     where
-        Q::Key: InsertInto<T, Wire<AsQuery, Q, H>>,
+        Q::Key: InsertInto<T, QueryWire<Q, H>>,
     {
-        self.insert::<Q, _>(Wire::new(handler))
+        self.insert::<Q, _>(QueryWire::new(handler))
     }
 
     /// Registers a function or closure as the one handler of query `Q`.
@@ -147,11 +147,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_query_fn<Q: Query, F: Fn(Q) -> Q::Response>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, Q, Wire<AsQuery, Q, Function<F>>>, O>
+    ) -> BusBuilder<With<T, Q, QueryWire<Q, Function<F>>>, O>
     where
-        Q::Key: InsertInto<T, Wire<AsQuery, Q, Function<F>>>,
+        Q::Key: InsertInto<T, QueryWire<Q, Function<F>>>,
     {
-        self.insert::<Q, _>(Wire::new(Function(function)))
+        self.insert::<Q, _>(QueryWire::new(Function(function)))
     }
 
     /// Registers the one handler of command `C`. A second one does not compile.
@@ -177,11 +177,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_command<C: Command, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, C, Wire<AsCommand, C, H>>, O>
+    ) -> BusBuilder<With<T, C, CommandWire<C, H>>, O>
     where
-        C::Key: InsertInto<T, Wire<AsCommand, C, H>>,
+        C::Key: InsertInto<T, CommandWire<C, H>>,
     {
-        self.insert::<C, _>(Wire::new(handler))
+        self.insert::<C, _>(CommandWire::new(handler))
     }
 
     /// Registers a function or closure as the one handler of command `C`.
@@ -202,11 +202,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_command_fn<C: Command, F: Fn(C) -> C::Output>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, C, Wire<AsCommand, C, Function<F>>>, O>
+    ) -> BusBuilder<With<T, C, CommandWire<C, Function<F>>>, O>
     where
-        C::Key: InsertInto<T, Wire<AsCommand, C, Function<F>>>,
+        C::Key: InsertInto<T, CommandWire<C, Function<F>>>,
     {
-        self.insert::<C, _>(Wire::new(Function(function)))
+        self.insert::<C, _>(CommandWire::new(Function(function)))
     }
 
     /// Adds a subscriber of event `E`, to run after those that are there.

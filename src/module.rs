@@ -30,7 +30,7 @@
 //! ```
 
 use crate::message::{Command, Event, Message, Query};
-use crate::table::{AsCommand, AsQuery, InsertInto, Pour, Topic, Wire};
+use crate::table::{CommandWire, InsertInto, Pour, QueryWire, Topic};
 use core::marker::PhantomData;
 use frunk::{HCons, HNil};
 
@@ -195,18 +195,18 @@ pub trait Part {
 }
 impl<Q: Query, H> Part for OnQuery<Q, H> {
     type Message = Q;
-    type Wire = Wire<AsQuery, Q, H>;
+    type Wire = QueryWire<Q, H>;
     #[inline]
     fn wire(self) -> Self::Wire {
-        Wire::new(self.handler)
+        QueryWire::new(self.handler)
     }
 }
 impl<C: Command, H> Part for OnCommand<C, H> {
     type Message = C;
-    type Wire = Wire<AsCommand, C, H>;
+    type Wire = CommandWire<C, H>;
     #[inline]
     fn wire(self) -> Self::Wire {
-        Wire::new(self.handler)
+        CommandWire::new(self.handler)
     }
 }
 impl<E: Event, H> Part for OnEvent<E, H> {

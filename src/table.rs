@@ -1,8 +1,8 @@
 //! How a message finds its handler: a table that is a type.
 //!
 //! Its first two levels are chosen by the first two digits of the message's [key](mod@crate::key),
-//! sixteen ways each. They end in a bucket: a short list of [`Wire`]s, told apart by the rest of
-//! the key.
+//! sixteen ways each. They end in a bucket: a short list of wires, told apart by the rest of the
+//! key. There are three kinds of wire: [`QueryWire`], [`CommandWire`] and [`EventWire`].
 //!
 //! ```text
 //! key of GetUser: 7 12 30 4 …
@@ -11,24 +11,25 @@
 //!                             │
 //!   Node        ┌ 0 ┬ 1 ┬ … ┬ 12 ┬ … ┬ 15 ┐    second digit
 //!                             │
-//!   Wire        GetUser ─ OrderPlaced ─ NoWire    the rest: 30 4 …
+//!   wires       GetUser ─ OrderPlaced ─ ()        the rest: 30 4 …
 //! ```
 //!
 //! The types are public so that a compile error can call them by their short names. Nobody needs to
 //! write them.
 //!
-//! A lookup always succeeds: it ends in a [`Wire`] or in [`Missing`]. Whether what it found can do
+//! A lookup always succeeds: it ends in a wire or in [`Missing`]. Whether what it found can do
 //! the work is a bound on the result, so that a failure names the message and not the table.
 //!
 //! Every `impl` between `bus.send` and the bucket makes rustc walk the whole type of the bus. So
 //! there are few of them, and the type has few nodes: a wire is one, and not a list node around
-//! another.
+//! another, and its kind is its name. Debug info spells the whole type for every function that is
+//! generic over it, so there are few of those as well.
 
 mod bucket;
 mod topic;
 
-pub use bucket::{AsCommand, AsEvent, AsQuery, NoWire, Wire};
 pub(crate) use bucket::{CarryOut, Respond};
+pub use bucket::{CommandWire, EventWire, QueryWire};
 pub(crate) use topic::{Publish, Subscribers, Topic};
 
 use crate::key::Digits;
@@ -60,8 +61,8 @@ macro_rules! sixteen {
 /// The table of a bus without handlers.
 pub type Root = sixteen!(Node<Free>);
 pub(crate) const ROOT: Root = sixteen!(Node(Free));
-type Buckets = sixteen!(Node<NoWire>);
-const BUCKETS: Buckets = sixteen!(Node(NoWire));
+type Buckets = sixteen!(Node<()>);
+const BUCKETS: Buckets = sixteen!(Node(()));
 
 /// Total lookup by key.
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 //! Newest first, because putting an element before a list is one step for the compiler, whatever
 //! the length. At run time the list is walked from its end, so that the oldest runs first.
 
-use super::bucket::{AsEvent, InsertIf, Wire};
+use super::bucket::{EventWire, InsertIf};
 use super::{Missing, Registrations, Wired};
 use crate::handler::EventHandler;
 use crate::key::Same;
@@ -12,23 +12,23 @@ use crate::wiring::{Kind, Registration, handler_name};
 use frunk::{HCons, HNil};
 
 /// The wire of an event with one subscriber.
-pub type Topic<E, H> = Wire<AsEvent, E, HCons<H, HNil>>;
+pub type Topic<E, H> = EventWire<E, HCons<H, HNil>>;
 
 impl<E, H> Topic<E, H> {
     #[inline]
     pub(crate) const fn of(subscriber: H) -> Self {
-        Wire::new(HCons {
+        EventWire::new(HCons {
             head: subscriber,
             tail: HNil,
         })
     }
 }
 
-impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for Wire<AsEvent, E, S, T> {
-    type Out = Wire<AsEvent, E, N::Out, T>;
+impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventWire<E, S, T> {
+    type Out = EventWire<E, N::Out, T>;
     #[inline]
     fn insert_if(self, newer: N) -> Self::Out {
-        Wire::before(newer.join(self.handler), self.next)
+        EventWire::before(newer.join(self.handler), self.next)
     }
 }
 /// The same event with more subscribers, to go before the list `S`.
@@ -41,7 +41,7 @@ pub trait MoreSubscribers<E, S> {
     type Out;
     fn join(self, older: S) -> Self::Out;
 }
-impl<E, S, N: Before<S>> MoreSubscribers<E, S> for Wire<AsEvent, E, N> {
+impl<E, S, N: Before<S>> MoreSubscribers<E, S> for EventWire<E, N> {
     type Out = N::Out;
     #[inline]
     fn join(self, older: S) -> N::Out {
@@ -88,7 +88,7 @@ impl<E> Publish<E> for Missing {
         &HNil
     }
 }
-impl<E, S, T> Publish<E> for Wire<AsEvent, E, S, T> {
+impl<E, S, T> Publish<E> for EventWire<E, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {
@@ -116,8 +116,8 @@ impl<E: Event, B, H: EventHandler<E, B>, T: Subscribers<E, B>> Subscribers<E, B>
     }
 }
 
-impl<E: Event, S: Subscribers<E, B>, T: Wired<B>, B> Wired<B> for Wire<AsEvent, E, S, T> {}
-impl<E: Event, S: EachName, T: Registrations> Registrations for Wire<AsEvent, E, S, T> {
+impl<E: Event, S: Subscribers<E, B>, T: Wired<B>, B> Wired<B> for EventWire<E, S, T> {}
+impl<E: Event, S: EachName, T: Registrations> Registrations for EventWire<E, S, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {
         S::each::<E>(visit);
         T::each(visit);

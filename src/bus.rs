@@ -3,7 +3,7 @@
 use crate::dispatch::{ExecuteCommand, PublishEvent, SendQuery};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::message::{Command, Event, EventOutput, Query};
-use crate::table::{CarryOut, Find, Publish, Respond, Subscribers, Wired};
+use crate::table::{At, CarryOut, Find, First, Found, Publish, Respond, Subscribers, Tail, Wired};
 
 /// The frozen bus: each call goes straight to its handlers.
 ///
@@ -113,36 +113,39 @@ impl<T, O> Bus<T, O> {
 
 impl<T, O, Q: Query> SendQuery<Q> for Bus<T, O>
 where
-    T: Find<Q::Key>,
-    T::Found: Respond<Q>,
-    <T::Found as Respond<Q>>::Handler: QueryHandler<Q, Self>,
+    T: At<First<Q>>,
+    T::Slot: Find<Tail<Q>>,
+    Found<T, Q>: Respond<Q>,
+    <Found<T, Q> as Respond<Q>>::Handler: QueryHandler<Q, Self>,
 {
     #[inline]
     fn send(&self, query: Q) -> Q::Response {
-        self.table.find().handler().handle(query, self)
+        self.table.at().find().handler().handle(query, self)
     }
 }
 impl<T, O, C: Command> ExecuteCommand<C> for Bus<T, O>
 where
-    T: Find<C::Key>,
-    T::Found: CarryOut<C>,
-    <T::Found as CarryOut<C>>::Handler: CommandHandler<C, Self>,
+    T: At<First<C>>,
+    T::Slot: Find<Tail<C>>,
+    Found<T, C>: CarryOut<C>,
+    <Found<T, C> as CarryOut<C>>::Handler: CommandHandler<C, Self>,
 {
     #[inline]
     fn execute(&self, command: C) -> C::Output {
-        self.table.find().handler().handle(command, self)
+        self.table.at().find().handler().handle(command, self)
     }
 }
 impl<T, O, E: Event> PublishEvent<E> for Bus<T, O>
 where
-    T: Find<E::Key>,
-    T::Found: Publish<E>,
-    <T::Found as Publish<E>>::Subscribers: Subscribers<E, Self>,
+    T: At<First<E>>,
+    T::Slot: Find<Tail<E>>,
+    Found<T, E>: Publish<E>,
+    <Found<T, E> as Publish<E>>::Subscribers: Subscribers<E, Self>,
 {
     #[inline]
     fn publish(&self, event: &E) -> <E::Output as EventOutput>::Published {
         let mut log = Default::default();
-        let subscribers = self.table.find().subscribers();
+        let subscribers = self.table.at().find().subscribers();
         let count = subscribers.deliver(event, self, &mut log);
         E::Output::finish(log, count, E::NAME)
     }

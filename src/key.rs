@@ -16,6 +16,8 @@ use core::marker::PhantomData;
 pub struct Digits<const DIGIT: u8, Next>(PhantomData<Next>);
 /// The end of a key.
 pub struct KeyEnd;
+/// One digit, alone.
+pub struct Digit<const DIGIT: u8>;
 
 /// A whole key; made by [`key!`](crate::key!).
 #[diagnostic::on_unimplemented(
@@ -23,10 +25,16 @@ pub struct KeyEnd;
     note = "write it with the message's name: `type Key = key!(\"the.name\");`"
 )]
 pub trait Key {
+    /// The first digit.
+    type First;
+    /// What follows the first digit.
+    type Tail;
     /// What follows the two digits that choose the bucket.
     type Rest: Rest;
 }
 impl<const A: u8, const B: u8, R: Rest> Key for Digits<A, Digits<B, R>> {
+    type First = Digit<A>;
+    type Tail = Digits<B, R>;
     type Rest = R;
 }
 

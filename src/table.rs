@@ -32,7 +32,8 @@ pub(crate) use bucket::{CarryOut, Respond};
 pub use bucket::{CommandWire, EventWire, QueryWire};
 pub(crate) use topic::{Publish, Subscribers, Topic};
 
-use crate::key::Digits;
+use crate::key::{Digit, Digits, Key};
+use crate::message::Message;
 use crate::wiring::Registration;
 
 /// Sixteen slots, one for each digit.
@@ -64,7 +65,16 @@ pub(crate) const ROOT: Root = sixteen!(Node(Free));
 type Buckets = sixteen!(Node<()>);
 const BUCKETS: Buckets = sixteen!(Node(()));
 
-/// Total lookup by key.
+/// Lookup by the first digit.
+///
+/// This step is apart from the others, and knows one digit only, so that a debug build has sixteen
+/// functions that spell the whole table, and not one for each message.
+#[doc(hidden)]
+pub trait At<D> {
+    type Slot;
+    fn at(&self) -> &Self::Slot;
+}
+/// Total lookup by the other digits.
 #[doc(hidden)]
 pub trait Find<K> {
     type Found;
@@ -98,6 +108,13 @@ pub trait Registrations {
     fn each(visit: &mut dyn FnMut(Registration));
 }
 
+/// The first digit of message `M`.
+pub(crate) type First<M> = <<M as Message>::Key as Key>::First;
+/// The other digits of message `M`.
+pub(crate) type Tail<M> = <<M as Message>::Key as Key>::Tail;
+/// What table `T` holds for message `M`.
+pub(crate) type Found<T, M> = <<T as At<First<M>>>::Slot as Find<Tail<M>>>::Found;
+
 impl<K> Find<K> for Free {
     type Found = Missing;
     #[inline]
@@ -130,6 +147,13 @@ impl Registrations for Free {
 macro_rules! one_slot {
     ([$($bi:tt $Before:ident)*] []) => {};
     ([$($bi:tt $Before:ident)*] [$i:tt $Slot:ident $($ai:tt $After:ident)*]) => {
+        impl<$($Before,)* $Slot, $($After),*> At<Digit<$i>> for Node<$($Before,)* $Slot, $($After),*> {
+            type Slot = $Slot;
+            #[inline]
+            fn at(&self) -> &$Slot {
+                &self.$i
+            }
+        }
         impl<$($Before,)* $Slot, $($After,)* R> Find<Digits<$i, R>> for Node<$($Before,)* $Slot, $($After),*>
         where
             $Slot: Find<R>,

@@ -1,0 +1,120 @@
+//! A message through the bus compiles to the code of the same calls written by hand.
+//!
+//! The functions of `zero_cost/through_the_bus.rs` have twins of the same names in `zero_cost/by_hand.rs`. Each
+//! file becomes a crate of its own, so that the compiler never sees a function and its twin together and cannot
+//! merge them. Both are compiled in release mode, and the assembly of each function is compared with its twin's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::{env, fs};
+
+#[path = "zero_cost/assembly.rs"]
+mod assembly;
+
+#[test]
+fn a_query_is_the_handlers_code() {
+    assert_identical("query");
+}
+
+#[test]
+fn a_command_is_the_handlers_code_with_its_result() {
+    assert_identical("command");
+}
+
+#[test]
+fn an_event_with_one_subscriber_is_the_subscribers_code() {
+    assert_identical("event_1");
+}
+
+#[test]
+fn an_event_with_three_subscribers_is_their_code_in_a_row() {
+    assert_identical("event_3");
+}
+
+#[test]
+fn a_query_nested_three_deep_is_the_code_of_three_calls() {
+    assert_identical("nested");
+}
+
+/// Without this, a comparison that saw nothing would pass all tests above.
+#[test]
+fn a_call_that_is_one_counter_slower_is_told_apart() {
+    for name in ["query", "command", "event_1", "event_3", "nested"] {
+        let difference = difference(name, &BY_HAND, &SLOWER);
+        assert!(
+            difference.as_deref().is_some_and(|it| it.contains("\n+")),
+            "the slower twin of `{name}` was not told apart: {difference:?}"
+        );
+    }
+}
+
+static THROUGH_THE_BUS: LazyLock<String> = LazyLock::new(|| compile("through_the_bus"));
+static BY_HAND: LazyLock<String> = LazyLock::new(|| compile("by_hand"));
+static SLOWER: LazyLock<String> = LazyLock::new(|| compile("slower"));
+
+fn assert_identical(name: &str) {
+    if let Some(difference) = difference(name, &BY_HAND, &THROUGH_THE_BUS) {
+        panic!("`{name}` by hand (-) and through the bus (+) differ:\n{difference}");
+    }
+}
+
+/// What changes from one crate's function `name` to the other's, or `None` if nothing does.
+fn difference(name: &str, from: &str, to: &str) -> Option<String> {
+    let [from, to] = [from, to].map(|text| {
+        assembly::function(text, name)
+            .unwrap_or_else(|| panic!("no function `{name}` in the assembly:\n{text}"))
+    });
+    (from != to).then(|| {
+        similar::TextDiff::from_lines(&from, &to)
+            .unified_diff()
+            .to_string()
+    })
+}
+
+/// The assembly of the crate that is made of `zero_cost/{side}.rs` and the services.
+fn compile(side: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let all = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("zero-cost");
+    let dir = all.join(side);
+    let sources = root.join("tests/zero_cost");
+    fs::create_dir_all(dir.join("src")).unwrap();
+    fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
+    fs::write(
+        dir.join("Cargo.toml"),
+        format!(
+            "[package]\nname = \"{side}\"\nedition = \"2024\"\n[workspace]\n\
+             [dependencies]\nstatic-bus = {{ path = {root:?} }}\n"
+        ),
+    )
+    .unwrap();
+    fs::write(
+        dir.join("src/lib.rs"),
+        format!(
+            "#[path = {:?}]\npub mod services;\n#[path = {:?}]\npub mod {side};\n",
+            sources.join("services.rs"),
+            sources.join(side).with_extension("rs"),
+        ),
+    )
+    .unwrap();
+
+    let text = dir.join("assembly.s");
+    let output = Command::new(env!("CARGO"))
+        .args(["rustc", "--release", "--quiet", "--lib", "--"])
+        .arg(format!("--emit=asm={}", text.display()))
+        // v0 names end with the function's own name; one unit, so that code does not depend on
+        // how rustc happens to divide a crate.
+        .args(["-Csymbol-mangling-version=v0", "-Ccodegen-units=1"])
+        .current_dir(&dir)
+        .env("CARGO_TARGET_DIR", all.join("target"))
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{side} does not compile:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fs::read_to_string(text).unwrap()
+}

@@ -1,0 +1,52 @@
+//! The twins of `through_the_bus.rs`: the same calls, written by somebody who has no bus.
+
+use super::services::*;
+
+pub type Query = Prices;
+
+#[inline(never)]
+pub fn query(prices: &Query, item: u64) -> u64 {
+    prices.of(item)
+}
+
+pub type Command = Stock;
+
+#[inline(never)]
+pub fn command(stock: &Command, amount: u32) -> Result<(), OutOfStock> {
+    stock.take(amount)
+}
+
+pub type Event1 = Revenue;
+
+#[inline(never)]
+pub fn event_1(revenue: &Event1, cents: u64) {
+    revenue.add(cents);
+}
+
+#[derive(Default)]
+pub struct Event3 {
+    pub sales: Sales,
+    pub revenue: Revenue,
+    pub largest: Largest,
+}
+
+#[inline(never)]
+pub fn event_3(audit: &Event3, cents: u64) {
+    audit.revenue.add(cents);
+    audit.sales.count();
+    audit.largest.see(cents);
+}
+
+#[derive(Default)]
+pub struct Nested {
+    pub tax: Tax,
+    pub rates: Rates,
+    pub categories: Categories,
+}
+
+#[inline(never)]
+pub fn nested(shop: &Nested, item: u64, cents: u64) -> u64 {
+    let category = shop.categories.of(item);
+    let percent = shop.rates.of(category);
+    shop.tax.on(cents, percent)
+}

@@ -78,7 +78,8 @@ pub fn event_1(bus: &Event1, cents: u64) {
     bus.publish(&Sold { cents });
 }
 
-pub type Event3 = BusOf<HList![OnEvent<Sold, Revenue>, OnEvent<Sold, Sales>, OnEvent<Sold, Largest>]>;
+pub type Event3 =
+    BusOf<HList![OnEvent<Sold, Revenue>, OnEvent<Sold, Sales>, OnEvent<Sold, Largest>]>;
 
 #[inline(never)]
 pub fn event_3(bus: &Event3, cents: u64) {

@@ -1,0 +1,46 @@
+//! One event with one subscriber, published directly and by way of the outbox.
+
+use std::cell::Cell;
+
+use static_bus::prelude::*;
+
+pub struct Tick(pub u64);
+event!(Tick);
+
+outbox! { pub enum Posted { event Tick } }
+
+/// Mixes each tick into its state, so that no two calls can become one.
+#[derive(Default)]
+pub struct Mixer(pub Cell<u64>);
+impl<B> EventHandler<Tick, B> for Mixer {
+    #[inline]
+    fn handle(&self, tick: &Tick, _bus: &B) {
+        self.0.set(self.0.get().rotate_left(5) ^ tick.0);
+    }
+}
+
+pub type Bus = BusOf<HList![OnEvent<Tick, Mixer>], static_bus::outbox::Outbox<Posted>>;
+
+/// A bus whose queue holds 1,000 messages without allocating.
+pub fn bus() -> Bus {
+    BusBuilder::new()
+        .subscribe::<Tick, _>(Mixer::default())
+        .outbox::<Posted>(1_000)
+        .build()
+}
+
+#[inline(never)]
+pub fn publish(bus: &Bus, ticks: u64) -> usize {
+    for tick in 0..ticks {
+        bus.publish(&Tick(tick));
+    }
+    ticks as usize
+}
+
+#[inline(never)]
+pub fn post_and_settle(bus: &Bus, ticks: u64) -> usize {
+    for tick in 0..ticks {
+        bus.post(Tick(tick));
+    }
+    bus.settle().unwrap_or(0)
+}

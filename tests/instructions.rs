@@ -1,0 +1,112 @@
+//! How many instructions a call through the bus takes, counted by `benches/instructions.rs` under valgrind.
+//!
+//! All counts come from one run on one machine, and are compared with each other. Only the outbox has figures of its
+//! own below: it does something that a direct call does not, and its price may fall but not rise.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// What posting one message and settling takes more than publishing it.
+#[cfg(target_arch = "x86_64")]
+const ONE_POSTED: u64 = 60;
+/// The same for 1,000 messages that are posted first and settled then.
+#[cfg(target_arch = "x86_64")]
+const THOUSAND_POSTED: u64 = 39_518;
+
+#[test]
+#[ignore = "needs valgrind: run scripts/instructions"]
+fn without_the_outbox_a_call_takes_the_instructions_of_the_calls_by_hand() {
+    for (pair, way) in [
+        ("query", "call"),
+        ("command", "call"),
+        ("event_1", "call"),
+        ("event_3", "call"),
+        ("event_fallible", "succeeds"),
+        ("event_fallible", "fails"),
+        ("nested", "call"),
+    ] {
+        let by_hand = count(&format!("{pair}_by_hand {way}"));
+        let by_bus = count(&format!("{pair}_by_bus {way}"));
+        assert_eq!(
+            by_bus, by_hand,
+            "{pair}: through the bus (left) and by hand (right)"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs valgrind: run scripts/instructions"]
+fn a_call_takes_the_same_on_a_bus_of_1_and_of_300_handlers() {
+    let by_hand = count("handlers_none call");
+    for handlers in [1, 10, 100, 300] {
+        let by_bus = count(&format!("handlers_bus of_{handlers}"));
+        assert_eq!(
+            by_bus, by_hand,
+            "{handlers} handlers (left) and none (right)"
+        );
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+#[ignore = "needs valgrind: run scripts/instructions"]
+fn a_posted_message_takes_no_more_than_it_did() {
+    for (messages, bound) in [("one", ONE_POSTED), ("thousand", THOUSAND_POSTED)] {
+        let direct = count(&format!("posted_not {messages}"));
+        let posted = count(&format!("posted_and_settled {messages}"));
+        assert!(
+            posted <= direct + bound,
+            "{messages}: {posted} posted and settled, {direct} published: more than {bound} apart"
+        );
+    }
+}
+
+/// Callgrind's count for `function id`.
+fn count(benchmark: &str) -> u64 {
+    static COUNTS: LazyLock<BTreeMap<String, u64>> = LazyLock::new(run);
+    let count = *COUNTS
+        .get(benchmark)
+        .unwrap_or_else(|| panic!("`{benchmark}` was not run, but {:?}", COUNTS.keys()));
+    assert!(
+        count > 5,
+        "`{benchmark}` took {count} instructions: the call was optimised away"
+    );
+    count
+}
+
+/// Runs all benchmarks; prints and returns their counts.
+fn run() -> BTreeMap<String, u64> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "bench",
+            "--quiet",
+            "--bench",
+            "instructions",
+            "--all-features",
+            "--",
+        ])
+        .arg("--output-format=json")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "the benchmarks did not run; scripts/instructions installs what they need:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut counts = BTreeMap::new();
+    for line in output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter(|line| line.starts_with(b"{"))
+    {
+        let summary: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let name = [&summary["function_name"], &summary["id"]].map(|it| it.as_str().unwrap());
+        let counted = &summary["profiles"][0]["data"]["total"]["metrics"]["Ir"]["values"]["new"];
+        let counted = counted.as_u64().unwrap();
+        println!("{counted:>6}  {} {}", name[0], name[1]);
+        counts.insert(name.join(" "), counted);
+    }
+    counts
+}

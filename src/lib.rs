@@ -84,5 +84,6 @@ mod code_blocks {
         cycles "guide/src/cycles-and-the-outbox.md"
         testing "guide/src/testing-your-modules.md"
         storing "guide/src/storing-a-bus.md"
+        reading_the_assembly "guide/src/reading-the-assembly.md"
     }
 }

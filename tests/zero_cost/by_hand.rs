@@ -23,6 +23,7 @@ pub fn event_1(revenue: &Event1, cents: u64) {
     revenue.add(cents);
 }
 
+/// In the order in which rustc lays out the bus, so that the offsets are the same.
 #[derive(Default)]
 pub struct Event3 {
     pub sales: Sales,

@@ -1,7 +1,7 @@
 //! What both sides share: plain objects with plain methods, which know nothing of a bus.
 //!
 //! Each does a little work on state that the compiler cannot know, so that there is something to compare.
-//! Their sizes differ, so that rustc lays them out in the same order in a bus and in a struct.
+//! Where one reads another's answer it looks something up by it: then no step can be moved before another.
 
 use std::cell::Cell;
 

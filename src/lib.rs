@@ -14,6 +14,8 @@ pub mod message;
 pub mod module;
 #[cfg(feature = "alloc")]
 pub mod outbox;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod table;
 pub mod wiring;
 

@@ -1,0 +1,291 @@
+//! Many sorted streams as one, through a loser tree.
+//!
+//! A match between two streams is a node; it keeps the loser, and the winner plays on at the parent.
+//! When the winner's item has left, only the matches on its own way to the top are played again.
+//! Stream `rank` of `k` enters below node `(rank + k) / 2`, and node 1 is the top.
+
+use super::Time;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::{error::Error, fmt, hint, iter::FusedIterator, mem};
+
+/// A sorted stream of timed items, as input for [`merge`].
+#[derive(Debug, Clone)]
+pub struct Stream<I> {
+    name: Cow<'static, str>,
+    priority: u32,
+    items: I,
+}
+
+impl<I> Stream<I> {
+    /// A stream of priority 0; the name is for error messages.
+    pub fn new(name: impl Into<Cow<'static, str>>, items: I) -> Self {
+        Stream {
+            name: name.into(),
+            priority: 0,
+            items,
+        }
+    }
+
+    /// Sets the priority: of two items at the same time, that of the stream with the smaller number
+    /// comes first.
+    pub fn priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// Merges sorted streams into one, ordered by time, then the stream's priority, then its index among
+/// `streams`; items of one stream keep their order.
+///
+/// Reads each stream one item ahead. An item costs one comparison for each doubling of the number of
+/// streams, and allocates nothing.
+///
+/// All streams have one type. Different sources become one by mapping their items to an enum and
+/// boxing the iterators: `Box<dyn Iterator<Item = (Time, Input)>>`.
+///
+/// # Errors
+///
+/// When an item is earlier than the one before it in its stream, the iterator yields [`Unsorted`]
+/// instead, and then ends. What it had yielded until then is in order.
+///
+/// ```
+/// use static_bus::sim::{Stream, merge};
+///
+/// let quotes = Stream::new("quotes", vec![(1, "q1"), (2, "q2")].into_iter());
+/// let trades = Stream::new("trades", vec![(2, "t2"), (1, "t1")].into_iter());
+/// let mut merged = merge([quotes.priority(1), trades]);
+///
+/// assert_eq!(merged.next(), Some(Ok((1, "q1"))));
+/// assert_eq!(merged.next(), Some(Ok((2, "t2")))); // `trades` has the smaller priority
+/// assert_eq!(
+///     merged.next().unwrap().unwrap_err().to_string(),
+///     "stream `trades` is not sorted: time 1 comes after time 2; sort it by time before merging",
+/// );
+/// assert_eq!(merged.next(), None);
+/// ```
+pub fn merge<I, T>(streams: impl IntoIterator<Item = Stream<I>>) -> Merge<I, T>
+where
+    I: Iterator<Item = (Time, T)>,
+{
+    let mut streams: Vec<_> = streams.into_iter().enumerate().collect();
+    streams.sort_by_key(|(_, stream)| stream.priority);
+    let mut first = Vec::with_capacity(streams.len());
+    let lanes = streams
+        .into_iter()
+        .enumerate()
+        .map(|(rank, (index, mut stream))| {
+            let (due, head) = match stream.items.next() {
+                Some((time, item)) => (Due::new(time, rank), Some(item)),
+                None => (Due::NEVER, None),
+            };
+            first.push(due);
+            Lane {
+                name: stream.name,
+                index,
+                items: stream.items,
+                head,
+            }
+        })
+        .collect();
+    let (winner, losers) = play(first);
+    Merge {
+        winner,
+        losers,
+        lanes,
+        unsorted: None,
+    }
+}
+
+/// An iterator over merged streams; made by [`merge`].
+///
+/// It yields `Result<(Time, T), Unsorted>`.
+#[derive(Debug, Clone)]
+pub struct Merge<I, T> {
+    winner: Due,
+    losers: Vec<Due>,
+    /// In order of priority, then index.
+    lanes: Vec<Lane<I, T>>,
+    unsorted: Option<Unsorted>,
+}
+
+impl<I, T> Iterator for Merge<I, T>
+where
+    I: Iterator<Item = (Time, T)>,
+{
+    type Item = Result<(Time, T), Unsorted>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Due { time, rank } = self.winner;
+        let Some(lane) = self.lanes.get_mut(rank as usize) else {
+            return self.unsorted.take().map(Err);
+        };
+        let (head, due) = match lane.items.next() {
+            Some((after, item)) if after >= time => (
+                lane.head.replace(item),
+                Due {
+                    time: after,
+                    ..self.winner
+                },
+            ),
+            Some((after, _)) => {
+                self.unsorted = Some(lane.unsorted(time, after));
+                self.winner = Due::NEVER;
+                return lane.head.take().map(|item| Ok((time, item)));
+            }
+            None => (lane.head.take(), Due::NEVER),
+        };
+        self.replay(rank as usize, due);
+        head.map(|item| Ok((time, item)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.winner.is_never() {
+            let rest = usize::from(self.unsorted.is_some());
+            return (rest, Some(rest));
+        }
+        let heads = self.lanes.iter().filter(|lane| lane.head.is_some()).count();
+        let most = self.lanes.iter().try_fold(heads, |sum, lane| {
+            sum.checked_add(match lane.head {
+                Some(_) => lane.items.size_hint().1?,
+                None => 0,
+            })
+        });
+        // An unsorted stream ends the merge early, after the head of the lane it is found in.
+        (1, most)
+    }
+}
+
+impl<I, T> FusedIterator for Merge<I, T> where I: Iterator<Item = (Time, T)> {}
+
+impl<I, T> Merge<I, T> {
+    /// Lets a lane play its way to the top again.
+    #[inline]
+    fn replay(&mut self, rank: usize, due: Due) {
+        let mut winner = due;
+        let mut node = (rank + self.lanes.len()) / 2;
+        while node > 0 {
+            let loser = &mut self.losers[node];
+            (winner, *loser) = winner.versus(*loser);
+            node /= 2;
+        }
+        self.winner = winner;
+    }
+}
+
+/// Plays all matches once: the overall winner, and the loser of each node.
+fn play(first: Vec<Due>) -> (Due, Vec<Due>) {
+    let lanes = first.len();
+    let mut winners = alloc::vec![Due::NEVER; lanes.max(1)];
+    winners.extend(first);
+    let mut losers = alloc::vec![Due::NEVER; lanes];
+    for node in (1..lanes).rev() {
+        (winners[node], losers[node]) = winners[2 * node].versus(winners[2 * node + 1]);
+    }
+    (winners[1.min(lanes)], losers)
+}
+
+/// A stream in a merge.
+#[derive(Debug, Clone)]
+struct Lane<I, T> {
+    name: Cow<'static, str>,
+    /// The stream's position in the call of `merge`.
+    index: usize,
+    items: I,
+    /// The next item to yield; its time is in the tree. `None` once the stream has ended.
+    head: Option<T>,
+}
+
+impl<I, T> Lane<I, T> {
+    #[cold]
+    fn unsorted(&mut self, before: Time, after: Time) -> Unsorted {
+        Unsorted {
+            stream: mem::take(&mut self.name),
+            index: self.index,
+            before,
+            after,
+        }
+    }
+}
+
+/// When the head of a lane is due.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    time: Time,
+    /// The lane's position in `lanes`, which decides between equal times.
+    rank: u64,
+}
+
+impl Due {
+    /// Comes after every lane's head.
+    const NEVER: Due = Due {
+        time: Time::MAX,
+        rank: u64::MAX,
+    };
+
+    fn new(time: Time, rank: usize) -> Self {
+        Due {
+            time,
+            rank: rank as u64,
+        }
+    }
+
+    fn is_never(self) -> bool {
+        self.rank == u64::MAX
+    }
+
+    /// The earlier of two, and the later. Which of them it is cannot be predicted, so this does not
+    /// branch.
+    #[inline]
+    fn versus(self, other: Due) -> (Due, Due) {
+        let ahead = self.order() < other.order();
+        let pick = |a, b| hint::select_unpredictable(ahead, a, b);
+        let winner = Due {
+            time: pick(self.time, other.time),
+            rank: pick(self.rank, other.rank),
+        };
+        let loser = Due {
+            time: pick(other.time, self.time),
+            rank: pick(other.rank, self.rank),
+        };
+        (winner, loser)
+    }
+
+    /// Time first, then rank, as one number: cheaper to compare than field by field.
+    #[inline]
+    fn order(self) -> u128 {
+        u128::from(self.time) << 64 | u128::from(self.rank)
+    }
+}
+
+/// A stream whose items are not sorted by time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsorted {
+    /// The stream's name.
+    pub stream: Cow<'static, str>,
+    /// Its position among the merged streams, from 0.
+    pub index: usize,
+    /// The time of an item.
+    pub before: Time,
+    /// The earlier time of the item that follows it in the stream.
+    pub after: Time,
+}
+
+impl fmt::Display for Unsorted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unsorted {
+            stream,
+            before,
+            after,
+            ..
+        } = self;
+        write!(
+            f,
+            "stream `{stream}` is not sorted: time {after} comes after time {before}; sort it by time before merging"
+        )
+    }
+}
+
+impl Error for Unsorted {}

@@ -1,0 +1,3 @@
+//! What simulated time promises, one test for each promise.
+
+mod merge;

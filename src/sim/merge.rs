@@ -88,7 +88,7 @@ where
             }
         })
         .collect();
-    let (winner, losers) = play(first);
+    let (winner, losers) = play_all(first);
     Merge {
         winner,
         losers,
@@ -166,8 +166,7 @@ impl<I, T> Merge<I, T> {
         let mut winner = due;
         let mut node = (rank + self.lanes.len()) / 2;
         while node > 0 {
-            let loser = &mut self.losers[node];
-            (winner, *loser) = winner.versus(*loser);
+            winner.play(&mut self.losers[node]);
             node /= 2;
         }
         self.winner = winner;
@@ -175,13 +174,14 @@ impl<I, T> Merge<I, T> {
 }
 
 /// Plays all matches once: the overall winner, and the loser of each node.
-fn play(first: Vec<Due>) -> (Due, Vec<Due>) {
+fn play_all(first: Vec<Due>) -> (Due, Vec<Due>) {
     let lanes = first.len();
     let mut winners = alloc::vec![Due::NEVER; lanes.max(1)];
     winners.extend(first);
     let mut losers = alloc::vec![Due::NEVER; lanes];
     for node in (1..lanes).rev() {
-        (winners[node], losers[node]) = winners[2 * node].versus(winners[2 * node + 1]);
+        (winners[node], losers[node]) = (winners[2 * node], winners[2 * node + 1]);
+        winners[node].play(&mut losers[node]);
     }
     (winners[1.min(lanes)], losers)
 }
@@ -235,21 +235,19 @@ impl Due {
         self.rank == u64::MAX
     }
 
-    /// The earlier of two, and the later. Which of them it is cannot be predicted, so this does not
-    /// branch.
+    /// Keeps the earlier of two, and leaves the later in `other`. Which is which cannot be predicted,
+    /// so this does not branch.
     #[inline]
-    fn versus(self, other: Due) -> (Due, Due) {
-        let ahead = self.order() < other.order();
-        let pick = |a, b| hint::select_unpredictable(ahead, a, b);
-        let winner = Due {
-            time: pick(self.time, other.time),
-            rank: pick(self.rank, other.rank),
+    fn play(&mut self, other: &mut Due) {
+        let (a, b) = (*self, *other);
+        let swap = b.order() < a.order();
+        let pick = |a, b| hint::select_unpredictable(swap, b, a);
+        *other = Due {
+            time: pick(b.time, a.time),
+            rank: pick(b.rank, a.rank),
         };
-        let loser = Due {
-            time: pick(other.time, self.time),
-            rank: pick(other.rank, self.rank),
-        };
-        (winner, loser)
+        self.time = pick(a.time, b.time);
+        self.rank = pick(a.rank, b.rank);
     }
 
     /// Time first, then rank, as one number: cheaper to compare than field by field.

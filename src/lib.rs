@@ -4,6 +4,8 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(feature = "sim")]
+extern crate std;
 
 pub mod builder;
 pub mod bus;

@@ -2,7 +2,8 @@
 //! program, and counts for each thread.
 
 use allocation_counter::measure;
-use static_bus::sim::{Stream, merge};
+use static_bus::prelude::*;
+use static_bus::sim::{Replay, Stream, Timeline, merge};
 use std::hint::black_box;
 
 #[test]
@@ -18,4 +19,71 @@ fn a_merge_allocates_nothing_per_item() {
     let allocations = measure(|| items = merged.by_ref().map(Result::unwrap).count());
     assert_eq!(items, 80_000);
     assert_eq!(allocations.count_total, 0);
+}
+
+struct Tick(u64);
+event!(Tick);
+outbox! { enum Timers { event Tick } }
+
+struct Quote;
+event!(Quote);
+outbox! { enum Input { event Quote } }
+
+/// Schedules itself again, at ever other distances, and another message that it cancels.
+struct Ticks<'a>(&'a Timeline<Timers>);
+impl<B> EventHandler<Tick, B> for Ticks<'_> {
+    fn handle(&self, tick: &Tick, _: &B) {
+        let next = tick.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        self.0.schedule(self.0.now() + 1 + (next >> 56), Tick(next));
+        let doomed = self.0.schedule(self.0.now() + 1_000_000, Tick(0));
+        self.0.cancel(doomed);
+    }
+}
+
+#[test]
+fn a_timeline_within_its_capacity_allocates_nothing_when_messages_are_scheduled_and_cancelled() {
+    let timeline = Timeline::with_capacity(101);
+    let bus = BusBuilder::new()
+        .subscribe::<Tick, _>(Ticks(&timeline))
+        .build();
+    let mut delivered = 0;
+    let allocations = measure(|| {
+        for n in 0..100 {
+            timeline.schedule(n, Tick(n));
+        }
+        delivered = timeline.advance_to(100_000, &bus).unwrap();
+    });
+    assert!(delivered > 50_000);
+    assert_eq!(allocations.count_total, 0);
+}
+
+#[test]
+fn cancelling_never_lets_a_timeline_grow() {
+    let timeline = Timeline::<Timers>::new();
+    let allocations = measure(|| {
+        for n in 0..1_000_000 {
+            let doomed = timeline.schedule(n, Tick(n));
+            timeline.cancel(doomed);
+        }
+    });
+    assert_eq!(timeline.len(), 0);
+    assert!(allocations.bytes_max < 10_000, "{allocations:?}");
+}
+
+#[test]
+fn a_replay_allocates_nothing_per_event() {
+    let timeline = Timeline::with_capacity(16);
+    let bus = BusBuilder::new()
+        .subscribe::<Tick, _>(Ticks(&timeline))
+        .build();
+    timeline.schedule(0, Tick(7));
+    let allocations_of = |length| {
+        let inputs = (0..length).map(|n| (timeline.now().max(n), Input::from(Quote)));
+        let mut replay = Replay::new(&bus, &timeline, merge([Stream::new("s", inputs)]));
+        let mut events = 0;
+        let allocations = measure(|| events = replay.run().unwrap().events());
+        assert!(events > length);
+        allocations.count_total
+    };
+    assert_eq!(allocations_of(10), allocations_of(10_000));
 }

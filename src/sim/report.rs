@@ -1,0 +1,158 @@
+//! What a replay did.
+
+use super::Time;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+use core::{fmt, ptr};
+use std::time::Duration;
+
+/// What a [`Replay`](super::Replay) delivered, and how fast. `Display` makes a table of it.
+///
+/// Everything but `wall` depends on the input alone.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Report {
+    /// Inputs by message, in order of first appearance.
+    pub inputs: Vec<Count>,
+    /// Scheduled messages by message, in order of first appearance.
+    pub scheduled: Vec<Count>,
+    /// The simulated times of the first and the last event; `None` when there was none.
+    pub span: Option<(Time, Time)>,
+    /// How long the runs took, on the machine's clock.
+    pub wall: Duration,
+    /// Whether the progress callback ended the last run.
+    pub stopped: bool,
+}
+
+/// How many messages of one name there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Count {
+    /// The message's [`NAME`](crate::message::Message::NAME).
+    pub name: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+impl Report {
+    /// How many events there were: inputs and scheduled messages.
+    pub fn events(&self) -> u64 {
+        let all = self.inputs.iter().chain(&self.scheduled);
+        all.map(|count| count.count).sum()
+    }
+
+    /// Events per second of wall time; 0 when no time has passed.
+    pub fn events_per_second(&self) -> f64 {
+        let seconds = self.wall.as_secs_f64();
+        if seconds > 0.0 {
+            self.events() as f64 / seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = || self.inputs.iter().chain(&self.scheduled);
+        let width = all().map(|count| count.name.len()).max().unwrap_or(0);
+        for (kind, counts) in [("input", &self.inputs), ("scheduled", &self.scheduled)] {
+            for Count { name, count } in counts {
+                writeln!(f, "{kind:9}  {name:width$}  {count:>12}")?;
+            }
+        }
+        let (events, speed) = (self.events(), self.events_per_second());
+        write!(f, "{events} events")?;
+        if let Some((first, last)) = self.span {
+            write!(f, ", time {first} to {last}")?;
+        }
+        write!(f, ", in {:.3?}: {speed:.0} events per second", self.wall)?;
+        if self.stopped {
+            f.write_str("; stopped early")?;
+        }
+        Ok(())
+    }
+}
+
+/// How many events lie between two calls of the progress callback.
+const PROGRESS_INTERVAL: u64 = 65_536;
+
+/// What a replay counts while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) events: u64,
+    first: Time,
+    pub(super) last: Time,
+    pub(super) wall: Duration,
+    pub(super) stopped: bool,
+    inputs: Counts,
+    scheduled: Counts,
+}
+
+impl Tally {
+    #[inline]
+    pub(super) fn count_input(&mut self, time: Time, name: &'static str) {
+        self.inputs.add(name);
+        self.count(time);
+    }
+
+    #[inline]
+    pub(super) fn count_scheduled(&mut self, time: Time, name: &'static str) {
+        self.scheduled.add(name);
+        self.count(time);
+    }
+
+    #[inline]
+    fn count(&mut self, time: Time) {
+        if self.events == 0 {
+            self.first = time;
+        }
+        self.last = time;
+        self.events += 1;
+    }
+
+    /// Calls the progress callback when it is time to.
+    #[inline]
+    pub(super) fn pause(
+        &self,
+        progress: &mut impl FnMut(&Tally) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if self.events.is_multiple_of(PROGRESS_INTERVAL) {
+            return progress(self);
+        }
+        ControlFlow::Continue(())
+    }
+
+    pub(super) fn report(&self) -> Report {
+        Report {
+            inputs: self.inputs.0.clone(),
+            scheduled: self.scheduled.0.clone(),
+            span: (self.events > 0).then_some((self.first, self.last)),
+            wall: self.wall,
+            stopped: self.stopped,
+        }
+    }
+}
+
+/// Counters in order of first appearance. A program has few messages, so the list is short.
+#[derive(Debug, Default)]
+struct Counts(Vec<Count>);
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, name: &'static str) {
+        match self.0.iter_mut().find(|known| ptr::eq(known.name, name)) {
+            Some(known) => known.count += 1,
+            None => self.add_by_content(name),
+        }
+    }
+
+    /// A name may stand at two addresses, so only this decides that it is new.
+    #[cold]
+    fn add_by_content(&mut self, name: &'static str) {
+        match self.0.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.count += 1,
+            None => self.0.push(Count { name, count: 1 }),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Messages that are delivered at a later simulated time.
+
+use super::queue::{Handle, Queue};
+use super::{Settle, Time};
+use crate::outbox::{Cascade, CascadeError};
+use core::cell::{Cell, RefCell};
+
+/// Messages that wait for their time, in an enum `C` that [`outbox!`](crate::outbox!) declares.
+///
+/// They are delivered in order of time; at the same time the smaller priority goes first, and of one
+/// priority what was scheduled first.
+///
+/// Everything takes `&self`, so a service holds a `&Timeline` and schedules or cancels while it
+/// handles a message. Once it has grown to the most messages that ever wait at once, a timeline does
+/// not allocate.
+///
+/// ```
+/// use static_bus::{prelude::*, sim::{Time, Timeline}};
+///
+/// struct Beep;
+/// event!(Beep);
+/// outbox! { enum Timers { event Beep } }
+///
+/// /// Beeps every 10 units of time.
+/// struct Clock<'a> {
+///     timeline: &'a Timeline<Timers>,
+/// }
+/// impl<B> EventHandler<Beep, B> for Clock<'_> {
+///     fn handle(&self, _: &Beep, _bus: &B) {
+///         self.timeline.schedule(self.timeline.now() + 10, Beep);
+///     }
+/// }
+///
+/// let timeline = Timeline::new();
+/// let bus = BusBuilder::new().subscribe::<Beep, _>(Clock { timeline: &timeline }).build();
+///
+/// timeline.schedule(10, Beep);
+/// assert_eq!(timeline.advance_to(35, &bus), Ok(3)); // at 10, 20 and 30
+/// assert_eq!(timeline.now(), 35);
+/// assert_eq!(timeline.next_at(), Some(40));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Timeline<C> {
+    now: Cell<Time>,
+    scheduled: Cell<u64>,
+    ties: Ties,
+    queue: RefCell<Queue<C>>,
+}
+
+impl<C> Timeline<C> {
+    /// An empty timeline at time 0.
+    pub fn new() -> Self {
+        Self::with_capacity(0)
+    }
+
+    /// An empty timeline at time 0, with room for so many messages before it allocates.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Timeline {
+            now: Cell::new(0),
+            scheduled: Cell::new(0),
+            ties: Ties::InOrder,
+            queue: RefCell::new(Queue::with_capacity(capacity)),
+        }
+    }
+
+    /// Delivers ties, messages with equal time and priority, in an order that depends on the seed
+    /// instead of the order in which they were scheduled. The same seed gives the same order.
+    ///
+    /// A strategy whose result changes with the seed depends on the order of ties.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use static_bus::{prelude::*, sim::Timeline};
+    /// struct Note(u32);
+    /// event!(Note);
+    /// outbox! { enum Timers { event Note } }
+    ///
+    /// let order_under = |timeline: Timeline<Timers>| {
+    ///     let seen = RefCell::new(vec![]);
+    ///     let bus = BusBuilder::new().subscribe_fn(|note: &Note| seen.borrow_mut().push(note.0)).build();
+    ///     for n in 0..10 {
+    ///         timeline.schedule(5, Note(n));
+    ///     }
+    ///     timeline.advance_to(5, &bus).unwrap();
+    ///     seen.take()
+    /// };
+    /// let plain = order_under(Timeline::new());
+    /// let shuffled = order_under(Timeline::new().shuffle_ties(7));
+    /// assert_ne!(shuffled, plain);
+    /// assert_eq!(shuffled, order_under(Timeline::new().shuffle_ties(7)));
+    /// ```
+    pub fn shuffle_ties(mut self, seed: u64) -> Self {
+        self.ties = Ties::Shuffled { seed };
+        self
+    }
+
+    /// The simulated time: while a message is delivered, the time it was due; between two calls of
+    /// [`advance_to`](Timeline::advance_to), the time advanced to. It never goes back.
+    pub fn now(&self) -> Time {
+        self.now.get()
+    }
+
+    /// When the next message is due.
+    pub fn next_at(&self) -> Option<Time> {
+        self.queue.borrow_mut().first()
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// Whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Schedules a message for a time, with priority 0.
+    ///
+    /// A time in the past means [`now`](Timeline::now). A message scheduled for now, by a handler too,
+    /// goes after those that already wait for now with its priority.
+    pub fn schedule(&self, at: Time, message: impl Into<C>) -> Handle {
+        self.schedule_with_priority(at, 0, message)
+    }
+
+    /// Schedules a message for a time; among messages of that time the smaller priority goes first.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use static_bus::{prelude::*, sim::Timeline};
+    /// struct Note(&'static str);
+    /// event!(Note);
+    /// outbox! { enum Timers { event Note } }
+    ///
+    /// let seen = RefCell::new(vec![]);
+    /// let bus = BusBuilder::new().subscribe_fn(|note: &Note| seen.borrow_mut().push(note.0)).build();
+    /// let timeline = Timeline::<Timers>::new();
+    /// timeline.schedule_with_priority(5, 2, Note("last"));
+    /// timeline.schedule_with_priority(5, 1, Note("first"));
+    /// timeline.advance_to(5, &bus)?;
+    /// assert_eq!(*seen.borrow(), ["first", "last"]);
+    /// # Ok::<_, static_bus::outbox::CascadeError>(())
+    /// ```
+    pub fn schedule_with_priority(&self, at: Time, priority: u32, message: impl Into<C>) -> Handle {
+        let at = at.max(self.now());
+        let sequence = self.scheduled.get();
+        self.scheduled.set(sequence + 1);
+        let order = self.ties.order(sequence);
+        let message = message.into();
+        self.queue.borrow_mut().push(at, priority, order, message)
+    }
+
+    /// Takes a message back; `None` when it was delivered or cancelled before.
+    ///
+    /// ```
+    /// use static_bus::{prelude::*, sim::Timeline};
+    /// struct Expire { order: u32 }
+    /// event!(Expire);
+    /// outbox! { enum Timers { event Expire } }
+    ///
+    /// let timeline = Timeline::<Timers>::new();
+    /// let expiry = timeline.schedule(60, Expire { order: 1 });
+    /// assert!(matches!(timeline.cancel(expiry), Some(Timers::Expire(Expire { order: 1 }))));
+    /// assert!(timeline.cancel(expiry).is_none());
+    /// assert!(timeline.is_empty());
+    /// ```
+    pub fn cancel(&self, handle: Handle) -> Option<C> {
+        self.queue.borrow_mut().cancel(handle)
+    }
+
+    /// Delivers every message due at or before a time, settling the bus before and after each;
+    /// returns how many messages of the timeline it delivered. A time in the past means
+    /// [`now`](Timeline::now).
+    ///
+    /// What a delivery schedules within that time is delivered too. So a message that schedules
+    /// itself for now, again and again, keeps this from returning.
+    ///
+    /// # Errors
+    ///
+    /// When a cascade passes the bus's limit. The time is then that of the message that began it.
+    /// Nothing is lost: what was posted is in the outbox, what was scheduled is here, and the next
+    /// call continues with both, in the same order.
+    pub fn advance_to<B: Settle>(&self, time: Time, bus: &B) -> Result<usize, CascadeError>
+    where
+        C: Cascade<B>,
+    {
+        let mut delivered = 0;
+        bus.settle()?;
+        while let Some(message) = self.take_due(time) {
+            message.deliver(bus);
+            bus.settle()?;
+            delivered += 1;
+        }
+        self.reach(time);
+        Ok(delivered)
+    }
+
+    /// Takes the next message due at or before `time`, and makes its time the present.
+    #[inline]
+    pub(super) fn take_due(&self, time: Time) -> Option<C> {
+        let (at, message) = self.queue.borrow_mut().pop_due(time.max(self.now()))?;
+        self.reach(at);
+        Some(message)
+    }
+
+    /// Makes `time` the present, unless it is past.
+    #[inline]
+    pub(super) fn reach(&self, time: Time) {
+        self.now.set(time.max(self.now()));
+    }
+}
+
+impl<C> Default for Timeline<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How ties are broken.
+#[derive(Debug, Clone, Copy)]
+enum Ties {
+    InOrder,
+    Shuffled { seed: u64 },
+}
+
+impl Ties {
+    /// The place among ties of the message with this sequence number; no two share a place.
+    fn order(self, sequence: u64) -> u64 {
+        match self {
+            Ties::InOrder => sequence,
+            Ties::Shuffled { seed } => splitmix64(seed, sequence),
+        }
+    }
+}
+
+/// Output number `index` of the generator SplitMix64 (Steele, Lea, Flood: "Fast splittable
+/// pseudorandom number generators", 2014). For one seed all outputs differ.
+fn splitmix64(seed: u64, index: u64) -> u64 {
+    let state = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::splitmix64;
+
+    /// The published outputs for seed 1234567.
+    #[test]
+    fn the_generator_is_splitmix64() {
+        assert_eq!(splitmix64(1_234_567, 0), 6_457_827_717_110_365_317);
+        assert_eq!(splitmix64(1_234_567, 1), 3_203_168_211_198_807_973);
+        assert_eq!(splitmix64(1_234_567, 2), 9_817_491_932_198_370_423);
+    }
+}

@@ -90,4 +90,8 @@ mod code_blocks {
         storing "guide/src/storing-a-bus.md"
         reading_the_assembly "guide/src/reading-the-assembly.md"
     }
+    #[cfg(feature = "sim")]
+    pages! {
+        simulated_time "guide/src/simulated-time.md"
+    }
 }

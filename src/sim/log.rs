@@ -26,7 +26,8 @@
 //!     .build();
 //!
 //! let deposits = [(1, Deposit { amount: 70 }), (2, Deposit { amount: 5 })];
-//! let inputs = merge([Stream::new("deposits", deposits.map(|(t, d)| (t, Input::from(d))).into_iter())]);
+//! let deposits = deposits.map(|(time, deposit)| (time, Input::from(deposit)));
+//! let inputs = merge([Stream::new("deposits", deposits)]);
 //! let mut file = Vec::new();
 //! Replay::new(&bus, &Timeline::<Input>::new(), log::record(inputs, &mut file)).run().unwrap();
 //! assert_eq!(balance.take(), 75);

@@ -17,13 +17,13 @@ pub struct Stream<I> {
     items: I,
 }
 
-impl<I> Stream<I> {
+impl<I: Iterator> Stream<I> {
     /// A stream of priority 0; the name is for error messages.
-    pub fn new(name: impl Into<Cow<'static, str>>, items: I) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, items: impl IntoIterator<IntoIter = I>) -> Self {
         Stream {
             name: name.into(),
             priority: 0,
-            items,
+            items: items.into_iter(),
         }
     }
 
@@ -52,8 +52,8 @@ impl<I> Stream<I> {
 /// ```
 /// use static_bus::sim::{Stream, merge};
 ///
-/// let quotes = Stream::new("quotes", vec![(1, "q1"), (2, "q2")].into_iter());
-/// let trades = Stream::new("trades", vec![(2, "t2"), (1, "t1")].into_iter());
+/// let quotes = Stream::new("quotes", [(1, "q1"), (2, "q2")]);
+/// let trades = Stream::new("trades", [(2, "t2"), (1, "t1")]);
 /// let mut merged = merge([quotes.priority(1), trades]);
 ///
 /// assert_eq!(merged.next(), Some(Ok((1, "q1"))));

@@ -86,8 +86,15 @@ impl<C> Queue<C> {
         }
     }
 
-    /// Takes the first message if it is due at or before `time`; says when it was due.
+    /// Whether a message may be due at or before `time`; surely not when this is false.
     #[inline]
+    pub(super) fn may_be_due(&self, time: Time) -> bool {
+        self.heap
+            .peek()
+            .is_some_and(|Reverse(key)| key.time <= time)
+    }
+
+    /// Takes the first message if it is due at or before `time`; says when it was due.
     pub(super) fn pop_due(&mut self, time: Time) -> Option<(Time, C)> {
         while self.heap.peek()?.0.time <= time {
             let Reverse(key) = self.heap.pop()?;

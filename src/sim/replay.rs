@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 /// timeline.schedule(20, Review);
 ///
 /// let prices = [(10, 101), (20, 102), (30, 103)];
-/// let prices = prices.into_iter().map(|(time, price)| (time, Input::from(Price(price))));
+/// let prices = prices.map(|(time, price)| (time, Input::from(Price(price))));
 /// let report = Replay::new(&bus, &timeline, merge([Stream::new("prices", prices)])).run()?;
 ///
 /// assert_eq!(*seen.borrow(), [101, 0, 102, 103]);
@@ -133,7 +133,7 @@ where
     ) -> Result<Report, ReplayError<E>> {
         let start = Instant::now();
         let wall_before = self.tally.wall;
-        let outcome = self.feed(|tally| {
+        let pause = self.feed(&mut |tally: &Tally| {
             progress(&Progress {
                 events: tally.events,
                 time: tally.last,
@@ -141,8 +141,11 @@ where
             })
         });
         self.tally.wall = wall_before + start.elapsed();
-        self.tally.stopped = matches!(outcome, Ok(ControlFlow::Break(())));
-        outcome.map(|_| self.report())
+        self.tally.stopped = matches!(pause, Err(Pause::Stopped));
+        match pause {
+            Err(Pause::Failed(error)) => Err(error),
+            _ => Ok(self.report()),
+        }
     }
 
     /// What was delivered so far, in all runs of this replay together.
@@ -150,69 +153,104 @@ where
         self.tally.report()
     }
 
-    fn feed(
-        &mut self,
-        mut progress: impl FnMut(&Tally) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, ReplayError<E>> {
+    fn feed(&mut self, progress: &mut impl Callback) -> Result<(), Pause<E>> {
         // A run that ended in a cascade error has left messages in the outbox.
         self.bus.settle()?;
-        while let Some((time, input)) = self.next_input()? {
-            match self.deliver_due(time, &mut progress) {
-                Ok(ControlFlow::Continue(())) => {}
-                early => {
-                    self.next = Some((time, input));
-                    return Ok(early?);
-                }
-            }
-            self.tally.count_input(time, input.name());
-            input.deliver(self.bus);
-            self.bus.settle()?;
-            if self.tally.pause(&mut progress).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+        match self.feed_inputs(progress) {
+            Ok(()) | Err(Pause::NextIsLater) => {}
+            pause => return pause,
         }
         let end = self.until.unwrap_or(self.timeline.now());
-        Ok(self.deliver_due(end, &mut progress)?)
+        self.deliver_due(end, progress)?;
+        self.timeline.reach(end);
+        Ok(())
     }
 
-    /// The next input, unless it is later than the end.
-    #[inline]
-    fn next_input(&mut self) -> Result<Option<(Time, M)>, ReplayError<E>> {
-        let next = match self.next.take() {
-            None => self.inputs.next().transpose().map_err(ReplayError::Input)?,
-            held => held,
-        };
-        match next {
-            Some((time, _)) if self.until.is_some_and(|end| time > end) => {
-                self.next = next;
-                Ok(None)
-            }
-            Some((time, _)) if time < self.timeline.now() => Err(ReplayError::Late {
-                time,
-                now: self.timeline.now(),
-            }),
-            next => Ok(next),
+    /// The loop. `next` is looked at outside, so that an input stays in registers inside.
+    fn feed_inputs(&mut self, progress: &mut impl Callback) -> Result<(), Pause<E>> {
+        if let Some((time, input)) = self.next.take() {
+            self.step(time, input, progress)?;
         }
+        while let Some(input) = self.inputs.next() {
+            let (time, input) = input.map_err(ReplayError::Input)?;
+            self.step(time, input, progress)?;
+        }
+        Ok(())
     }
 
-    /// Delivers what is scheduled for `time` or earlier, and makes it the present.
-    #[inline]
-    fn deliver_due(
-        &mut self,
-        time: Time,
-        progress: &mut impl FnMut(&Tally) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, CascadeError> {
-        while let Some(message) = self.timeline.take_due(time) {
-            self.tally
-                .count_scheduled(self.timeline.now(), message.name());
-            message.deliver(self.bus);
-            self.bus.settle()?;
-            if self.tally.pause(progress).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+    // Twice in `feed_inputs`, and worth it: a call would pass the input through memory.
+    #[inline(always)]
+    fn step(&mut self, time: Time, input: M, progress: &mut impl Callback) -> Result<(), Pause<E>> {
+        if self.until.is_some_and(|end| time > end) {
+            self.next = Some((time, input));
+            return Err(Pause::NextIsLater);
+        }
+        let now = self.timeline.now();
+        if time < now {
+            return Err(ReplayError::Late { time, now }.into());
+        }
+        if self.timeline.may_be_due(time)
+            && let Err(pause) = self.deliver_due(time, progress)
+        {
+            self.next = Some((time, input));
+            return Err(pause);
         }
         self.timeline.reach(time);
-        Ok(ControlFlow::Continue(()))
+        self.tally.count_input(time, input.name());
+        input.deliver(self.bus);
+        self.bus.settle()?;
+        self.report_progress(progress)
+    }
+
+    /// Delivers what is scheduled for `time` or earlier.
+    fn deliver_due(&mut self, time: Time, progress: &mut impl Callback) -> Result<(), Pause<E>> {
+        while let Some(message) = self.timeline.take_due(time) {
+            let name = message.name();
+            self.tally.count_scheduled(self.timeline.now(), name);
+            message.deliver(self.bus);
+            self.bus.settle()?;
+            self.report_progress(progress)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn report_progress(&self, progress: &mut impl Callback) -> Result<(), Pause<E>> {
+        if !self.tally.events.is_multiple_of(PROGRESS_INTERVAL) {
+            return Ok(());
+        }
+        match progress(&self.tally) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Pause::Stopped),
+        }
+    }
+}
+
+/// What the loop calls to report progress.
+trait Callback: FnMut(&Tally) -> ControlFlow<()> {}
+impl<F: FnMut(&Tally) -> ControlFlow<()>> Callback for F {}
+
+/// How many events lie between two calls of the progress callback.
+const PROGRESS_INTERVAL: u64 = 65_536;
+
+/// Why the loop ended before the inputs did.
+enum Pause<E> {
+    /// The next input is later than the end of the run.
+    NextIsLater,
+    /// The progress callback said so.
+    Stopped,
+    Failed(ReplayError<E>),
+}
+
+impl<E> From<ReplayError<E>> for Pause<E> {
+    fn from(error: ReplayError<E>) -> Self {
+        Pause::Failed(error)
+    }
+}
+
+impl<E> From<CascadeError> for Pause<E> {
+    fn from(error: CascadeError) -> Self {
+        Pause::Failed(ReplayError::Cascade(error))
     }
 }
 
@@ -246,12 +284,6 @@ pub enum ReplayError<E> {
         /// The simulated time.
         now: Time,
     },
-}
-
-impl<E> From<CascadeError> for ReplayError<E> {
-    fn from(error: CascadeError) -> Self {
-        ReplayError::Cascade(error)
-    }
 }
 
 impl<E: fmt::Display> fmt::Display for ReplayError<E> {

@@ -2,7 +2,6 @@
 
 use super::Time;
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 use core::{fmt, ptr};
 use std::time::Duration;
 
@@ -74,9 +73,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// How many events lie between two calls of the progress callback.
-const PROGRESS_INTERVAL: u64 = 65_536;
-
 /// What a replay counts while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -111,18 +107,6 @@ impl Tally {
         self.events += 1;
     }
 
-    /// Calls the progress callback when it is time to.
-    #[inline]
-    pub(super) fn pause(
-        &self,
-        progress: &mut impl FnMut(&Tally) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        if self.events.is_multiple_of(PROGRESS_INTERVAL) {
-            return progress(self);
-        }
-        ControlFlow::Continue(())
-    }
-
     pub(super) fn report(&self) -> Report {
         Report {
             inputs: self.inputs.0.clone(),
@@ -139,11 +123,17 @@ impl Tally {
 struct Counts(Vec<Count>);
 
 impl Counts {
+    /// Visits every counter: which one it is cannot be predicted, so a search would cost more.
     #[inline]
     fn add(&mut self, name: &'static str) {
-        match self.0.iter_mut().find(|known| ptr::eq(known.name, name)) {
-            Some(known) => known.count += 1,
-            None => self.add_by_content(name),
+        let mut known = false;
+        for count in &mut self.0 {
+            let same = ptr::eq(count.name, name);
+            count.count += u64::from(same);
+            known |= same;
+        }
+        if !known {
+            self.add_by_content(name);
         }
     }
 

@@ -195,8 +195,13 @@ impl<C> Timeline<C> {
         Ok(delivered)
     }
 
-    /// Takes the next message due at or before `time`, and makes its time the present.
+    /// Whether a message may be due at or before `time`; surely not when this is false.
     #[inline]
+    pub(super) fn may_be_due(&self, time: Time) -> bool {
+        self.queue.borrow().may_be_due(time)
+    }
+
+    /// Takes the next message due at or before `time`, and makes its time the present.
     pub(super) fn take_due(&self, time: Time) -> Option<C> {
         let (at, message) = self.queue.borrow_mut().pop_due(time.max(self.now()))?;
         self.reach(at);

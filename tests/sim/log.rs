@@ -6,9 +6,14 @@ use static_bus::sim::{
 use std::io::{self, BufReader, Write};
 use std::ops::ControlFlow;
 
-fn recorded(length: u64) -> Vec<u8> {
+/// The log of some inputs.
+fn log_of<E: std::fmt::Debug>(
+    inputs: impl IntoIterator<Item = Result<(Time, Input), E>>,
+) -> Vec<u8> {
     let mut log = vec![];
-    record(inputs(length), &mut log).for_each(|input| drop(input.unwrap()));
+    for input in record(inputs, &mut log) {
+        input.unwrap();
+    }
     log
 }
 
@@ -29,10 +34,8 @@ fn a_log_replays_to_the_same_state() {
 
 #[test]
 fn a_log_of_a_log_is_the_same_to_the_byte() {
-    let log = recorded(5_000);
-    let mut copy = vec![];
-    record(read::<Input, _>(&log[..]), &mut copy).for_each(|input| drop(input.unwrap()));
-    assert_eq!(log, copy);
+    let log = log_of(inputs(5_000));
+    assert_eq!(log, log_of(read(&log[..])));
 }
 
 #[test]
@@ -56,9 +59,7 @@ fn floating_point_numbers_keep_every_bit() {
             .into(),
         ))
     });
-    let mut log = vec![];
-    record::<_, _>(inputs, &mut log)
-        .for_each(|input: Result<(Time, Input), _>| drop(input.unwrap()));
+    let log = log_of(inputs);
     for (value, input) in values.iter().zip(read_all(&log)) {
         let Ok((0, Input::Price(price))) = input else {
             panic!("not the price written")
@@ -75,8 +76,7 @@ fn a_number_that_json_does_not_have_is_an_error_when_it_is_read() {
         value: f64::NAN,
     }
     .into();
-    let mut log = vec![];
-    record([Ok::<_, Unsorted>((0, input))], &mut log).for_each(|input| drop(input.unwrap()));
+    let log = log_of([Ok::<_, Unsorted>((0, input))]);
     assert!(matches!(
         read_all(&log)[..],
         [Err(LogError::Malformed { line: 1, .. })]
@@ -102,16 +102,16 @@ fn an_input_is_in_the_log_before_it_is_delivered() {
 #[test]
 fn a_damaged_line_is_an_error_that_names_it_and_ends_the_log() {
     let log = b"[1,{\"Halt\":{\"symbol\":0}}]\n\n[2,{\"Halt\":\n[3,{\"Halt\":{\"symbol\":0}}]\n";
-    let inputs = read_all(log);
-    assert_eq!(inputs.len(), 2);
-    assert!(inputs[0].is_ok());
-    let error = inputs[1].as_ref().err().unwrap().to_string();
+    let results = read_all(log);
+    assert_eq!(results.len(), 2);
+    assert!(results[0].is_ok());
+    let error = results[1].as_ref().err().unwrap().to_string();
     assert!(
         error.starts_with("log line 3 is not [time, input] ("),
         "{error}"
     );
 
-    let mut cut_short = recorded(10);
+    let mut cut_short = log_of(inputs(10));
     cut_short.truncate(cut_short.len() - 3);
     assert!(matches!(
         read_all(&cut_short).last(),

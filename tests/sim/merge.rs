@@ -4,7 +4,7 @@ use static_bus::sim::{Stream, Time, Unsorted, merge};
 type Items = Vec<(Time, usize)>;
 
 fn stream(name: &'static str, items: Items) -> Stream<std::vec::IntoIter<(Time, usize)>> {
-    Stream::new(name, items.into_iter())
+    Stream::new(name, items)
 }
 
 fn merged(streams: Vec<Stream<std::vec::IntoIter<(Time, usize)>>>) -> Items {

@@ -24,7 +24,7 @@ pub use queue::Handle;
 pub use replay::{Progress, Replay, ReplayError};
 pub use report::{Count, Report};
 pub use settle::Settle;
-pub use timeline::Timeline;
+pub use timeline::{Schedule, Timeline};
 
 /// Simulated time: a count of whatever unit the input uses (nanoseconds, days), the same throughout
 /// one run.

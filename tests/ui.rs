@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 fn each_mistake_has_its_text() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/fail/*.rs");
+    #[cfg(feature = "sim")]
+    cases.compile_fail("tests/ui/sim/*.rs");
     cases.pass("tests/ui/pass/*.rs");
 }
 
@@ -17,8 +19,10 @@ fn each_headline_is_explained() {
         .filter_map(|line| line.strip_prefix("### "))
         .map(without_names)
         .collect();
-    let texts = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/fail"))
-        .expect("the cases are there")
+    let texts = ["fail", "sim"]
+        .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui").join(folder))
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("the cases are there"))
         .map(|entry| entry.expect("the cases can be read").path())
         .filter(|path| path.extension().is_some_and(|e| e == "stderr"))
         .map(|path| fs::read_to_string(path).expect("a text can be read"));
@@ -32,7 +36,7 @@ fn each_headline_is_explained() {
     }
     assert_eq!(
         met, explained,
-        "left: met in tests/ui/fail; right: explained in docs/ERRORS.md"
+        "left: met in tests/ui; right: explained in docs/ERRORS.md"
     );
 }
 

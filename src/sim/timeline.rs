@@ -119,7 +119,7 @@ impl<C> Timeline<C> {
     ///
     /// A time in the past means [`now`](Timeline::now). A message scheduled for now, by a handler too,
     /// goes after those that already wait for now with its priority.
-    pub fn schedule(&self, at: Time, message: impl Into<C>) -> Handle {
+    pub fn schedule(&self, at: Time, message: impl Schedule<C>) -> Handle {
         self.schedule_with_priority(at, 0, message)
     }
 
@@ -141,12 +141,17 @@ impl<C> Timeline<C> {
     /// assert_eq!(*seen.borrow(), ["first", "last"]);
     /// # Ok::<_, static_bus::outbox::CascadeError>(())
     /// ```
-    pub fn schedule_with_priority(&self, at: Time, priority: u32, message: impl Into<C>) -> Handle {
+    pub fn schedule_with_priority(
+        &self,
+        at: Time,
+        priority: u32,
+        message: impl Schedule<C>,
+    ) -> Handle {
         let at = at.max(self.now());
         let sequence = self.scheduled.get();
         self.scheduled.set(sequence + 1);
         let order = self.ties.order(sequence);
-        let message = message.into();
+        let message = message.into_scheduled();
         self.queue.borrow_mut().push(at, priority, order, message)
     }
 
@@ -218,6 +223,24 @@ impl<C> Timeline<C> {
 impl<C> Default for Timeline<C> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A message that a timeline of `C` can hold: one that the `outbox!` of `C` lists, or `C` itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be scheduled: it is not in `{C}`, which this timeline holds",
+    label = "not listed in `{C}`",
+    note = "list it in the `outbox!` that declares `{C}`; a timeline carries events and commands whose output is `()`"
+)]
+pub trait Schedule<C> {
+    #[doc(hidden)]
+    fn into_scheduled(self) -> C;
+}
+#[diagnostic::do_not_recommend]
+impl<C, M: Into<C>> Schedule<C> for M {
+    #[inline]
+    fn into_scheduled(self) -> C {
+        self.into()
     }
 }
 

@@ -1,0 +1,12 @@
+use static_bus::{prelude::*, sim::Timeline};
+
+struct Review;
+event!(Review);
+struct Expire;
+event!(Expire);
+outbox! { enum Timers { event Review } }
+
+fn main() {
+    let timeline = Timeline::<Timers>::new();
+    timeline.schedule(5, Expire);
+}

@@ -71,28 +71,24 @@ where
     let mut streams: Vec<_> = streams.into_iter().enumerate().collect();
     streams.sort_by_key(|(_, stream)| stream.priority);
     let mut first = Vec::with_capacity(streams.len());
-    let lanes = streams
-        .into_iter()
-        .enumerate()
-        .map(|(rank, (index, mut stream))| {
-            let (due, head) = match stream.items.next() {
-                Some((time, item)) => (Due::new(time, rank), Some(item)),
-                None => (Due::NEVER, None),
-            };
-            first.push(due);
-            Lane {
-                name: stream.name,
-                index,
-                items: stream.items,
-                head,
-            }
-        })
-        .collect();
+    let mut lanes = Vec::with_capacity(streams.len());
+    let mut labels = Vec::with_capacity(streams.len());
+    for (rank, (index, mut stream)) in streams.into_iter().enumerate() {
+        let (due, head) = match stream.items.next() {
+            Some((time, item)) => (Due::new(time, rank), Some(item)),
+            None => (Due::NEVER, None),
+        };
+        let items = stream.items;
+        first.push(due);
+        lanes.push(Lane { items, head });
+        labels.push((stream.name, index));
+    }
     let (winner, losers) = play_all(first);
     Merge {
         winner,
         losers,
         lanes,
+        labels,
         unsorted: None,
     }
 }
@@ -106,6 +102,8 @@ pub struct Merge<I, T> {
     losers: Vec<Due>,
     /// In order of priority, then index.
     lanes: Vec<Lane<I, T>>,
+    /// The name of each lane, and its index in the call of `merge`.
+    labels: Vec<(Cow<'static, str>, usize)>,
     unsorted: Option<Unsorted>,
 }
 
@@ -130,9 +128,9 @@ where
                 },
             ),
             Some((after, _)) => {
-                self.unsorted = Some(lane.unsorted(time, after));
-                self.winner = Due::NEVER;
-                return lane.head.take().map(|item| Ok((time, item)));
+                let head = lane.head.take();
+                self.end_unsorted(rank as usize, time, after);
+                return head.map(|item| Ok((time, item)));
             }
             None => (lane.head.take(), Due::NEVER),
         };
@@ -171,6 +169,19 @@ impl<I, T> Merge<I, T> {
         }
         self.winner = winner;
     }
+
+    /// Makes the error the last thing to be yielded.
+    #[cold]
+    fn end_unsorted(&mut self, rank: usize, before: Time, after: Time) {
+        let (name, index) = &mut self.labels[rank];
+        self.unsorted = Some(Unsorted {
+            stream: mem::take(name),
+            index: *index,
+            before,
+            after,
+        });
+        self.winner = Due::NEVER;
+    }
 }
 
 /// Plays all matches once: the overall winner, and the loser of each node.
@@ -186,27 +197,14 @@ fn play_all(first: Vec<Due>) -> (Due, Vec<Due>) {
     (winners[1.min(lanes)], losers)
 }
 
-/// A stream in a merge.
+/// A stream in a merge: as many cache lines to itself as it needs. Every item goes through `head`, and
+/// where that straddles two lines a merge was seen to take twice the time.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Lane<I, T> {
-    name: Cow<'static, str>,
-    /// The stream's position in the call of `merge`.
-    index: usize,
     items: I,
     /// The next item to yield; its time is in the tree. `None` once the stream has ended.
     head: Option<T>,
-}
-
-impl<I, T> Lane<I, T> {
-    #[cold]
-    fn unsorted(&mut self, before: Time, after: Time) -> Unsorted {
-        Unsorted {
-            stream: mem::take(&mut self.name),
-            index: self.index,
-            before,
-            after,
-        }
-    }
 }
 
 /// When the head of a lane is due.

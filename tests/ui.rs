@@ -20,7 +20,11 @@ fn each_headline_is_explained() {
         .map(without_names)
         .collect();
     let texts = ["fail", "sim"]
-        .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui").join(folder))
+        .map(|folder| {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/ui")
+                .join(folder)
+        })
         .into_iter()
         .flat_map(|folder| fs::read_dir(folder).expect("the cases are there"))
         .map(|entry| entry.expect("the cases can be read").path())

@@ -1,0 +1,118 @@
+//! How long a bus of N handlers takes to compile.
+//!
+//! `cargo run --release --manifest-path benches/compile_time/Cargo.toml` generates programs with N
+//! messages, has cargo compile each of them several times in turn, and prints a table of medians.
+//! `--write` also puts the table into `docs/BENCHMARKS.md` and the plot into `docs/compile_time.svg`.
+
+mod measure;
+mod plot;
+mod program;
+mod report;
+
+use anyhow::Result;
+use clap::Parser;
+use measure::{Cost, Job, Package};
+use program::Bus;
+use report::{Figure, Report};
+use std::path::Path;
+
+/// A run that takes longer than this, in seconds, is not repeated.
+const LONG: f64 = 20.0;
+
+/// Measures how long buses of many handlers take to compile.
+#[derive(Parser)]
+struct Cli {
+    /// How many handlers.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 50, 100, 200, 500, 1000])]
+    handlers: Vec<usize>,
+    /// How the bus is written.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Bus::value_variants().to_vec())]
+    bus: Vec<Bus>,
+    /// What cargo is asked for.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Job::value_variants().to_vec())]
+    job: Vec<Job>,
+    /// How often each program is compiled; one that takes longer than 20 s is compiled once.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Rewrites the section in docs/BENCHMARKS.md and the plot.
+    #[arg(long)]
+    write: bool,
+    /// Prints the program that one kind of bus makes of so many handlers, and stops.
+    #[arg(long, value_names = ["BUS", "HANDLERS"], num_args = 2)]
+    print: Option<Vec<String>>,
+}
+
+use clap::ValueEnum;
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let Some([bus, handlers]) = cli.print.as_deref() {
+        let bus = Bus::from_str(bus, true).map_err(anyhow::Error::msg)?;
+        print!("{}", bus.program(handlers.parse()?));
+        return Ok(());
+    }
+
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let library = here.join("../..").canonicalize()?;
+    let package = Package::new(&library, here.join("target/program"))?;
+    package.prepare(&cli.job)?;
+
+    let mut figures = vec![];
+    for &handlers in &cli.handlers {
+        for &job in &cli.job {
+            figures.extend(compare(&package, &cli, handlers, job)?);
+        }
+    }
+    let report = Report::new(figures);
+    println!("\n{report}");
+    if cli.write {
+        report.write_into(&library.join("docs/BENCHMARKS.md"))?;
+        plot::draw(&report, &library.join("docs/compile_time.svg"))?;
+    }
+    Ok(())
+}
+
+/// Measures each kind of bus with so many handlers, in turns, so that a slow minute of the machine
+/// slows all of them.
+fn compare(package: &Package, cli: &Cli, handlers: usize, job: Job) -> Result<Vec<Figure>> {
+    let buses: Vec<Bus> = cli
+        .bus
+        .iter()
+        .copied()
+        .filter(|bus| handlers <= bus.most())
+        .collect();
+    let mut costs = vec![vec![]; buses.len()];
+    let mut empty = vec![];
+    for _ in 0..cli.repeats.max(1) {
+        empty.push(package.empty(job)?);
+        for (&bus, costs) in buses.iter().zip(&mut costs) {
+            let long = costs.last().is_some_and(|cost: &Cost| cost.wall > LONG);
+            if !long {
+                costs.push(package.measure(bus, handlers, job)?);
+            }
+        }
+    }
+    let empty = Cost::median(&empty);
+    let figures: Vec<Figure> = buses
+        .iter()
+        .zip(&costs)
+        .map(|(&bus, costs)| Figure {
+            bus,
+            handlers,
+            job,
+            cost: Cost::median(costs).over(empty),
+        })
+        .collect();
+    for Figure { bus, cost, .. } in &figures {
+        eprintln!(
+            "{:28} {handlers:5} {:14} {:7.2} s {:7.2} s CPU {:6.0} MB {:7.1} MB binary",
+            job.title(),
+            bus.title(),
+            cost.wall,
+            cost.cpu,
+            cost.memory,
+            cost.binary
+        );
+    }
+    Ok(figures)
+}

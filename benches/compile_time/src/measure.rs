@@ -1,0 +1,166 @@
+//! Compiles a program with cargo, and says what that took.
+
+use crate::program::Bus;
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+use wait4::Wait4;
+
+/// What cargo is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Job {
+    /// `cargo check`.
+    Check,
+    /// `cargo check` with rustc's next trait solver.
+    NextSolver,
+    /// `cargo build`.
+    Debug,
+    /// `cargo build --release`.
+    Release,
+}
+
+impl Job {
+    pub fn title(self) -> &'static str {
+        match self {
+            Job::Check => "`cargo check`",
+            Job::NextSolver => "`cargo check`, next solver",
+            Job::Debug => "`cargo build`",
+            Job::Release => "`cargo build --release`",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Job::Check | Job::NextSolver => &["check"],
+            Job::Debug => &["build"],
+            Job::Release => &["build", "--release"],
+        }
+    }
+
+    /// The folder that holds the binary, if one is made.
+    fn profile(self) -> Option<&'static str> {
+        match self {
+            Job::Check | Job::NextSolver => None,
+            Job::Debug => Some("debug"),
+            Job::Release => Some("release"),
+        }
+    }
+}
+
+/// What one run of cargo took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    /// Seconds on the clock.
+    pub wall: f64,
+    /// Seconds of all cores, cargo and the linker included.
+    pub cpu: f64,
+    /// Most memory that any process held, in MB.
+    pub memory: f64,
+    /// Size of the binary, in MB; 0 where none is made.
+    pub binary: f64,
+}
+
+impl Cost {
+    /// What this took over `base`. The memory is not reduced: it is a peak, not a sum.
+    pub fn over(self, base: Cost) -> Cost {
+        Cost {
+            wall: (self.wall - base.wall).max(0.001),
+            cpu: (self.cpu - base.cpu).max(0.001),
+            ..self
+        }
+    }
+
+    /// The median of each figure.
+    pub fn median(costs: &[Cost]) -> Cost {
+        let middle = |figure: fn(&Cost) -> f64| {
+            let mut figures: Vec<f64> = costs.iter().map(figure).collect();
+            figures.sort_by(f64::total_cmp);
+            figures[figures.len() / 2]
+        };
+        Cost {
+            wall: middle(|cost| cost.wall),
+            cpu: middle(|cost| cost.cpu),
+            memory: middle(|cost| cost.memory),
+            binary: middle(|cost| cost.binary),
+        }
+    }
+}
+
+/// A package whose source is replaced by each program in turn; its dependencies stay compiled.
+pub struct Package {
+    dir: PathBuf,
+}
+
+impl Package {
+    pub fn new(library: &Path, dir: PathBuf) -> Result<Self> {
+        fs::create_dir_all(dir.join("src"))?;
+        let manifest = format!(
+            "[package]\nname = \"program\"\nedition = \"2024\"\n\n\
+             [dependencies]\nstatic-bus = {{ path = {library:?} }}\n\n[workspace]\n"
+        );
+        fs::write(dir.join("Cargo.toml"), manifest)?;
+        fs::copy(library.join("Cargo.lock"), dir.join("Cargo.lock"))?;
+        Ok(Package { dir })
+    }
+
+    /// Compiles what the program depends on, and runs each job once without counting it.
+    pub fn prepare(&self, jobs: &[Job]) -> Result<()> {
+        for &job in jobs {
+            self.compile("fn main() {}\n", job)?;
+        }
+        Ok(())
+    }
+
+    /// Compiles an empty program that links the library.
+    pub fn empty(&self, job: Job) -> Result<Cost> {
+        self.compile("use static_bus as _;\nfn main() {}\n", job)
+    }
+
+    pub fn measure(&self, bus: Bus, handlers: usize, job: Job) -> Result<Cost> {
+        self.compile(&bus.program(handlers), job)
+            .with_context(|| format!("{bus:?} with {handlers} handlers, {job:?}"))
+    }
+
+    fn compile(&self, source: &str, job: Job) -> Result<Cost> {
+        fs::write(self.dir.join("src/main.rs"), source)?;
+        let target = self.dir.join(match job {
+            Job::NextSolver => "target-next-solver",
+            _ => "target",
+        });
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args(job.arguments())
+            .arg("--quiet")
+            .current_dir(&self.dir)
+            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_INCREMENTAL", "0")
+            .env_remove("RUSTFLAGS")
+            .stdin(Stdio::null());
+        if job == Job::NextSolver {
+            cargo
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("RUSTFLAGS", "-Znext-solver=globally");
+        }
+        let start = Instant::now();
+        let done = cargo.spawn()?.wait4()?;
+        let wall = start.elapsed().as_secs_f64();
+        if !done.status.success() {
+            bail!("cargo {:?} failed: {}", job.arguments(), done.status);
+        }
+        let binary = match job.profile() {
+            Some(profile) => fs::metadata(target.join(profile).join("program"))?.len(),
+            None => 0,
+        };
+        Ok(Cost {
+            wall,
+            cpu: (done.rusage.utime + done.rusage.stime).as_secs_f64(),
+            memory: done.rusage.maxrss as f64 / 1e6,
+            binary: binary as f64 / 1e6,
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Figures as Markdown: tables, and the goals with what came of them.
+
+use crate::measure::{Cost, Job};
+use crate::program::Bus;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::{fmt, fs, path::Path, process::Command};
+
+/// The median cost of one program.
+pub struct Figure {
+    pub bus: Bus,
+    pub handlers: usize,
+    pub job: Job,
+    pub cost: Cost,
+}
+
+pub struct Report {
+    pub figures: Vec<Figure>,
+}
+
+const BEGIN: &str = "<!-- compile_time: begin -->";
+const END: &str = "<!-- compile_time: end -->";
+
+impl Report {
+    pub fn new(figures: Vec<Figure>) -> Self {
+        Report { figures }
+    }
+
+    pub fn cost(&self, job: Job, bus: Bus, handlers: usize) -> Option<Cost> {
+        self.figures
+            .iter()
+            .find(|f| f.job == job && f.bus == bus && f.handlers == handlers)
+            .map(|f| f.cost)
+    }
+
+    /// Replaces what stands between the two markers of a Markdown file.
+    pub fn write_into(&self, file: &Path) -> Result<()> {
+        let old = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+        let (before, rest) = old
+            .split_once(BEGIN)
+            .with_context(|| format!("no {BEGIN}"))?;
+        let (_, after) = rest.split_once(END).with_context(|| format!("no {END}"))?;
+        fs::write(file, format!("{before}{BEGIN}\n\n{self}\n{END}{after}"))?;
+        Ok(())
+    }
+
+    fn handlers(&self) -> Vec<usize> {
+        let mut all: Vec<usize> = self.figures.iter().map(|f| f.handlers).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn table(&self, job: Job, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let buses: Vec<Bus> = Bus::value_variants()
+            .iter()
+            .copied()
+            .filter(|&bus| self.figures.iter().any(|f| f.job == job && f.bus == bus))
+            .collect();
+        if buses.is_empty() {
+            return Ok(());
+        }
+        write!(f, "{}:\n\n| handlers |", job.title())?;
+        for bus in &buses {
+            write!(f, " {} |", bus.title())?;
+        }
+        writeln!(f, "\n|---:|{}", "---:|".repeat(buses.len()))?;
+        for handlers in self.handlers() {
+            write!(f, "| {handlers} |")?;
+            for &bus in &buses {
+                match self.cost(job, bus, handlers) {
+                    Some(cost) => write!(f, " {} |", Cell(cost))?,
+                    None => write!(f, " |")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        writeln!(f)
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let check = |bus, handlers| self.cost(Job::Check, bus, handlers);
+        let ratio =
+            |(bus, base), handlers| Some(check(bus, handlers)?.cpu / check(base, handlers)?.cpu);
+        let growth = || {
+            let times = check(Bus::Modules, 1000)?.cpu / check(Bus::Modules, 200)?.cpu;
+            Some(times.ln() / 5_f64.ln())
+        };
+        let to_hand = (Bus::Modules, Bus::Floor);
+        [
+            (
+                "200 handlers in modules, times by hand",
+                5.0,
+                ratio(to_hand, 200),
+            ),
+            (
+                "1000 handlers in modules, times by hand",
+                10.0,
+                ratio(to_hand, 1000),
+            ),
+            (
+                "1000 handlers in modules, seconds",
+                8.0,
+                check(Bus::Modules, 1000).map(|c| c.cpu),
+            ),
+            (
+                "1000 handlers in modules, peak memory in MB",
+                1000.0,
+                check(Bus::Modules, 1000).map(|c| c.memory),
+            ),
+            (
+                "200 closures, times 200 handler types in one chain",
+                3.0,
+                ratio((Bus::Closures, Bus::Chain), 200),
+            ),
+            (
+                "growth from 200 to 1000 in modules, as an exponent of N",
+                1.5,
+                growth(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(what, limit, figure)| {
+            Some(Goal {
+                what,
+                limit,
+                figure: figure?,
+            })
+        })
+        .collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", machine())?;
+        let goals = self.goals();
+        if !goals.is_empty() {
+            writeln!(
+                f,
+                "| `cargo check` of | goal, at most | measured | |\n|---|---:|---:|---|"
+            )?;
+            for goal in goals {
+                writeln!(f, "{goal}")?;
+            }
+            writeln!(f)?;
+        }
+        for &job in Job::value_variants() {
+            self.table(job, f)?;
+        }
+        Ok(())
+    }
+}
+
+struct Goal {
+    what: &'static str,
+    limit: f64,
+    figure: f64,
+}
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Goal {
+            what,
+            limit,
+            figure,
+        } = self;
+        let digits = if *limit < 100.0 { 2 } else { 0 };
+        let verdict = if figure <= limit { "met" } else { "**missed**" };
+        write!(f, "| {what} | {limit} | {figure:.digits$} | {verdict} |")
+    }
+}
+
+struct Cell(Cost);
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cost {
+            wall,
+            cpu,
+            memory,
+            binary,
+        } = self.0;
+        write!(f, "{wall:.2} s ({cpu:.2}), {memory:.0} MB")?;
+        if binary > 0.0 {
+            write!(f, " → {binary:.1} MB")?;
+        }
+        Ok(())
+    }
+}
+
+/// The compiler and the processor.
+fn machine() -> String {
+    let version = Command::new("rustc").arg("--version").output();
+    let compiler = version.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("an unknown processor", |(_, model)| model);
+    format!(
+        "{}; {cores} cores of {model}.",
+        compiler.unwrap_or_default()
+    )
+}

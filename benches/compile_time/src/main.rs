@@ -10,7 +10,7 @@ mod program;
 mod report;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use measure::{Cost, Job, Package};
 use program::Bus;
 use report::{Figure, Report};
@@ -42,8 +42,6 @@ struct Cli {
     print: Option<Vec<String>>,
 }
 
-use clap::ValueEnum;
-
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if let Some([bus, handlers]) = cli.print.as_deref() {
@@ -57,18 +55,20 @@ fn main() -> Result<()> {
     let package = Package::new(&library, here.join("target/program"))?;
     package.prepare(&cli.job)?;
 
-    let mut figures = vec![];
+    let mut report = Report::default();
     for &handlers in &cli.handlers {
         for &job in &cli.job {
-            figures.extend(compare(&package, &cli, handlers, job)?);
+            report
+                .figures
+                .extend(compare(&package, &cli, handlers, job)?);
+        }
+        // Now and not at the end, so that a run that is stopped leaves the smaller programs' figures.
+        if cli.write {
+            report.write_into(&library.join("docs/BENCHMARKS.md"))?;
+            plot::draw(&report, &library.join("docs/compile_time.svg"))?;
         }
     }
-    let report = Report::new(figures);
     println!("\n{report}");
-    if cli.write {
-        report.write_into(&library.join("docs/BENCHMARKS.md"))?;
-        plot::draw(&report, &library.join("docs/compile_time.svg"))?;
-    }
     Ok(())
 }
 
@@ -79,7 +79,7 @@ fn compare(package: &Package, cli: &Cli, handlers: usize, job: Job) -> Result<Ve
         .bus
         .iter()
         .copied()
-        .filter(|bus| handlers <= bus.most())
+        .filter(|bus| handlers <= bus.most(job))
         .collect();
     let mut costs = vec![vec![]; buses.len()];
     let mut empty = vec![];

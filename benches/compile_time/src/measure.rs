@@ -20,6 +20,8 @@ pub enum Job {
     NextSolver,
     /// `cargo build`.
     Debug,
+    /// `cargo build` with `debug = "line-tables-only"`.
+    LineTables,
     /// `cargo build --release`.
     Release,
 }
@@ -30,6 +32,7 @@ impl Job {
             Job::Check => "`cargo check`",
             Job::NextSolver => "`cargo check`, next solver",
             Job::Debug => "`cargo build`",
+            Job::LineTables => "`cargo build`, line tables only",
             Job::Release => "`cargo build --release`",
         }
     }
@@ -37,7 +40,7 @@ impl Job {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Job::Check | Job::NextSolver => &["check"],
-            Job::Debug => &["build"],
+            Job::Debug | Job::LineTables => &["build"],
             Job::Release => &["build", "--release"],
         }
     }
@@ -46,7 +49,7 @@ impl Job {
     fn profile(self) -> Option<&'static str> {
         match self {
             Job::Check | Job::NextSolver => None,
-            Job::Debug => Some("debug"),
+            Job::Debug | Job::LineTables => Some("debug"),
             Job::Release => Some("release"),
         }
     }
@@ -130,6 +133,7 @@ impl Package {
         fs::write(self.dir.join("src/main.rs"), source)?;
         let target = self.dir.join(match job {
             Job::NextSolver => "target-next-solver",
+            Job::LineTables => "target-line-tables",
             _ => "target",
         });
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -145,6 +149,9 @@ impl Package {
             cargo
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env("RUSTFLAGS", "-Znext-solver=globally");
+        }
+        if job == Job::LineTables {
+            cargo.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
         }
         let start = Instant::now();
         let done = cargo.spawn()?.wait4()?;

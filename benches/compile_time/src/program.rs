@@ -1,10 +1,16 @@
 //! The programs that are compiled: N messages, each with a handler, each sent once.
 
 use clap::ValueEnum;
-use std::fmt::Write;
+use std::{fmt::Write, ops::Range};
+
+use crate::measure::Job;
 
 /// How many handlers one module has.
 const MODULE: usize = 40;
+/// How many messages one generic function sends.
+const FUNCTION: usize = 10;
+/// How many handlers one of several buses has.
+const SMALL: usize = 100;
 
 /// How the bus of a program is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,6 +19,10 @@ pub enum Bus {
     Floor,
     /// Handler types, mounted in modules of 40.
     Modules,
+    /// The same, each ten messages sent by a function that is generic over the bus.
+    Generic,
+    /// Handler types in modules of 40, on several buses of 100 each.
+    Several,
     /// Handler types, registered in one chain.
     Chain,
     /// Closures, registered in one chain.
@@ -26,18 +36,23 @@ impl Bus {
         match self {
             Bus::Floor => "by hand",
             Bus::Modules => "modules of 40",
+            Bus::Generic => "modules, generic callers",
+            Bus::Several => "buses of 100",
             Bus::Chain => "one chain",
             Bus::Closures => "closures",
             Bus::Naive => "plain list",
         }
     }
 
-    /// The most handlers it is measured with: closures are for small programs, and the plain list
-    /// takes minutes beyond.
-    pub fn most(self) -> usize {
-        match self {
-            Bus::Closures | Bus::Naive => 200,
-            Bus::Floor | Bus::Modules | Bus::Chain => usize::MAX,
+    /// The most handlers it is measured with. Closures are for small programs, the plain list takes
+    /// minutes beyond, and what shortens `cargo check` is measured on that.
+    pub fn most(self, job: Job) -> usize {
+        match (self, job) {
+            (Bus::Closures | Bus::Naive, Job::Check) => 200,
+            (Bus::Closures, Job::NextSolver) => 10,
+            (Bus::Closures, _) => 200,
+            (Bus::Generic | Bus::Several | Bus::Naive, _) if job != Job::Check => 0,
+            _ => usize::MAX,
         }
     }
 
@@ -45,17 +60,46 @@ impl Bus {
     pub fn program(self, n: usize) -> String {
         let mut out = String::new();
         self.items(n, &mut out);
-        out += "fn main() {\n    let bus = ";
-        self.wiring(n, &mut out);
-        out += ";\n    let mut sum = 0;\n";
-        for i in 0..n {
-            let _ = match self {
-                Bus::Naive => writeln!(out, "    sum += bus.send(Q{i});"),
-                _ => writeln!(out, "    sum += bus.send::<Q{i}>(Q{i});"),
-            };
+        let calls: Vec<String> = match self {
+            Bus::Generic => parts(n, FUNCTION)
+                .map(|part| {
+                    let needs = each(&part, " + ", |i| format!("SendQuery<Q{i}>"));
+                    let sum = each(&part, " + ", |i| format!("bus.send(Q{i})"));
+                    let first = part.start;
+                    let _ = writeln!(
+                        out,
+                        "fn part{first}<B: {needs}>(bus: &B) -> usize {{\n    {sum}\n}}"
+                    );
+                    format!("part{first}(&bus)")
+                })
+                .collect(),
+            Bus::Several => parts(n, SMALL)
+                .map(|part| {
+                    let first = part.start;
+                    let _ = write!(out, "fn bus{first}() -> usize {{\n    let bus = ");
+                    self.wiring(part.clone(), &mut out);
+                    let sum = each(&part, " + ", |i| format!("bus.send::<Q{i}>(Q{i})"));
+                    let _ = writeln!(out, ";\n    {sum}\n}}");
+                    format!("bus{first}()")
+                })
+                .collect(),
+            Bus::Naive => (0..n).map(|i| format!("bus.send(Q{i})")).collect(),
+            Bus::Floor | Bus::Modules | Bus::Chain | Bus::Closures => {
+                (0..n).map(|i| format!("bus.send::<Q{i}>(Q{i})")).collect()
+            }
+        };
+        out += "fn main() {\n";
+        if self != Bus::Several {
+            out += "    let bus = ";
+            self.wiring(0..n, &mut out);
+            out += ";\n";
+        }
+        out += "    let mut sum = 0;\n";
+        for call in calls {
+            let _ = writeln!(out, "    sum += {call};");
         }
         let sum = n * n.saturating_sub(1) / 2;
-        let _ = write!(out, "    assert_eq!(sum, {sum});\n    let _ = &bus;\n}}\n");
+        let _ = write!(out, "    assert_eq!(sum, {sum});\n}}\n");
         out
     }
 
@@ -93,41 +137,55 @@ impl Bus {
                 }
             }
             Bus::Naive => *out += NAIVE,
-            Bus::Modules | Bus::Chain | Bus::Closures => {}
+            _ => {}
         }
     }
 
     /// The expression that makes the bus.
-    fn wiring(self, n: usize, out: &mut String) {
+    fn wiring(self, handlers: Range<usize>, out: &mut String) {
+        let in_modules = matches!(self, Bus::Modules | Bus::Generic | Bus::Several);
         *out += match self {
             Bus::Floor => "ByHand {",
             Bus::Naive => "Naive(End)",
-            Bus::Modules | Bus::Chain | Bus::Closures => "BusBuilder::new()",
+            _ => "BusBuilder::new()",
         };
-        for first in (0..n).step_by(MODULE) {
-            let handlers = first..n.min(first + MODULE);
-            if self == Bus::Modules {
+        for first in handlers.clone().step_by(MODULE) {
+            if in_modules {
                 *out += "\n        .mount(hlist![";
             }
-            for i in handlers {
+            for i in first..handlers.end.min(first + MODULE) {
                 let _ = match self {
                     Bus::Floor => write!(out, "\n        h{i}: H{i},"),
-                    Bus::Modules => write!(out, "\n            on_query::<Q{i}, _>(H{i}),"),
+                    Bus::Modules | Bus::Generic | Bus::Several => {
+                        write!(out, "\n            on_query::<Q{i}, _>(H{i}),")
+                    }
                     Bus::Chain => write!(out, "\n        .register_query::<Q{i}, _>(H{i})"),
                     Bus::Closures => write!(out, "\n        .register_query_fn(|_: Q{i}| {i})"),
                     Bus::Naive => write!(out, "\n        .on::<Q{i}, _>(H{i})"),
                 };
             }
-            if self == Bus::Modules {
+            if in_modules {
                 *out += "\n        ])";
             }
         }
         *out += match self {
             Bus::Floor => "\n    }",
             Bus::Naive => "",
-            Bus::Modules | Bus::Chain | Bus::Closures => "\n        .build()",
+            _ => "\n        .build()",
         };
     }
+}
+
+/// The numbers below `n`, so many at a time.
+fn parts(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n)
+        .step_by(size)
+        .map(move |first| first..n.min(first + size))
+}
+
+/// A text for each number, joined.
+fn each(part: &Range<usize>, between: &str, text: impl Fn(usize) -> String) -> String {
+    part.clone().map(text).collect::<Vec<_>>().join(between)
 }
 
 /// What one would write first.

@@ -14,6 +14,7 @@ pub struct Figure {
     pub cost: Cost,
 }
 
+#[derive(Default)]
 pub struct Report {
     pub figures: Vec<Figure>,
 }
@@ -22,10 +23,6 @@ const BEGIN: &str = "<!-- compile_time: begin -->";
 const END: &str = "<!-- compile_time: end -->";
 
 impl Report {
-    pub fn new(figures: Vec<Figure>) -> Self {
-        Report { figures }
-    }
-
     pub fn cost(&self, job: Job, bus: Bus, handlers: usize) -> Option<Cost> {
         self.figures
             .iter()

@@ -93,5 +93,6 @@ mod code_blocks {
     #[cfg(feature = "sim")]
     pages! {
         simulated_time "guide/src/simulated-time.md"
+        compile_time "guide/src/compile-time.md"
     }
 }

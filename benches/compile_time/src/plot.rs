@@ -1,4 +1,4 @@
-//! Figures as an SVG: seconds over handlers, both axes logarithmic.
+//! Figures as an SVG: seconds of processor time over handlers, both axes logarithmic.
 
 use crate::measure::Job;
 use crate::program::Bus;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use plotters::prelude::*;
 use std::path::Path;
 
-const SECONDS: std::ops::Range<f64> = 0.01..100.0;
+const SECONDS: std::ops::Range<f64> = 0.01..300.0;
 
 struct Line {
     label: String,
@@ -36,7 +36,7 @@ pub fn draw(report: &Report, file: &Path) -> Result<()> {
             .figures
             .iter()
             .filter(|f| f.job == job && f.bus == bus)
-            .map(|f| (f.handlers as f64, f.cost.wall))
+            .map(|f| (f.handlers as f64, f.cost.cpu))
             .collect(),
     };
     let by_bus = Bus::value_variants().iter().enumerate();
@@ -68,7 +68,7 @@ fn panel(
     chart
         .configure_mesh()
         .x_desc("handlers")
-        .y_desc("seconds over an empty program")
+        .y_desc("seconds of processor time over an empty program")
         .x_label_formatter(&|n| format!("{n}"))
         .y_label_formatter(&|s| format!("{s}"))
         .x_labels(8)

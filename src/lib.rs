@@ -89,10 +89,10 @@ mod code_blocks {
         testing "guide/src/testing-your-modules.md"
         storing "guide/src/storing-a-bus.md"
         reading_the_assembly "guide/src/reading-the-assembly.md"
+        compile_time "guide/src/compile-time.md"
     }
     #[cfg(feature = "sim")]
     pages! {
         simulated_time "guide/src/simulated-time.md"
-        compile_time "guide/src/compile-time.md"
     }
 }

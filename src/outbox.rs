@@ -49,8 +49,12 @@ use crate::bus::{Bus, NoOutbox};
 use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
 use crate::message::{Command, Event, Message};
 use crate::table::Wired;
-use alloc::collections::VecDeque;
-use core::{cell::RefCell, error::Error, fmt};
+use alloc::{boxed::Box, collections::VecDeque};
+use core::{
+    cell::{Cell, RefCell},
+    error::Error,
+    fmt,
+};
 
 /// A bus's queue of posted messages; `C` is an enum that [`outbox!`](crate::outbox!) declares.
 ///
@@ -68,17 +72,63 @@ use core::{cell::RefCell, error::Error, fmt};
 /// bus.post(Tick);
 /// assert_eq!(bus.settle(), Ok(1));
 /// ```
-#[derive(Debug, Clone)]
+// Most cascades hold one message at a time, so the oldest message has a place of its own. Nothing that
+// is called out of line sees that place, for the rest of the queue is behind a `Box`: where the handlers
+// are inlined, a message goes from `post` to its handler in registers.
 pub struct Outbox<C> {
-    queue: RefCell<VecDeque<C>>,
+    /// How many messages are queued, here and in `later`.
+    waiting: Cell<usize>,
+    /// Older than all of `later`. It may be empty while `later` is not.
+    next: Cell<Option<C>>,
+    later: Box<RefCell<VecDeque<C>>>,
     pub(crate) limit: usize,
 }
 impl<C> Outbox<C> {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Outbox {
-            queue: RefCell::new(VecDeque::with_capacity(capacity)),
+            waiting: Cell::new(0),
+            next: Cell::new(None),
+            later: Box::new(RefCell::new(VecDeque::with_capacity(capacity))),
             limit: 1_000_000,
         }
+    }
+
+    /// Moves the oldest message to `next`, which is empty. Is there one?
+    #[inline]
+    fn refill(&self) -> bool {
+        if self.waiting.get() == 0 {
+            return false;
+        }
+        let oldest = self.later.borrow_mut().pop_front();
+        let found = oldest.is_some();
+        self.next.set(oldest);
+        found
+    }
+
+    /// Lets `look` see what is in `next`.
+    fn peek<R>(&self, look: impl FnOnce(Option<&C>) -> R) -> R {
+        let next = self.next.take();
+        let seen = look(next.as_ref());
+        self.next.set(next);
+        seen
+    }
+}
+impl<C: Clone> Clone for Outbox<C> {
+    fn clone(&self) -> Self {
+        Outbox {
+            waiting: self.waiting.clone(),
+            next: Cell::new(self.peek(|next| next.cloned())),
+            later: self.later.clone(),
+            limit: self.limit,
+        }
+    }
+}
+impl<C: fmt::Debug> fmt::Debug for Outbox<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.peek(|next| {
+            let later = self.later.borrow();
+            f.debug_list().entries(next).entries(later.iter()).finish()
+        })
     }
 }
 impl<B, C: Cascade<B>> Wired<B> for Outbox<C> {}
@@ -139,26 +189,33 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
     /// assert_eq!(bus.settle().unwrap_err().limit, 3);
     /// assert_eq!(bus.settle(), Ok(1));
     /// ```
+    #[inline]
     pub fn settle(&self) -> Result<usize, CascadeError> {
+        let Outbox {
+            waiting,
+            next,
+            limit,
+            ..
+        } = &self.outbox;
         let mut delivered = 0;
         loop {
-            let next = {
-                let mut queue = self.outbox.queue.borrow_mut();
-                match queue.front() {
-                    None => return Ok(delivered),
-                    Some(next) if delivered == self.outbox.limit => {
-                        return Err(CascadeError {
-                            limit: delivered,
-                            next: next.name(),
-                        });
-                    }
-                    Some(_) => queue.pop_front(),
+            let Some(message) = next.take() else {
+                if self.outbox.refill() {
+                    continue;
                 }
+                return Ok(delivered);
             };
-            if let Some(next) = next {
-                next.deliver(self);
-                delivered += 1;
+            if delivered == *limit {
+                let name = message.name();
+                next.set(Some(message));
+                return Err(CascadeError {
+                    limit: *limit,
+                    next: name,
+                });
             }
+            waiting.set(waiting.get() - 1);
+            message.deliver(self);
+            delivered += 1;
         }
     }
 }
@@ -221,7 +278,11 @@ impl<C> Queue for Outbox<C> {
     type Content = C;
     #[inline]
     fn push(&self, content: C) {
-        self.queue.borrow_mut().push_back(content);
+        match self.waiting.get() {
+            0 => self.next.set(Some(content)),
+            _ => self.later.borrow_mut().push_back(content),
+        }
+        self.waiting.set(self.waiting.get() + 1);
     }
 }
 impl Queue for NoOutbox {

@@ -268,6 +268,54 @@ fn the_outbox_is_fifo_and_posts_run_after_all_subscribers() {
     );
 }
 
+struct Number(u32);
+event!(Number);
+#[derive(Clone, Debug)]
+struct Note(u32);
+event!(Note);
+outbox! { enum Numbers { event Number } }
+outbox! { #[derive(Clone, Debug)] enum Notes { event Note } }
+
+/// Posts the two numbers below each number of a binary tree.
+#[derive(Clone, Copy)]
+struct Branch;
+impl<B: PostMessage<Number>> EventHandler<Number, B> for Branch {
+    fn handle(&self, number: &Number, bus: &B) {
+        if number.0 < 64 {
+            bus.post(Number(2 * number.0));
+            bus.post(Number(2 * number.0 + 1));
+        }
+    }
+}
+
+#[test]
+fn the_outbox_is_fifo_however_many_messages_wait() {
+    let seen = RefCell::new(vec![]);
+    let bus = BusBuilder::new()
+        .subscribe_fn(|number: &Number| seen.borrow_mut().push(number.0))
+        .subscribe::<Number, _>(Branch)
+        .outbox::<Numbers>(2)
+        .cascade_limit(10)
+        .build();
+    bus.post(Number(1));
+    while bus.settle().is_err() {}
+    assert_eq!(*seen.borrow(), (1..128).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_clone_of_a_bus_has_its_own_queue_with_equal_content() {
+    let seen = RefCell::new(vec![]);
+    let bus = BusBuilder::new()
+        .subscribe_fn(|note: &Note| seen.borrow_mut().push(note.0))
+        .outbox::<Notes>(8)
+        .build();
+    (1..4).for_each(|number| bus.post(Note(number)));
+    let clone = bus.clone();
+    assert_eq!(bus.settle(), Ok(3));
+    assert_eq!(clone.settle(), Ok(3));
+    assert_eq!(*seen.borrow(), [1, 2, 3, 1, 2, 3]);
+}
+
 #[test]
 fn a_cascade_over_its_limit_stops_and_the_rest_is_delivered_by_the_next_settle() {
     let bus = BusBuilder::new()
@@ -310,7 +358,7 @@ fn nothing_is_allocated_by_dispatch_nor_by_an_outbox_within_its_capacity() {
     assert_eq!(dispatch, 0);
     assert_eq!(sum.get(), 2 + 6 + 100 * 2 * 28);
 
-    let beyond_capacity = allocations(&|| (0..9).for_each(|n| bus.post(Tick(n))));
+    let beyond_capacity = allocations(&|| (0..20).for_each(|n| bus.post(Tick(n))));
     assert!(beyond_capacity > 0, "the counter counts");
 }
 

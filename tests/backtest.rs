@@ -183,6 +183,269 @@ fn numbers_without_a_meaning_are_null() {
     assert_eq!(report["sharpe"], Value::Null);
 }
 
+/// A path for a file that a test has written, and no test run before it.
+fn output(name: &str) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("backtest-{name}"));
+    let _ = fs::remove_file(&path);
+    path.to_str()
+        .expect("the target directory is UTF-8")
+        .to_owned()
+}
+
+/// The rows of a CSV file, each cell with its column.
+fn read_csv(path: &str) -> Vec<Vec<(String, String)>> {
+    let mut reader = csv::Reader::from_path(path).expect("the file was written");
+    let header = reader.headers().expect("a header").clone();
+    let row = |record: Result<csv::StringRecord, csv::Error>| {
+        let record = record.expect("a row as long as the header");
+        let cells = header.iter().zip(record.iter());
+        cells
+            .map(|(name, cell)| (name.into(), cell.into()))
+            .collect()
+    };
+    reader.records().map(row).collect()
+}
+
+/// A cell as JSON has it: a number, or `null` where it is empty.
+fn value(row: &[(String, String)], column: &str) -> Value {
+    let cell = row.iter().find(|(name, _)| name == column).expect(column);
+    if cell.1.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&cell.1).expect("a number")
+}
+
+#[test]
+fn trades_are_written_as_in_the_json() {
+    let path = output("trades.csv");
+    let report = json(&["--json", "--trades", &path]);
+    let (rows, trades) = (
+        read_csv(&path),
+        report["trades"].as_array().expect("trades"),
+    );
+    assert_eq!(rows.len(), 256);
+    for (row, trade) in rows.iter().zip(trades) {
+        for (column, expected) in trade.as_object().expect("a trade") {
+            let (ours, theirs) = (value(row, column).as_f64(), expected.as_f64());
+            assert_eq!(ours, theirs, "{column}");
+        }
+    }
+    let text = |row: &[(String, String)], column: &str| {
+        let cell = row.iter().find(|(name, _)| name == column);
+        cell.expect(column).1.clone()
+    };
+    assert_eq!(text(&rows[0], "entry_time"), "2000-02-16");
+    assert_eq!(text(&rows[0], "exit_time"), "2000-02-22");
+}
+
+/// All text of an SVG file, which has to be well-formed XML.
+fn svg_texts(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("the picture was written");
+    let document = roxmltree::Document::parse(&text).expect("SVG is XML");
+    let texts = document
+        .descendants()
+        .filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "text")));
+    texts
+        .map(|node| node.text().unwrap_or_default().trim().to_owned())
+        .collect()
+}
+
+#[track_caller]
+fn assert_svg_says(path: &str, labels: &[&str]) {
+    let texts = svg_texts(path);
+    for label in labels {
+        assert!(
+            texts.iter().any(|text| text == label),
+            "no {label:?} in {texts:?}"
+        );
+    }
+}
+
+/// The PNG's width, and how many pixels of its first rows, where the title is, are not white.
+fn png_title(path: &str) -> (u32, usize) {
+    let file = fs::File::open(path).expect("the picture was written");
+    let mut reader = png::Decoder::new(std::io::BufReader::new(file))
+        .read_info()
+        .expect("the file is a PNG");
+    let size = reader
+        .output_buffer_size()
+        .expect("a picture fits in memory");
+    let mut pixels = vec![0; size];
+    let info = reader
+        .next_frame(&mut pixels)
+        .expect("the PNG has a picture");
+    let rows = pixels.chunks(info.line_size).take(40);
+    let ink = rows
+        .flat_map(|row| row.chunks(3))
+        .filter(|pixel| *pixel != [255; 3]);
+    (info.width, ink.count())
+}
+
+#[test]
+fn a_plot_shows_price_equity_and_drawdown_over_dates() {
+    let path = output("plot.svg");
+    let plain = json(&["--json"]);
+    assert_eq!(json(&["--json", "--plot", &path]), plain);
+    assert_svg_says(
+        &path,
+        &[
+            "SMA 10/20: 5105 bars from 2000-01-03 to 2020-04-17, 256 trades",
+            "Price",
+            "Equity",
+            "Drawdown, %",
+            "Date",
+            "2002",
+            "2020",
+            "trade that won",
+            "trade that lost",
+            "long entry",
+            "short entry",
+        ],
+    );
+}
+
+#[test]
+fn a_plot_as_png_has_text_without_any_font_of_the_machine() {
+    let path = output("plot.png");
+    let status = Command::new(binary())
+        .args(["--plot", &path])
+        .env("FONTCONFIG_FILE", "/nowhere")
+        .env("HOME", "/nowhere")
+        .status()
+        .expect("the example starts");
+    assert!(status.success());
+    let (width, ink) = png_title(&path);
+    assert_eq!(width, 1200);
+    assert!(ink > 1_000, "{ink} pixels");
+}
+
+#[test]
+fn a_plot_of_a_few_minutes_has_times_on_its_axis() {
+    let (path, mut text) = (
+        output("minutes.svg"),
+        String::from("date,open,high,low,close\n"),
+    );
+    for minute in 0..10 {
+        text += &format!("2020-01-02T09:{minute:02}:00Z,1,1,1,1.{minute}\n");
+    }
+    stdout(&["--csv", &file("minutes", &text), "--plot", &path]);
+    assert_svg_says(&path, &["09:00", "09:09"]);
+}
+
+#[test]
+fn a_sweep_writes_each_pair_with_fast_below_slow() {
+    let (cells, plot) = (output("cells.csv"), output("cells.svg"));
+    let report = stdout(&[
+        "sweep",
+        "--fast",
+        "10..30:10",
+        "--slow",
+        "20..=30:5",
+        "--cells",
+        &cells,
+        "--plot",
+        &plot,
+    ]);
+    let rows = read_csv(&cells);
+    let pairs: Vec<_> = rows
+        .iter()
+        .map(|row| [value(row, "fast"), value(row, "slow")].map(|length| length.as_u64()))
+        .collect();
+    let expected = [(10, 20), (10, 25), (20, 25), (10, 30), (20, 30)];
+    assert_eq!(pairs, expected.map(|(fast, slow)| [Some(fast), Some(slow)]));
+    assert!(report.contains("cells run         5\n"), "{report}");
+    assert!(report.contains("skipped           4 "), "{report}");
+    assert_svg_says(
+        &plot,
+        &[
+            "Fast average, closes",
+            "Slow average, closes",
+            "Sharpe ratio",
+            "10",
+            "25",
+        ],
+    );
+
+    let single = json(&["--json"]);
+    for column in [
+        "equity_final",
+        "equity_peak",
+        "max_drawdown_pct",
+        "closed_trades",
+        "win_rate_pct",
+        "sharpe",
+    ] {
+        assert_eq!(
+            value(&rows[0], column).as_f64(),
+            single[column].as_f64(),
+            "{column}"
+        );
+    }
+}
+
+#[test]
+fn a_sweep_takes_every_length_of_a_range_and_both_its_ends() {
+    let (cells, plot) = (output("ends.csv"), output("ends.png"));
+    let arguments = [
+        "sweep",
+        "--cells",
+        &cells,
+        "--plot",
+        &plot,
+        "--csv",
+        &file("ends", GOOD),
+    ];
+    stdout(&[&arguments[..], &["--fast", "1..2", "--slow", "3..5"]].concat());
+    let rows = read_csv(&cells);
+    assert_eq!(rows.len(), 6);
+    // Five bars are too few for trades: there is nothing to rate.
+    assert_eq!(value(&rows[5], "slow"), 5);
+    assert_eq!(value(&rows[5], "win_rate_pct"), Value::Null);
+    assert_eq!(png_title(&plot).0, 900);
+}
+
+#[test]
+fn throughput_runs_three_variants_to_one_state_without_allocating() {
+    let report = json(&["throughput", "--ticks", "20000", "--json"]);
+    assert_eq!(report["ticks"], 20_000);
+    let hash = &report["variants"][0]["state_hash"];
+    assert_eq!(hash.as_str().expect("a hash").len(), 16);
+    for path in ["variants", "acyclic"] {
+        let variants = report[path].as_array().expect(path);
+        let names: Vec<_> = variants.iter().map(|variant| &variant["name"]).collect();
+        assert_eq!(names, ["handwritten", "static-bus", "dyn-bus"]);
+        for variant in variants {
+            assert_eq!(&variant["state_hash"], hash, "{variant}");
+            assert_eq!(variant["allocations"], 0, "{variant}");
+            for number in [
+                "ns_per_tick",
+                "ratio",
+                "events_per_second",
+                "p50_ns",
+                "p99_9_ns",
+            ] {
+                assert!(variant[number].as_f64().expect(number) > 0.0, "{number}");
+            }
+        }
+        assert_eq!(variants[0]["ratio"], 1.0);
+    }
+    // Each tick makes seven messages at least, and nine at most.
+    let messages = report["messages"].as_u64().expect("messages");
+    assert!((140_001..180_000).contains(&messages), "{messages}");
+}
+
+#[test]
+fn throughput_depends_on_its_seed_and_on_nothing_else() {
+    let state = |seed: &str| {
+        let report = json(&["throughput", "--ticks", "3000", "--json", "--seed", seed]);
+        report["variants"][1]["state_hash"].clone()
+    };
+    assert_eq!(state("1"), state("1"));
+    assert_ne!(state("1"), state("2"));
+    let report = stdout(&["throughput", "--ticks", "1"]);
+    assert!(report.contains("1 ticks of 4 symbols, seed 7"), "{report}");
+}
+
 /// Exit code 2, nothing on stdout, and one line on stderr that says all of this.
 #[track_caller]
 fn assert_refused(arguments: &[&str], says: &[&str]) {
@@ -365,6 +628,103 @@ fn an_option_that_is_not_understood_is_refused() {
 }
 
 #[test]
+fn a_range_that_is_none_is_refused() {
+    for (range, problem) in [
+        ("5..3", "5 is above 3, write 3..5"),
+        ("0..3", "0 closes has no value, begin at 1"),
+        ("1..9:0", "a step of 0 leads nowhere"),
+        (
+            "1..x",
+            "\"x\" is not a whole number, write a range as in 10..50",
+        ),
+        ("..9", "is not a whole number"),
+    ] {
+        assert_refused(
+            &["sweep", "--fast", range, "--slow", "10..20"],
+            &["--fast", range, problem, "see --help"],
+        );
+    }
+    assert_refused(&["sweep", "--fast", "1..3"], &["required", "see --help"]);
+}
+
+#[test]
+fn a_grid_without_a_pair_or_with_too_many_is_refused() {
+    assert_refused(
+        &["sweep", "--fast", "20..30", "--slow", "5..20"],
+        &["--fast 20..30", "--slow 5..20", "give a smaller --fast"],
+    );
+    assert_refused(
+        &["sweep", "--fast", "1..1000", "--slow", "1..1000"],
+        &["1000000 cells", "the most is 100000", "give a step"],
+    );
+}
+
+#[test]
+fn a_picture_of_unknown_format_is_refused() {
+    for name in ["chart.gif", "chart"] {
+        assert_refused(
+            &["--plot", name],
+            &["--plot", name, "end it in .svg or .png"],
+        );
+    }
+    let sweep = [
+        "sweep",
+        "--fast",
+        "1..2",
+        "--slow",
+        "3",
+        "--cells",
+        &output("gif.csv"),
+    ];
+    assert_refused(
+        &[&sweep[..], &["--plot", "map.gif"]].concat(),
+        &["--plot map.gif", "end it in .svg or .png"],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused() {
+    for (option, path) in [
+        ("--plot", "no/such/plot.svg"),
+        ("--trades", "no/such/trades.csv"),
+    ] {
+        assert_refused(
+            &[option, path],
+            &[
+                path,
+                "cannot be written",
+                "name a file in a folder that exists",
+                option,
+            ],
+        );
+    }
+    assert_refused(
+        &[
+            "sweep",
+            "--fast",
+            "1",
+            "--slow",
+            "2",
+            "--cells",
+            "no/such/cells.csv",
+        ],
+        &["no/such/cells.csv", "cannot be written", "with --cells"],
+    );
+}
+
+#[test]
+fn throughput_without_ticks_is_refused() {
+    assert_refused(
+        &["throughput", "--ticks", "0"],
+        &["--ticks 0", "give at least 1"],
+    );
+    assert_refused(
+        &["--fast", "3", "throughput"],
+        &["throughput", "see --help"],
+    );
+}
+
+#[test]
 fn help_lists_every_option() {
     let help = stdout(&["--help"]);
     for option in [
@@ -375,6 +735,10 @@ fn help_lists_every_option() {
         "--cash",
         "--commission",
         "--json",
+        "--plot",
+        "--trades",
+        "throughput",
+        "sweep",
     ] {
         assert!(help.contains(option), "no {option} in\n{help}");
     }

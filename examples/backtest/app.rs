@@ -19,6 +19,7 @@ use crate::{
 /// More messages than one bar ever posts, so that the outbox never grows.
 const OUTBOX: usize = 64;
 
+#[derive(Clone, Copy)]
 pub struct Settings {
     pub fast: usize,
     pub slow: usize,

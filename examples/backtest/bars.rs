@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use crate::timestamp::Timestamp;
+use crate::{output::one_line, timestamp::Timestamp};
 
 const SP500: &str = include_str!("data/sp500-2000.csv");
 
@@ -21,8 +21,7 @@ pub fn load(path: Option<&Path>) -> Result<Vec<Bar>, String> {
     let Some(path) = path else {
         return parse(SP500).map_err(|problem| format!("sp500-2000.csv:{problem}"));
     };
-    // A path may hold a line break; an error may not.
-    let name = path.display().to_string().replace(['\n', '\r'], "?");
+    let name = one_line(path);
     let text = fs::read_to_string(path).map_err(|failure| {
         format!("{name}: cannot be read ({failure}); name a readable CSV file in UTF-8 with --csv")
     })?;

@@ -6,23 +6,54 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
-use crate::app::Settings;
+use crate::{app::Settings, sweep::Sweep, throughput::Throughput};
 
 /// A moving-average cross on daily bars, run over a static bus.
 #[derive(Parser)]
-#[command(name = "backtest")]
+#[command(name = "backtest", args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// Bars with the columns date, open, high, low and close [default: S&P 500, 2000 to 2020]
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
+    #[command(subcommand)]
+    pub task: Option<Task>,
+    #[command(flatten)]
+    pub single: Single,
+}
+
+#[derive(Subcommand)]
+pub enum Task {
+    Throughput(Throughput),
+    Sweep(Sweep),
+}
+
+/// One run; what happens without a subcommand.
+#[derive(Args)]
+pub struct Single {
+    #[command(flatten)]
+    pub market: Market,
     /// Closes in the fast moving average
     #[arg(long, value_name = "N", default_value_t = 10)]
     fast: usize,
     /// Closes in the slow moving average
     #[arg(long, value_name = "N", default_value_t = 20)]
     slow: usize,
+    /// Print one JSON object instead of the report
+    #[arg(long)]
+    pub json: bool,
+    /// Draw price and trades, equity and drawdown, as FILE.svg or FILE.png
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Write the closed trades as CSV
+    #[arg(long, value_name = "FILE")]
+    pub trades: Option<PathBuf>,
+}
+
+/// The bars, the account and its costs.
+#[derive(Args)]
+pub struct Market {
+    /// Bars with the columns date, open, high, low and close [default: S&P 500, 2000 to 2020]
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
     /// Units in each position
     #[arg(
         long,
@@ -47,22 +78,12 @@ pub struct Cli {
         allow_negative_numbers = true
     )]
     commission: f64,
-    /// Print one JSON object instead of the report
-    #[arg(long)]
-    pub json: bool,
 }
 
-impl Cli {
+impl Single {
     /// The options as settings, once each is within its limits.
     pub fn settings(&self) -> Result<Settings, String> {
-        let Self {
-            fast,
-            slow,
-            size,
-            cash,
-            commission,
-            ..
-        } = *self;
+        let Self { fast, slow, .. } = *self;
         if fast == 0 {
             return Err("--fast 0 averages nothing; give at least 1".into());
         }
@@ -71,6 +92,19 @@ impl Cli {
                 "--fast {fast} is not below --slow {slow}; give a smaller --fast or a larger --slow"
             ));
         }
+        self.market.settings(fast, slow)
+    }
+}
+
+impl Market {
+    /// The options as settings with these averages, once each is within its limits.
+    pub fn settings(&self, fast: usize, slow: usize) -> Result<Settings, String> {
+        let Self {
+            size,
+            cash,
+            commission,
+            ..
+        } = *self;
         positive("--size", size)?;
         positive("--cash", cash)?;
         if !(0.0..1.0).contains(&commission) {

@@ -10,14 +10,24 @@ mod exchange;
 mod indicators;
 mod messages;
 mod metrics;
+mod output;
+mod picture;
+mod plot;
 mod portfolio;
 mod report;
 mod risk;
 mod strategy;
+mod sweep;
 mod tally;
+mod throughput;
 mod timestamp;
+mod trades;
 
 use std::process::ExitCode;
+
+use cli::Task;
+use output::Output;
+use picture::Picture;
 
 fn main() -> ExitCode {
     match cli::parse().and_then(run) {
@@ -31,10 +41,35 @@ fn main() -> ExitCode {
 
 /// The finished report, or one line that says what is wrong and what to do about it.
 fn run(cli: cli::Cli) -> Result<String, String> {
-    let settings = cli.settings()?;
-    let bars = bars::load(cli.csv.as_deref())?;
+    match cli.task {
+        None => run_once(&cli.single),
+        Some(Task::Throughput(throughput)) => throughput.run(),
+        Some(Task::Sweep(sweep)) => sweep.run(),
+    }
+}
+
+fn run_once(options: &cli::Single) -> Result<String, String> {
+    let settings = options.settings()?;
+    let bars = bars::load(options.market.csv.as_deref())?;
+    let picture = options
+        .plot
+        .as_ref()
+        .map(|path| Picture::create("--plot", path));
+    let picture = picture.transpose()?;
+    let table = options
+        .trades
+        .as_ref()
+        .map(|path| Output::create("--trades", path));
+    let table = table.transpose()?;
+
     let outcome = app::run(&bars, &settings).map_err(|stopped| stopped.to_string())?;
-    Ok(if cli.json {
+    if let Some(picture) = picture {
+        plot::write(picture, &bars, &outcome, &settings)?;
+    }
+    if let Some(table) = table {
+        trades::write(table, &outcome.performance.trades, &bars)?;
+    }
+    Ok(if options.json {
         report::json(&outcome)
     } else {
         report::text(&outcome, &settings)

@@ -44,6 +44,8 @@ pub struct Performance {
     pub max_drawdown_pct: f64,
     pub fees: f64,
     pub trades: Vec<TradeClosed>,
+    /// At each close.
+    pub equities: Vec<f64>,
     /// The last equity of each day.
     daily: Vec<EquityMarked>,
 }
@@ -52,6 +54,7 @@ impl Performance {
     fn mark(&mut self, marked: EquityMarked) {
         let equity = marked.equity;
         self.equity_final = equity;
+        self.equities.push(equity);
         self.equity_peak = if self.daily.is_empty() {
             equity
         } else {

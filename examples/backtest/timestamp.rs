@@ -1,5 +1,9 @@
 //! Reads the date of a bar: `2000-01-03`, `2000-01-03 14:30[:05[.25]][Z|+01:00]`, or Unix seconds.
 
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat};
+
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
@@ -26,9 +30,26 @@ impl Timestamp {
         Some(Self(seconds * 1_000_000))
     }
 
+    /// Microseconds since 1970-01-01, UTC.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
     /// Days since 1970-01-01.
     pub fn day(self) -> i64 {
         self.0.div_euclid(DAY)
+    }
+}
+
+/// `2000-01-03`, and the time of day when it is not midnight.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = DateTime::from_timestamp_micros(self.0).ok_or(fmt::Error)?;
+        if self.0.rem_euclid(DAY) == 0 {
+            write!(f, "{}", time.format("%Y-%m-%d"))
+        } else {
+            write!(f, "{}", time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        }
     }
 }
 

@@ -1,0 +1,104 @@
+//! Shows a contest, to people as text and to programs as JSON.
+
+use serde_json::{Value, json};
+
+use super::contest::{Contest, Percentiles, Standing};
+
+pub fn json(contest: &Contest) -> String {
+    let standing = |standing: &Standing| {
+        let Percentiles { p50, p99, p99_9 } = standing.latency;
+        json!({
+            "name": standing.name,
+            "ns_per_tick": standing.ns_per_tick,
+            "ratio": standing.ratio,
+            "net_ratio": finite(standing.net_ratio),
+            "events_per_second": contest.events_per_second(standing),
+            "p50_ns": p50,
+            "p99_ns": p99,
+            "p99_9_ns": p99_9,
+            "allocations": standing.allocations,
+            "state_hash": format!("{:016x}", standing.state_hash),
+        })
+    };
+    let path = |buses: &[Standing; 2]| -> Vec<Value> {
+        [&contest.handwritten]
+            .into_iter()
+            .chain(buses)
+            .map(standing)
+            .collect()
+    };
+    json!({
+        "ticks": contest.ticks,
+        "seed": contest.seed,
+        "messages": contest.messages,
+        "empty_loop_ns_per_tick": contest.empty_loop,
+        "timed_ticks": contest.timed,
+        "clock_p50_ns": contest.clock.p50,
+        "variants": path(&contest.with_outbox),
+        "acyclic": path(&contest.acyclic),
+    })
+    .to_string()
+}
+
+pub fn text(contest: &Contest) -> String {
+    let row = |standing: &Standing| {
+        let Percentiles { p50, p99, p99_9 } = standing.latency;
+        format!(
+            "{:<14}{:>9.2}{:>8.3}{:>8.3}{:>15.0}{:>7}{:>7}{:>7}{:>7}",
+            standing.name,
+            standing.ns_per_tick,
+            standing.ratio,
+            standing.net_ratio,
+            contest.events_per_second(standing),
+            p50,
+            p99,
+            p99_9,
+            standing.allocations,
+        )
+    };
+    let Contest {
+        ticks,
+        seed,
+        messages,
+        empty_loop,
+        timed,
+        clock,
+        handwritten,
+        acyclic,
+        with_outbox,
+    } = contest;
+    [
+        format!("{ticks} ticks of 4 symbols, seed {seed}: {messages} messages"),
+        format!("all variants end in state {:016x}", handwritten.state_hash),
+        String::new(),
+        format!(
+            "{:<14}{:>9}{:>8}{:>8}{:>15}{:>7}{:>7}{:>7}{:>7}",
+            "", "ns/tick", "ratio", "net", "events/s", "p50", "p99", "p99.9", "allocs"
+        ),
+        row(handwritten),
+        "orders and fills handled where they are sent (acyclic)".into(),
+        row(&acyclic[0]),
+        row(&acyclic[1]),
+        "orders and fills through the outbox".into(),
+        row(&with_outbox[0]),
+        row(&with_outbox[1]),
+        String::new(),
+        format!("making and merging the ticks is {empty_loop:.2} ns of each; \"net\" is the ratio without it"),
+        format!(
+            "p50 to p99.9: ns for one tick, of the first {timed}; reading the clock is {} of them",
+            clock.p50
+        ),
+    ]
+    .join("\n")
+}
+
+impl Contest {
+    fn events_per_second(&self, standing: &Standing) -> f64 {
+        self.messages as f64 / self.ticks as f64 * 1e9 / standing.ns_per_tick
+    }
+}
+
+/// A number that JSON can hold.
+fn finite(number: f64) -> Option<f64> {
+    number.is_finite().then_some(number)
+}

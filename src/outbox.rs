@@ -54,6 +54,7 @@ use core::{
     cell::{Cell, RefCell},
     error::Error,
     fmt,
+    hint::cold_path,
 };
 
 /// A bus's queue of posted messages; `C` is an enum that [`outbox!`](crate::outbox!) declares.
@@ -99,6 +100,7 @@ impl<C> Outbox<C> {
         if self.waiting.get() == 0 {
             return false;
         }
+        cold_path();
         let oldest = self.later.borrow_mut().pop_front();
         let found = oldest.is_some();
         self.next.set(oldest);
@@ -280,7 +282,10 @@ impl<C> Queue for Outbox<C> {
     fn push(&self, content: C) {
         match self.waiting.get() {
             0 => self.next.set(Some(content)),
-            _ => self.later.borrow_mut().push_back(content),
+            _ => {
+                cold_path();
+                self.later.borrow_mut().push_back(content);
+            }
         }
         self.waiting.set(self.waiting.get() + 1);
     }

@@ -19,7 +19,10 @@ date,open,high,low,close
 ";
 
 fn backtest(arguments: &[&str]) -> Output {
-    support::run_example("backtest", arguments)
+    support::example("backtest")
+        .args(arguments)
+        .output()
+        .expect("the example starts")
 }
 
 /// What a run prints that succeeds and has nothing to say on stderr.
@@ -307,7 +310,7 @@ fn a_plot_shows_price_equity_and_drawdown_over_dates() {
 #[test]
 fn a_plot_as_png_has_text_without_any_font_of_the_machine() {
     let path = output("plot.png");
-    let status = Command::new(binary())
+    let status = support::example("backtest")
         .args(["--plot", &path])
         .env("FONTCONFIG_FILE", "/nowhere")
         .env("HOME", "/nowhere")

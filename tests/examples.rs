@@ -9,7 +9,10 @@ const README: &str = include_str!("../README.md");
 const QUICKSTART: &str = include_str!("../examples/quickstart.rs");
 
 fn stdout(example: &str, arguments: &[&str]) -> String {
-    let output = support::run_example(example, arguments);
+    let output = support::example(example)
+        .args(arguments)
+        .output()
+        .expect("the example starts");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("examples print UTF-8")
 }

@@ -1,20 +1,9 @@
 //! What several tests need.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::{env, path::Path, process::Command};
 
-/// Runs an example, which `cargo test` builds beside the tests.
-pub fn run_example(name: &str, arguments: &[&str]) -> Output {
-    Command::new(example(name))
-        .args(arguments)
-        .output()
-        .expect("the example starts")
-}
-
-fn example(name: &str) -> PathBuf {
+/// The program of an example, which `cargo test` builds beside the tests.
+pub fn example(name: &str) -> Command {
     let test = env::current_exe().expect("a running test has a path");
     let profile = test
         .parent()
@@ -29,5 +18,5 @@ fn example(name: &str) -> PathBuf {
         "{} is missing: run `cargo test`, or `cargo build --example {name}` first",
         binary.display()
     );
-    binary
+    Command::new(binary)
 }

@@ -40,7 +40,10 @@ pub mod prelude {
     pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};
     pub use crate::handler::{CommandHandler, EventHandler, QueryHandler};
     pub use crate::message::{Command, Event, Message, Query};
-    pub use crate::module::{Module, OnCommand, OnEvent, OnQuery, on_command, on_event, on_query};
+    pub use crate::module::{
+        Module, OnCommand, OnEvent, OnQuery, on_command, on_command_fn, on_event, on_event_fn,
+        on_query, on_query_fn,
+    };
     #[cfg(feature = "alloc")]
     pub use crate::outbox;
     pub use crate::{HList, assert_wired, command, event, hlist, key, query};

@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+use crate::handler::Function;
 use crate::message::{Command, Event, Message, Query};
 use crate::table::{CommandWire, InsertInto, Pour, QueryWire, Topic};
 use core::marker::PhantomData;
@@ -158,6 +159,59 @@ entries! {
     /// assert_eq!(clicks.0.get(), 1);
     /// ```
     on_event;
+}
+
+/// A module's entry: a function or closure answers query `Q`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Double(u32);
+/// query!(Double -> u32);
+/// let arithmetic = hlist![on_query_fn(|query: Double| query.0 * 2)];
+/// let bus = BusBuilder::new().mount(arithmetic).build();
+/// assert_eq!(bus.send::<Double>(Double(21)), 42);
+/// ```
+#[inline]
+pub const fn on_query_fn<Q: Query, F: Fn(Q) -> Q::Response>(
+    function: F,
+) -> OnQuery<Q, Function<F>> {
+    on_query(Function(function))
+}
+
+/// A module's entry: a function or closure carries out command `C`.
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+/// struct Deposit(u32);
+/// command!(Deposit);
+/// let balance = Cell::new(0);
+/// let account = hlist![on_command_fn(|command: Deposit| balance.set(balance.get() + command.0))];
+/// BusBuilder::new().mount(account).build().execute(Deposit(5));
+/// assert_eq!(balance.get(), 5);
+/// ```
+#[inline]
+pub const fn on_command_fn<C: Command, F: Fn(C) -> C::Output>(
+    function: F,
+) -> OnCommand<C, Function<F>> {
+    on_command(Function(function))
+}
+
+/// A module's entry: a function or closure subscribes to event `E`.
+///
+/// ```
+/// use std::cell::Cell;
+/// use static_bus::prelude::*;
+/// struct Clicked;
+/// event!(Clicked);
+/// let clicks = Cell::new(0);
+/// let counter = hlist![on_event_fn(|_: &Clicked| clicks.set(clicks.get() + 1))];
+/// BusBuilder::new().mount(counter).build().publish(&Clicked);
+/// assert_eq!(clicks.get(), 1);
+/// ```
+#[inline]
+pub const fn on_event_fn<E: Event, F: Fn(&E) -> E::Output>(function: F) -> OnEvent<E, Function<F>> {
+    on_event(Function(function))
 }
 
 impl<Table> Pour<Table> for HNil {

@@ -54,7 +54,6 @@ use core::{
     cell::{Cell, RefCell},
     error::Error,
     fmt,
-    hint::cold_path,
 };
 
 /// A bus's queue of posted messages; `C` is an enum that [`outbox!`](crate::outbox!) declares.
@@ -94,17 +93,24 @@ impl<C> Outbox<C> {
         }
     }
 
-    /// Moves the oldest message to `next`, which is empty. Is there one?
     #[inline]
-    fn refill(&self) -> bool {
-        if self.waiting.get() == 0 {
-            return false;
+    fn pop(&self) -> Option<C> {
+        let waiting = self.waiting.get();
+        if waiting == 0 {
+            return None;
         }
-        cold_path();
-        let oldest = self.later.borrow_mut().pop_front();
-        let found = oldest.is_some();
-        self.next.set(oldest);
-        found
+        self.waiting.set(waiting - 1);
+        match self.next.take() {
+            None => self.later.borrow_mut().pop_front(),
+            oldest => oldest,
+        }
+    }
+
+    /// Puts back what was popped last.
+    #[cold]
+    fn unpop(&self, oldest: C) {
+        self.next.set(Some(oldest));
+        self.waiting.set(self.waiting.get() + 1);
     }
 
     /// Lets `look` see what is in `next`.
@@ -193,32 +199,20 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
     /// ```
     #[inline]
     pub fn settle(&self) -> Result<usize, CascadeError> {
-        let Outbox {
-            waiting,
-            next,
-            limit,
-            ..
-        } = &self.outbox;
-        let mut delivered = 0;
-        loop {
-            let Some(message) = next.take() else {
-                if self.outbox.refill() {
-                    continue;
-                }
-                return Ok(delivered);
-            };
-            if delivered == *limit {
-                let name = message.name();
-                next.set(Some(message));
+        let (outbox, mut delivered) = (&self.outbox, 0);
+        while let Some(message) = outbox.pop() {
+            if delivered == outbox.limit {
+                let next = message.name();
+                outbox.unpop(message);
                 return Err(CascadeError {
-                    limit: *limit,
-                    next: name,
+                    limit: outbox.limit,
+                    next,
                 });
             }
-            waiting.set(waiting.get() - 1);
             message.deliver(self);
             delivered += 1;
         }
+        Ok(delivered)
     }
 }
 
@@ -280,14 +274,12 @@ impl<C> Queue for Outbox<C> {
     type Content = C;
     #[inline]
     fn push(&self, content: C) {
-        match self.waiting.get() {
+        let waiting = self.waiting.get();
+        self.waiting.set(waiting + 1);
+        match waiting {
             0 => self.next.set(Some(content)),
-            _ => {
-                cold_path();
-                self.later.borrow_mut().push_back(content);
-            }
+            _ => self.later.borrow_mut().push_back(content),
         }
-        self.waiting.set(self.waiting.get() + 1);
     }
 }
 impl Queue for NoOutbox {

@@ -27,6 +27,8 @@ pub enum Bus {
     Chain,
     /// Closures, registered in one chain.
     Closures,
+    /// Closures, mounted in modules of 40.
+    ClosureModules,
     /// A plain list, with an index that the compiler infers.
     Naive,
 }
@@ -39,7 +41,8 @@ impl Bus {
             Bus::Generic => "modules, generic callers",
             Bus::Several => "buses of 100",
             Bus::Chain => "one chain",
-            Bus::Closures => "closures",
+            Bus::Closures => "closures, one chain",
+            Bus::ClosureModules => "closures, modules of 40",
             Bus::Naive => "plain list",
         }
     }
@@ -48,9 +51,8 @@ impl Bus {
     /// minutes beyond, and what shortens `cargo check` is measured on that.
     pub fn most(self, job: Job) -> usize {
         match (self, job) {
-            (Bus::Closures | Bus::Naive, Job::Check) => 200,
-            (Bus::Closures, Job::NextSolver) => 10,
-            (Bus::Closures, _) => 200,
+            (Bus::Closures | Bus::ClosureModules, Job::NextSolver) => 10,
+            (Bus::Closures | Bus::ClosureModules, _) | (Bus::Naive, Job::Check) => 200,
             (Bus::Generic | Bus::Several | Bus::Naive, _) if job != Job::Check => 0,
             _ => usize::MAX,
         }
@@ -84,7 +86,7 @@ impl Bus {
                 })
                 .collect(),
             Bus::Naive => (0..n).map(|i| format!("bus.send(Q{i})")).collect(),
-            Bus::Floor | Bus::Modules | Bus::Chain | Bus::Closures => {
+            Bus::Floor | Bus::Modules | Bus::Chain | Bus::Closures | Bus::ClosureModules => {
                 (0..n).map(|i| format!("bus.send::<Q{i}>(Q{i})")).collect()
             }
         };
@@ -111,7 +113,7 @@ impl Bus {
         *out += "#![allow(unused)]\nuse static_bus::prelude::*;\n";
         for i in 0..n {
             let _ = writeln!(out, "struct Q{i};\nquery!(Q{i} -> usize);");
-            if self != Bus::Closures {
+            if !matches!(self, Bus::Closures | Bus::ClosureModules) {
                 let _ = writeln!(
                     out,
                     "struct H{i};\nimpl<B> QueryHandler<Q{i}, B> for H{i} {{\n    \
@@ -143,7 +145,10 @@ impl Bus {
 
     /// The expression that makes the bus.
     fn wiring(self, handlers: Range<usize>, out: &mut String) {
-        let in_modules = matches!(self, Bus::Modules | Bus::Generic | Bus::Several);
+        let in_modules = matches!(
+            self,
+            Bus::Modules | Bus::Generic | Bus::Several | Bus::ClosureModules
+        );
         *out += match self {
             Bus::Floor => "ByHand {",
             Bus::Naive => "Naive(End)",
@@ -160,6 +165,9 @@ impl Bus {
                         write!(out, "\n            on_query::<Q{i}, _>(H{i}),")
                     }
                     Bus::Chain => write!(out, "\n        .register_query::<Q{i}, _>(H{i})"),
+                    Bus::ClosureModules => {
+                        write!(out, "\n            on_query_fn(|_: Q{i}| {i}),")
+                    }
                     Bus::Closures => write!(out, "\n        .register_query_fn(|_: Q{i}| {i})"),
                     Bus::Naive => write!(out, "\n        .on::<Q{i}, _>(H{i})"),
                 };

@@ -111,6 +111,11 @@ impl Report {
                 ratio((Bus::Closures, Bus::Chain), 200),
             ),
             (
+                "200 closures in modules, times 200 handler types in modules",
+                3.0,
+                ratio((Bus::ClosureModules, Bus::Modules), 200),
+            ),
+            (
                 "growth from 200 to 1000 in modules, as an exponent of N",
                 1.5,
                 growth(),

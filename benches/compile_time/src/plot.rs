@@ -18,7 +18,7 @@ struct Line {
 
 pub fn draw(report: &Report, file: &Path) -> Result<()> {
     let color = |i: usize| {
-        const COLORS: [RGBColor; 7] = [
+        const COLORS: [RGBColor; 8] = [
             RGBColor(0x60, 0x60, 0x60),
             RGBColor(0x00, 0x72, 0xb2),
             RGBColor(0x00, 0x9e, 0x73),
@@ -26,6 +26,7 @@ pub fn draw(report: &Report, file: &Path) -> Result<()> {
             RGBColor(0xcc, 0x79, 0xa7),
             RGBColor(0x56, 0xb4, 0xe9),
             RGBColor(0xd5, 0x5e, 0x00),
+            RGBColor(0x00, 0x00, 0x00),
         ];
         COLORS[i % COLORS.len()]
     };

@@ -121,6 +121,14 @@ impl<C> Outbox<C> {
         seen
     }
 }
+// Out of line, so that the code around a lone message stays small. It sees the box and not the outbox,
+// which therefore never has to be in memory for it.
+#[cold]
+#[inline(never)]
+fn push_later<C>(later: &RefCell<VecDeque<C>>, content: C) {
+    later.borrow_mut().push_back(content);
+}
+
 impl<C: Clone> Clone for Outbox<C> {
     fn clone(&self) -> Self {
         Outbox {
@@ -278,7 +286,7 @@ impl<C> Queue for Outbox<C> {
         self.waiting.set(waiting + 1);
         match waiting {
             0 => self.next.set(Some(content)),
-            _ => self.later.borrow_mut().push_back(content),
+            _ => push_later(&self.later, content),
         }
     }
 }

@@ -9,10 +9,10 @@ use std::sync::LazyLock;
 
 /// What posting one message and settling takes more than publishing it.
 #[cfg(target_arch = "x86_64")]
-const ONE_POSTED: u64 = 32;
+const ONE_POSTED: u64 = 26;
 /// The same for 1,000 messages that are posted first and settled then.
 #[cfg(target_arch = "x86_64")]
-const THOUSAND_POSTED: u64 = 60_469;
+const THOUSAND_POSTED: u64 = 76_446;
 
 #[test]
 #[ignore = "needs valgrind: run scripts/instructions"]

@@ -4,9 +4,12 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "sim")]
+#[cfg(any(feature = "sim", feature = "remote"))]
+#[macro_use]
 extern crate std;
 
+#[cfg(feature = "async")]
+pub mod asynchronous;
 pub mod builder;
 pub mod bus;
 pub mod dispatch;
@@ -16,6 +19,8 @@ pub mod message;
 pub mod module;
 #[cfg(feature = "alloc")]
 pub mod outbox;
+#[cfg(feature = "remote")]
+pub mod remote;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod table;

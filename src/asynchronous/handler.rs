@@ -1,0 +1,55 @@
+//! What a service implements when it has to wait.
+
+use super::BusError;
+use crate::message::{Command, Event, Query};
+
+/// Answers a query, and may wait for the answer.
+///
+/// Write it as an `async fn`. Its future is `Send`; whoever is generic over the bus writes
+/// `B: AsyncSendQuery<…>`, which says that the bus can be shared, or `B: Sync`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle query `{Q}` asynchronously",
+    label = "not an asynchronous handler of `{Q}`",
+    note = "implement it: `impl<B: Sync> AsyncQueryHandler<{Q}, B> for {Self}`; a closure is registered with `register_query_async_fn`, a handler that does not wait with `register_query`"
+)]
+pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
+    /// Answers `query`; `bus` is the bus it came through.
+    ///
+    /// # Errors
+    /// That the answer could not be found out. A failure that belongs to the question is part of the
+    /// response.
+    fn handle(
+        &self,
+        query: Q,
+        bus: &B,
+    ) -> impl Future<Output = Result<Q::Response, BusError>> + Send;
+}
+
+/// Carries out a command, and may wait meanwhile.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle command `{C}` asynchronously",
+    label = "not an asynchronous handler of `{C}`",
+    note = "implement it: `impl<B: Sync> AsyncCommandHandler<{C}, B> for {Self}`; a closure is registered with `register_command_async_fn`, a handler that does not wait with `register_command`"
+)]
+pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
+    /// Carries out `command`; `bus` is the bus it came through.
+    ///
+    /// # Errors
+    /// The handler's own, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
+    fn handle(&self, command: C, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
+}
+
+/// Hears an event, and may wait meanwhile.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle event `{E}` asynchronously",
+    label = "not an asynchronous handler of `{E}`",
+    note = "implement it: `impl<B: Sync> AsyncEventHandler<{E}, B> for {Self}`; a closure is subscribed with `subscribe_async_fn`, a handler that does not wait with `subscribe`"
+)]
+pub trait AsyncEventHandler<E: Event, B: ?Sized> {
+    /// Hears `event`; `bus` is the bus it came through.
+    ///
+    /// # Errors
+    /// The handler's own, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
+    /// The other subscribers run all the same.
+    fn handle(&self, event: &E, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
+}

@@ -1,0 +1,118 @@
+//! A record's attributes, in the form in which they travel.
+
+use std::prelude::rust_2024::*;
+use std::{borrow::Cow, fmt};
+
+/// Attributes of a record: names with values, in the order in which they were added.
+///
+/// They are kept as text, one `name: value` to a line, because that is what most records do with
+/// them: they are written once and sent. A name is lower-case ASCII letters and digits; a
+/// value is any text, with `%`, carriage return and line feed escaped as `%25`, `%0D` and `%0A`.
+///
+/// ```
+/// use static_bus::remote::Headers;
+///
+/// let mut headers = Headers::default();
+/// headers.push("type", "orders.place");
+/// headers.push("note", "100 %\nsure");
+/// assert_eq!(headers.as_str(), "type: orders.place\nnote: 100 %25%0Asure\n");
+/// assert_eq!(headers.get("note").as_deref(), Some("100 %\nsure"));
+/// assert_eq!(Headers::parse(headers.as_str().to_owned()).unwrap(), headers);
+/// ```
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Headers(String);
+
+impl Headers {
+    /// Adds an attribute.
+    ///
+    /// # Panics
+    /// If the name is empty or has characters other than `a` to `z` and `0` to `9`.
+    pub fn push(&mut self, name: &str, value: &str) {
+        assert!(
+            is_name(name),
+            "an attribute's name is lower-case letters and digits: {name:?}"
+        );
+        self.0.push_str(name);
+        self.0.push_str(": ");
+        let mut rest = value;
+        while let Some(at) = rest.find(['%', '\r', '\n']) {
+            self.0.push_str(&rest[..at]);
+            self.0.push_str(match rest.as_bytes()[at] {
+                b'%' => "%25",
+                b'\r' => "%0D",
+                _ => "%0A",
+            });
+            rest = &rest[at + 1..];
+        }
+        self.0.push_str(rest);
+        self.0.push('\n');
+    }
+
+    /// The value of the first attribute of this name.
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All attributes.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.0.lines().filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name, unescape(value)))
+        })
+    }
+
+    /// All attributes as they travel.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes attributes as they travel.
+    ///
+    /// # Errors
+    /// The text itself, when a line is not `name: value`.
+    pub fn parse(text: String) -> Result<Self, String> {
+        let fits = |line: &str| matches!(line.split_once(": "), Some((name, _)) if is_name(name));
+        let ends = text.is_empty() || text.ends_with('\n');
+        if ends && text.lines().all(fits) {
+            Ok(Headers(text))
+        } else {
+            Err(text)
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    !name.is_empty() && name.bytes().all(fits)
+}
+
+fn unescape(value: &str) -> Cow<'_, str> {
+    if !value.contains('%') {
+        return Cow::Borrowed(value);
+    }
+    // `%25` last, or an escaped `%0A` would become a line feed.
+    Cow::Owned(
+        value
+            .replace("%0D", "\r")
+            .replace("%0A", "\n")
+            .replace("%25", "%"),
+    )
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(attributes: I) -> Self {
+        let mut headers = Headers::default();
+        for (name, value) in attributes {
+            headers.push(name, value);
+        }
+        headers
+    }
+}

@@ -50,6 +50,25 @@ pub trait Message {
     const NAME: &'static str;
     /// The name's hash as a type, from [`key!`](crate::key!).
     type Key: crate::key::Key;
+
+    /// Shows the message's ordering key, if it has one.
+    ///
+    /// A broker delivers messages of one type and one key in the order in which they were sent. The
+    /// macros set it with `key = field`. In one process it means nothing.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Deposit { account: u32, amount: u64 }
+    /// command!(Deposit, key = account);
+    ///
+    /// let mut key = None;
+    /// Deposit { account: 7, amount: 100 }.ordering_key(&mut |k| key = Some(k.to_string()));
+    /// assert_eq!(key.as_deref(), Some("7"));
+    /// ```
+    #[inline]
+    fn ordering_key(&self, show: &mut dyn FnMut(&dyn core::fmt::Display)) {
+        _ = show;
+    }
 }
 
 /// A question to one handler, which answers with [`Response`](Query::Response).

@@ -1,7 +1,20 @@
 //! Dispatch across processes: the same messages and the same handlers, with a broker between them.
 
+mod client;
+mod codec;
+mod context;
+mod envelope;
 mod headers;
+mod outbound;
+mod pending;
+mod reply;
+mod retry;
 pub mod transport;
 
+pub use client::{RemoteBus, RemoteBusBuilder};
+pub use codec::Codec;
+pub use context::current;
+pub use envelope::{Envelope, EnvelopeError};
 pub use headers::Headers;
-pub use transport::Transport;
+pub use retry::Retries;
+pub use transport::{Transport, TransportError};

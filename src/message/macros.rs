@@ -1,6 +1,7 @@
 //! The macros that declare messages.
 
-/// Declares a query: `query!(GetUser -> Option<User>)`, optionally `, name = "users.get"`.
+/// Declares a query: `query!(GetUser -> Option<User>)`, optionally `, name = "users.get"`
+/// and `, key = field`.
 ///
 /// Works on any struct or enum without generic parameters, wherever it stands.
 ///
@@ -17,14 +18,15 @@
 /// ```
 #[macro_export]
 macro_rules! query {
-    ($message:ident -> $response:ty $(, name = $name:expr)? $(,)?) => {
-        $crate::__message!($message $(, $name)?);
+    ($message:ident -> $response:ty $(, name = $name:expr)? $(, key = $key:tt)? $(,)?) => {
+        $crate::__message!($message $(, name = $name)? $(, key = $key)?);
         impl $crate::message::Query for $message { type Response = $response; }
     };
 }
 
 /// Declares a command: `command!(CreateOrder)` or `command!(CreateOrder -> Result<(), E>)`,
-/// optionally `, name = "orders.create"`.
+/// optionally `, name = "orders.create"` and `, key = field`, its
+/// [ordering key](crate::message::Message::ordering_key) on a broker.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -43,17 +45,18 @@ macro_rules! query {
 /// ```
 #[macro_export]
 macro_rules! command {
-    ($message:ident $(, name = $name:expr)? $(,)?) => {
-        $crate::command!($message -> () $(, name = $name)?);
+    ($message:ident $(, name = $name:expr)? $(, key = $key:tt)? $(,)?) => {
+        $crate::command!($message -> () $(, name = $name)? $(, key = $key)?);
     };
-    ($message:ident -> $output:ty $(, name = $name:expr)? $(,)?) => {
-        $crate::__message!($message $(, $name)?);
+    ($message:ident -> $output:ty $(, name = $name:expr)? $(, key = $key:tt)? $(,)?) => {
+        $crate::__message!($message $(, name = $name)? $(, key = $key)?);
         impl $crate::message::Command for $message { type Output = $output; }
     };
 }
 
 /// Declares an event: `event!(OrderCreated)` or `event!(OrderCreated -> Result<(), E>)`,
-/// optionally `, name = "orders.created"`.
+/// optionally `, name = "orders.created"` and `, key = field`, its
+/// [ordering key](crate::message::Message::ordering_key) on a broker.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -69,11 +72,11 @@ macro_rules! command {
 /// ```
 #[macro_export]
 macro_rules! event {
-    ($message:ident $(, name = $name:expr)? $(,)?) => {
-        $crate::event!($message -> () $(, name = $name)?);
+    ($message:ident $(, name = $name:expr)? $(, key = $key:tt)? $(,)?) => {
+        $crate::event!($message -> () $(, name = $name)? $(, key = $key)?);
     };
-    ($message:ident -> $output:ty $(, name = $name:expr)? $(,)?) => {
-        $crate::__message!($message $(, $name)?);
+    ($message:ident -> $output:ty $(, name = $name:expr)? $(, key = $key:tt)? $(,)?) => {
+        $crate::__message!($message $(, name = $name)? $(, key = $key)?);
         impl $crate::message::Event for $message { type Output = $output; }
     };
 }
@@ -101,19 +104,24 @@ macro_rules! key {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __message {
-    ($message:ident) => {
+    ($message:ident $(, key = $key:tt)?) => {
         $crate::__message!(
             $message,
-            ::core::concat!(::core::module_path!(), "::", ::core::stringify!($message))
+            name = ::core::concat!(::core::module_path!(), "::", ::core::stringify!($message))
+            $(, key = $key)?
         );
     };
-    ($message:ident, $name:expr) => {
+    ($message:ident, name = $name:expr $(, key = $key:tt)?) => {
         const _: () = {
             // Hashed once, and not for each digit.
             const HASH: u64 = $crate::__private::hash($name);
             impl $crate::message::Message for $message {
                 const NAME: &'static str = $name;
                 type Key = $crate::__key!(HASH, 0 1 2 3 4 5 6 7);
+                $(#[inline]
+                fn ordering_key(&self, show: &mut dyn ::core::ops::FnMut(&dyn ::core::fmt::Display)) {
+                    show(&self.$key);
+                })?
             }
         };
     };

@@ -23,6 +23,11 @@ use std::{borrow::Cow, fmt};
 pub struct Headers(String);
 
 impl Headers {
+    /// No attributes yet, with room for some.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Headers(String::with_capacity(bytes))
+    }
+
     /// Adds an attribute.
     ///
     /// # Panics

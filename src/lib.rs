@@ -1,11 +1,10 @@
 #![doc = include_str!("../README.md")]
-#![no_std]
+#![cfg_attr(not(feature = "remote"), no_std)]
 #![warn(missing_docs)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(feature = "sim", feature = "remote"))]
-#[macro_use]
+#[cfg(feature = "sim")]
 extern crate std;
 
 #[cfg(feature = "async")]

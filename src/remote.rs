@@ -3,6 +3,7 @@
 mod client;
 mod codec;
 mod context;
+mod dead_letters;
 mod envelope;
 mod headers;
 mod outbound;
@@ -10,11 +11,14 @@ mod pending;
 mod reply;
 mod retry;
 pub mod transport;
+mod worker;
 
 pub use client::{RemoteBus, RemoteBusBuilder};
 pub use codec::Codec;
 pub use context::current;
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub use envelope::{Envelope, EnvelopeError};
 pub use headers::Headers;
 pub use retry::Retries;
 pub use transport::{Transport, TransportError};
+pub use worker::{Health, Running, Shutdown, Worker};

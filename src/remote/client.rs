@@ -1,6 +1,5 @@
 //! The client: a bus whose handlers are behind a broker.
 
-use std::prelude::rust_2024::*;
 use std::{borrow::Cow, env, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -148,7 +147,7 @@ impl<T: Transport> RemoteBusBuilder<T> {
 }
 
 /// The name of the program that is running.
-fn program() -> Arc<str> {
+pub(crate) fn program() -> Arc<str> {
     let path = env::current_exe().ok();
     let name = path.as_deref().and_then(|path| path.file_stem()?.to_str());
     name.unwrap_or("static-bus").into()
@@ -346,9 +345,7 @@ impl<T: Transport> RemoteBus<T> {
         let refused = waiting.refuse();
         let record = envelope.record(body, Some(after));
         drop(envelope);
-        outbound
-            .hand_over(topic::<Q>(Kind::Query), record, refused)
-            .await;
+        outbound.hand_over(topic::<Q>(Kind::Query), record, refused);
         let answer = tokio::time::timeout(after, waiting.answer()).await;
         match answer {
             Err(_) => Err(BusError::Timeout {

@@ -1,6 +1,5 @@
 //! The format of a message's body.
 
-use std::prelude::rust_2024::*;
 use std::error::Error;
 
 use bytes::Bytes;

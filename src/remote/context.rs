@@ -1,6 +1,5 @@
 //! What a handler's nested sends inherit from the message that is being handled.
 
-use std::prelude::rust_2024::*;
 use std::sync::Arc;
 
 use jiff::Timestamp;

@@ -1,7 +1,6 @@
 //! What travels with a message: the attributes of [CloudEvents 1.0](https://cloudevents.io), in
 //! binary mode, with a few of our own.
 
-use std::prelude::rust_2024::*;
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -215,11 +214,6 @@ impl<'a> Envelope<'a> {
             deadline: self.deadline,
             attempt: self.attempt,
         }
-    }
-
-    /// What duplicates of this message share.
-    pub fn deduplication_key(&self) -> &str {
-        self.idempotency_key.as_deref().unwrap_or(&self.id)
     }
 
     /// The message as an engine takes it.

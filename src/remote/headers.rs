@@ -1,6 +1,5 @@
 //! A record's attributes, in the form in which they travel.
 
-use std::prelude::rust_2024::*;
 use std::{borrow::Cow, fmt};
 
 /// Attributes of a record: names with values, in the order in which they were added.
@@ -26,6 +25,11 @@ impl Headers {
     /// No attributes yet, with room for some.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         Headers(String::with_capacity(bytes))
+    }
+
+    /// Attributes that were written elsewhere, whatever they look like.
+    pub(crate) fn as_they_are(text: String) -> Self {
+        Headers(text)
     }
 
     /// Adds an attribute.

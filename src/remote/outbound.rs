@@ -1,7 +1,5 @@
 //! The way out: everything that a process sends one by one is gathered into batches.
 
-use std::prelude::rust_2024::*;
-
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Record, Topic, Transport, TransportError};
@@ -13,7 +11,7 @@ const BATCH: usize = 512;
 /// one batch is on its way, the next one gathers. A lone record leaves at once.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    queue: mpsc::Sender<Item>,
+    queue: mpsc::UnboundedSender<Item>,
 }
 
 /// Called with what became of a record.
@@ -28,7 +26,7 @@ struct Item {
 impl Outbound {
     /// Starts the task that sends; it ends when the last clone is gone.
     pub(crate) fn start<T: Transport>(transport: T) -> Self {
-        let (queue, waiting) = mpsc::channel(BATCH * 8);
+        let (queue, waiting) = mpsc::unbounded_channel();
         tokio::spawn(send_all(transport, waiting));
         Outbound { queue }
     }
@@ -36,25 +34,24 @@ impl Outbound {
     /// Appends a record; returns when the broker has it.
     pub(crate) async fn append(&self, topic: Topic, record: Record) -> Result<(), TransportError> {
         let (tell, told) = oneshot::channel();
-        self.hand_over(topic, record, Box::new(|result| _ = tell.send(result)))
-            .await;
+        self.hand_over(topic, record, Box::new(|result| _ = tell.send(result)));
         told.await
             .unwrap_or_else(|_| Err(TransportError::new("", "the runtime is shutting down")))
     }
 
     /// Hands a record over and does not wait; `done` is called when the broker has it or refuses.
-    pub(crate) async fn hand_over(&self, topic: Topic, record: Record, done: Done) {
+    pub(crate) fn hand_over(&self, topic: Topic, record: Record, done: Done) {
         let item = Item {
             topic,
             record,
             done,
         };
         // Fails only when the runtime is shutting down, and the task with it.
-        _ = self.queue.send(item).await;
+        _ = self.queue.send(item);
     }
 }
 
-async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>) {
+async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::UnboundedReceiver<Item>) {
     let mut items = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut items, BATCH).await > 0 {
         let mut done = Vec::with_capacity(items.len());

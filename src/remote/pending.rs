@@ -1,6 +1,5 @@
 //! Queries that wait for their answers.
 
-use std::prelude::rust_2024::*;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},

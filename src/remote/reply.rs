@@ -1,6 +1,5 @@
 //! What a query's answer looks like on its way back.
 
-use std::prelude::rust_2024::*;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -21,7 +20,11 @@ pub(crate) enum Outcome {
 }
 
 /// Writes the reply to a query; `None` if the query says not where to.
-pub(crate) fn write(query: &Envelope<'_>, source: &str, outcome: Outcome) -> Option<(Topic, Record)> {
+pub(crate) fn write(
+    query: &Envelope<'_>,
+    source: &str,
+    outcome: Outcome,
+) -> Option<(Topic, Record)> {
     let topic = Topic {
         kind: Kind::Reply,
         name: Cow::Owned(query.reply_to.as_deref()?.to_owned()),

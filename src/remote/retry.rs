@@ -1,6 +1,5 @@
 //! How long to wait before the next attempt.
 
-use std::prelude::rust_2024::*;
 use std::time::Duration;
 
 /// How a message is tried again when its handler fails.

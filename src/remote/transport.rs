@@ -3,7 +3,6 @@
 //! An engine moves [`Record`]s from producers to consumers, and knows nothing of messages, handlers
 //! or retries. What it has to promise is checked by the conformance suite.
 
-use std::prelude::rust_2024::*;
 use std::{borrow::Cow, error::Error, fmt, hash::Hash, sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -1,0 +1,770 @@
+//! One lane for each message that is served: from the broker, through the handler, and back.
+//!
+//! A lane is one task. It holds up to a window of messages. What is ready is begun as far as there
+//! are slots; what a handler does not finish at once goes into a task of its own. Meanwhile the lane
+//! takes the next batch in, acknowledges the last one and renews the leases of what it holds.
+//!
+//! ```text
+//!             ┌ claim later ┐              ┌ attempt later ┐
+//!   intake ───┴─────────────┴─ ready ── running ───────────┴─ done ── acknowledged
+//!                                │         └─ dead letter ──── ┘
+//!                                └─ behind another of its key
+//! ```
+
+use std::{
+    any::Any,
+    collections::{BinaryHeap, HashMap, VecDeque, binary_heap::PeekMut, hash_map::Entry},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Settings,
+    health::Report,
+    intake::{self, Asking, Taken},
+    item::{Due, Item, Later},
+    meter::Meter,
+    serve::{Served, Work},
+};
+use crate::asynchronous::BusError;
+use crate::remote::{
+    Envelope, TransportError, dead_letters,
+    outbound::Outbound,
+    reply, retry,
+    transport::{Claim, Consumer, Kind, Lease},
+};
+
+/// How many handlers that finish at once are run before the lane looks around.
+const STRIDE: usize = 128;
+/// A handler that took longer without waiting gets a task of its own, and so do those after it.
+const LONG: Duration = Duration::from_micros(200);
+/// How long what is done may take to be acknowledged at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a lane works with.
+pub(super) struct Surroundings<C> {
+    pub(super) consumer: Arc<C>,
+    pub(super) served: Served,
+    pub(super) meter: Meter,
+    pub(super) settings: Settings,
+    pub(super) member: Arc<str>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) outbound: Outbound,
+    pub(super) report: Report,
+    pub(super) draining: watch::Receiver<Option<Instant>>,
+}
+
+/// What a lane left when it ended.
+#[derive(Default)]
+pub(super) struct Ended {
+    pub(super) finished: usize,
+    pub(super) cancelled: usize,
+    pub(super) released: usize,
+}
+
+pub(super) struct Lane<C: Consumer> {
+    with: Surroundings<C>,
+    asking: Arc<Asking>,
+    ended: Ended,
+
+    /// How many messages are here, from intake to acknowledgement.
+    here: usize,
+    /// The leases to renew.
+    held: HashMap<C::Receipt, Option<Arc<str>>>,
+    /// What has come in and waits for nobody.
+    next: VecDeque<Taken<C::Receipt>>,
+    ready: VecDeque<Item<C::Receipt>>,
+    /// The keys of which a message is on its way, and those that came in behind it.
+    behind: HashMap<Arc<str>, VecDeque<Taken<C::Receipt>>>,
+    later: BinaryHeap<Later<C::Receipt>>,
+    turn: u64,
+    to_claim: Vec<Item<C::Receipt>>,
+    running: JoinSet<Result<Bytes, BusError>>,
+    in_running: HashMap<Id, (Item<C::Receipt>, Slot, Instant)>,
+    burying: JoinSet<()>,
+    in_burying: HashMap<Id, Item<C::Receipt>>,
+    done: Vec<Lease<C::Receipt>>,
+    /// Given back when the lane closes.
+    back: Vec<Lease<C::Receipt>>,
+
+    taking: Ongoing<Result<Vec<Taken<C::Receipt>>, TransportError>>,
+    claiming: Ongoing<(Vec<Item<C::Receipt>>, Vec<Option<Claim>>)>,
+    acknowledging: Ongoing<(Vec<Lease<C::Receipt>>, Result<(), TransportError>)>,
+    renewing: Ongoing<Result<(), TransportError>>,
+    asking_for_slot: Ongoing<Slot>,
+
+    own_slot: Option<Slot>,
+    spare_slot: Option<Slot>,
+    /// Whether the last handler finished at once.
+    quick: bool,
+    /// How many of the next handlers get a task of their own without a try.
+    long: usize,
+    closing: bool,
+    backoff: retry::Backoff,
+    take_again: Instant,
+    acknowledge_again: Instant,
+    renew_again: Instant,
+}
+
+/// Something under way, if it is.
+type Ongoing<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+/// The right to run a handler: the one that each lane has of its own, or one of those for all.
+enum Slot {
+    Own,
+    Shared(#[expect(dead_code, reason = "held until dropped")] OwnedSemaphorePermit),
+}
+
+/// Why a handler did not succeed.
+struct Failure {
+    error: String,
+    retryable: bool,
+}
+
+impl<C: Consumer> Lane<C> {
+    pub(super) fn new(with: Surroundings<C>) -> Self {
+        let now = Instant::now();
+        let is_query = with.served.topic.kind == Kind::Query;
+        Lane {
+            asking: Arc::new(Asking {
+                message: with.served.message,
+                group: (*with.served.group).into(),
+                claiming: !is_query && with.settings.deduplication.is_some(),
+            }),
+            renew_again: now + with.settings.lease / 3,
+            with,
+            ended: Ended::default(),
+            here: 0,
+            held: HashMap::new(),
+            next: VecDeque::new(),
+            ready: VecDeque::new(),
+            behind: HashMap::new(),
+            later: BinaryHeap::new(),
+            turn: 0,
+            to_claim: Vec::new(),
+            running: JoinSet::new(),
+            in_running: HashMap::new(),
+            burying: JoinSet::new(),
+            in_burying: HashMap::new(),
+            done: Vec::new(),
+            back: Vec::new(),
+            taking: None,
+            claiming: None,
+            acknowledging: None,
+            renewing: None,
+            asking_for_slot: None,
+            own_slot: Some(Slot::Own),
+            spare_slot: None,
+            quick: true,
+            long: 0,
+            closing: false,
+            backoff: retry::reconnect(),
+            take_again: now,
+            acknowledge_again: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Ended {
+        while self.with.draining.borrow().is_none() {
+            self.start_taking();
+            self.start_claiming();
+            self.start_ready();
+            self.step(None).await;
+        }
+        self.close().await
+    }
+
+    /// Keeps what is under way going, until something has happened or it is time.
+    async fn step(&mut self, until: Option<Instant>) {
+        self.start_acknowledging();
+        self.start_renewing();
+        let timers = [
+            self.renewing.is_none().then_some(self.renew_again),
+            self.later.peek().map(|later| later.at),
+            self.can_take().then_some(self.take_again),
+            (!self.done.is_empty() && self.acknowledging.is_none())
+                .then_some(self.acknowledge_again),
+            until,
+        ];
+        let next = timers.into_iter().flatten().min();
+        tokio::select! {
+            taken = ended(&mut self.taking) => self.on_taken(taken),
+            (items, claims) = ended(&mut self.claiming) => {
+                self.on_claimed(items, claims);
+            }
+            (leases, result) = ended(&mut self.acknowledging) => {
+                self.on_acknowledged(leases, result);
+            }
+            result = ended(&mut self.renewing) => self.tell(result),
+            slot = ended(&mut self.asking_for_slot) => self.spare_slot = Some(slot),
+            Some(ended) = self.running.join_next_with_id() => self.on_ended(ended),
+            Some(ended) = self.burying.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                if let Some(item) = self.in_burying.remove(&id) {
+                    self.settle(item);
+                }
+            }
+            () = sleep_until(next.unwrap_or(self.renew_again)), if next.is_some() => self.on_time(),
+            _ = self.with.draining.changed(), if !self.closing => {}
+            () = tokio::task::yield_now(), if !self.closing && self.can_start() => {}
+        }
+    }
+
+    // ----- in
+
+    fn is_query(&self) -> bool {
+        self.with.served.topic.kind == Kind::Query
+    }
+
+    /// How many more messages may be here. Where handlers take time, not many more than run: those
+    /// that wait here could be handled elsewhere.
+    fn room(&self) -> usize {
+        let limit = self.with.served.limit;
+        let window = if self.quick {
+            limit.max(512) * 2
+        } else {
+            limit * 2
+        };
+        window.saturating_sub(self.here)
+    }
+
+    /// Whether a batch may be taken in; not for a few, because a batch is cheaper.
+    fn can_take(&self) -> bool {
+        let enough = self.with.served.limit.min(64);
+        self.taking.is_none() && !self.closing && self.room() >= enough
+    }
+
+    fn start_taking(&mut self) {
+        if self.can_take() && Instant::now() >= self.take_again {
+            let (consumer, asking) = (self.with.consumer.clone(), self.asking.clone());
+            let take = intake::take(consumer, asking, self.room().min(512));
+            self.taking = Some(Box::pin(take));
+        }
+    }
+
+    fn on_taken(&mut self, taken: Result<Vec<Taken<C::Receipt>>, TransportError>) {
+        match taken {
+            Ok(taken) => {
+                self.backoff.reset();
+                self.with.report.well();
+                for taken in taken {
+                    self.enter(taken);
+                }
+            }
+            Err(error) => {
+                self.with.report.trouble(&error);
+                self.take_again = Instant::now() + self.backoff.next();
+            }
+        }
+    }
+
+    fn enter(&mut self, taken: Taken<C::Receipt>) {
+        self.here += 1;
+        let item = taken.item();
+        self.hold(&item.lease);
+        let Some(key) = item.record.key.clone() else {
+            return self.next.push_back(taken);
+        };
+        match self.behind.entry(key) {
+            Entry::Occupied(mut behind) => behind.get_mut().push_back(taken),
+            Entry::Vacant(free) => {
+                free.insert(VecDeque::new());
+                self.next.push_back(taken);
+            }
+        }
+    }
+
+    /// Remembers a lease, for it to be renewed.
+    fn hold(&mut self, lease: &Lease<C::Receipt>) {
+        if !self.is_query() {
+            self.held.insert(lease.receipt.clone(), lease.claim.clone());
+        }
+    }
+
+    fn sort_next(&mut self) {
+        while let Some(taken) = self.next.pop_front() {
+            match taken {
+                Taken::Handle(item) if item.before >= self.with.settings.retries.attempts => {
+                    self.bury(item);
+                }
+                Taken::Handle(item) => self.ready.push_back(item),
+                Taken::ClaimLater(item) => {
+                    let wait = self.with.settings.lease / 4;
+                    let bounds = (Duration::from_millis(20), Duration::from_secs(1));
+                    self.wait(wait.clamp(bounds.0, bounds.1), Due::Claim, item);
+                }
+                Taken::Duplicate(item) => {
+                    self.with.meter.duplicates.increment(1);
+                    self.settle(item);
+                }
+                Taken::NotForUs(item) => self.settle(item),
+                Taken::Unreadable(item, error) => self.unreadable(item, error),
+                Taken::Unknown(item, _) if self.is_query() => {
+                    self.reply(&item, reply::Outcome::NoHandler);
+                    self.settle(item);
+                }
+                Taken::Unknown(item, error) => self.unreadable(item, error),
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration, what: Due, item: Item<C::Receipt>) {
+        self.turn += 1;
+        self.later.push(Later {
+            at: Instant::now() + time,
+            turn: self.turn,
+            what,
+            item,
+        });
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        while let Some(later) = self.later.peek_mut() {
+            if later.at > now {
+                break;
+            }
+            let Later { what, item, .. } = PeekMut::pop(later);
+            match what {
+                Due::Attempt => self.ready.push_back(item),
+                Due::Claim => self.to_claim.push(item),
+            }
+        }
+    }
+
+    fn start_claiming(&mut self) {
+        if self.claiming.is_none() && !self.to_claim.is_empty() {
+            let items = std::mem::take(&mut self.to_claim);
+            let consumer = self.with.consumer.clone();
+            self.claiming = Some(Box::pin(async move {
+                let keys: Vec<_> = items.iter().map(|item| item.key.clone()).collect();
+                let claims = intake::claim(&*consumer, &keys).await;
+                (items, claims)
+            }));
+        }
+    }
+
+    fn on_claimed(&mut self, items: Vec<Item<C::Receipt>>, claims: Vec<Option<Claim>>) {
+        for (item, claim) in items.into_iter().zip(claims) {
+            let taken = intake::judge(item, claim);
+            self.hold(&taken.item().lease);
+            self.next.push_back(taken);
+        }
+    }
+
+    // ----- through
+
+    fn can_start(&self) -> bool {
+        !self.next.is_empty()
+            || !self.ready.is_empty()
+                && self.in_running.len() < self.with.served.limit
+                && (self.own_slot.is_some()
+                    || self.spare_slot.is_some()
+                    || self.asking_for_slot.is_none())
+    }
+
+    fn start_ready(&mut self) {
+        for _ in 0..STRIDE {
+            self.sort_next();
+            if self.ready.is_empty() || self.in_running.len() >= self.with.served.limit {
+                return;
+            }
+            let Some(slot) = self.slot() else { return };
+            let Some(item) = self.ready.pop_front() else {
+                return;
+            };
+            self.start(item, slot);
+        }
+    }
+
+    fn slot(&mut self) -> Option<Slot> {
+        if let Some(slot) = self.own_slot.take().or_else(|| self.spare_slot.take()) {
+            return Some(slot);
+        }
+        if self.asking_for_slot.is_none() {
+            let slots = self.with.slots.clone();
+            if let Ok(permit) = slots.clone().try_acquire_owned() {
+                return Some(Slot::Shared(permit));
+            }
+            self.asking_for_slot = Some(Box::pin(async move {
+                match slots.acquire_owned().await {
+                    Ok(permit) => Slot::Shared(permit),
+                    Err(_) => std::future::pending().await,
+                }
+            }));
+        }
+        None
+    }
+
+    /// Frees a slot.
+    fn vacate(&mut self, slot: Slot) {
+        if let Slot::Own = slot {
+            self.own_slot = Some(slot);
+        }
+    }
+
+    fn start(&mut self, item: Item<C::Receipt>, slot: Slot) {
+        let left = item.deadline.map(|at| at.duration_since(Timestamp::now()));
+        if left.is_some_and(|left| !left.is_positive()) {
+            self.vacate(slot);
+            return self.settle(item);
+        }
+        let mut work = match self.with.served.begin(item.record.clone(), item.codec) {
+            Ok(work) => work,
+            Err(error) => {
+                self.vacate(slot);
+                return self.unreadable(item, error.to_string());
+            }
+        };
+        let started = Instant::now();
+        if self.long > 0 {
+            self.long -= 1;
+        } else if let Poll::Ready(result) = try_at_once(&mut work) {
+            self.quick = true;
+            if started.elapsed() > LONG {
+                self.long = STRIDE;
+            }
+            self.vacate(slot);
+            return self.on_handled(item, result, started);
+        } else {
+            self.quick = false;
+        }
+        let work = async move {
+            match left.and_then(|left| Duration::try_from(left).ok()) {
+                Some(left) => tokio::time::timeout(left, work).await.unwrap_or_else(|_| {
+                    // Nobody waits for this answer any more.
+                    Ok(Bytes::new())
+                }),
+                None => work.await,
+            }
+        };
+        let id = self.running.spawn(work).id();
+        self.in_running.insert(id, (item, slot, started));
+    }
+
+    fn on_ended(&mut self, ended: Result<(Id, Result<Bytes, BusError>), JoinError>) {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result.map_err(Failure::from)),
+            Err(error) => (error.id(), Err(Failure::panicked(error))),
+        };
+        if let Some((item, slot, started)) = self.in_running.remove(&id) {
+            self.vacate(slot);
+            self.on_handled(item, result, started);
+        }
+    }
+
+    fn on_handled(
+        &mut self,
+        mut item: Item<C::Receipt>,
+        result: Result<Bytes, Failure>,
+        started: Instant,
+    ) {
+        let meter = &self.with.meter;
+        meter.handler_seconds.record(started.elapsed());
+        match &result {
+            Ok(_) => meter.processed.increment(1),
+            Err(_) => meter.failed.increment(1),
+        }
+        self.ended.finished += usize::from(self.closing);
+        if self.is_query() {
+            self.reply(
+                &item,
+                result.map_or_else(Failure::outcome, reply::Outcome::Answer),
+            );
+            return self.settle(item);
+        }
+        let Err(Failure { error, retryable }) = result else {
+            return self.settle(item);
+        };
+        item.fail(error);
+        let retries = self.with.settings.retries;
+        if !retryable || item.attempts() >= retries.attempts {
+            return self.bury(item);
+        }
+        self.with.meter.retried.increment(1);
+        if self.closing {
+            return self.back.push(item.lease);
+        }
+        self.wait(retries.delay(item.attempts()), Due::Attempt, item);
+    }
+
+    fn unreadable(&mut self, mut item: Item<C::Receipt>, error: String) {
+        if self.is_query() {
+            let failure = Failure {
+                error: format!("it cannot be read: {error}"),
+                retryable: false,
+            };
+            self.reply(&item, failure.outcome());
+            return self.settle(item);
+        }
+        item.fail(format!("it cannot be read: {error}"));
+        self.bury(item);
+    }
+
+    // ----- out
+
+    fn reply(&self, query: &Item<C::Receipt>, outcome: reply::Outcome) {
+        let Ok(envelope) = Envelope::parse(&query.record.headers) else {
+            return;
+        };
+        let reply = reply::write(&envelope, &self.with.settings.name, outcome);
+        if let Some((topic, record)) = reply {
+            // A reply that is lost is a timeout at the caller.
+            let done = Box::new(|_| {});
+            self.with.outbound.hand_over(topic, record, done);
+        }
+    }
+
+    /// The item is done: it is acknowledged, and the next of its key may come.
+    fn settle(&mut self, item: Item<C::Receipt>) {
+        let Item { lease, record, .. } = item;
+        if self.is_query() {
+            self.here -= 1;
+        } else {
+            self.done.push(lease);
+        }
+        let Some(key) = &record.key else { return };
+        let Some(behind) = self.behind.get_mut(key) else {
+            return;
+        };
+        match behind.pop_front() {
+            Some(next) => self.next.push_back(next),
+            None => _ = self.behind.remove(key),
+        }
+    }
+
+    /// Makes a dead letter of an item. It is acknowledged when the broker has the dead letter, however
+    /// long that takes.
+    fn bury(&mut self, item: Item<C::Receipt>) {
+        self.with.meter.dead_lettered.increment(1);
+        let Surroundings {
+            served,
+            settings,
+            member,
+            outbound,
+            report,
+            ..
+        } = &self.with;
+        let record = dead_letters::write(served, &settings.name, member, &item);
+        let (outbound, report) = (outbound.clone(), report.clone());
+        let burying = self.burying.spawn(async move {
+            let mut backoff = retry::reconnect();
+            loop {
+                let appended = outbound.append(dead_letters::TOPIC, record.clone());
+                match appended.await {
+                    Ok(()) => return,
+                    Err(error) => report.trouble(&error),
+                }
+                tokio::time::sleep(backoff.next()).await;
+            }
+        });
+        self.in_burying.insert(burying.id(), item);
+    }
+
+    fn start_acknowledging(&mut self) {
+        let waits = Instant::now() < self.acknowledge_again;
+        if self.acknowledging.is_some() || self.done.is_empty() || waits {
+            return;
+        }
+        let leases = std::mem::take(&mut self.done);
+        let consumer = self.with.consumer.clone();
+        self.acknowledging = Some(Box::pin(async move {
+            let result = consumer.acknowledge(&leases).await;
+            (leases, result)
+        }));
+    }
+
+    fn on_acknowledged(
+        &mut self,
+        mut leases: Vec<Lease<C::Receipt>>,
+        result: Result<(), TransportError>,
+    ) {
+        if let Err(error) = result {
+            self.with.report.trouble(&error);
+            self.acknowledge_again = Instant::now() + self.backoff.next();
+            leases.append(&mut self.done);
+            self.done = leases;
+            return;
+        }
+        self.here -= leases.len();
+        for lease in &leases {
+            self.held.remove(&lease.receipt);
+        }
+    }
+
+    fn start_renewing(&mut self) {
+        if self.renewing.is_some() || Instant::now() < self.renew_again {
+            return;
+        }
+        self.renew_again = Instant::now() + self.with.settings.lease / 3;
+        if self.held.is_empty() {
+            return;
+        }
+        let leases = self.held.iter().map(|(receipt, claim)| Lease {
+            receipt: receipt.clone(),
+            claim: claim.clone(),
+        });
+        let (leases, consumer) = (leases.collect::<Vec<_>>(), self.with.consumer.clone());
+        self.renewing = Some(Box::pin(async move { consumer.renew(&leases).await }));
+    }
+
+    fn tell(&self, result: Result<(), TransportError>) {
+        if let Err(error) = result {
+            self.with.report.trouble(&error);
+        }
+    }
+
+    // ----- the end
+
+    /// Lets what runs finish, until the deadline, and gives the rest back.
+    async fn close(mut self) -> Ended {
+        self.closing = true;
+        let deadline = self.with.draining.borrow().unwrap_or_else(Instant::now);
+        // What is on its way in is given back when the consumer closes.
+        self.taking = None;
+        self.claiming = None;
+        self.give_back_what_waits().await;
+        while !(self.running.is_empty() && self.burying.is_empty()) && Instant::now() < deadline {
+            self.step(Some(deadline)).await;
+        }
+
+        self.running.abort_all();
+        self.burying.abort_all();
+        // A handler that never waits cannot be cancelled; its message comes again all the same.
+        _ = tokio::time::timeout(FAREWELL, self.cancelled()).await;
+        self.ended.cancelled = self.in_running.len();
+        let cancelled = self.in_running.drain().map(|(_, (item, ..))| item.lease);
+        let unburied = self.in_burying.drain().map(|(_, item)| item.lease);
+        let mut back = std::mem::take(&mut self.back);
+        back.extend(cancelled.chain(unburied));
+        self.ended.released += back.len() - self.ended.cancelled;
+
+        let farewell = Instant::now() + FAREWELL;
+        while (self.acknowledging.is_some() || !self.done.is_empty()) && Instant::now() < farewell {
+            self.step(Some(farewell)).await;
+        }
+        if !self.is_query() && !back.is_empty() {
+            let released = self.with.consumer.release(&back).await;
+            self.tell(released);
+        }
+        let closed = self.with.consumer.close().await;
+        self.tell(closed);
+        self.ended
+    }
+
+    /// Waits until every handler has ended or is cancelled.
+    async fn cancelled(&mut self) {
+        while let Some(ended) = self.running.join_next_with_id().await {
+            match ended {
+                Err(error) if error.is_cancelled() => {}
+                ended => self.on_ended(ended),
+            }
+        }
+    }
+
+    /// Gives back what is not begun.
+    async fn give_back_what_waits(&mut self) {
+        let mut waiting: Vec<_> = std::mem::take(&mut self.ready).into();
+        waiting.extend(std::mem::take(&mut self.to_claim));
+        waiting.extend(
+            std::mem::take(&mut self.later)
+                .into_iter()
+                .map(|later| later.item),
+        );
+        waiting.extend(
+            std::mem::take(&mut self.next)
+                .into_iter()
+                .map(Taken::into_item),
+        );
+        for (_, behind) in self.behind.drain() {
+            waiting.extend(behind.into_iter().map(Taken::into_item));
+        }
+        self.ended.released += waiting.len();
+        if self.is_query() {
+            for query in &waiting {
+                let failure = Failure {
+                    error: "the worker is shutting down".to_owned(),
+                    retryable: true,
+                };
+                self.reply(query, failure.outcome());
+            }
+            return;
+        }
+        let leases: Vec<_> = waiting.into_iter().map(|item| item.lease).collect();
+        for lease in &leases {
+            self.held.remove(&lease.receipt);
+        }
+        if !leases.is_empty() {
+            let released = self.with.consumer.release(&leases).await;
+            self.tell(released);
+        }
+    }
+}
+
+/// Waits for what is under way; forever if nothing is.
+async fn ended<T>(ongoing: &mut Ongoing<T>) -> T {
+    let Some(future) = ongoing else {
+        return std::future::pending().await;
+    };
+    let result = future.await;
+    *ongoing = None;
+    result
+}
+
+/// Runs a handler as far as it comes without waiting. What comes of it after that has to be polled
+/// again, by somebody who is woken.
+fn try_at_once(work: &mut Work) -> Poll<Result<Bytes, Failure>> {
+    let mut context = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context)));
+    match polled {
+        Ok(polled) => polled.map_err(Failure::from),
+        Err(panic) => Poll::Ready(Err(Failure::of_panic(&*panic))),
+    }
+}
+
+impl From<BusError> for Failure {
+    fn from(error: BusError) -> Self {
+        Failure {
+            retryable: error.is_retryable(),
+            error: error.to_string(),
+        }
+    }
+}
+impl Failure {
+    fn panicked(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::of_panic(&*panic),
+            Err(error) => Failure {
+                error: error.to_string(),
+                retryable: true,
+            },
+        }
+    }
+
+    fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Failure {
+            error: format!("its handler panicked: {}", text.unwrap_or("no text")),
+            retryable: true,
+        }
+    }
+
+    fn outcome(self) -> reply::Outcome {
+        let Failure { error, retryable } = self;
+        reply::Outcome::Failed { error, retryable }
+    }
+}

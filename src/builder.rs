@@ -92,7 +92,7 @@ impl Default for BusBuilder {
 }
 
 /// Table `T` once wire `W` of message `M` is in it.
-type With<T, M, W> = <<M as Message>::Key as InsertInto<T, W>>::Out;
+pub(crate) type With<T, M, W> = <<M as Message>::Key as InsertInto<T, W>>::Out;
 
 impl<T, O> BusBuilder<T, O> {
     /// Registers the one handler of query `Q`. A second one does not compile.
@@ -332,7 +332,7 @@ impl<T, O> BusBuilder<T, O> {
     }
 
     #[inline]
-    fn insert<M: Message, W>(self, wire: W) -> BusBuilder<With<T, M, W>, O>
+    pub(crate) fn insert<M: Message, W>(self, wire: W) -> BusBuilder<With<T, M, W>, O>
     where
         M::Key: InsertInto<T, W>,
     {

@@ -39,6 +39,13 @@ pub use frunk::{HList, hlist};
 
 /// Everything a module or a program needs: `use static_bus::prelude::*;`.
 pub mod prelude {
+    #[cfg(feature = "async")]
+    pub use crate::asynchronous::{
+        AsyncCommandHandler, AsyncEventHandler, AsyncExecuteCommand, AsyncPublishEvent,
+        AsyncQueryHandler, AsyncSendQuery, BusError, OnCommandAsync, OnEventAsync, OnQueryAsync,
+        on_command_async, on_command_async_fn, on_event_async, on_event_async_fn, on_query_async,
+        on_query_async_fn,
+    };
     pub use crate::builder::{BusBuilder, BusOf};
     pub use crate::bus::Bus;
     pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};

@@ -88,7 +88,7 @@ impl<Entry, Rest> Module for HCons<Entry, Rest> {
 }
 
 macro_rules! entries {
-    ($($(#[$type_doc:meta])* $entry:ident, $(#[$make_doc:meta])* $make:ident;)*) => { $(
+    ($($(#[$type_doc:meta])* $entry:ident, $(#[$make_doc:meta])* $make:ident $(: $Kind:ident)?;)*) => { $(
         $(#[$type_doc])*
         pub struct $entry<M, H> {
             handler: H,
@@ -96,16 +96,19 @@ macro_rules! entries {
         }
         impl<M, H: Clone> Clone for $entry<M, H> {
             fn clone(&self) -> Self {
-                $make(self.handler.clone())
+                $entry { handler: self.handler.clone(), message: PhantomData }
             }
         }
         $(#[$make_doc])*
         #[inline]
-        pub const fn $make<M, H>(handler: H) -> $entry<M, H> {
+        pub const fn $make<M $(: $Kind)?, H>(handler: H) -> $entry<M, H> {
             $entry { handler, message: PhantomData }
         }
     )* };
 }
+#[cfg(feature = "async")]
+pub(crate) use entries;
+
 entries! {
     /// A module's entry: `H` answers query `M`. Made by [`on_query`].
     OnQuery,

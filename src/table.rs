@@ -28,8 +28,17 @@
 mod bucket;
 mod topic;
 
+#[cfg(feature = "async")]
+pub use crate::asynchronous::{
+    topic::{AsyncEventWire, HAsync},
+    wire::{AsyncCommandWire, AsyncQueryWire},
+};
 pub(crate) use bucket::{CarryOut, Respond};
 pub use bucket::{CommandWire, EventWire, QueryWire};
+#[cfg(feature = "async")]
+pub(crate) use bucket::{FindIf, InsertIf, RestOf, SecondCommandHandler, SecondQueryHandler, wire};
+#[cfg(feature = "async")]
+pub(crate) use topic::{Before, EachName, MoreSubscribers};
 pub(crate) use topic::{Publish, Subscribers, Topic};
 
 use crate::key::{Digit, Digits, Key};

@@ -1,7 +1,9 @@
 //! What a service implements when it has to wait.
 
 use super::BusError;
+use crate::handler::Function;
 use crate::message::{Command, Event, Query};
+use alloc::{boxed::Box, sync::Arc};
 
 /// Answers a query, and may wait for the answer.
 ///
@@ -52,4 +54,97 @@ pub trait AsyncEventHandler<E: Event, B: ?Sized> {
     /// The handler's own, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
     /// The other subscribers run all the same.
     fn handle(&self, event: &E, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
+}
+
+macro_rules! through {
+    ($($pointer:ty),*) => { $(
+        impl<Q, B, H> AsyncQueryHandler<Q, B> for $pointer
+        where
+            Q: Query,
+            B: ?Sized,
+            H: AsyncQueryHandler<Q, B> + ?Sized,
+        {
+            #[inline]
+            fn handle(
+                &self,
+                query: Q,
+                bus: &B,
+            ) -> impl Future<Output = Result<Q::Response, BusError>> + Send {
+                (**self).handle(query, bus)
+            }
+        }
+        impl<C, B, H> AsyncCommandHandler<C, B> for $pointer
+        where
+            C: Command,
+            B: ?Sized,
+            H: AsyncCommandHandler<C, B> + ?Sized,
+        {
+            #[inline]
+            fn handle(
+                &self,
+                command: C,
+                bus: &B,
+            ) -> impl Future<Output = Result<(), BusError>> + Send {
+                (**self).handle(command, bus)
+            }
+        }
+        impl<E, B, H> AsyncEventHandler<E, B> for $pointer
+        where
+            E: Event,
+            B: ?Sized,
+            H: AsyncEventHandler<E, B> + ?Sized,
+        {
+            #[inline]
+            fn handle(
+                &self,
+                event: &E,
+                bus: &B,
+            ) -> impl Future<Output = Result<(), BusError>> + Send {
+                (**self).handle(event, bus)
+            }
+        }
+    )* };
+}
+// Not through `Rc`: a bus with one in it cannot be shared, and a future that borrows it is not `Send`.
+through!(&H, Box<H>, Arc<H>);
+
+impl<Q, B, F, Answer> AsyncQueryHandler<Q, B> for Function<F>
+where
+    Q: Query,
+    B: ?Sized,
+    F: Fn(Q) -> Answer,
+    Answer: Future<Output = Result<Q::Response, BusError>> + Send,
+{
+    #[inline]
+    fn handle(
+        &self,
+        query: Q,
+        _: &B,
+    ) -> impl Future<Output = Result<Q::Response, BusError>> + Send {
+        (self.0)(query)
+    }
+}
+impl<C, B, F, Done> AsyncCommandHandler<C, B> for Function<F>
+where
+    C: Command,
+    B: ?Sized,
+    F: Fn(C) -> Done,
+    Done: Future<Output = Result<(), BusError>> + Send,
+{
+    #[inline]
+    fn handle(&self, command: C, _: &B) -> impl Future<Output = Result<(), BusError>> + Send {
+        (self.0)(command)
+    }
+}
+impl<E, B, F, Done> AsyncEventHandler<E, B> for Function<F>
+where
+    E: Event,
+    B: ?Sized,
+    F: Fn(&E) -> Done,
+    Done: Future<Output = Result<(), BusError>> + Send,
+{
+    #[inline]
+    fn handle(&self, event: &E, _: &B) -> impl Future<Output = Result<(), BusError>> + Send {
+        (self.0)(event)
+    }
 }

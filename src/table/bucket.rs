@@ -8,7 +8,7 @@ use crate::wiring::{Kind, Registration};
 use core::marker::PhantomData;
 
 /// The key of message `M`, without the digits that chose the bucket.
-type RestOf<M> = <<M as Message>::Key as Key>::Rest;
+pub(crate) type RestOf<M> = <<M as Message>::Key as Key>::Rest;
 
 /// [`Find`], once it is known whether the first wire has the key.
 pub trait FindIf<Is, R> {
@@ -131,6 +131,9 @@ macro_rules! wire {
         }
     };
 }
+#[cfg(feature = "async")]
+pub(crate) use wire;
+
 wire! {
     /// A query `M`, its handler, and the wires after it in its bucket.
     QueryWire
@@ -156,7 +159,7 @@ wire! {
     label = "nobody handles `{Q}`",
     note = "register one: `.register_query::<{Q}, _>(handler)`, `.register_query_fn(|query: {Q}| …)`, or mount a module that has one"
 )]
-pub trait Respond<Q> {
+pub(crate) trait Respond<Q> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
@@ -173,7 +176,7 @@ impl<Q: Query, H, T> Respond<Q> for QueryWire<Q, H, T> {
     label = "nobody handles `{C}`",
     note = "register one: `.register_command::<{C}, _>(handler)`, `.register_command_fn(|command: {C}| …)`, or mount a module that has one"
 )]
-pub trait CarryOut<C> {
+pub(crate) trait CarryOut<C> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }

@@ -25,10 +25,10 @@ impl<E, H> Topic<E, H> {
 }
 
 impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventWire<E, S, T> {
-    type Out = EventWire<E, N::Out, T>;
+    type Out = N::Wire<T>;
     #[inline]
     fn insert_if(self, newer: N) -> Self::Out {
-        EventWire::before(newer.join(self.handler), self.next)
+        N::wire(newer.join(self.handler), self.next)
     }
 }
 /// The same event with more subscribers, to go before the list `S`.
@@ -39,13 +39,21 @@ impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventWire<E,
 )]
 pub trait MoreSubscribers<E, S> {
     type Out;
+    /// The wire that holds all of them, if those of `S` do not wait.
+    type Wire<T>;
     fn join(self, older: S) -> Self::Out;
+    fn wire<T>(all: Self::Out, next: T) -> Self::Wire<T>;
 }
 impl<E, S, N: Before<S>> MoreSubscribers<E, S> for EventWire<E, N> {
     type Out = N::Out;
+    type Wire<T> = EventWire<E, N::Out, T>;
     #[inline]
     fn join(self, older: S) -> N::Out {
         self.handler.before(older)
+    }
+    #[inline]
+    fn wire<T>(all: N::Out, next: T) -> Self::Wire<T> {
+        EventWire::before(all, next)
     }
 }
 /// Puts one list before another.
@@ -77,7 +85,7 @@ impl<H, T: Before<S>, S> Before<S> for HCons<H, T> {
     label = "not published here",
     note = "use `send` for a query and `execute` for a command; if two messages share a name, give one its own with `name = \"…\"`"
 )]
-pub trait Publish<E> {
+pub(crate) trait Publish<E> {
     type Subscribers;
     fn subscribers(&self) -> &Self::Subscribers;
 }

@@ -1,0 +1,179 @@
+//! Asynchronous entries of [modules](crate::module).
+
+use super::BusError;
+use super::topic::AsyncTopic;
+use super::wire::{AsyncCommandWire, AsyncQueryWire};
+use crate::handler::Function;
+use crate::message::{Command, Event, Query};
+use crate::module::{Part, entries};
+use core::marker::PhantomData;
+
+entries! {
+    /// A module's entry: `H` answers query `M` asynchronously. Made by [`on_query_async`].
+    OnQueryAsync,
+    /// A module's entry: `handler` answers query `M` asynchronously.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Ping;
+    /// query!(Ping -> u8);
+    /// struct Pong;
+    /// impl<B: Sync> AsyncQueryHandler<Ping, B> for Pong {
+    ///     async fn handle(&self, _: Ping, _bus: &B) -> Result<u8, BusError> { Ok(1) }
+    /// }
+    /// fn module() -> HList![OnQueryAsync<Ping, Pong>] {
+    ///     hlist![on_query_async(Pong)]
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bus = BusBuilder::new().mount(module()).build();
+    /// assert_eq!(bus.send_async(Ping).await.unwrap(), 1);
+    /// # }
+    /// ```
+    on_query_async: Query;
+    /// A module's entry: `H` carries out command `M` asynchronously. Made by [`on_command_async`].
+    OnCommandAsync,
+    /// A module's entry: `handler` carries out command `M` asynchronously.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Stop;
+    /// command!(Stop, name = "engine.stop");
+    /// struct Engine;
+    /// impl<B: Sync> AsyncCommandHandler<Stop, B> for Engine {
+    ///     async fn handle(&self, _: Stop, _bus: &B) -> Result<(), BusError> {
+    ///         Err(BusError::refused::<Stop>("it stands"))
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bus = BusBuilder::new().mount(hlist![on_command_async::<Stop, _>(Engine)]).build();
+    /// assert!(bus.execute_async(Stop).await.is_err());
+    /// # }
+    /// ```
+    on_command_async: Command;
+    /// A module's entry: `H` subscribes to event `M` asynchronously. Made by [`on_event_async`].
+    OnEventAsync,
+    /// A module's entry: `handler` subscribes to event `M` asynchronously.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    /// use static_bus::prelude::*;
+    /// struct Clicked;
+    /// event!(Clicked);
+    /// #[derive(Default)]
+    /// struct Clicks(AtomicU32);
+    /// impl<B: Sync> AsyncEventHandler<Clicked, B> for Clicks {
+    ///     async fn handle(&self, _: &Clicked, _bus: &B) -> Result<(), BusError> {
+    ///         self.0.fetch_add(1, Relaxed);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let clicks = Clicks::default();
+    /// let bus = BusBuilder::new().mount(hlist![on_event_async::<Clicked, _>(&clicks)]).build();
+    /// bus.publish_async(&Clicked).await.unwrap();
+    /// assert_eq!(clicks.0.load(Relaxed), 1);
+    /// # }
+    /// ```
+    on_event_async: Event;
+}
+
+/// A module's entry: a function or closure that returns a future answers query `Q`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Double(u32);
+/// query!(Double -> u32);
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let arithmetic = hlist![on_query_async_fn(|query: Double| async move { Ok(query.0 * 2) })];
+/// let bus = BusBuilder::new().mount(arithmetic).build();
+/// assert_eq!(bus.send_async(Double(21)).await.unwrap(), 42);
+/// # }
+/// ```
+#[inline]
+pub const fn on_query_async_fn<Q: Query, F, Answer>(function: F) -> OnQueryAsync<Q, Function<F>>
+where
+    F: Fn(Q) -> Answer,
+    Answer: Future<Output = Result<Q::Response, BusError>> + Send,
+{
+    on_query_async(Function(function))
+}
+
+/// A module's entry: a function or closure that returns a future carries out command `C`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Stop;
+/// command!(Stop);
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let engine = hlist![on_command_async_fn(|_: Stop| async { Ok(()) })];
+/// assert!(BusBuilder::new().mount(engine).build().execute_async(Stop).await.is_ok());
+/// # }
+/// ```
+#[inline]
+pub const fn on_command_async_fn<C: Command, F, Done>(function: F) -> OnCommandAsync<C, Function<F>>
+where
+    F: Fn(C) -> Done,
+    Done: Future<Output = Result<(), BusError>> + Send,
+{
+    on_command_async(Function(function))
+}
+
+/// A module's entry: a function or closure that returns a future subscribes to event `E`.
+///
+/// The future cannot borrow the event.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Clicked;
+/// event!(Clicked);
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let broken = hlist![on_event_async_fn(|_: &Clicked| async {
+///     Err(BusError::rejected::<Clicked>("no screen"))
+/// })];
+/// let bus = BusBuilder::new().mount(broken).build();
+/// assert!(bus.publish_async(&Clicked).await.is_err());
+/// # }
+/// ```
+#[inline]
+pub const fn on_event_async_fn<E: Event, F, Done>(function: F) -> OnEventAsync<E, Function<F>>
+where
+    F: Fn(&E) -> Done,
+    Done: Future<Output = Result<(), BusError>> + Send,
+{
+    on_event_async(Function(function))
+}
+
+// Not recommended, so that rustc lists the same entries with and without the feature.
+#[diagnostic::do_not_recommend]
+impl<Q: Query, H> Part for OnQueryAsync<Q, H> {
+    type Message = Q;
+    type Wire = AsyncQueryWire<Q, H>;
+    #[inline]
+    fn wire(self) -> Self::Wire {
+        AsyncQueryWire::new(self.handler)
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<C: Command, H> Part for OnCommandAsync<C, H> {
+    type Message = C;
+    type Wire = AsyncCommandWire<C, H>;
+    #[inline]
+    fn wire(self) -> Self::Wire {
+        AsyncCommandWire::new(self.handler)
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<E: Event, H> Part for OnEventAsync<E, H> {
+    type Message = E;
+    type Wire = AsyncTopic<E, H>;
+    #[inline]
+    fn wire(self) -> Self::Wire {
+        AsyncTopic::of(self.handler)
+    }
+}

@@ -1,0 +1,223 @@
+//! An event with subscribers that wait, and how all of its subscribers run at the same time.
+//!
+//! The list of subscribers is that of `table/topic.rs`, the newest first, with nodes of two kinds:
+//! `HCons` holds a subscriber that does not wait, [`HAsync`] one that does. As soon as there is one of
+//! the latter, the wire is an [`AsyncEventWire`].
+
+use super::{AsyncEventHandler, BusError, outcome::Outcome, refusal::HearsAtOnce};
+use crate::handler::EventHandler;
+use crate::key::{Other, Rest, Same};
+use crate::message::{Event, EventOutput, Failure, Message};
+use crate::table::{
+    Before, EachName, EventWire, Find, FindIf, InsertIf, InsertInto, Missing, MoreSubscribers,
+    Pour, Publish, Registrations, RestOf, Subscribers, Wired, wire,
+};
+use crate::wiring::{Kind, Registration, handler_name};
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::marker::PhantomData;
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use frunk::{HCons, HNil};
+
+wire! {
+    /// An event `M`, the list of its subscribers, the newest first, of which some are asynchronous,
+    /// and the wires after it in its bucket.
+    AsyncEventWire
+}
+/// An asynchronous subscriber, and the list of those that are older.
+#[derive(Clone)]
+pub struct HAsync<H, T> {
+    head: H,
+    tail: T,
+}
+
+/// The wire of an event with one subscriber, which is asynchronous.
+pub(crate) type AsyncTopic<E, H> = AsyncEventWire<E, HAsync<H, HNil>>;
+impl<E, H> AsyncTopic<E, H> {
+    #[inline]
+    pub(crate) const fn of(subscriber: H) -> Self {
+        AsyncEventWire::new(HAsync {
+            head: subscriber,
+            tail: HNil,
+        })
+    }
+}
+
+// ----- one more subscriber
+
+#[diagnostic::do_not_recommend]
+impl<E, S, N: Before<S>> MoreSubscribers<E, S> for AsyncEventWire<E, N> {
+    type Out = N::Out;
+    type Wire<T> = AsyncEventWire<E, N::Out, T>;
+    #[inline]
+    fn join(self, older: S) -> N::Out {
+        self.handler.before(older)
+    }
+    #[inline]
+    fn wire<T>(all: N::Out, next: T) -> Self::Wire<T> {
+        AsyncEventWire::before(all, next)
+    }
+}
+impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for AsyncEventWire<E, S, T> {
+    type Out = AsyncEventWire<E, N::Out, T>;
+    #[inline]
+    fn insert_if(self, newer: N) -> Self::Out {
+        AsyncEventWire::before(newer.join(self.handler), self.next)
+    }
+}
+impl<H, T: Before<S>, S> Before<S> for HAsync<H, T> {
+    type Out = HAsync<H, T::Out>;
+    #[inline]
+    fn before(self, after: S) -> Self::Out {
+        HAsync {
+            head: self.head,
+            tail: self.tail.before(after),
+        }
+    }
+}
+
+// ----- publishing
+
+/// What an event's key leads to: its subscribers of both kinds, or nothing and so none.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` is registered on this bus, but not as an event",
+    label = "not published here",
+    note = "use `send_async` for a query and `execute_async` for a command; if two messages share a name, give one its own with `name = \"…\"`"
+)]
+pub(crate) trait PublishAsync<E> {
+    type Subscribers;
+    fn subscribers(&self) -> &Self::Subscribers;
+}
+impl<E> PublishAsync<E> for Missing {
+    type Subscribers = HNil;
+    #[inline]
+    fn subscribers(&self) -> &HNil {
+        &HNil
+    }
+}
+impl<E, S, T> PublishAsync<E> for EventWire<E, S, T> {
+    type Subscribers = S;
+    #[inline]
+    fn subscribers(&self) -> &S {
+        Publish::subscribers(self)
+    }
+}
+impl<E, S, T> PublishAsync<E> for AsyncEventWire<E, S, T> {
+    type Subscribers = S;
+    #[inline]
+    fn subscribers(&self) -> &S {
+        &self.handler
+    }
+}
+
+/// How many subscribers there are, and which of them have failed.
+pub(crate) type Heard = (usize, Vec<Failure<BusError>>);
+
+/// Subscribers that run at the same time, and are started from the oldest.
+pub(crate) trait AsyncSubscribers<E: Event, B> {
+    fn deliver(&self, event: &E, bus: &B) -> impl Future<Output = Heard> + Send;
+}
+impl<E: Event + Sync, B: Sync> AsyncSubscribers<E, B> for HNil {
+    #[inline]
+    async fn deliver(&self, _: &E, _: &B) -> Heard {
+        (0, Vec::new())
+    }
+}
+impl<E, B, H, T> AsyncSubscribers<E, B> for HCons<H, T>
+where
+    E: Event<Output: Outcome<E>> + Sync,
+    B: Sync,
+    H: EventHandler<E, B> + Sync,
+    T: AsyncSubscribers<E, B> + Sync,
+{
+    #[inline]
+    async fn deliver(&self, event: &E, bus: &B) -> Heard {
+        let older = pin!(self.tail.deliver(event, bus));
+        let newest = pin!(async { self.head.handle(event, bus).outcome() });
+        all(older, newest, handler_name::<H>()).await
+    }
+}
+impl<E, B, H, T> AsyncSubscribers<E, B> for HAsync<H, T>
+where
+    E: Event + Sync,
+    B: Sync,
+    H: AsyncEventHandler<E, B> + Sync,
+    T: AsyncSubscribers<E, B> + Sync,
+{
+    #[inline]
+    async fn deliver(&self, event: &E, bus: &B) -> Heard {
+        let older = pin!(self.tail.deliver(event, bus));
+        let newest = pin!(self.head.handle(event, bus));
+        all(older, newest, handler_name::<H>()).await
+    }
+}
+
+/// Waits for the older subscribers and the newest together.
+#[inline]
+async fn all<Older, Newest>(
+    mut older: Pin<&mut Older>,
+    mut newest: Pin<&mut Newest>,
+    name: &'static str,
+) -> Heard
+where
+    Older: Future<Output = Heard>,
+    Newest: Future<Output = Result<(), BusError>>,
+{
+    let (mut heard, mut result) = (None, None);
+    poll_fn(|context| {
+        if heard.is_none()
+            && let Poll::Ready(it) = older.as_mut().poll(context)
+        {
+            heard = Some(it);
+        }
+        if result.is_none()
+            && let Poll::Ready(it) = newest.as_mut().poll(context)
+        {
+            result = Some(it);
+        }
+        if heard.is_none() || result.is_none() {
+            return Poll::Pending;
+        }
+        let (Some((position, mut failures)), Some(result)) = (heard.take(), result.take()) else {
+            return Poll::Pending;
+        };
+        result.note(&mut failures, position, name);
+        Poll::Ready((position + 1, failures))
+    })
+    .await
+}
+
+// ----- publishing without waiting, and the wiring
+
+impl<E: Event, S, T, B> Wired<B> for AsyncEventWire<E, S, T>
+where
+    S: AsyncSubscribers<E, B>,
+    T: Wired<B>,
+{
+}
+#[diagnostic::do_not_recommend]
+impl<E, S, T> Publish<E> for AsyncEventWire<E, S, T> {
+    type Subscribers = S;
+    fn subscribers(&self) -> &S {
+        &self.handler
+    }
+}
+impl<E: Event, B, H: HearsAtOnce<E>, T> Subscribers<E, B> for HAsync<H, T> {
+    fn deliver(&self, _: &E, _: &B, _: &mut <E::Output as EventOutput>::Log) -> usize {
+        0
+    }
+}
+
+impl<E: Event, S: EachName, T: Registrations> Registrations for AsyncEventWire<E, S, T> {
+    fn each(visit: &mut dyn FnMut(Registration)) {
+        S::each::<E>(visit);
+        T::each(visit);
+    }
+}
+impl<H, T: EachName> EachName for HAsync<H, T> {
+    fn each<E: Event>(visit: &mut dyn FnMut(Registration)) {
+        T::each::<E>(visit);
+        visit(Registration::new::<E, H>(Kind::Event));
+    }
+}

@@ -1,0 +1,3 @@
+//! What asynchronous dispatch in one process promises.
+
+mod spawning;

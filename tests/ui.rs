@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 fn each_mistake_has_its_text() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/fail/*.rs");
+    #[cfg(feature = "async")]
+    cases.compile_fail("tests/ui/async/*.rs");
     #[cfg(feature = "sim")]
     cases.compile_fail("tests/ui/sim/*.rs");
     cases.pass("tests/ui/pass/*.rs");
@@ -19,7 +21,7 @@ fn each_headline_is_explained() {
         .filter_map(|line| line.strip_prefix("### "))
         .map(without_names)
         .collect();
-    let texts = ["fail", "sim"]
+    let texts = ["async", "fail", "sim"]
         .map(|folder| {
             Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("tests/ui")

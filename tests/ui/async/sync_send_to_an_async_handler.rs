@@ -1,0 +1,16 @@
+use static_bus::prelude::*;
+
+struct GetUser;
+query!(GetUser -> u32);
+
+struct Users;
+impl<B: Sync> AsyncQueryHandler<GetUser, B> for Users {
+    async fn handle(&self, _: GetUser, _bus: &B) -> Result<u32, BusError> {
+        Ok(7)
+    }
+}
+
+fn main() {
+    let bus = BusBuilder::new().register_query_async::<GetUser, _>(Users).build();
+    bus.send(GetUser);
+}

@@ -1,0 +1,104 @@
+//! Who is woken, and when.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn receive_waits_for_a_record_and_no_longer_than_it_was_told() {
+    let broker = MemoryBroker::new();
+    let one = member(&broker, Kind::Command, "one").await;
+    let started = tokio::time::Instant::now();
+    assert!(one.receive(9, LEASE).await.unwrap().is_empty());
+    assert!(started.elapsed() >= LEASE && started.elapsed() < 2 * LEASE);
+
+    let later = async {
+        sleep(LEASE).await;
+        append(&broker, Kind::Command, (0..3).map(record)).await;
+    };
+    let (got, ()) = tokio::join!(one.receive(2, Duration::MAX), later);
+    assert_eq!(bodies(&got.unwrap()), ["0", "1"]);
+    assert!(one.receive(0, LONG).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_stops_waiting_leaves_its_wake_up_to_another() {
+    let broker = MemoryBroker::new();
+    for kind in [Kind::Query, Kind::Command] {
+        let (one, two) = (
+            member(&broker, kind, "one").await,
+            member(&broker, kind, "two").await,
+        );
+        let mut first = Box::pin(one.receive(1, LONG));
+        assert!(poll_once(&mut first).await.is_none());
+        let mut second = Box::pin(two.receive(1, LONG));
+        assert!(poll_once(&mut second).await.is_none());
+        // This wakes the first, which is dropped before it looks.
+        append(&broker, kind, [record(0)]).await;
+        drop(first);
+        let got = timeout(LEASE, second).await.expect("woken").unwrap();
+        assert_eq!(bodies(&got), ["0"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_watched_when_the_member_that_watched_them_stops_waiting() {
+    let broker = MemoryBroker::new();
+    let (one, two, three) = (
+        member(&broker, Kind::Command, "one").await,
+        member(&broker, Kind::Command, "two").await,
+        member(&broker, Kind::Command, "three").await,
+    );
+    // Two and three wait before there is any lease to watch.
+    let mut second = Box::pin(two.receive(1, LONG));
+    assert!(poll_once(&mut second).await.is_none());
+    let waiting = async { three.receive(1, 2 * LONG).await.unwrap() };
+    let mut third = Box::pin(waiting);
+    assert!(poll_once(&mut third).await.is_none());
+    append(&broker, Kind::Command, [record(0)]).await;
+    assert_eq!(now(&one, 1).await.len(), 1);
+    assert!(poll_once(&mut second).await.is_none());
+    drop(second);
+    drop(one);
+    let got = timeout(2 * LEASE, third).await.expect("woken");
+    assert_eq!(got[0].attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_holder_of_a_key_is_woken_for_its_next_record() {
+    let broker = MemoryBroker::new();
+    let (one, two) = (
+        member(&broker, Kind::Command, "one").await,
+        member(&broker, Kind::Command, "two").await,
+    );
+    append(&broker, Kind::Command, [keyed("k", 0)]).await;
+    let held = now(&one, 1).await;
+    // The other waits longer, and would be the first to be woken.
+    let mut other = Box::pin(two.receive(9, LEASE / 2));
+    assert!(poll_once(&mut other).await.is_none());
+    let later = append(&broker, Kind::Command, [keyed("k", 1)]);
+    let (got, ()) = tokio::join!(timeout(LEASE / 3, one.receive(9, LONG)), later);
+    assert_eq!(bodies(&got.expect("woken").unwrap()), ["1"]);
+    drop(other);
+
+    // And the other when it is done with the key.
+    append(&broker, Kind::Command, [keyed("k", 2)]).await;
+    let last = now(&one, 1).await;
+    append(&broker, Kind::Command, [keyed("k", 3)]).await;
+    let done = async {
+        acknowledge(&one, &held).await;
+        one.close().await.unwrap();
+    };
+    let (got, ()) = tokio::join!(timeout(LEASE / 3, two.receive(9, LONG)), done);
+    assert_eq!(bodies(&got.expect("woken").unwrap()), ["1", "2", "3"]);
+    assert_eq!(bodies(&last), ["2"]);
+}
+
+/// Polls once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -4,6 +4,7 @@
 mod claims;
 mod consumer;
 mod group;
+mod lines;
 mod log;
 mod waiters;
 

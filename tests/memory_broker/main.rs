@@ -1,5 +1,6 @@
 //! What the broker in this process promises, in tokio's paused time: nothing here waits for a clock.
 
+mod anything;
 mod claims;
 mod key_order;
 mod leases;

@@ -36,6 +36,12 @@ pub(super) struct Entry {
     pub expires: Option<Instant>,
 }
 
+impl Entry {
+    pub fn is_of_use(&self, now: Instant) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
 impl Log {
     pub fn new(kind: Kind) -> Self {
         let mut content = Content::default();

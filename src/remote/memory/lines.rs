@@ -1,0 +1,219 @@
+//! The records of one group that wait for a member.
+
+use std::prelude::rust_2024::*;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::log::Entry;
+
+/// Records that wait, by their number in the topic.
+///
+/// A member is given the first of two lines: `free`, and its own. A record without a key stands in
+/// `free` by itself. Of a key only the key stands in line, at the number of its first record that
+/// waits: in the line of the member that holds leases of the key, or in `free` if nobody
+/// does. So a record is found without passing those that are for others.
+#[derive(Default)]
+pub(super) struct Lines {
+    free: Line,
+    own: HashMap<u64, Line>,
+    keys: HashMap<Arc<str>, Key>,
+    len: usize,
+    /// Members in whose line something new is first.
+    pub roused: Vec<u64>,
+    /// Of queries and replies the order of keys is not kept.
+    pub ignores_keys: bool,
+}
+
+pub(super) struct Item {
+    pub entry: Arc<Entry>,
+    /// How often it has been handed out.
+    pub attempts: u32,
+}
+
+type Line = BTreeMap<u64, InLine>;
+
+enum InLine {
+    Record(Item),
+    Key(Arc<str>),
+}
+
+#[derive(Default)]
+struct Key {
+    waiting: BTreeMap<u64, Item>,
+    /// How many of its records are leased, all by `holder`.
+    leased: usize,
+    holder: u64,
+}
+
+impl Lines {
+    /// How many records wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is something for any member.
+    pub fn any_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    pub fn append(&mut self, number: u64, entry: Arc<Entry>) {
+        let item = Item { entry, attempts: 0 };
+        self.put(number, item, |_| {});
+    }
+
+    /// Puts a record back that was taken.
+    pub fn give_back(&mut self, number: u64, item: Item) {
+        self.put(number, item, |key| key.leased -= 1);
+    }
+
+    /// Forgets a record that was taken.
+    pub fn done(&mut self, item: &Item) {
+        if let Some(key) = &item.entry.record.key {
+            self.change(key, |key| key.leased -= 1);
+        }
+    }
+
+    /// The first record that this member may have. Others of its key are then for this member alone,
+    /// until all that were taken are given back or done.
+    pub fn take(&mut self, member: u64) -> Option<(u64, Item)> {
+        let own = self.own.get(&member).and_then(Line::first_key_value);
+        let free = self.free.first_key_value();
+        let (number, first) = match (own, free) {
+            (Some(own), Some(free)) if own.0 < free.0 => own,
+            (own, free) => free.or(own)?,
+        };
+        let number = *number;
+        let item = if let InLine::Key(key) = first {
+            let key = key.clone();
+            self.change(&key, |key| {
+                key.leased += 1;
+                key.holder = member;
+                key.waiting.remove(&number)
+            })
+        } else {
+            self.take_free(number)
+        };
+        self.len -= 1;
+        item.map(|item| (number, item))
+    }
+
+    /// Removes a record if it waits.
+    pub fn remove(&mut self, number: u64, key: Option<&Arc<str>>) {
+        let item = match key {
+            Some(key) => self.change(key, |key| key.waiting.remove(&number)),
+            None => match self.free.get(&number) {
+                Some(InLine::Record(_)) => self.take_free(number),
+                _ => None,
+            },
+        };
+        self.len -= usize::from(item.is_some());
+    }
+
+    /// Removes all records but these; only where keys are ignored.
+    pub fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        self.free.retain(|_, first| match first {
+            InLine::Record(item) => keep(&item.entry),
+            InLine::Key(_) => true,
+        });
+        self.len = self.free.len();
+    }
+
+    pub fn oldest(&self) -> Option<(u64, &Item)> {
+        let lines = self.own.values().chain([&self.free]);
+        let first = lines.filter_map(|line| {
+            let (number, first) = line.first_key_value()?;
+            let item = match first {
+                InLine::Record(item) => item,
+                InLine::Key(key) => self.keys.get(key)?.waiting.get(number)?,
+            };
+            Some((*number, item))
+        });
+        first.min_by_key(|(number, _)| *number)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (u64, &Item)> {
+        let free = self.free.iter().filter_map(|(number, first)| match first {
+            InLine::Record(item) => Some((number, item)),
+            InLine::Key(_) => None,
+        });
+        let keyed = self.keys.values().flat_map(|key| &key.waiting);
+        free.chain(keyed).map(|(number, item)| (*number, item))
+    }
+
+    fn put(&mut self, number: u64, item: Item, change: impl FnOnce(&mut Key)) {
+        self.len += 1;
+        match item.entry.record.key.clone() {
+            Some(key) if !self.ignores_keys => self.change(&key, |key| {
+                change(key);
+                key.waiting.insert(number, item);
+            }),
+            _ => {
+                self.free.insert(number, InLine::Record(item));
+            }
+        }
+    }
+
+    fn take_free(&mut self, number: u64) -> Option<Item> {
+        match self.free.remove(&number)? {
+            InLine::Record(item) => Some(item),
+            InLine::Key(_) => None,
+        }
+    }
+
+    /// Changes what is known of a key, and moves the key to where it then has to stand in line.
+    fn change<R>(&mut self, key: &Arc<str>, change: impl FnOnce(&mut Key) -> R) -> R {
+        let state = self.keys.entry(key.clone()).or_default();
+        let before = state.place();
+        let result = change(state);
+        let after = state.place();
+        if after.is_none() && state.leased == 0 {
+            self.keys.remove(key);
+        }
+        if before != after {
+            if let Some(place) = before {
+                self.move_out(place);
+            }
+            if let Some(place) = after {
+                self.move_in(place, key.clone());
+            }
+        }
+        result
+    }
+
+    fn move_out(&mut self, (holder, number): Place) {
+        let Some(holder) = holder else {
+            self.free.remove(&number);
+            return;
+        };
+        if let Some(line) = self.own.get_mut(&holder) {
+            line.remove(&number);
+            if line.is_empty() {
+                self.own.remove(&holder);
+            }
+        }
+    }
+
+    fn move_in(&mut self, (holder, number): Place, key: Arc<str>) {
+        let line = match holder {
+            Some(holder) => {
+                self.roused.push(holder);
+                self.own.entry(holder).or_default()
+            }
+            None => &mut self.free,
+        };
+        line.insert(number, InLine::Key(key));
+    }
+}
+
+/// In whose line, or in `free`, and at which number.
+type Place = (Option<u64>, u64);
+
+impl Key {
+    fn place(&self) -> Option<Place> {
+        let holder = (self.leased > 0).then_some(self.holder);
+        let (first, _) = self.waiting.first_key_value()?;
+        Some((holder, *first))
+    }
+}

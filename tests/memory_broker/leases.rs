@@ -39,8 +39,12 @@ async fn a_lease_that_is_not_renewed_runs_out() {
     one.renew(&leases(&got[..1])).await.unwrap();
     release(&one, &got[..1]).await;
     assert!(now(&one, 9).await.is_empty());
-    acknowledge(&two, &again).await;
-    acknowledge(&one, &got[1..2]).await;
+    advance(LEASE - LEASE / 3).await;
+    let all = now(&one, 9).await;
+    assert_eq!(bodies(&all), ["0", "1", "2"]);
+    let attempts: Vec<_> = all.iter().map(|delivery| delivery.attempt).collect();
+    assert_eq!(attempts, [3, 2, 3]);
+    acknowledge(&one, &all).await;
     assert_eq!(one.backlog().await.unwrap(), Backlog::default());
 }
 

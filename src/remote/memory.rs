@@ -32,7 +32,8 @@ pub use consumer::{MemoryConsumer, Receipt};
 /// - Queries and replies are handed out at most once, and dropped when they are past
 ///   [`Record::expires`].
 /// - A command waits until a group consumes it, an event goes to every group that exists. A record is
-///   freed when every group has settled it.
+///   freed when every group has settled it; groups are never removed, and one without members keeps
+///   what it is given.
 /// - A group gets records in the order in which they were appended. One that was given back, or
 ///   whose lease ran out, comes before those that were appended after it.
 /// - All records of a key go to one member, until it has settled all it was given or its
@@ -40,7 +41,7 @@ pub use consumer::{MemoryConsumer, Receipt};
 /// - The clock is tokio's: in a test that has paused it, leases and deadlines pass without waiting.
 ///
 /// Each operation costs O(log n) for each record, under a lock for each topic. Only
-/// [`receive`](super::transport::Consumer::receive) needs a runtime, for its timer.
+/// [`receive`](super::transport::Consumer::receive) needs a runtime, for a timer while it waits.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,5 +1,11 @@
 //! Who is woken, and when.
 
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +77,7 @@ async fn the_holder_of_a_key_is_woken_for_its_next_record() {
     );
     append(&broker, Kind::Command, [keyed("k", 0)]).await;
     let held = now(&one, 1).await;
-    // The other waits longer, and would be the first to be woken.
+    // The other has waited longer, and would be woken first if the record were for anybody.
     let mut other = Box::pin(two.receive(9, LEASE / 2));
     assert!(poll_once(&mut other).await.is_none());
     let later = append(&broker, Kind::Command, [keyed("k", 1)]);
@@ -92,13 +98,26 @@ async fn the_holder_of_a_key_is_woken_for_its_next_record() {
     assert_eq!(bodies(&last), ["2"]);
 }
 
-/// Polls once.
+#[test]
+fn only_waiting_needs_a_runtime() {
+    let mut all = Box::pin(async {
+        let broker = MemoryBroker::new();
+        append(&broker, Kind::Command, (0..3).map(record)).await;
+        let one = member(&broker, Kind::Command, "one").await;
+        let got = one.receive(9, LONG).await.unwrap();
+        acknowledge(&one, &got).await;
+        assert_eq!(one.backlog().await.unwrap(), Backlog::default());
+        got.len()
+    });
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(all.as_mut().poll(&mut context), Poll::Ready(3));
+}
+
+/// What the future gives at once, if anything.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    std::future::poll_fn(|context| {
-        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
+    let poll = poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context)));
+    match poll.await {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
 }

@@ -1,8 +1,9 @@
 //! What a query's answer looks like on its way back.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -11,6 +12,9 @@ use super::{
 };
 use crate::asynchronous::BusError;
 use crate::message::Query;
+
+/// How long a reply is of use whose query has no deadline.
+const UNTOLD: Duration = Duration::from_secs(60);
 
 /// What came of a query at the worker.
 pub(crate) enum Outcome {
@@ -34,7 +38,7 @@ pub(crate) fn write(
     envelope.correlation_id = query.correlation_id.as_deref().map(Cow::Borrowed);
     envelope.trace_parent = query.trace_parent.as_deref().map(Cow::Borrowed);
     envelope.trace_state = query.trace_state.as_deref().map(Cow::Borrowed);
-    let mut record = envelope.record(Bytes::new(), None);
+    let mut record = envelope.record(Bytes::new(), Some(time_left(query)));
     let headers = &mut record.headers;
     match outcome {
         Outcome::Answer(body) => {
@@ -49,6 +53,13 @@ pub(crate) fn write(
         Outcome::NoHandler => headers.push("status", "nohandler"),
     }
     Some((topic, record))
+}
+
+/// How long the caller will still wait.
+fn time_left(query: &Envelope<'_>) -> Duration {
+    let left = |deadline: Timestamp| deadline.duration_since(Timestamp::now());
+    let left = query.deadline.map(left);
+    left.and_then(|left| left.try_into().ok()).unwrap_or(UNTOLD)
 }
 
 /// Reads the reply to a query.

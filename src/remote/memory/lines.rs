@@ -1,6 +1,5 @@
 //! The records of one group that wait for a member.
 
-use std::prelude::rust_2024::*;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

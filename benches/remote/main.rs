@@ -1,0 +1,145 @@
+//! The same work over Redis with bare calls of the `redis` crate and with ours, in one run.
+//!
+//! ```text
+//! cargo bench --bench remote --features redis
+//! ```
+//!
+//! It starts the machine's `redis-server` twice: without persistence, and with a log that is written to disk
+//! every second. Bare calls and ours take turns, seven times each, and the medians are printed with their ratio. The
+//! bare calls do the least that moves the same bytes: what they carry is written once, and nobody reads it.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use static_bus::remote::redis::RedisTransport;
+
+#[path = "../../tests/brokers/mod.rs"]
+mod brokers;
+mod messages;
+mod ours;
+mod raw;
+
+/// How often each is run.
+const RUNS: usize = 7;
+/// Commands in a run that sends them in batches, and of one that sends them one by one.
+const BATCHED: usize = 100_000;
+const SINGLE: usize = 10_000;
+/// Queries in a run.
+const QUERIES: usize = 20_000;
+/// Queries, or commands, that are under way together.
+const TOGETHER: usize = 64;
+
+#[tokio::main]
+async fn main() {
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    println!("medians of {RUNS} runs that take turns; rates per second, times in microseconds\n");
+    for (title, persistence) in [
+        ("no persistence", brokers::Persistence::None),
+        ("appendfsync everysec", brokers::Persistence::EverySecond),
+    ] {
+        let options = brokers::RedisOptions {
+            persistence,
+            ..Default::default()
+        };
+        let redis = brokers::Redis::with(options);
+        println!("| Redis, {title} | bare | ours | ours : bare |");
+        println!("|---|---|---|---|");
+        all(redis.url()).await;
+        println!();
+    }
+}
+
+async fn all(url: &str) {
+    let transport = RedisTransport::connect(url)
+        .await
+        .expect("the server was started");
+    rate(
+        "commands end to end, batches of 100, duplicates not recognised",
+        BATCHED,
+        async || raw::commands(url, BATCHED).await,
+        async || ours::commands(&transport, BATCHED, None).await,
+    )
+    .await;
+    rate(
+        "the same, duplicates recognised",
+        BATCHED,
+        async || raw::commands(url, BATCHED).await,
+        async || ours::commands(&transport, BATCHED, Some(Duration::from_secs(600))).await,
+    )
+    .await;
+    rate(
+        "commands sent one by one",
+        SINGLE,
+        async || raw::send_each(url, SINGLE, 1).await,
+        async || ours::send_each(&transport, SINGLE, 1).await,
+    )
+    .await;
+    rate(
+        "commands sent one by one by 64 at a time",
+        SINGLE,
+        async || raw::send_each(url, SINGLE, TOGETHER).await,
+        async || ours::send_each(&transport, SINGLE, TOGETHER).await,
+    )
+    .await;
+    latency(
+        "query and answer, median time",
+        async || raw::round_trips(url, QUERIES / 4).await,
+        async || ours::round_trips(&transport, QUERIES / 4).await,
+    )
+    .await;
+    rate(
+        "queries, 64 at a time",
+        QUERIES,
+        async || raw::queries(url, QUERIES, TOGETHER).await,
+        async || ours::queries(&transport, QUERIES, TOGETHER).await,
+    )
+    .await;
+}
+
+/// Prints a row of rates; more is better.
+async fn rate<R: Future<Output = ()>, O: Future<Output = ()>>(
+    what: &str,
+    messages: usize,
+    raw: impl Fn() -> R,
+    ours: impl Fn() -> O,
+) {
+    let per_second = |took: Duration| messages as f64 / took.as_secs_f64();
+    let (mut bare, mut own) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        raw().await;
+        bare.push(per_second(started.elapsed()));
+        let started = Instant::now();
+        ours().await;
+        own.push(per_second(started.elapsed()));
+    }
+    let (bare, own) = (median(bare), median(own));
+    println!("| {what} | {bare:.0} | {own:.0} | {:.2} |", own / bare);
+}
+
+/// Prints a row of times; less is better.
+async fn latency<R, O>(what: &str, raw: impl Fn() -> R, ours: impl Fn() -> O)
+where
+    R: Future<Output = Vec<Duration>>,
+    O: Future<Output = Vec<Duration>>,
+{
+    let micros = |times: Vec<Duration>| {
+        median(times.iter().map(|time| time.as_secs_f64() * 1e6).collect())
+    };
+    let (mut bare, mut own) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        bare.push(micros(raw().await));
+        own.push(micros(ours().await));
+    }
+    let (bare, own) = (median(bare), median(own));
+    println!("| {what} | {bare:.1} | {own:.1} | {:.2} |", own / bare);
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

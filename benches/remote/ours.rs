@@ -1,0 +1,112 @@
+//! With this library.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use static_bus::{
+    prelude::*,
+    remote::{RemoteBus, Running, Worker, redis::RedisTransport},
+};
+use tokio::sync::Notify;
+
+use super::messages::{Get, Keep, Put};
+
+/// Produces, handles and acknowledges commands.
+pub async fn commands(transport: &RedisTransport, count: usize, dedup: Option<Duration>) {
+    let all = Arc::new(Notify::new());
+    let (handled, told) = (AtomicUsize::new(0), all.clone());
+    let bus = BusBuilder::new()
+        .register_command_fn(move |_: Put| {
+            if handled.fetch_add(1, Ordering::Relaxed) + 1 == count {
+                told.notify_one();
+            }
+        })
+        .build();
+    let worker = Worker::new(transport.clone(), bus)
+        .command::<Put>()
+        .deduplication(dedup)
+        .start()
+        .await
+        .expect("it starts");
+    let remote = RemoteBus::connect(transport.clone())
+        .await
+        .expect("it connects");
+    for batch in 0..count / 100 {
+        let commands = (0..100).map(|i| Put::new(batch * 100 + i));
+        remote
+            .execute_many(commands)
+            .await
+            .expect("they are accepted");
+    }
+    all.notified().await;
+    // Acknowledges what was handled.
+    worker.shutdown(Duration::from_secs(10)).await;
+}
+
+/// Sends commands that nobody handles meanwhile, each on its own.
+pub async fn send_each(transport: &RedisTransport, count: usize, together: usize) {
+    let remote = RemoteBus::connect(transport.clone())
+        .await
+        .expect("it connects");
+    let senders = (0..together).map(|_| {
+        let remote = remote.clone();
+        tokio::spawn(async move {
+            for i in 0..count / together {
+                let sent = remote.execute_async(Keep(Put::new(i))).await;
+                sent.expect("it is accepted");
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.expect("it does not panic");
+    }
+}
+
+/// Asks, one query after the other.
+pub async fn round_trips(transport: &RedisTransport, count: usize) -> Vec<Duration> {
+    let (remote, worker) = answering(transport).await;
+    let mut times = Vec::with_capacity(count);
+    for number in 0..count as u64 {
+        let started = Instant::now();
+        let answer = remote.send_async(Get { number }).await;
+        times.push(started.elapsed());
+        assert_eq!(answer.expect("it is answered"), number + 1);
+    }
+    worker.shutdown(Duration::from_secs(10)).await;
+    times
+}
+
+/// Asks, with so many queries under way.
+pub async fn queries(transport: &RedisTransport, count: usize, together: usize) {
+    let (remote, worker) = answering(transport).await;
+    let askers = (0..together).map(|_| {
+        let remote = remote.clone();
+        tokio::spawn(async move {
+            for number in 0..(count / together) as u64 {
+                let answer = remote.send_async(Get { number }).await;
+                assert_eq!(answer.expect("it is answered"), number + 1);
+            }
+        })
+    });
+    for asker in askers.collect::<Vec<_>>() {
+        asker.await.expect("it does not panic");
+    }
+    worker.shutdown(Duration::from_secs(10)).await;
+}
+
+async fn answering(
+    transport: &RedisTransport,
+) -> (RemoteBus<RedisTransport>, Running<RedisTransport>) {
+    let bus = BusBuilder::new()
+        .register_query_fn(|query: Get| query.number + 1)
+        .build();
+    let worker = Worker::new(transport.clone(), bus).query::<Get>().start();
+    let worker = worker.await.expect("it starts");
+    let remote = RemoteBus::connect(transport.clone()).await;
+    (remote.expect("it connects"), worker)
+}

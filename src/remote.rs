@@ -58,6 +58,8 @@ mod headers;
 pub mod memory;
 mod outbound;
 mod pending;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod reply;
 mod retry;
 pub mod transport;

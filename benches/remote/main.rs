@@ -127,9 +127,8 @@ where
     R: Future<Output = Vec<Duration>>,
     O: Future<Output = Vec<Duration>>,
 {
-    let micros = |times: Vec<Duration>| {
-        median(times.iter().map(|time| time.as_secs_f64() * 1e6).collect())
-    };
+    let micros =
+        |times: Vec<Duration>| median(times.iter().map(|time| time.as_secs_f64() * 1e6).collect());
     let (mut bare, mut own) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         bare.push(micros(raw().await));

@@ -50,7 +50,7 @@ pub(crate) fn reconnect() -> Backoff {
         retries: Retries {
             attempts: u32::MAX,
             first: Duration::from_millis(50),
-            longest: Duration::from_secs(2),
+            longest: Duration::from_secs(1),
         },
         failed: 0,
     }

@@ -1,0 +1,23 @@
+-- Leaves a group: gives back all that is pending for this member, its partitions and its claims.
+-- KEYS: members, claims, streams, owners. ARGV: group, member, number of streams, claimed keys.
+local group, member, streams = ARGV[1], ARGV[2], tonumber(ARGV[3])
+redis.call('ZREM', KEYS[1], member)
+if #ARGV > 3 then
+  each_piece(claimed(KEYS[2], member, 4, #ARGV), function(...) redis.call('HDEL', KEYS[2], ...) end)
+end
+for s = 3, 2 + streams do
+  while true do
+    local page = redis.pcall('XPENDING', KEYS[s], group, '-', '+', 1000, member)
+    if page.err or #page == 0 then break end
+    local command = {'XCLAIM', KEYS[s], group, '(released)', 0}
+    for _, p in ipairs(page) do command[#command + 1] = p[1] end
+    for _, word in ipairs({'IDLE', 86400000, 'JUSTID'}) do command[#command + 1] = word end
+    redis.call(unpack(command))
+  end
+  -- Nothing is pending for the member now, so that nothing is lost with its name.
+  redis.pcall('XGROUP', 'DELCONSUMER', KEYS[s], group, member)
+end
+for o = 3 + streams, #KEYS do
+  if redis.call('GET', KEYS[o]) == member then redis.call('DEL', KEYS[o]) end
+end
+return 1

@@ -1,0 +1,11 @@
+-- Removes expired elements from the head of a list. KEYS: list. ARGV: current time.
+-- The time is the producers': it is what they wrote into the elements.
+for removed = 0, 999 do
+  local blob = redis.call('LINDEX', KEYS[1], 0)
+  if not blob then return removed end
+  local expiry = 0
+  for i = 2, 9 do expiry = expiry * 256 + (string.byte(blob, i) or 0) end
+  if expiry == 0 or expiry > tonumber(ARGV[1]) then return removed end
+  redis.call('LPOP', KEYS[1])
+end
+return 1000

@@ -1,0 +1,52 @@
+-- A member's sign of life: renews what it consumes, gives up what it is asked to, and takes what is
+-- free, up to its share.
+-- KEYS: members, owners of the partitions. ARGV: member, lease, 1 if it wants any, 1 if it takes new
+-- ones, partitions to give up (from 0).
+-- Reply: how many partitions are its share, then for each 0 (not its own), 1 (still) or 2 (now).
+local member, lease = ARGV[1], tonumber(ARGV[2])
+local time = now()
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
+if ARGV[3] == '1' then
+  redis.call('ZADD', KEYS[1], time + lease, member)
+  redis.call('PEXPIRE', KEYS[1], lease * 2)
+else
+  redis.call('ZREM', KEYS[1], member)
+end
+if #KEYS == 1 then return {0} end
+local owners = redis.call('MGET', unpack(KEYS, 2))
+local given = {}
+for i = 5, #ARGV do
+  local p = tonumber(ARGV[i]) + 1
+  given[p] = true
+  if owners[p] == member then
+    redis.call('DEL', KEYS[p + 1])
+    owners[p] = false
+  end
+end
+local live = redis.call('ZRANGE', KEYS[1], 0, -1)
+table.sort(live)
+local share, partitions = 0, #KEYS - 1
+for rank, name in ipairs(live) do
+  if name == member then
+    share = math.floor(partitions / #live)
+    if rank <= partitions % #live then share = share + 1 end
+  end
+end
+local reply, count = {share}, 0
+for p = 1, partitions do
+  local state = 0
+  if owners[p] == member then
+    redis.call('PEXPIRE', KEYS[p + 1], lease)
+    state = 1
+    count = count + 1
+  end
+  reply[p + 1] = state
+end
+for p = 1, partitions do
+  if ARGV[4] == '1' and count < share and not owners[p] and not given[p] then
+    redis.call('SET', KEYS[p + 1], member, 'PX', lease)
+    reply[p + 1] = 2
+    count = count + 1
+  end
+end
+return reply

@@ -1,0 +1,59 @@
+//! What runs on the server: each script is one step that nothing comes between.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script, cmd};
+
+/// A script, known to the server by its hash.
+pub(super) struct Lua {
+    code: String,
+    hash: String,
+}
+
+impl Lua {
+    fn new(code: &str) -> Self {
+        let code = format!("{}\n{code}", include_str!("lua/common.lua"));
+        let hash = Script::new(&code).get_hash().to_owned();
+        Lua { code, hash }
+    }
+
+    /// A call, to which the arguments have to be added.
+    pub fn call<K: AsRef<str>>(&self, keys: impl ExactSizeIterator<Item = K>) -> Cmd {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len());
+        for key in keys {
+            command.arg(key.as_ref());
+        }
+        command
+    }
+
+    /// Makes it known to the server.
+    pub fn load(&self) -> Cmd {
+        let mut command = cmd("SCRIPT");
+        command.arg("LOAD").arg(&self.code);
+        command
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident $file:literal)*) => {
+        $(pub(super) static $name: LazyLock<Lua> =
+            LazyLock::new(|| Lua::new(include_str!(concat!("lua/", $file))));)*
+    };
+}
+
+scripts! {
+    ACKNOWLEDGE "acknowledge.lua"
+    BACKLOG "backlog.lua"
+    CLAIM "claim.lua"
+    CREATE "create.lua"
+    LEAVE "leave.lua"
+    PRUNE "prune.lua"
+    REBALANCE "rebalance.lua"
+    RECLAIM "reclaim.lua"
+    RELEASE "release.lua"
+    RENEW "renew.lua"
+    SWEEP "sweep.lua"
+    TAKE "take.lua"
+    TRIM "trim.lua"
+}

@@ -1,0 +1,309 @@
+//! Starts the brokers that tests need, and stops them.
+//!
+//! ```ignore
+//! mod brokers;
+//! let redis = brokers::Redis::start();
+//! let transport = RedisTransport::connect(redis.url()).await?;
+//! ```
+//!
+//! `REDIS_URL` names a server to use instead of starting one, for tests that need no special one.
+#![allow(dead_code)]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How a server keeps its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Persistence {
+    /// Not at all.
+    #[default]
+    None,
+    /// A log that is written to disk every second.
+    EverySecond,
+    /// A log that is written to disk with every command.
+    Always,
+}
+
+/// What kind of server to start.
+#[derive(Debug, Clone, Default)]
+pub struct RedisOptions {
+    pub persistence: Persistence,
+    pub password: Option<String>,
+    /// More arguments of `redis-server`.
+    pub arguments: Vec<String>,
+}
+
+/// A Redis server on a free port of this machine, gone when it is dropped.
+pub struct Redis {
+    options: RedisOptions,
+    url: String,
+    /// None if it is somebody else's.
+    own: Option<Own>,
+}
+
+struct Own {
+    port: u16,
+    directory: PathBuf,
+    process: Option<Child>,
+}
+
+impl Redis {
+    /// A server without persistence: that of `REDIS_URL`, or a new one.
+    pub fn shared() -> Self {
+        match std::env::var("REDIS_URL") {
+            Ok(url) if !url.is_empty() => Redis {
+                options: RedisOptions::default(),
+                url,
+                own: None,
+            },
+            _ => Redis::start(),
+        }
+    }
+
+    /// A new server without persistence.
+    pub fn start() -> Self {
+        Redis::with(RedisOptions::default())
+    }
+
+    /// A new server.
+    pub fn with(options: RedisOptions) -> Self {
+        install();
+        // Another program may take the port between finding and using it.
+        for _ in 0..10 {
+            let directory = directory();
+            let port = free_port();
+            let secret = match &options.password {
+                Some(password) => format!(":{password}@"),
+                None => String::new(),
+            };
+            let mut redis = Redis {
+                options: options.clone(),
+                url: format!("redis://{secret}127.0.0.1:{port}"),
+                own: Some(Own {
+                    port,
+                    directory,
+                    process: None,
+                }),
+            };
+            if redis.try_launch() {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start with {options:?}");
+    }
+
+    /// Its URL, with the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn host_and_port(&self) -> String {
+        format!("127.0.0.1:{}", self.own().port)
+    }
+
+    /// Stops it at once, as a crash would. What is not on disk is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.own_mut().process.take() {
+            process.kill().expect("the server is running");
+            process.wait().expect("the server is this process's child");
+        }
+    }
+
+    /// Starts it again, on the same port and with what it had kept.
+    pub fn launch(&mut self) {
+        assert!(self.try_launch(), "redis-server starts again");
+    }
+
+    /// Kills it and starts it again.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.launch();
+    }
+
+    /// Stops it from running until [`resume`](Redis::resume), with its connections open.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it run again.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends one command on a connection of its own, and gives the reply as it is on the wire.
+    pub fn command(&self, words: &[&str]) -> String {
+        self.try_command(words)
+            .unwrap_or_else(|e| panic!("{words:?}: {e}"))
+    }
+
+    fn try_command(&self, words: &[&str]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.host_and_port())?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut request = Vec::new();
+        if let Some(password) = &self.options.password {
+            encode(&["AUTH", password], &mut request);
+        }
+        encode(words, &mut request);
+        encode(&["QUIT"], &mut request);
+        stream.write_all(&request)?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        let reply = String::from_utf8_lossy(&reply);
+        let reply = match &self.options.password {
+            Some(_) => reply.strip_prefix("+OK\r\n").unwrap_or(&reply),
+            None => &reply,
+        };
+        Ok(reply.strip_suffix("+OK\r\n").unwrap_or(reply).to_owned())
+    }
+
+    fn try_launch(&mut self) -> bool {
+        let options = self.options.clone();
+        let own = self.own_mut();
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &own.port.to_string()])
+            .args(["--bind", "127.0.0.1"])
+            .args(["--dir", &own.directory.to_string_lossy()])
+            .args(["--save", ""])
+            .args(["--daemonize", "no"])
+            .args(["--logfile", "log"]);
+        match options.persistence {
+            Persistence::None => command.args(["--appendonly", "no"]),
+            Persistence::EverySecond => {
+                command.args(["--appendonly", "yes", "--appendfsync", "everysec"])
+            }
+            Persistence::Always => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
+        };
+        if let Some(password) = &options.password {
+            command.args(["--requirepass", password]);
+        }
+        command.args(&options.arguments);
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server can be run");
+        own.process = Some(process);
+        let limit = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Ok(reply) = self.try_command(&["PING"])
+                && reply.starts_with("+PONG")
+            {
+                return true;
+            }
+            let own = self.own_mut();
+            let ended = own.process.as_mut().and_then(|p| p.try_wait().transpose());
+            if ended.is_some() || Instant::now() > limit {
+                self.kill_quietly();
+                return false;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.own().process.as_ref().expect("the server is running");
+        let status = Command::new("kill")
+            .args([signal, &process.id().to_string()])
+            .status()
+            .expect("kill can be run");
+        assert!(status.success(), "kill {signal}");
+    }
+
+    fn kill_quietly(&mut self) {
+        if let Some(own) = &mut self.own
+            && let Some(mut process) = own.process.take()
+        {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("a server of the test's own")
+    }
+
+    fn own_mut(&mut self) -> &mut Own {
+        self.own.as_mut().expect("a server of the test's own")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill_quietly();
+        if let Some(own) = &self.own {
+            let _ = fs::remove_dir_all(&own.directory);
+        }
+    }
+}
+
+/// Installs `redis-server` where it is missing.
+fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let there = |program: &str| {
+            let mut command = Command::new(program);
+            let command = command.arg("--version").stdout(Stdio::null());
+            command.stderr(Stdio::null()).status().is_ok()
+        };
+        if there("redis-server") {
+            return;
+        }
+        for words in ["apt-get update", "apt-get install -y redis-server"] {
+            let mut words = words.split(' ').collect::<Vec<_>>();
+            if !is_root() {
+                words.insert(0, "sudo");
+            }
+            let status = Command::new(words[0])
+                .args(&words[1..])
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .stdout(Stdio::null())
+                .status();
+            assert!(
+                status.is_ok_and(|s| s.success()),
+                "redis-server is missing, and `{}` failed: install it",
+                words.join(" ")
+            );
+        }
+        assert!(there("redis-server"), "redis-server is missing: install it");
+    });
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("static-bus-redis-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(&directory).expect("a directory for temporary files");
+    directory
+}
+
+fn encode(words: &[&str], request: &mut Vec<u8>) {
+    request.extend(format!("*{}\r\n", words.len()).bytes());
+    for word in words {
+        request.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
+    }
+}

@@ -1,0 +1,7 @@
+//! What is particular to Redis, below everything that is the same on all brokers.
+
+#[path = "../brokers/mod.rs"]
+mod brokers;
+
+mod commands;
+mod support;

@@ -51,6 +51,8 @@
 
 mod client;
 mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 mod dead_letters;
 mod envelope;

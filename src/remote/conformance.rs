@@ -269,7 +269,7 @@ macro_rules! __conformance_cases {
                 a_confirmed_key_is_forgotten_after_its_time
                 without_deduplication_no_key_is_remembered
                 each_group_claims_for_itself
-                a_lost_claim_is_not_confirmed_by_its_old_owner
+                a_lost_claim_is_not_given_up_by_its_old_owner
                 a_key_is_confirmed_no_later_than_its_record;
             queries:
                 a_query_is_handed_out_once

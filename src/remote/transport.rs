@@ -93,8 +93,8 @@ pub trait Consumer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Claim>, TransportError>> + Send;
 
     /// Ends leases: these records are done, and nobody gets them again. Their deduplication keys are
-    /// confirmed, for [`Subscription::deduplication`]. A key is confirmed before or together with its
-    /// record, never after.
+    /// confirmed, for [`Subscription::deduplication`], also those whose lease has run out meanwhile:
+    /// the record was handled, if late. A key is confirmed before or together with its record, never after.
     fn acknowledge(
         &self,
         leases: &[Lease<Self::Receipt>],

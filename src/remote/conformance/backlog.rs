@@ -61,7 +61,7 @@ pub async fn a_backlog_of_twenty_thousand_pending_is_taken_over<H: Harness>(
     let transport = harness.connect().await;
     let topic = topic(Kind::Command, "abandoned");
     let as_member = |name| Subscription {
-        lease: Duration::from_secs(15),
+        lease: Duration::from_secs(8),
         ..subscription(&topic, "handlers", name)
     };
     append(&transport, &topic, (0..ALL).map(record)).await;

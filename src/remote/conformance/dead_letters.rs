@@ -1,6 +1,5 @@
 //! What could not be handled is kept, whole and in order, until it is removed.
 
-
 use super::super::transport::{DeadLetterRecord, Kind, Record, Transport};
 use super::payload::{awkward_records, differs};
 use super::support::{append, id, keyed, list, must, record, topic};

@@ -201,10 +201,12 @@ impl<C: Consumer> Member<C> {
         while got.len() < n {
             assert!(
                 start.elapsed() < deadline,
-                "{}: waited {deadline:?} for {n} records, and got {}: {}",
+                "{}: waited {deadline:?} for {n} records, and {} came",
                 self.name,
-                got.len(),
-                list(ids(&got))
+                match got.len() {
+                    0 => String::from("none"),
+                    _ => list(ids(&got)),
+                }
             );
             got.extend(self.receive(n - got.len(), Duration::from_secs(1)).await);
         }

@@ -37,6 +37,7 @@ pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
             while !tally.complete() {
                 let got = member.receive(20, Duration::from_secs(1)).await;
                 tally.saw(&got);
+                tally.none_foreign();
                 member.acknowledge(&got).await;
             }
             tally.saw(&member.receive(20, SILENCE).await);

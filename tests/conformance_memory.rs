@@ -1,0 +1,15 @@
+//! The broker in this process keeps every promise that an engine can keep without a process of its own.
+
+use static_bus::remote::{MemoryBroker, conformance::Harness};
+
+struct Memory(MemoryBroker);
+
+impl Harness for Memory {
+    type Transport = MemoryBroker;
+
+    async fn connect(&self) -> MemoryBroker {
+        self.0.clone()
+    }
+}
+
+static_bus::conformance_tests!(Memory(MemoryBroker::new()));

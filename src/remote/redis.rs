@@ -47,6 +47,7 @@ use super::transport::{
 };
 
 mod append;
+mod claims;
 mod consumer;
 mod errors;
 mod keeper;
@@ -254,7 +255,7 @@ impl Transport for RedisTransport {
         } else {
             let key = keys::shared(&shared.namespace, &subscription.topic);
             consumer::Member::List {
-                list: List::open(link, key, shared.block).await?,
+                list: Box::new(List::open(link, key, shared.block).await?),
                 number: AtomicU64::new(0),
             }
         };

@@ -11,7 +11,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -55,7 +55,56 @@ pub struct Redis {
 struct Own {
     port: u16,
     directory: PathBuf,
-    process: Option<Child>,
+    process: Option<Process>,
+}
+
+/// A server, and the shell that ends it when this process does, however that happens.
+struct Process {
+    shell: Child,
+    id: String,
+}
+
+/// Runs a program, tells its process id, and kills it when the standard input ends.
+const GUARD: &str = r#"
+exec 3<&0
+"$0" "$@" 3<&- >/dev/null 2>&1 &
+id=$!
+echo $id
+{ cat <&3 >/dev/null; kill -9 $id; } 2>/dev/null &
+wait $id
+"#;
+
+impl Process {
+    fn start(program: &str, arguments: &[String]) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", GUARD, program])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh can be run");
+        let output = shell.stdout.take().expect("it is a pipe");
+        let mut id = String::new();
+        BufReader::new(output)
+            .read_line(&mut id)
+            .expect("the shell tells the process id");
+        Process {
+            shell,
+            id: id.trim().to_owned(),
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.shell.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.shell.stdin = None;
+        let _ = self.shell.wait();
+    }
 }
 
 impl Redis {
@@ -115,10 +164,7 @@ impl Redis {
 
     /// Stops it at once, as a crash would. What is not on disk is lost.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.own_mut().process.take() {
-            process.kill().expect("the server is running");
-            process.wait().expect("the server is this process's child");
-        }
+        self.own_mut().process = None;
     }
 
     /// Starts it again, on the same port and with what it had kept.
@@ -171,32 +217,21 @@ impl Redis {
     fn try_launch(&mut self) -> bool {
         let options = self.options.clone();
         let own = self.own_mut();
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", &own.port.to_string()])
-            .args(["--bind", "127.0.0.1"])
-            .args(["--dir", &own.directory.to_string_lossy()])
-            .args(["--save", ""])
-            .args(["--daemonize", "no"])
-            .args(["--logfile", "log"]);
-        match options.persistence {
-            Persistence::None => command.args(["--appendonly", "no"]),
-            Persistence::EverySecond => {
-                command.args(["--appendonly", "yes", "--appendfsync", "everysec"])
-            }
-            Persistence::Always => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
-        };
+        let port = own.port.to_string();
+        let directory = own.directory.to_string_lossy();
+        let mut arguments = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", &directory];
+        arguments.extend(["--save", "", "--daemonize", "no", "--logfile", "log"]);
+        arguments.extend(match options.persistence {
+            Persistence::None => ["--appendonly", "no", "--appendfsync", "no"],
+            Persistence::EverySecond => ["--appendonly", "yes", "--appendfsync", "everysec"],
+            Persistence::Always => ["--appendonly", "yes", "--appendfsync", "always"],
+        });
         if let Some(password) = &options.password {
-            command.args(["--requirepass", password]);
+            arguments.extend(["--requirepass", password]);
         }
-        command.args(&options.arguments);
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server can be run");
-        own.process = Some(process);
+        arguments.extend(options.arguments.iter().map(String::as_str));
+        let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
+        own.process = Some(Process::start("redis-server", &arguments));
         let limit = Instant::now() + Duration::from_secs(30);
         loop {
             if let Ok(reply) = self.try_command(&["PING"])
@@ -204,10 +239,13 @@ impl Redis {
             {
                 return true;
             }
-            let own = self.own_mut();
-            let ended = own.process.as_mut().and_then(|p| p.try_wait().transpose());
-            if ended.is_some() || Instant::now() > limit {
-                self.kill_quietly();
+            let ended = self
+                .own_mut()
+                .process
+                .as_mut()
+                .is_none_or(Process::has_ended);
+            if ended || Instant::now() > limit {
+                self.kill();
                 return false;
             }
             thread::sleep(Duration::from_millis(10));
@@ -217,19 +255,10 @@ impl Redis {
     fn signal(&self, signal: &str) {
         let process = self.own().process.as_ref().expect("the server is running");
         let status = Command::new("kill")
-            .args([signal, &process.id().to_string()])
+            .args([signal, &process.id])
             .status()
             .expect("kill can be run");
         assert!(status.success(), "kill {signal}");
-    }
-
-    fn kill_quietly(&mut self) {
-        if let Some(own) = &mut self.own
-            && let Some(mut process) = own.process.take()
-        {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
     }
 
     fn own(&self) -> &Own {
@@ -243,8 +272,8 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.kill_quietly();
-        if let Some(own) = &self.own {
+        if let Some(own) = &mut self.own {
+            own.process = None;
             let _ = fs::remove_dir_all(&own.directory);
         }
     }

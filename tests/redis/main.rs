@@ -4,4 +4,10 @@
 mod brokers;
 
 mod commands;
+mod deduplication;
+mod input;
+mod outages;
+mod partitions;
+mod queries;
 mod support;
+mod traps;

@@ -144,3 +144,13 @@ pub fn integer(reply: &str) -> u64 {
         .and_then(|n| n.parse().ok())
         .unwrap_or_else(|| panic!("a number, not {reply:?}"))
 }
+
+/// How often each command was called since the statistics were reset.
+pub fn calls(redis: &Redis) -> Vec<(String, u64)> {
+    let stats = redis.command(&["INFO", "commandstats"]);
+    let line = |line: &str| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+    };
+    stats.lines().filter_map(line).collect()
+}

@@ -13,8 +13,10 @@ use super::{
 };
 use crate::remote::transport::{Kind, Record, Topic, TransportError};
 
-/// For how long a list is kept that nobody adds to.
-const LIST: Duration = Duration::from_secs(60);
+/// For how long replies are kept for a process that is gone.
+const REPLIES: Duration = Duration::from_secs(60);
+/// For how long queries are kept when nobody adds any: longer than they are of use.
+const QUERIES: Duration = Duration::from_secs(600);
 /// A list that is longer than this is looked through for expired elements now and then.
 const LONG: i64 = 1024;
 
@@ -70,18 +72,12 @@ pub(super) async fn append(
     for (key, kind, elements) in &lists {
         at.insert(elements.command, commands.len());
         commands.add_command(elements.push.clone());
-        let life = millis(elements.expires);
-        match kind {
-            Kind::Reply => {
-                commands.cmd("PEXPIRE").arg(key).arg(life);
-            }
-            _ => {
-                // Others may have added elements that live longer.
-                for when in ["NX", "GT"] {
-                    commands.cmd("PEXPIRE").arg(key).arg(life).arg(when);
-                }
-            }
-        }
+        let life = match kind {
+            Kind::Reply => REPLIES,
+            _ => QUERIES,
+        };
+        let life = millis(life.max(elements.expires));
+        commands.cmd("PEXPIRE").arg(key).arg(life);
     }
     if commands.is_empty() {
         return places.into_iter().map(|place| place.map(drop)).collect();
@@ -154,7 +150,7 @@ impl Elements {
             command,
             push,
             count: 0,
-            expires: LIST,
+            expires: Duration::ZERO,
         }
     }
 }

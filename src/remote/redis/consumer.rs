@@ -22,7 +22,7 @@ pub struct RedisConsumer {
 }
 
 pub(super) enum Member {
-    List { list: List, number: AtomicU64 },
+    List { list: Box<List>, number: AtomicU64 },
     Stream(StreamMember),
 }
 
@@ -101,10 +101,7 @@ impl Consumer for RedisConsumer {
 
     async fn close(&self) -> Result<(), TransportError> {
         match &self.member {
-            Member::List { list, .. } => {
-                list.close().await;
-                Ok(())
-            }
+            Member::List { list, .. } => list.close().await,
             Member::Stream(member) => member.close().await,
         }
     }

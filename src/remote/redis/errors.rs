@@ -49,8 +49,12 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         Some("LOADING") => "the server is starting: try again",
         Some("MISCONF") => "the server cannot save: look at its disk and its log",
         Some("WRONGTYPE") => "the key is used by something else: choose another namespace",
-        _ if error.is_timeout() => "the server is overloaded or cannot be reached",
-        _ if error.is_io_error() => "the connection was lost: it is opened again by the next call",
+        _ if error.is_timeout() => {
+            "the server is overloaded or cannot be reached, and may or may not have done it"
+        }
+        _ if error.is_io_error() => {
+            "the connection was lost, and the server may or may not have done it: call again"
+        }
         _ => "see the server's log",
     };
     with_source(address, format!("{text}; {remedy}").into(), error)

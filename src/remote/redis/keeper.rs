@@ -32,7 +32,6 @@ pub(super) struct Mood {
 pub(super) async fn run(group: Arc<Group>) {
     let start = Instant::now();
     let (mut trim_at, mut sweep_at, mut look_at) = (start + TRIM, start + SWEEP, start);
-    let mut cursor = "0".to_owned();
     let mut mood = Mood::default();
     loop {
         let _ = timeout(group.beat, group.wake_keeper.notified()).await;
@@ -45,9 +44,7 @@ pub(super) async fn run(group: Arc<Group>) {
         }
         if now >= sweep_at {
             sweep_at = now + SWEEP;
-            if let Ok(next) = sweep(&group, &cursor).await {
-                cursor = next;
-            }
+            let _ = sweep(&group).await;
         }
         if now >= look_at {
             // A former owner's read may have brought an entry of a partition late.
@@ -91,26 +88,33 @@ pub(super) async fn beat(group: &Group, mood: &mut Mood) -> Result<(), Transport
         call.arg(stream - 1);
     }
     let answer = group.link.run(&scripts::REBALANCE, &call).await?;
-    let numbers: Vec<usize> = redis::from_redis_value(answer)
-        .map_err(|_| group.link.server.unexpected("a sign of life"))?;
-    let Some((share, partitions)) = numbers.split_first() else {
-        return Err(group.link.server.unexpected("a sign of life"));
-    };
-    let share = if takes { *share } else { 0 };
+    let (time, share, partitions) =
+        share_in(answer).ok_or_else(|| group.link.server.unexpected("a sign of life"))?;
+    let share = if takes { share } else { 0 };
     let unseen = {
         let mut state = group.state();
-        state.set_partitions(partitions, now + lease);
+        state.clock = (Instant::now(), time);
+        state.set_partitions(&partitions, now + lease);
         state.leave_all_but(share)
     };
     group.wake_reader.notify_one();
     if !unseen.is_empty() {
-        group.release(&unseen, [].iter(), true).await?;
+        group.release(&unseen, &[], true).await?;
     }
     if !buffered.is_empty() {
-        group.renew(&buffered, [].iter()).await?;
+        group.renew(&buffered, &[]).await?;
         group.state().renewed(&buffered, now + lease);
     }
     Ok(())
+}
+
+/// The time, the number of partitions that are the member's share, and the state of each.
+fn share_in(answer: Value) -> Option<(u64, usize, Vec<usize>)> {
+    let numbers: Vec<u64> = redis::from_redis_value(answer).ok()?;
+    let mut numbers = numbers.into_iter();
+    let (time, share) = (numbers.next()?, numbers.next()?);
+    let partitions = numbers.filter_map(|n| n.try_into().ok()).collect();
+    Some((time, share.try_into().ok()?, partitions))
 }
 
 /// Removes entries that every group has read and acknowledged.
@@ -129,16 +133,14 @@ async fn trim(group: &Group) -> Result<(), TransportError> {
     }
 }
 
-async fn sweep(group: &Group, cursor: &str) -> Result<String, TransportError> {
+async fn sweep(group: &Group) -> Result<(), TransportError> {
     let keys = [&group.keys.sweep, &group.keys.claims, &group.keys.done];
     let keys: Vec<_> = keys.into_iter().chain(&group.keys.streams).collect();
     let mut call = scripts::SWEEP.call(keys.into_iter());
     call.arg(millis(SWEEP) - 500);
     call.arg(&*group.subscription.group).arg(group.stretch);
     call.arg(millis(group.subscription.lease.max(IDLE)));
-    call.arg(cursor);
-    let answer = group.link.run(&scripts::SWEEP, &call).await?;
-    redis::from_redis_value(answer).map_err(|_| group.link.server.unexpected("HSCAN"))
+    group.link.run(&scripts::SWEEP, &call).await.map(drop)
 }
 
 impl State {

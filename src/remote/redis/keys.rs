@@ -9,7 +9,7 @@
 //! | `<ns>:partitions` | hash | topic → number of partitions |
 //! | `<ns>:members:<topic>@<group>` | sorted set | member → when it counts as gone |
 //! | `<ns>:owner/<n>:<topic>@<group>` | string | the member that consumes partition n |
-//! | `<ns>:claims:<topic>@<group>` | hash | deduplication key → who handles it, until when |
+//! | `<ns>:claims:<topic>@<group>` | sorted set | deduplication key → until when it is claimed |
 //! | `<ns>:done:<topic>@<group>:<n>` | set | keys that were handled in the n-th stretch of time |
 //! | `<ns>:trim:<topic>`, `<ns>:sweep:<topic>@<group>` | string | who tidied up last |
 
@@ -87,7 +87,6 @@ impl GroupKeys {
 
 #[cfg(test)]
 mod tests {
-    use std::prelude::rust_2024::*;
 
     use super::{GroupKeys, partition_of};
     use crate::remote::transport::{Kind, Topic};

@@ -11,7 +11,7 @@ use std::{
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection,
+    RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection, cmd,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -35,6 +35,8 @@ pub(super) struct Server {
 pub(super) struct Connection {
     inner: MultiplexedConnection,
     lost: Arc<AtomicBool>,
+    /// The server's number for it; none if the server does not tell.
+    pub number: Option<i64>,
 }
 
 /// A connection for all who send commands that do not block. It is opened when it is needed, and
@@ -86,7 +88,22 @@ impl Server {
             .unwrap_or_else(|_| Err(late(self.deadline)));
         let trouble = opened.as_ref().err().cloned();
         *lock(&self.trouble) = trouble;
-        opened.map(|inner| Connection { inner, lost })
+        opened.map(|inner| Connection {
+            inner,
+            lost,
+            number: None,
+        })
+    }
+
+    /// Opens a connection for reads that block, as soon as the server can be reached.
+    pub async fn open_reader(&self) -> RedisResult<Connection> {
+        let mut connection = self.reopen().await?;
+        let mut command = cmd("CLIENT");
+        command.arg("ID");
+        if let Ok(Value::Int(number)) = connection.send(&command).await {
+            connection.number = Some(number);
+        }
+        Ok(connection)
     }
 
     /// Opens a connection as soon as the server can be reached. Gives up only when the server
@@ -117,6 +134,11 @@ impl Server {
 
     pub fn error(&self, error: &RedisError) -> TransportError {
         reply_error(&self.address, error)
+    }
+
+    /// That a consumer was asked after it was closed.
+    pub fn closed(&self) -> TransportError {
+        TransportError::new(self.address.clone(), "this consumer was closed")
     }
 
     /// An answer that is not what the command gives.
@@ -200,6 +222,13 @@ impl Link {
             answer => Ok(answer),
         })
         .await
+    }
+
+    /// Ends a read that blocks, as if its time was up; only a courtesy, and may be forbidden.
+    pub async fn unblock(&self, number: i64) {
+        let mut command = cmd("CLIENT");
+        command.arg("UNBLOCK").arg(number);
+        let _ = self.attempt(&command).await;
     }
 
     async fn call<T>(

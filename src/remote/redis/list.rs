@@ -1,9 +1,20 @@
 //! Consumers of queries and replies: elements of a list, gone once they are taken.
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{RedisResult, Value, cmd};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{
     link::{Connection, Link, Server, ends_connection, late},
@@ -18,6 +29,10 @@ pub(super) struct List {
     key: String,
     block: Duration,
     reader: tokio::sync::Mutex<Reader>,
+    /// The connection on which a read may block.
+    number: AtomicI64,
+    closed: AtomicBool,
+    closing: Notify,
 }
 
 type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Value>)> + Send>>;
@@ -37,7 +52,7 @@ impl List {
     ) -> Result<Self, TransportError> {
         let server = link.server.clone();
         let deadline = server.deadline;
-        let connection = match timeout(deadline, server.reopen()).await {
+        let connection = match timeout(deadline, server.open_reader()).await {
             Ok(opened) => opened.map_err(|e| server.error(&e))?,
             Err(_) => return Err(server.unanswered(deadline)),
         };
@@ -51,12 +66,31 @@ impl List {
                 read: None,
                 taken: VecDeque::new(),
             }),
+            number: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+            closing: Notify::new(),
         })
     }
 
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Record>, TransportError> {
-        let end = Instant::now() + wait;
         let mut reader = self.reader.lock().await;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.server.closed());
+        }
+        tokio::select! {
+            biased;
+            () = self.closing.notified() => Err(self.server.closed()),
+            received = self.read_until(&mut reader, max, wait) => received,
+        }
+    }
+
+    async fn read_until(
+        &self,
+        reader: &mut Reader,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Record>, TransportError> {
+        let end = Instant::now() + wait;
         let mut last = false;
         loop {
             let records = reader.hand_out(max);
@@ -68,6 +102,8 @@ impl List {
                 Some(read) => read,
                 None => {
                     let connection = self.connection(&mut reader.connection, end).await?;
+                    let number = connection.number.unwrap_or(0);
+                    self.number.store(number, Ordering::Release);
                     reader.read.insert(self.read(connection, max, end))
                 }
             };
@@ -92,14 +128,33 @@ impl List {
         }
     }
 
-    /// Ends the connection. What was taken and not handed out is gone, as queries and replies may be.
-    pub async fn close(&self) {
+    /// Ends the connection, and gives back what was taken and not handed out.
+    pub async fn close(&self) -> Result<(), TransportError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.closing.notify_one();
         let mut reader = self.reader.lock().await;
-        *reader = Reader {
-            connection: None,
-            read: None,
-            taken: VecDeque::new(),
-        };
+        if let Some(read) = reader.read.take() {
+            let number = self.number.load(Ordering::Acquire);
+            if number > 0 {
+                self.link.unblock(number).await;
+            }
+            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline, read).await {
+                reader.taken.extend(elements(answer));
+            }
+        }
+        reader.connection = None;
+        if reader.taken.is_empty() {
+            return Ok(());
+        }
+        let mut commands = redis::pipe();
+        commands.cmd("LPUSH").arg(&self.key);
+        for blob in reader.taken.drain(..).rev() {
+            commands.arg(blob);
+        }
+        commands.cmd("PEXPIRE").arg(&self.key).arg(60_000).arg("NX");
+        self.link.send_all(&commands).await.map(drop)
     }
 
     pub async fn backlog(&self) -> Result<Backlog, TransportError> {
@@ -124,7 +179,7 @@ impl List {
             _ => {}
         }
         let at_least = Instant::now() + Duration::from_millis(100);
-        match timeout_at(end.max(at_least), self.server.reopen()).await {
+        match timeout_at(end.max(at_least), self.server.open_reader()).await {
             Ok(opened) => opened.map_err(|e| self.server.error(&e)),
             Err(_) => Err(self.server.unanswered(self.server.deadline)),
         }

@@ -1,7 +1,10 @@
 //! Fetches a member's entries: first what others left behind, then new ones.
 
-// `panic` is for `select!`, which finds two of them in a crate without the standard prelude.
-use std::{panic, pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,10 +20,10 @@ use super::{
 };
 use crate::remote::transport::TransportError;
 
-/// Fetches entries whenever the caller wants some, forever.
+/// Fetches entries whenever the caller wants some, until the member is closed.
 pub(super) async fn run(group: Arc<Group>, connection: Connection) {
     let mut connection = Some(connection);
-    loop {
+    while !group.closed.load(Ordering::Acquire) {
         let (wanted, ready) = {
             let state = group.state();
             (state.wanted, state.is_ready())
@@ -58,7 +61,7 @@ async fn fetch(
     let server = &group.link.server;
     let mut reader = match connection.take().filter(|c| !c.is_lost()) {
         Some(connection) => connection,
-        None => server.reopen().await.map_err(|e| server.error(&e))?,
+        None => server.open_reader().await.map_err(|e| server.error(&e))?,
     };
     let answer = new_entries(group, &mut reader, max, end).await;
     let lost = answer.as_ref().is_err_and(ends_connection);
@@ -87,11 +90,13 @@ async fn new_entries(
     let streams = {
         let mut state = group.state();
         let streams = state.readable();
+        state.blocked = connection.number;
         streams.iter().for_each(|n| state.streams[*n].reading += 1);
         streams
     };
     let result = wait_for_new(group, connection, &streams, max, end).await;
     let mut state = group.state();
+    state.blocked = None;
     streams.iter().for_each(|n| state.streams[*n].reading -= 1);
     let until = Instant::now() + group.subscription.lease;
     for (key, entries) in result? {
@@ -142,7 +147,7 @@ async fn wait_for_new(
     let answer = loop {
         tokio::select! {
             answer = &mut read => break answer.unwrap_or_else(|_| Err(late(limit)))?,
-            () = group.wake_reader.notified() => {
+            () = group.wake_reader.notified(), if !group.closed.load(Ordering::Acquire) => {
                 // Something was released meanwhile. What fails here fails again without a read.
                 if left_behind(group, max).await.is_ok() && group.state().is_ready() {
                     group.fetched.notify_one();

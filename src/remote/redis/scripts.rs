@@ -43,7 +43,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ACKNOWLEDGE "acknowledge.lua"
     BACKLOG "backlog.lua"
     CLAIM "claim.lua"
     CREATE "create.lua"

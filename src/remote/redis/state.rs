@@ -2,7 +2,7 @@
 //! which partitions are its own. Nothing here waits.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -20,12 +20,16 @@ pub(super) struct State {
     /// The shared stream first, then each partition.
     pub streams: Vec<Stream>,
     pub held: HashMap<RedisReceipt, Instant>,
-    /// Deduplication keys that were claimed and not settled.
-    pub claims: HashSet<Arc<str>>,
+    /// Deduplication keys that were claimed and not settled, with the ends of the claims.
+    pub claims: HashMap<Arc<str>, u64>,
+    /// What the server's clock was, in milliseconds, and when.
+    pub clock: (Instant, u64),
     /// How many entries the caller wants, and until when it waits.
     pub wanted: Option<(usize, Instant)>,
     /// When the caller last wanted entries.
     pub asked: Instant,
+    /// The connection on which a read blocks.
+    pub blocked: Option<i64>,
     /// Counts attempts to get entries, so that a caller knows that one was made for it.
     pub rounds: u64,
     /// Why the last attempt failed.
@@ -98,9 +102,11 @@ impl State {
         State {
             streams,
             held: HashMap::new(),
-            claims: HashSet::new(),
+            claims: HashMap::new(),
+            clock: (now, 0),
             wanted: None,
             asked: now,
+            blocked: None,
             rounds: 0,
             trouble: None,
             reclaim: Reclaim::Rests(now),
@@ -130,6 +136,12 @@ impl State {
                 self.streams[stream].buffer.insert(id, buffered);
             }
         }
+    }
+
+    /// What the server's clock is, in milliseconds.
+    pub fn server_time(&self) -> u64 {
+        let (when, was) = self.clock;
+        was + u64::try_from(when.elapsed().as_millis()).unwrap_or(0)
     }
 
     /// Whether the entry is here or in hand.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Cmd, cmd};
 use tokio::{
     sync::Notify,
     task::JoinSet,
@@ -37,8 +37,12 @@ use crate::remote::transport::{
 /// A member of a group of commands or events.
 pub(super) struct StreamMember {
     group: Arc<Group>,
-    tasks: tokio::sync::Mutex<JoinSet<()>>,
-    closed: AtomicBool,
+    tasks: tokio::sync::Mutex<Tasks>,
+}
+
+struct Tasks {
+    reader: JoinSet<()>,
+    keeper: JoinSet<()>,
 }
 
 /// What a member's tasks share.
@@ -56,6 +60,7 @@ pub(super) struct Group {
     pub wake_keeper: Notify,
     /// For the caller: something was fetched, or was not.
     pub fetched: Notify,
+    pub closed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -76,7 +81,7 @@ impl StreamMember {
         let lease = subscription.lease.max(Duration::from_millis(30));
         let stretch = subscription
             .deduplication
-            .map_or(0, |kept| (millis(kept) / 2).max(1));
+            .map_or(0, |kept| millis(kept).max(1));
         let group = Arc::new(Group {
             state: Mutex::new(State::new(keys.streams.len())),
             keys,
@@ -92,6 +97,7 @@ impl StreamMember {
             wake_reader: Notify::new(),
             wake_keeper: Notify::new(),
             fetched: Notify::new(),
+            closed: AtomicBool::new(false),
         });
         let start = match group.subscription.topic.kind {
             Kind::Event => "$",
@@ -99,18 +105,20 @@ impl StreamMember {
         };
         group.create(start).await?;
         let server = &group.link.server;
-        let connection = match timeout(server.deadline, server.reopen()).await {
+        let connection = match timeout(server.deadline, server.open_reader()).await {
             Ok(opened) => opened.map_err(|e| server.error(&e))?,
             Err(_) => return Err(server.unanswered(server.deadline)),
         };
         keeper::beat(&group, &mut keeper::Mood::default()).await?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(reader::run(group.clone(), connection));
-        tasks.spawn(keeper::run(group.clone()));
+        let mut tasks = Tasks {
+            reader: JoinSet::new(),
+            keeper: JoinSet::new(),
+        };
+        tasks.reader.spawn(reader::run(group.clone(), connection));
+        tasks.keeper.spawn(keeper::run(group.clone()));
         Ok(StreamMember {
             group,
             tasks: tokio::sync::Mutex::new(tasks),
-            closed: AtomicBool::new(false),
         })
     }
 
@@ -163,76 +171,22 @@ impl StreamMember {
     }
 
     pub async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
-        let group = &*self.group;
-        if group.stretch == 0 || keys.is_empty() {
-            return Ok(vec![Claim::Granted; keys.len()]);
-        }
-        let mut call = scripts::CLAIM.call([&group.keys.claims, &group.keys.done].into_iter());
-        call.arg(&*group.subscription.member);
-        call.arg(millis(group.subscription.lease))
-            .arg(group.stretch);
-        for key in keys {
-            call.arg(&**key);
-        }
-        let answer = group.link.run(&scripts::CLAIM, &call).await?;
-        let Value::BulkString(digits) = answer else {
-            return Err(group.link.server.unexpected("a claim"));
-        };
-        let claims: Vec<_> = digits
-            .iter()
-            .map(|digit| match digit {
-                b'0' => Claim::Granted,
-                b'1' => Claim::Held,
-                _ => Claim::Done,
-            })
-            .collect();
-        if claims.len() != keys.len() {
-            return Err(group.link.server.unexpected("a claim"));
-        }
-        let mut state = group.state();
-        for (key, claim) in keys.iter().zip(&claims) {
-            if *claim == Claim::Granted {
-                state.claims.insert(key.clone());
-            }
-        }
-        Ok(claims)
+        self.group.claim(keys).await
     }
 
     pub async fn acknowledge(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         let group = &*self.group;
-        let places = places(leases);
         let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
-        if group.stretch > 0 && claims.clone().next().is_some() {
-            let keys = [&group.keys.claims, &group.keys.done];
-            let head = [group.stretch.to_string()];
-            group
-                .settle(&scripts::ACKNOWLEDGE, &keys, &head, claims, &places)
-                .await?;
-        } else {
-            let mut acks = Pipeline::with_capacity(places.len());
-            for (stream, ids) in &places {
-                acks.cmd("XACK");
-                acks.arg(&group.keys.streams[*stream]);
-                acks.arg(&*group.subscription.group).arg(ids);
-            }
-            if acks.is_empty() {
-                return Ok(());
-            }
-            for answer in group.link.send_all(&acks).await? {
-                answer
-                    .extract_error()
-                    .map_err(|e| group.link.server.error(&e))?;
-            }
-        }
+        group.acknowledge(&places(leases), claims).await?;
         group.settled(leases);
         Ok(())
     }
 
     pub async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         let group = &*self.group;
-        let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
-        group.renew(&places(leases), claims).await?;
         let until = Instant::now() + group.subscription.lease;
+        let claims = group.claims_of(leases);
+        group.renew(&places(leases), &claims).await?;
         let mut state = group.state();
         for lease in leases {
             if let Some(held) = state.held.get_mut(&lease.receipt) {
@@ -244,8 +198,8 @@ impl StreamMember {
 
     pub async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         let group = &*self.group;
-        let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
-        group.release(&places(leases), claims, false).await?;
+        let claims = group.claims_of(leases);
+        group.release(&places(leases), &claims, false).await?;
         group.settled(leases);
         let mut state = group.state();
         for (stream, _) in leases.iter().filter_map(|lease| lease.receipt.place()) {
@@ -260,12 +214,22 @@ impl StreamMember {
     }
 
     pub async fn close(&self) -> Result<(), TransportError> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        let group = &*self.group;
+        if group.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.tasks.lock().await.shutdown().await;
-        let group = &*self.group;
         group.fetched.notify_one();
+        group.wake_reader.notify_one();
+        let mut tasks = self.tasks.lock().await;
+        // What the server gave to a read that nobody waits for would be found when its lease ends.
+        let reading = group.state().blocked;
+        if let Some(number) = reading {
+            group.link.unblock(number).await;
+        }
+        let patience = group.beat + group.link.server.deadline;
+        let _ = timeout(patience, tasks.reader.join_next()).await;
+        tasks.reader.shutdown().await;
+        tasks.keeper.shutdown().await;
         let (unseen, claims) = {
             let mut state = group.state();
             let unseen = (0..state.streams.len()).filter_map(|n| {
@@ -277,7 +241,7 @@ impl StreamMember {
             (unseen, std::mem::take(&mut state.claims))
         };
         if !unseen.is_empty() {
-            group.release(&unseen, [].iter(), true).await?;
+            group.release(&unseen, &[], true).await?;
         }
         let keys = [&group.keys.members, &group.keys.claims];
         let keys: Vec<_> = keys
@@ -289,8 +253,8 @@ impl StreamMember {
         call.arg(&*group.subscription.group);
         call.arg(&*group.subscription.member);
         call.arg(group.keys.streams.len());
-        for claim in claims {
-            call.arg(&*claim);
+        for (key, ends) in claims {
+            call.arg(&*key).arg(ends);
         }
         group.link.run(&scripts::LEAVE, &call).await?;
         Ok(())
@@ -313,11 +277,8 @@ impl StreamMember {
     }
 
     fn check_open(&self) -> Result<(), TransportError> {
-        match self.closed.load(Ordering::Acquire) {
-            true => Err(TransportError::new(
-                self.group.link.server.address().clone(),
-                "this consumer was closed",
-            )),
+        match self.group.closed.load(Ordering::Acquire) {
+            true => Err(self.group.link.server.closed()),
             false => Ok(()),
         }
     }
@@ -347,64 +308,66 @@ impl Group {
         self.create("0").await
     }
 
-    /// Renews leases that are still ours.
-    pub async fn renew<'a>(
-        &self,
-        places: &Places,
-        claims: impl Iterator<Item = &'a Arc<str>>,
-    ) -> Result<(), TransportError> {
-        let head = [millis(self.subscription.lease).to_string()];
-        self.settle(&scripts::RENEW, &[&self.keys.claims], &head, claims, places)
-            .await
+    /// Renews leases and claims that are still ours.
+    pub async fn renew(&self, places: &Places, claims: &[Claimed]) -> Result<(), TransportError> {
+        let lease = millis(self.subscription.lease);
+        let ends = self.state().server_time() + lease;
+        let head = [ends, lease * 2];
+        self.settle(&scripts::RENEW, &head, claims, places).await?;
+        let mut state = self.state();
+        for (key, before) in claims {
+            // What was lost meanwhile is not ours to the server, whatever is noted here.
+            if let Some(noted) = state.claims.get_mut(key).filter(|noted| *noted == before) {
+                *noted = ends;
+            }
+        }
+        Ok(())
     }
 
-    /// Gives entries back; those that nobody saw do not count as handed out.
-    pub async fn release<'a>(
+    /// Gives entries back, and claims up; entries that nobody saw do not count as handed out.
+    pub async fn release(
         &self,
         places: &Places,
-        claims: impl Iterator<Item = &'a Arc<str>>,
+        claims: &[Claimed],
         unseen: bool,
     ) -> Result<(), TransportError> {
-        let head = [u8::from(unseen).to_string()];
-        self.settle(
-            &scripts::RELEASE,
-            &[&self.keys.claims],
-            &head,
-            claims,
-            places,
-        )
-        .await
+        let head = [u64::from(unseen)];
+        self.settle(&scripts::RELEASE, &head, claims, places).await
     }
 
-    async fn settle<'a>(
+    async fn settle(
         &self,
         script: &Lua,
-        keys: &[&String],
-        head: &[String],
-        claims: impl Iterator<Item = &'a Arc<str>>,
+        head: &[u64],
+        claims: &[Claimed],
         places: &Places,
     ) -> Result<(), TransportError> {
-        let claims: Vec<_> = match self.stretch {
-            0 => Vec::new(),
-            _ => claims.collect(),
-        };
         if claims.is_empty() && places.is_empty() {
             return Ok(());
         }
         let streams = places.keys().map(|n| &self.keys.streams[*n]);
-        let keys: Vec<_> = keys.iter().copied().chain(streams).collect();
+        let keys: Vec<_> = std::iter::once(&self.keys.claims).chain(streams).collect();
         let mut call: Cmd = script.call(keys.into_iter());
         call.arg(&*self.subscription.group);
         call.arg(&*self.subscription.member);
-        call.arg(head).arg(claims.len());
-        for claim in claims {
-            call.arg(&**claim);
+        call.arg(head).arg(claims.len() * 2);
+        for (key, ends) in claims {
+            call.arg(&**key).arg(*ends);
         }
         for ids in places.values() {
             call.arg(ids.len()).arg(ids);
         }
         self.link.run(script, &call).await?;
         Ok(())
+    }
+
+    fn claims_of(&self, leases: &[Lease<RedisReceipt>]) -> Vec<Claimed> {
+        let state = self.state();
+        let claims = leases.iter().filter_map(|lease| {
+            let key = lease.claim.as_ref()?;
+            Some((key.clone(), *state.claims.get(key)?))
+        });
+        claims.collect()
     }
 
     fn settled(&self, leases: &[Lease<RedisReceipt>]) {
@@ -426,6 +389,9 @@ impl Drop for Wants<'_> {
         self.0.state().wanted = None;
     }
 }
+
+/// A deduplication key, and the end of this member's claim.
+pub(super) type Claimed = (Arc<str>, u64);
 
 /// Ids by stream, ascending.
 pub(super) type Places = BTreeMap<usize, Vec<EntryId>>;

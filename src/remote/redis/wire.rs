@@ -175,7 +175,6 @@ impl ToRedisArgs for EntryId {
 
 #[cfg(test)]
 mod tests {
-    use std::prelude::rust_2024::*;
     use std::time::Duration;
 
     use super::{EntryId, from_blob, to_blob};

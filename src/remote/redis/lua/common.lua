@@ -10,9 +10,9 @@ local function field(list, name)
   end
 end
 
--- Calls f(from, to) for pieces of a range that fit on Lua's stack.
-local function pieces(from, to, f)
-  for i = from, to, 1000 do f(i, math.min(i + 999, to)) end
+-- Calls f with pieces of a list that fit on Lua's stack.
+local function each_piece(list, f)
+  for i = 1, #list, 1000 do f(unpack(list, i, math.min(i + 999, #list))) end
 end
 
 -- Those of ARGV[from..to], which are ascending ids, that are pending for this member.
@@ -31,23 +31,13 @@ local function mine(key, group, member, from, to)
   return ids
 end
 
--- A claim is kept as 15 digits of milliseconds, when it ends, and its owner.
-local function claim_value(ends, owner) return string.format('%015d', ends) .. owner end
-local function claim_ends(value) return tonumber(string.sub(value, 1, 15)) end
-local function claim_owner(value) return string.sub(value, 16) end
-
--- Those of the keys ARGV[from..to] that this member claimed.
-local function claimed(hash, member, from, to)
+-- Those of the claims ARGV[from..to], which are keys and the ends they had, that were not lost since.
+-- The end tells whose a claim is: another's is later.
+local function claimed(claims, from, to)
   local keys = {}
-  pieces(from, to, function(i, j)
-    local values = redis.call('HMGET', hash, unpack(ARGV, i, j))
-    for n, value in ipairs(values) do
-      if value and claim_owner(value) == member then keys[#keys + 1] = ARGV[i + n - 1] end
-    end
-  end)
+  for i = from, to, 2 do
+    local ends = redis.call('ZSCORE', claims, ARGV[i])
+    if ends and tonumber(ends) == tonumber(ARGV[i + 1]) then keys[#keys + 1] = ARGV[i] end
+  end
   return keys
-end
-
-local function each_piece(list, f)
-  pieces(1, #list, function(i, j) f(unpack(list, i, j)) end)
 end

@@ -1,10 +1,8 @@
 -- Leaves a group: gives back all that is pending for this member, its partitions and its claims.
--- KEYS: members, claims, streams, owners. ARGV: group, member, number of streams, claimed keys.
+-- KEYS: members, claims, streams, owners. ARGV: group, member, number of streams, claims and their ends.
 local group, member, streams = ARGV[1], ARGV[2], tonumber(ARGV[3])
 redis.call('ZREM', KEYS[1], member)
-if #ARGV > 3 then
-  each_piece(claimed(KEYS[2], member, 4, #ARGV), function(...) redis.call('HDEL', KEYS[2], ...) end)
-end
+each_piece(claimed(KEYS[2], 4, #ARGV), function(...) redis.call('ZREM', KEYS[2], ...) end)
 for s = 3, 2 + streams do
   while true do
     local page = redis.pcall('XPENDING', KEYS[s], group, '-', '+', 1000, member)

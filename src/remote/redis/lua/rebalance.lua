@@ -2,7 +2,7 @@
 -- free, up to its share.
 -- KEYS: members, owners of the partitions. ARGV: member, lease, 1 if it wants any, 1 if it takes new
 -- ones, partitions to give up (from 0).
--- Reply: how many partitions are its share, then for each 0 (not its own), 1 (still) or 2 (now).
+-- Reply: the time, how many partitions are its share, then for each 0 (not its own), 1 (still) or 2 (now).
 local member, lease = ARGV[1], tonumber(ARGV[2])
 local time = now()
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
@@ -12,7 +12,6 @@ if ARGV[3] == '1' then
 else
   redis.call('ZREM', KEYS[1], member)
 end
-if #KEYS == 1 then return {0} end
 local owners = redis.call('MGET', unpack(KEYS, 2))
 local given = {}
 for i = 5, #ARGV do
@@ -32,7 +31,7 @@ for rank, name in ipairs(live) do
     if rank <= partitions % #live then share = share + 1 end
   end
 end
-local reply, count = {share}, 0
+local reply, count = {time, share}, 0
 for p = 1, partitions do
   local state = 0
   if owners[p] == member then
@@ -40,12 +39,12 @@ for p = 1, partitions do
     state = 1
     count = count + 1
   end
-  reply[p + 1] = state
+  reply[p + 2] = state
 end
 for p = 1, partitions do
   if ARGV[4] == '1' and count < share and not owners[p] and not given[p] then
     redis.call('SET', KEYS[p + 1], member, 'PX', lease)
-    reply[p + 1] = 2
+    reply[p + 2] = 2
     count = count + 1
   end
 end

@@ -1,12 +1,10 @@
 -- Gives entries that are still this member's back, and gives its claims up.
--- KEYS: claims, streams. ARGV: group, member, 1 if nobody saw the entries, number of keys, keys, and
--- for each stream the number of ids and ids, ascending.
+-- KEYS: claims, streams. ARGV: group, member, 1 if nobody saw the entries, twice the number of claims,
+-- these and their ends, and for each stream the number of ids and ids, ascending.
 -- They go to a name that no member has, as idle for a day, so that others take them at once.
-local group, member, unseen, keys = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
-local at = 5 + keys
-if keys > 0 then
-  each_piece(claimed(KEYS[1], member, 5, at - 1), function(...) redis.call('HDEL', KEYS[1], ...) end)
-end
+local group, member, unseen, claims = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+local at = 5 + claims
+each_piece(claimed(KEYS[1], 5, at - 1), function(...) redis.call('ZREM', KEYS[1], ...) end)
 for s = 2, #KEYS do
   local last = at + ARGV[at]
   if last > at then

@@ -240,9 +240,12 @@ impl Link {
     {
         let deadline = self.server.deadline;
         let end = Instant::now() + deadline;
-        let mut connection = match timeout_at(end, self.connection()).await {
-            Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
-            Err(_) => return Err(self.server.unanswered(deadline)),
+        let mut connection = match self.usable() {
+            Some(connection) => connection,
+            None => match timeout_at(end, self.connection()).await {
+                Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
+                Err(_) => return Err(self.server.unanswered(deadline)),
+            },
         };
         match timeout_at(end, work(&mut connection)).await {
             Ok(Ok(done)) => match done.broken() {
@@ -266,9 +269,6 @@ impl Link {
     }
 
     async fn connection(&self) -> RedisResult<Connection> {
-        if let Some(connection) = self.usable() {
-            return Ok(connection);
-        }
         let _one_at_a_time = self.connecting.lock().await;
         if let Some(connection) = self.usable() {
             return Ok(connection);

@@ -1,6 +1,7 @@
 //! Redis 7.0 or later, and Valkey, as the broker.
 //!
-//! Queries and replies are elements of lists, taken at most once. Commands and events are entries of
+//! Queries and replies are elements of lists, taken at most once; a query waits ten minutes at most
+//! for somebody to answer it, unless its own deadline is later. Commands and events are entries of
 //! streams with consumer groups, at least once. Records with a key go to one of a fixed number of
 //! partitions of their topic, each a stream that one member of a group consumes at a time; that keeps
 //! their order. What is done with is removed from the streams every second, up to the lowest point
@@ -91,7 +92,9 @@ struct Shared {
 }
 
 impl RedisConfig {
-    /// The server at `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS.
+    /// The server at `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS, with
+    /// the certificates that the operating system trusts (or those of the file that `SSL_CERT_FILE`
+    /// names). Cryptography is that of `rustls` with `ring`, unless the program has chosen another.
     pub fn new(url: impl Into<String>) -> Self {
         RedisConfig {
             url: url.into(),

@@ -270,6 +270,7 @@ macro_rules! __conformance_cases {
                 without_deduplication_no_key_is_remembered
                 each_group_claims_for_itself
                 a_lost_claim_is_not_given_up_by_its_old_owner
+                a_late_acknowledgement_confirms_the_key
                 a_key_is_confirmed_no_later_than_its_record;
             queries:
                 a_query_is_handed_out_once

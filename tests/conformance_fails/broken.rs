@@ -399,6 +399,11 @@ impl Consumer for BrokenConsumer {
     }
 
     async fn renew(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        for key in leases.iter().filter_map(|lease| lease.claim.as_ref()) {
+            if let Some(Some(until)) = lock(&self.shared.keys).get_mut(key) {
+                *until = Instant::now() + self.lease;
+            }
+        }
         match self.fault {
             RenewsNothing => Ok(()),
             RenewsRecordsAlone => self.consumer.renew(&Self::without_claims(leases)).await,

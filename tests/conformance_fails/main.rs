@@ -91,7 +91,7 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         HasOneKey,
         "a_key_that_is_held_holds_up_no_other",
-        "other: waited 10s for 2 records, and none came",
+        "other: waited 10s for 17 records, and none came",
     ),
     (
         KeepsLeasesForever,
@@ -226,7 +226,12 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         GivesUpByKeyAlone,
         "a_lost_claim_is_not_given_up_by_its_old_owner",
-        "key 1: given up by its old owner",
+        "a key that its new owner renews",
+    ),
+    (
+        ConfirmsNoKeys,
+        "a_late_acknowledgement_confirms_the_key",
+        "record 1 was handled, if late",
     ),
     (
         ConfirmsKeysLast,

@@ -68,6 +68,7 @@ pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Ou
             let tally = Tally::new((n..500).step_by(5));
             while !tally.complete() {
                 tally.saw(&member.receive(50, Duration::from_millis(250)).await);
+                tally.none_foreign();
             }
             tally.saw(&member.receive(50, SILENCE).await);
             tally.exactly_once();

@@ -4,21 +4,19 @@
 //! Say how to reach the broker, and have a test made of each case:
 //!
 //! ```
-//! use static_bus::remote::{Transport, conformance::Harness};
-//! # #[cfg(any())]
-//! # mod shown {
-//! struct Fresh(MyEngine);
+//! use static_bus::remote::{MemoryBroker, conformance::Harness};
+//!
+//! struct Fresh(MemoryBroker);
 //!
 //! impl Harness for Fresh {
-//!     type Transport = MyEngine;
+//!     type Transport = MemoryBroker;
 //!
-//!     async fn connect(&self) -> MyEngine {
+//!     async fn connect(&self) -> MemoryBroker {
 //!         self.0.clone()
 //!     }
 //! }
 //!
-//! static_bus::conformance_tests!(Fresh(MyEngine::start().await));
-//! # }
+//! static_bus::conformance_tests!(Fresh(MemoryBroker::new()));
 //! ```
 //!
 //! A case that fails says which records were lost, doubled or out of order. One that needs what the

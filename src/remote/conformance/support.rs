@@ -1,21 +1,25 @@
 //! What the cases share: waits with a deadline, members that speak plainly, a tally of records.
 
+mod member;
+mod tally;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     panic,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::task::JoinSet;
 
 use super::super::transport::{
-    Backlog, Claim, Consumer, Delivery, Kind, Lease, Record, Subscription, Topic, Transport,
-    TransportError,
+    Consumer, Delivery, Kind, Lease, Record, Subscription, Topic, Transport, TransportError,
 };
 use super::{Harness, Outcome, Skipped};
+
+pub(super) use member::Member;
+pub(super) use tally::Tally;
 
 /// How long anything may take that should happen soon.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -163,132 +167,6 @@ pub(super) async fn join_as<T: Transport>(
     Member { name, consumer }
 }
 
-/// A consumer whose calls have to succeed, in time.
-pub(super) struct Member<C> {
-    pub(super) name: Arc<str>,
-    pub(super) consumer: C,
-}
-
-impl<C: Consumer> Member<C> {
-    pub(super) async fn receive(&self, max: usize, wait: Duration) -> Vec<Delivery<C::Receipt>> {
-        let what = format!("{} receives", self.name);
-        let got =
-            match tokio::time::timeout(wait + DEADLINE, self.consumer.receive(max, wait)).await {
-                Ok(Ok(got)) => got,
-                Ok(Err(error)) => panic!("{what}: {error}"),
-                Err(_) => panic!("{what}: still waiting {DEADLINE:?} after its time was over"),
-            };
-        assert!(
-            got.len() <= max,
-            "{what}: asked for {max}, got {}",
-            got.len()
-        );
-        got
-    }
-
-    /// Exactly `n` records, however many calls it takes.
-    pub(super) async fn take(&self, n: usize) -> Vec<Delivery<C::Receipt>> {
-        self.take_within(n, DEADLINE).await
-    }
-
-    pub(super) async fn take_within(
-        &self,
-        n: usize,
-        deadline: Duration,
-    ) -> Vec<Delivery<C::Receipt>> {
-        let start = Instant::now();
-        let mut got = Vec::new();
-        while got.len() < n {
-            assert!(
-                start.elapsed() < deadline,
-                "{}: waited {deadline:?} for {n} records, and {} came",
-                self.name,
-                match got.len() {
-                    0 => String::from("none"),
-                    _ => list(ids(&got)),
-                }
-            );
-            got.extend(self.receive(n - got.len(), Duration::from_secs(1)).await);
-        }
-        got
-    }
-
-    /// Listens for a while, and tells what came.
-    pub(super) async fn listen(&self, wait: Duration) -> Vec<usize> {
-        let start = Instant::now();
-        while let Some(rest) = wait.checked_sub(start.elapsed()) {
-            let got = self.receive(10, rest.max(Duration::from_millis(1))).await;
-            if !got.is_empty() {
-                return ids(&got);
-            }
-            tokio::task::yield_now().await;
-        }
-        Vec::new()
-    }
-
-    /// Listens for a while: nothing may come.
-    pub(super) async fn nothing(&self, wait: Duration, why: &str) {
-        let came = self.listen(wait).await;
-        assert!(
-            came.is_empty(),
-            "{} got {}, though {why}",
-            self.name,
-            list(came)
-        );
-    }
-
-    pub(super) async fn acknowledge(&self, deliveries: &[Delivery<C::Receipt>]) {
-        self.acknowledge_leases(&leases(deliveries)).await;
-    }
-
-    pub(super) async fn acknowledge_leases(&self, leases: &[Lease<C::Receipt>]) {
-        let what = format!("{} acknowledges", self.name);
-        must(&what, self.consumer.acknowledge(leases)).await;
-    }
-
-    pub(super) async fn release(&self, leases: &[Lease<C::Receipt>]) {
-        let what = format!("{} releases", self.name);
-        must(&what, self.consumer.release(leases)).await;
-    }
-
-    pub(super) async fn renew(&self, leases: &[Lease<C::Receipt>]) {
-        let what = format!("{} renews", self.name);
-        must(&what, self.consumer.renew(leases)).await;
-    }
-
-    pub(super) async fn claim(&self, keys: &[&str]) -> Vec<Claim> {
-        let keys: Vec<Arc<str>> = keys.iter().map(|key| Arc::from(*key)).collect();
-        let claims = must(&format!("{} claims", self.name), self.consumer.claim(&keys)).await;
-        assert_eq!(claims.len(), keys.len(), "each key has its answer");
-        claims
-    }
-
-    /// Claims until it is granted, and never `Done` before. Gives when that was.
-    pub(super) async fn claim_when_free(&self, key: &str) -> Instant {
-        let start = Instant::now();
-        loop {
-            match self.claim(&[key]).await[0] {
-                Claim::Granted => return Instant::now(),
-                Claim::Done => panic!("{key} was confirmed, though no record of it was done"),
-                Claim::Held => {}
-            }
-            assert!(
-                start.elapsed() < DEADLINE,
-                "{key} is still held after {DEADLINE:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    pub(super) async fn backlog(&self) -> Backlog {
-        must(&format!("{}'s backlog", self.name), self.consumer.backlog()).await
-    }
-
-    pub(super) async fn close(&self) {
-        must(&format!("{} closes", self.name), self.consumer.close()).await;
-    }
-}
-
 /// Renews leases while `check` runs. Gives nothing if the machine was too busy to renew in time, as
 /// nothing can be said of the engine then.
 pub(super) async fn while_kept<C: Consumer, T>(
@@ -341,93 +219,6 @@ pub(super) fn claimed<R: Clone>(delivery: &Delivery<R>, key: &str) -> Lease<R> {
     Lease {
         receipt: delivery.receipt.clone(),
         claim: Some(key.into()),
-    }
-}
-
-/// Which records came, and how often, against those that should.
-pub(super) struct Tally(Mutex<Seen>);
-
-struct Seen {
-    expected: BTreeSet<usize>,
-    missing: BTreeSet<usize>,
-    times: BTreeMap<usize, usize>,
-    last: Instant,
-}
-
-impl Tally {
-    pub(super) fn new(expected: impl IntoIterator<Item = usize>) -> Self {
-        let expected: BTreeSet<_> = expected.into_iter().collect();
-        Tally(Mutex::new(Seen {
-            missing: expected.clone(),
-            expected,
-            times: BTreeMap::new(),
-            last: Instant::now(),
-        }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn saw<R>(&self, deliveries: &[Delivery<R>]) {
-        let mut seen = self.lock();
-        for id in ids(deliveries) {
-            *seen.times.entry(id).or_default() += 1;
-            seen.missing.remove(&id);
-            seen.last = Instant::now();
-        }
-    }
-
-    /// Whether everything came. Panics when nothing has come for long.
-    pub(super) fn complete(&self) -> bool {
-        let stuck = self.lock().last.elapsed() > DEADLINE;
-        if stuck {
-            self.none_lost();
-        }
-        self.lock().missing.is_empty()
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.lock().times.len()
-    }
-
-    pub(super) fn none_lost(&self) {
-        let seen = self.lock();
-        assert!(
-            seen.missing.is_empty(),
-            "lost {} of {} records: {}",
-            seen.missing.len(),
-            seen.expected.len(),
-            list(seen.missing.iter().copied())
-        );
-    }
-
-    pub(super) fn none_twice(&self) {
-        let seen = self.lock();
-        let twice: Vec<_> = seen.times.iter().filter(|(_, n)| **n > 1).collect();
-        assert!(
-            twice.is_empty(),
-            "handed out more than once: {} of {} records: {}",
-            twice.len(),
-            seen.expected.len(),
-            list(twice.iter().map(|(id, _)| **id))
-        );
-    }
-
-    pub(super) fn none_foreign(&self) {
-        let seen = self.lock();
-        let foreign = seen.times.keys().filter(|id| !seen.expected.contains(id));
-        let foreign = list(foreign.copied());
-        assert!(
-            foreign.is_empty(),
-            "got records that belong elsewhere: {foreign}"
-        );
-    }
-
-    pub(super) fn exactly_once(&self) {
-        self.none_lost();
-        self.none_twice();
-        self.none_foreign();
     }
 }
 

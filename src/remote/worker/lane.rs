@@ -378,6 +378,8 @@ impl<C: Consumer> Lane<C> {
         for _ in 0..STRIDE {
             self.sort_next();
             if self.ready.is_empty() || self.in_running.len() >= self.with.served.limit {
+                // Others may need the slot that this lane has asked for.
+                (self.spare_slot, self.asking_for_slot) = (None, None);
                 return;
             }
             let Some(slot) = self.slot() else { return };

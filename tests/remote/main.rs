@@ -1,0 +1,4 @@
+//! What the client and the worker promise, over the broker in this process.
+
+mod concurrency;
+mod support;

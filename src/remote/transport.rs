@@ -106,7 +106,8 @@ pub trait Consumer: Send + Sync + 'static {
         leases: &[Lease<Self::Receipt>],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// Gives records back, and gives their claims up: another member gets them at once.
+    /// Gives records back, and gives their claims up: another member gets them at once. Of a record that
+    /// is acknowledged already, the claim is given up all the same.
     fn release(
         &self,
         leases: &[Lease<Self::Receipt>],

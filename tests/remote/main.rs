@@ -1,4 +1,5 @@
 //! What the client and the worker promise, over the broker in this process.
 
 mod concurrency;
+mod dead_letters;
 mod support;

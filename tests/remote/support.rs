@@ -319,6 +319,15 @@ impl<T> Heard<T> {
         taken
     }
 
+    /// Nothing has been heard meanwhile.
+    pub fn is_silent(&mut self)
+    where
+        T: std::fmt::Debug,
+    {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+
     /// What has been heard already.
     pub fn rest(&mut self) -> Vec<T> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()

@@ -123,6 +123,7 @@ fn sort<R>(delivery: Delivery<R>, asking: &Asking) -> Taken<R> {
         },
         record: Arc::new(record),
         before: attempt.saturating_sub(1),
+        begun: 0,
         codec: Codec::default(),
         key: Arc::default(),
         deadline: None,

@@ -15,8 +15,10 @@ use crate::remote::{
 pub(crate) struct Item<R> {
     pub(crate) lease: Lease<R>,
     pub(crate) record: Arc<Record>,
-    /// How often it was begun elsewhere and did not end.
+    /// How often it was handed out before.
     pub(crate) before: u32,
+    /// How often its handler was begun here.
+    pub(crate) begun: u32,
     pub(crate) codec: Codec,
     /// What its duplicates share; empty where nobody asks.
     pub(crate) key: Arc<str>,
@@ -27,7 +29,6 @@ pub(crate) struct Item<R> {
 
 /// What went wrong with a message so far.
 pub(crate) struct Failures {
-    pub(crate) count: u32,
     pub(crate) error: String,
     pub(crate) first: String,
     pub(crate) last: String,
@@ -37,12 +38,10 @@ impl<R> Item<R> {
     pub(crate) fn fail(&mut self, error: String) {
         let now = now();
         let failures = self.failures.get_or_insert_with(|| Failures {
-            count: 0,
             error: String::new(),
             first: now.clone(),
             last: String::new(),
         });
-        failures.count += 1;
         failures.error = error;
         failures.last = now;
     }
@@ -50,14 +49,12 @@ impl<R> Item<R> {
     /// What there is to say of one that failed nowhere: the worker that had it was gone each time.
     pub(crate) fn crashed(&self) -> String {
         let times = self.before;
-        format!(
-            "its handler was begun {times} times, and no worker came to its end: it may kill them"
-        )
+        format!("it was handed out {times} times, and no worker came to its end: it may kill them")
     }
 
-    /// How often it was begun and failed, here and elsewhere.
+    /// How often its handler was begun, here and elsewhere.
     pub(crate) fn attempts(&self) -> u32 {
-        self.before + self.failures.as_ref().map_or(0, |failures| failures.count)
+        self.before.saturating_add(self.begun)
     }
 }
 

@@ -95,12 +95,14 @@ pub(super) struct Lane<C: Consumer> {
     burying: JoinSet<()>,
     in_burying: HashMap<Id, Item<C::Receipt>>,
     done: Vec<Lease<C::Receipt>>,
+    /// Their claims are given up when they are acknowledged.
+    given_up: Vec<Lease<C::Receipt>>,
     /// Given back when the lane closes.
     back: Vec<Lease<C::Receipt>>,
 
     taking: Ongoing<Result<Vec<Taken<C::Receipt>>, TransportError>>,
     claiming: Ongoing<(Vec<Item<C::Receipt>>, Vec<Option<Claim>>)>,
-    acknowledging: Ongoing<(Vec<Lease<C::Receipt>>, Result<(), TransportError>)>,
+    acknowledging: Ongoing<(Settling<C::Receipt>, Result<(), TransportError>)>,
     renewing: Ongoing<Result<(), TransportError>>,
     asking_for_slot: Ongoing<Slot>,
 
@@ -115,6 +117,12 @@ pub(super) struct Lane<C: Consumer> {
     take_again: Instant,
     acknowledge_again: Instant,
     renew_again: Instant,
+}
+
+/// What is being acknowledged.
+struct Settling<R> {
+    done: Vec<Lease<R>>,
+    given_up: Vec<Lease<R>>,
 }
 
 /// Something under way, if it is.
@@ -158,6 +166,7 @@ impl<C: Consumer> Lane<C> {
             burying: JoinSet::new(),
             in_burying: HashMap::new(),
             done: Vec::new(),
+            given_up: Vec::new(),
             back: Vec::new(),
             taking: None,
             claiming: None,
@@ -203,18 +212,13 @@ impl<C: Consumer> Lane<C> {
             (items, claims) = ended(&mut self.claiming) => {
                 self.on_claimed(items, claims);
             }
-            (leases, result) = ended(&mut self.acknowledging) => {
-                self.on_acknowledged(leases, result);
+            (settling, result) = ended(&mut self.acknowledging) => {
+                self.on_acknowledged(settling, result);
             }
             result = ended(&mut self.renewing) => self.tell(result),
             slot = ended(&mut self.asking_for_slot) => self.spare_slot = Some(slot),
             Some(ended) = self.running.join_next_with_id() => self.on_ended(ended),
-            Some(ended) = self.burying.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                if let Some(item) = self.in_burying.remove(&id) {
-                    self.settle(item);
-                }
-            }
+            Some(ended) = self.burying.join_next_with_id() => self.on_buried(ended),
             () = sleep_until(next.unwrap_or(self.renew_again)), if next.is_some() => self.on_time(),
             _ = self.with.draining.changed(), if !self.closing => {}
             () = tokio::task::yield_now(), if !self.closing && self.can_start() => {}
@@ -416,7 +420,7 @@ impl<C: Consumer> Lane<C> {
         }
     }
 
-    fn start(&mut self, item: Item<C::Receipt>, slot: Slot) {
+    fn start(&mut self, mut item: Item<C::Receipt>, slot: Slot) {
         let left = item.deadline.map(|at| at.duration_since(Timestamp::now()));
         if left.is_some_and(|left| !left.is_positive()) {
             self.vacate(slot);
@@ -429,6 +433,7 @@ impl<C: Consumer> Lane<C> {
                 return self.unreadable(item, error.to_string());
             }
         };
+        item.begun += 1;
         let started = Instant::now();
         if self.long > 0 {
             self.long -= 1;
@@ -549,7 +554,6 @@ impl<C: Consumer> Lane<C> {
     /// Makes a dead letter of an item. It is acknowledged when the broker has the dead letter, however
     /// long that takes.
     fn bury(&mut self, item: Item<C::Receipt>) {
-        self.with.meter.dead_lettered.increment(1);
         let Surroundings {
             served,
             settings,
@@ -574,33 +578,61 @@ impl<C: Consumer> Lane<C> {
         self.in_burying.insert(burying.id(), item);
     }
 
+    fn on_buried(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(mut item) = self.in_burying.remove(&id) else {
+            return;
+        };
+        if ended.is_err() {
+            return self.bury(item);
+        }
+        self.with.meter.dead_lettered.increment(1);
+        // Its key is that of something handled only if it was: a replay, and another of the key, may run.
+        if item.lease.claim.is_some() {
+            self.given_up.push(item.lease.clone());
+            item.lease.claim = None;
+        }
+        self.settle(item);
+    }
+
     fn start_acknowledging(&mut self) {
         let waits = Instant::now() < self.acknowledge_again;
         if self.acknowledging.is_some() || self.done.is_empty() || waits {
             return;
         }
-        let leases = std::mem::take(&mut self.done);
+        let settling = Settling {
+            done: std::mem::take(&mut self.done),
+            given_up: std::mem::take(&mut self.given_up),
+        };
         let consumer = self.with.consumer.clone();
         self.acknowledging = Some(Box::pin(async move {
-            let result = consumer.acknowledge(&leases).await;
-            (leases, result)
+            let result = consumer.acknowledge(&settling.done).await;
+            if result.is_ok() && !settling.given_up.is_empty() {
+                // If this fails, the claims end with their leases.
+                _ = consumer.release(&settling.given_up).await;
+            }
+            (settling, result)
         }));
     }
 
     fn on_acknowledged(
         &mut self,
-        mut leases: Vec<Lease<C::Receipt>>,
+        mut settling: Settling<C::Receipt>,
         result: Result<(), TransportError>,
     ) {
         if let Err(error) = result {
             self.with.report.trouble(&error);
             self.acknowledge_again = Instant::now() + self.backoff.next();
-            leases.append(&mut self.done);
-            self.done = leases;
+            settling.done.append(&mut self.done);
+            settling.given_up.append(&mut self.given_up);
+            (self.done, self.given_up) = (settling.done, settling.given_up);
             return;
         }
-        self.here -= leases.len();
-        for lease in &leases {
+        self.here -= settling.done.len();
+        for lease in &settling.done {
             self.held.remove(&lease.receipt);
         }
     }

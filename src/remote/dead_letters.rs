@@ -122,12 +122,13 @@ impl<T: Transport> DeadLetters<T> {
         })?;
         let mut record = letter.record.clone();
         // What cannot be read is replayed as it is: it may be read by a newer version.
-        if let Ok(mut envelope) = Envelope::parse(&letter.record.headers) {
-            envelope.attempt += 1;
+        if let Ok(envelope) = Envelope::parse(&letter.record.headers) {
+            record.headers = letter.record.headers.without(&["attempt", "onlyfor"]);
+            let attempt = envelope.attempt.saturating_add(1);
+            record.headers.push("attempt", &attempt.to_string());
             if topic.kind == Kind::Event {
-                envelope.only_for = Some(Cow::Borrowed(&letter.group));
+                record.headers.push("onlyfor", &letter.group);
             }
-            record.headers = envelope.headers();
         }
         let results = self.transport.append(vec![(topic, record)]).await;
         results.into_iter().collect::<Result<(), _>>()?;

@@ -32,6 +32,16 @@ impl Headers {
         Headers(text)
     }
 
+    /// The others.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let other = |line: &&str| {
+            !line
+                .split_once(": ")
+                .is_some_and(|(n, _)| names.contains(&n))
+        };
+        Headers(self.0.split_inclusive('\n').filter(other).collect())
+    }
+
     /// Adds an attribute.
     ///
     /// # Panics

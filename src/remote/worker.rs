@@ -187,7 +187,10 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
 
     /// How messages are tried again whose handler fails.
     pub fn retries(mut self, retries: Retries) -> Self {
-        self.settings.retries = retries;
+        self.settings.retries = Retries {
+            attempts: retries.attempts.max(1),
+            ..retries
+        };
         self
     }
 

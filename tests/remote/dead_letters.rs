@@ -309,6 +309,29 @@ async fn a_replayed_event_goes_to_the_subscriber_that_could_not_handle_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_keeps_attributes_that_nobody_here_knows() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let mut from_elsewhere = record(PAY, "{}", |_| {});
+    from_elsewhere.headers.push("dataschema", "v7");
+    from_elsewhere.key = Some("7".into());
+    let worker = Worker::new(broker.clone(), till(&no(), tell)).command::<Pay>();
+    let worker = worker.start().await.unwrap();
+    append(&broker, Kind::Command, PAY, from_elsewhere.clone()).await;
+    let letter = buried(&broker, 1).await.remove(0);
+    assert_eq!(letter.record, from_elsewhere);
+    worker.shutdown(LONG).await;
+    DeadLetters::of(broker.clone())
+        .replay(&letter)
+        .await
+        .unwrap();
+    let replayed = broker.appended(Kind::Command).pop().unwrap();
+    assert_eq!(replayed.headers.get("dataschema").as_deref(), Some("v7"));
+    assert_eq!(replayed.headers.get("attempt").as_deref(), Some("2"));
+    assert_eq!(replayed.key, from_elsewhere.key);
+    heard.is_silent();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_discarded_dead_letter_is_gone_and_the_others_are_not() {
     let (broker, (tell, _heard)) = (MemoryBroker::new(), listen());
     let worker = Worker::new(broker.clone(), till(&yes(), tell))
@@ -399,6 +422,57 @@ async fn attempts_before_a_crash_count() {
     assert_eq!(letter.attempts, 3);
     worker.shutdown(LONG).await;
     assert_eq!(heard.rest().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_called_at_least_once_whatever_the_retries_say() {
+    let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
+    let worker = Worker::new(broker.clone(), till(&no(), tell))
+        .command::<Pay>()
+        .retries(Retries {
+            attempts: 0,
+            ..quick(1)
+        })
+        .start()
+        .await
+        .unwrap();
+    let remote = connect(&broker).await;
+    remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+    assert_eq!(heard.next().await, (7, 1));
+    worker.shutdown(LONG).await;
+    assert_eq!(letters(&broker).await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_message_is_read_makes_a_dead_letter_of_it_and_the_rest_goes_on() {
+    struct Fragile(u32);
+    command!(Fragile, name = "test.fragile");
+    impl<'de> Deserialize<'de> for Fragile {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            let number = u32::deserialize(from)?;
+            assert_ne!(number, 7, "seven is not allowed");
+            Ok(Fragile(number))
+        }
+    }
+    let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
+    let bus = BusBuilder::new()
+        .register_command_fn(move |fragile: Fragile| tell.send(fragile.0).unwrap())
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Fragile>();
+    let worker = worker.start().await.unwrap();
+    for body in ["7", "8"] {
+        let record = record("test.fragile", body, |_| {});
+        append(&broker, Kind::Command, "test.fragile", record).await;
+    }
+    assert_eq!(heard.next().await, 8);
+    let letter = buried(&broker, 1).await.remove(0);
+    assert!(
+        letter.error.contains("seven is not allowed"),
+        "{}",
+        letter.error
+    );
+    assert!(worker.health().await.live);
+    worker.shutdown(LONG).await;
 }
 
 #[tokio::test(start_paused = true)]

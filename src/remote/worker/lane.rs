@@ -426,11 +426,11 @@ impl<C: Consumer> Lane<C> {
             self.vacate(slot);
             return self.settle(item);
         }
-        let mut work = match self.with.served.begin(item.record.clone(), item.codec) {
+        let mut work = match self.begin(&item) {
             Ok(work) => work,
             Err(error) => {
                 self.vacate(slot);
-                return self.unreadable(item, error.to_string());
+                return self.unreadable(item, error);
             }
         };
         item.begun += 1;
@@ -458,6 +458,15 @@ impl<C: Consumer> Lane<C> {
         };
         let id = self.running.spawn(work).id();
         self.in_running.insert(id, (item, slot, started));
+    }
+
+    /// Reads a message. What runs then is the user's, as its handler is, and may panic.
+    fn begin(&self, item: &Item<C::Receipt>) -> Result<Work, String> {
+        let begin = || self.with.served.begin(item.record.clone(), item.codec);
+        match catch_unwind(AssertUnwindSafe(begin)) {
+            Ok(begun) => begun.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("a panic: {}", text_of(&*panic))),
+        }
     }
 
     fn on_ended(&mut self, ended: Result<(Id, Result<Bytes, BusError>), JoinError>) {
@@ -767,6 +776,12 @@ fn try_at_once(work: &mut Work) -> Poll<Result<Bytes, Failure>> {
     }
 }
 
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}
+
 impl From<BusError> for Failure {
     fn from(error: BusError) -> Self {
         Failure {
@@ -787,12 +802,8 @@ impl Failure {
     }
 
     fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Failure {
-            error: format!("its handler panicked: {}", text.unwrap_or("no text")),
+            error: format!("its handler panicked: {}", text_of(panic)),
             retryable: true,
         }
     }

@@ -134,7 +134,7 @@ impl<T: Transport> RemoteBusBuilder<T> {
                 source: self.source.unwrap_or_else(program),
                 codec: self.codec,
                 address,
-                outbound: Outbound::start(self.transport.clone()),
+                outbound: Outbound::start(self.transport.clone()).0,
                 replies: tokio::spawn(super::pending::hand_out(inbox, pending.clone())),
                 pending,
                 transport: self.transport,

@@ -1,6 +1,9 @@
 //! The way out: everything that a process sends one by one is gathered into batches.
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::transport::{Record, Topic, Transport, TransportError};
 
@@ -24,11 +27,11 @@ struct Item {
 }
 
 impl Outbound {
-    /// Starts the task that sends; it ends when the last clone is gone.
-    pub(crate) fn start<T: Transport>(transport: T) -> Self {
+    /// Starts the task that sends; it ends when the last clone is gone and everything has left.
+    pub(crate) fn start<T: Transport>(transport: T) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(send_all(transport, waiting));
-        Outbound { queue }
+        let sending = tokio::spawn(send_all(transport, waiting));
+        (Outbound { queue }, sending)
     }
 
     /// Appends a record; returns when the broker has it.

@@ -219,7 +219,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         let (drain, draining) = watch::channel(None);
         let shared = settings.concurrency.get().saturating_sub(served.len());
         let slots = Arc::new(Semaphore::new(shared));
-        let outbound = Outbound::start(transport.clone());
+        let (outbound, sending) = Outbound::start(transport.clone());
         let reports = Reports::new(served.iter().map(Served::to_string));
         let meters = served.iter().map(meter::Meter::new).collect::<Vec<_>>();
         let watched = consumers.iter().cloned().zip(meters.clone()).collect();
@@ -240,6 +240,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         });
         Ok(Running {
             lanes: lanes.collect(),
+            sending,
             measuring: tokio::spawn(meter::measure(watched)),
             transport,
             reports,
@@ -254,6 +255,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
 pub struct Running<T> {
     transport: T,
     lanes: Vec<JoinHandle<Ended>>,
+    /// It ends when the lanes have ended and what they sent has left.
+    sending: JoinHandle<()>,
     measuring: JoinHandle<()>,
     reports: Reports,
     drain: watch::Sender<Option<Instant>>,
@@ -282,7 +285,9 @@ impl<T: Transport> Running<T> {
     /// Stops: fetches nothing more, lets the handlers that run finish until `patience` is over, and
     /// gives everything else back to the broker, for another worker to handle at once.
     pub async fn shutdown(mut self, patience: Duration) -> Shutdown {
-        self.drain.send_replace(Some(Instant::now() + patience));
+        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+        self.drain
+            .send_replace(Some(Instant::now() + patience.min(FAR)));
         let mut total = Shutdown::default();
         for lane in &mut self.lanes {
             if let Ok(ended) = lane.await {
@@ -291,6 +296,7 @@ impl<T: Transport> Running<T> {
                 total.released += ended.released;
             }
         }
+        _ = tokio::time::timeout(lane::FAREWELL, &mut self.sending).await;
         total
     }
 }

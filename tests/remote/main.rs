@@ -2,4 +2,5 @@
 
 mod concurrency;
 mod dead_letters;
+mod drain;
 mod support;

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::{sync::watch, time::Instant};
+
 use super::item::Item;
 use crate::remote::{
     Codec, Envelope,
@@ -35,13 +37,19 @@ pub(super) struct Asking {
     pub(super) claiming: bool,
 }
 
-/// Receives up to `max` records, and claims their keys.
+/// Receives up to `max` records, and claims their keys. It does not wait for records when the worker
+/// is draining, but those that it has it does not drop.
 pub(super) async fn take<C: Consumer>(
     consumer: Arc<C>,
     asking: Arc<Asking>,
     max: usize,
+    mut draining: watch::Receiver<Option<Instant>>,
 ) -> Result<Vec<Taken<C::Receipt>>, TransportError> {
-    let deliveries = consumer.receive(max, WAIT).await?;
+    let deliveries = tokio::select! {
+        biased;
+        received = consumer.receive(max, WAIT) => received?,
+        _ = draining.changed() => return Ok(Vec::new()),
+    };
     let taken: Vec<_> = deliveries
         .into_iter()
         .map(|delivery| sort(delivery, &asking))

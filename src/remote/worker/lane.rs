@@ -50,7 +50,7 @@ const STRIDE: usize = 128;
 /// A handler that took longer without waiting gets a task of its own, and so do those after it.
 const LONG: Duration = Duration::from_micros(200);
 /// How long what is done may take to be acknowledged at the end.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a lane works with.
 pub(super) struct Surroundings<C> {
@@ -252,7 +252,8 @@ impl<C: Consumer> Lane<C> {
     fn start_taking(&mut self) {
         if self.can_take() && Instant::now() >= self.take_again {
             let (consumer, asking) = (self.with.consumer.clone(), self.asking.clone());
-            let take = intake::take(consumer, asking, self.room().min(512));
+            let draining = self.with.draining.clone();
+            let take = intake::take(consumer, asking, self.room().min(512), draining);
             self.taking = Some(Box::pin(take));
         }
     }
@@ -447,12 +448,12 @@ impl<C: Consumer> Lane<C> {
         } else {
             self.quick = false;
         }
+        let message = self.with.served.message;
         let work = async move {
             match left.and_then(|left| Duration::try_from(left).ok()) {
-                Some(left) => tokio::time::timeout(left, work).await.unwrap_or_else(|_| {
-                    // Nobody waits for this answer any more.
-                    Ok(Bytes::new())
-                }),
+                Some(after) => tokio::time::timeout(after, work)
+                    .await
+                    .unwrap_or(Err(BusError::Timeout { message, after })),
                 None => work.await,
             }
         };
@@ -674,9 +675,10 @@ impl<C: Consumer> Lane<C> {
     async fn close(mut self) -> Ended {
         self.closing = true;
         let deadline = self.with.draining.borrow().unwrap_or_else(Instant::now);
-        // What is on its way in is given back when the consumer closes.
-        self.taking = None;
-        self.claiming = None;
+        (self.spare_slot, self.asking_for_slot) = (None, None);
+        // What does not come in by then is given back when the consumer closes.
+        _ = tokio::time::timeout(FAREWELL, self.come_in()).await;
+        (self.taking, self.claiming) = (None, None);
         self.give_back_what_waits().await;
         while !(self.running.is_empty() && self.burying.is_empty()) && Instant::now() < deadline {
             self.step(Some(deadline)).await;
@@ -691,7 +693,6 @@ impl<C: Consumer> Lane<C> {
         let unburied = self.in_burying.drain().map(|(_, item)| item.lease);
         let mut back = std::mem::take(&mut self.back);
         back.extend(cancelled.chain(unburied));
-        self.ended.released += back.len() - self.ended.cancelled;
 
         let farewell = Instant::now() + FAREWELL;
         while (self.acknowledging.is_some() || !self.done.is_empty()) && Instant::now() < farewell {
@@ -704,6 +705,18 @@ impl<C: Consumer> Lane<C> {
         let closed = self.with.consumer.close().await;
         self.tell(closed);
         self.ended
+    }
+
+    /// Waits for what is on its way in.
+    async fn come_in(&mut self) {
+        if self.taking.is_some() {
+            let taken = ended(&mut self.taking).await;
+            self.on_taken(taken);
+        }
+        if self.claiming.is_some() {
+            let (items, claims) = ended(&mut self.claiming).await;
+            self.on_claimed(items, claims);
+        }
     }
 
     /// Waits until every handler has ended or is cancelled.

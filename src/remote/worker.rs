@@ -4,6 +4,7 @@ mod health;
 mod intake;
 mod item;
 mod lane;
+mod leases;
 mod meter;
 mod serve;
 

@@ -4,4 +4,6 @@ mod client;
 mod concurrency;
 mod dead_letters;
 mod drain;
+mod duplicates;
+mod health;
 mod support;

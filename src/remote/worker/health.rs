@@ -21,7 +21,8 @@ pub struct Health {
 pub(super) struct Reports(Arc<[Entry]>);
 struct Entry {
     name: String,
-    trouble: Mutex<Option<String>>,
+    /// By [`Task`]: one that goes well does not hide that another does not.
+    troubles: Mutex<[Option<String>; 4]>,
 }
 
 /// Where one lane reports.
@@ -31,11 +32,26 @@ pub(super) struct Report {
     lane: usize,
 }
 
+/// What a lane asks of the broker.
+#[derive(Clone, Copy)]
+pub(super) enum Task {
+    Receive,
+    Renew,
+    Acknowledge,
+    Bury,
+}
+const TASKS: [&str; 4] = [
+    "messages cannot be received",
+    "leases cannot be renewed",
+    "messages cannot be acknowledged",
+    "dead letters cannot be written",
+];
+
 impl Reports {
     pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
         let entry = |name| Entry {
             name,
-            trouble: Mutex::default(),
+            troubles: Mutex::default(),
         };
         Reports(names.map(entry).collect())
     }
@@ -53,9 +69,12 @@ impl Reports {
             reasons.push("the worker has stopped".to_owned());
         }
         reasons.extend(broker.map(|error| error.to_string()));
-        for Entry { name, trouble } in &*self.0 {
-            let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            reasons.extend(trouble.as_deref().map(|text| format!("{name}: {text}")));
+        for Entry { name, troubles } in &*self.0 {
+            let troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            for (task, trouble) in TASKS.iter().zip(&*troubles) {
+                let trouble = trouble.as_deref();
+                reasons.extend(trouble.map(|text| format!("{name}: {task}: {text}")));
+            }
         }
         Health {
             live,
@@ -66,16 +85,10 @@ impl Reports {
 }
 
 impl Report {
-    pub(super) fn well(&self) {
-        self.set(None);
-    }
-
-    pub(super) fn trouble(&self, error: &TransportError) {
-        self.set(Some(error.to_string()));
-    }
-
-    fn set(&self, trouble: Option<String>) {
-        let entry = &self.reports.0[self.lane];
-        *entry.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// How a task goes.
+    pub(super) fn of(&self, task: Task, result: Result<(), TransportError>) {
+        let trouble = result.err().map(|error| error.to_string());
+        let troubles = self.reports.0[self.lane].troubles.lock();
+        troubles.unwrap_or_else(PoisonError::into_inner)[task as usize] = trouble;
     }
 }

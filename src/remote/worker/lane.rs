@@ -31,9 +31,10 @@ use tokio::{
 
 use super::{
     Settings,
-    health::Report,
+    health::{Report, Task},
     intake::{self, Asking, Taken},
     item::{Due, Item, Later},
+    leases::Leases,
     meter::Meter,
     serve::{Served, Work},
 };
@@ -80,8 +81,8 @@ pub(super) struct Lane<C: Consumer> {
 
     /// How many messages are here, from intake to acknowledgement.
     here: usize,
-    /// The leases to renew.
-    held: HashMap<C::Receipt, Option<Arc<str>>>,
+    /// None of queries.
+    leases: Option<Leases<C>>,
     /// What has come in and waits for nobody.
     next: VecDeque<Taken<C::Receipt>>,
     ready: VecDeque<Item<C::Receipt>>,
@@ -103,7 +104,6 @@ pub(super) struct Lane<C: Consumer> {
     taking: Ongoing<Result<Vec<Taken<C::Receipt>>, TransportError>>,
     claiming: Ongoing<(Vec<Item<C::Receipt>>, Vec<Option<Claim>>)>,
     acknowledging: Ongoing<(Settling<C::Receipt>, Result<(), TransportError>)>,
-    renewing: Ongoing<Result<(), TransportError>>,
     asking_for_slot: Ongoing<Slot>,
 
     own_slot: Option<Slot>,
@@ -116,7 +116,6 @@ pub(super) struct Lane<C: Consumer> {
     backoff: retry::Backoff,
     take_again: Instant,
     acknowledge_again: Instant,
-    renew_again: Instant,
 }
 
 /// What is being acknowledged.
@@ -150,11 +149,13 @@ impl<C: Consumer> Lane<C> {
                 group: (*with.served.group).into(),
                 claiming: !is_query && with.settings.deduplication.is_some(),
             }),
-            renew_again: now + with.settings.lease / 3,
+            leases: (!is_query).then(|| {
+                let consumer = with.consumer.clone();
+                Leases::new(consumer, with.settings.lease, with.report.clone())
+            }),
             with,
             ended: Ended::default(),
             here: 0,
-            held: HashMap::new(),
             next: VecDeque::new(),
             ready: VecDeque::new(),
             behind: HashMap::new(),
@@ -171,7 +172,6 @@ impl<C: Consumer> Lane<C> {
             taking: None,
             claiming: None,
             acknowledging: None,
-            renewing: None,
             asking_for_slot: None,
             own_slot: Some(Slot::Own),
             spare_slot: None,
@@ -197,9 +197,7 @@ impl<C: Consumer> Lane<C> {
     /// Keeps what is under way going, until something has happened or it is time.
     async fn step(&mut self, until: Option<Instant>) {
         self.start_acknowledging();
-        self.start_renewing();
         let timers = [
-            self.renewing.is_none().then_some(self.renew_again),
             self.later.peek().map(|later| later.at),
             self.can_take().then_some(self.take_again),
             (!self.done.is_empty() && self.acknowledging.is_none())
@@ -215,11 +213,10 @@ impl<C: Consumer> Lane<C> {
             (settling, result) = ended(&mut self.acknowledging) => {
                 self.on_acknowledged(settling, result);
             }
-            result = ended(&mut self.renewing) => self.tell(result),
             slot = ended(&mut self.asking_for_slot) => self.spare_slot = Some(slot),
             Some(ended) = self.running.join_next_with_id() => self.on_ended(ended),
             Some(ended) = self.burying.join_next_with_id() => self.on_buried(ended),
-            () = sleep_until(next.unwrap_or(self.renew_again)), if next.is_some() => self.on_time(),
+            () = at(next) => self.on_time(),
             _ = self.with.draining.changed(), if !self.closing => {}
             () = tokio::task::yield_now(), if !self.closing && self.can_start() => {}
         }
@@ -262,13 +259,14 @@ impl<C: Consumer> Lane<C> {
         match taken {
             Ok(taken) => {
                 self.backoff.reset();
-                self.with.report.well();
+                self.with.report.of(Task::Receive, Ok(()));
+                self.hold(&taken);
                 for taken in taken {
                     self.enter(taken);
                 }
             }
             Err(error) => {
-                self.with.report.trouble(&error);
+                self.with.report.of(Task::Receive, Err(error));
                 self.take_again = Instant::now() + self.backoff.next();
             }
         }
@@ -276,9 +274,7 @@ impl<C: Consumer> Lane<C> {
 
     fn enter(&mut self, taken: Taken<C::Receipt>) {
         self.here += 1;
-        let item = taken.item();
-        self.hold(&item.lease);
-        let Some(key) = item.record.key.clone() else {
+        let Some(key) = taken.item().record.key.clone() else {
             return self.next.push_back(taken);
         };
         match self.behind.entry(key) {
@@ -290,10 +286,16 @@ impl<C: Consumer> Lane<C> {
         }
     }
 
-    /// Remembers a lease, for it to be renewed.
-    fn hold(&mut self, lease: &Lease<C::Receipt>) {
-        if !self.is_query() {
-            self.held.insert(lease.receipt.clone(), lease.claim.clone());
+    /// Sees to it that leases are renewed.
+    fn hold(&self, taken: &[Taken<C::Receipt>]) {
+        if let Some(leases) = &self.leases {
+            leases.hold(taken.iter().map(|taken| &taken.item().lease));
+        }
+    }
+
+    fn let_go(&self, leases: &[Lease<C::Receipt>]) {
+        if let Some(held) = &self.leases {
+            held.let_go(leases);
         }
     }
 
@@ -361,11 +363,12 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn on_claimed(&mut self, items: Vec<Item<C::Receipt>>, claims: Vec<Option<Claim>>) {
-        for (item, claim) in items.into_iter().zip(claims) {
-            let taken = intake::judge(item, claim);
-            self.hold(&taken.item().lease);
-            self.next.push_back(taken);
-        }
+        let judged = items.into_iter().zip(claims);
+        let judged: Vec<_> = judged
+            .map(|(item, claim)| intake::judge(item, claim))
+            .collect();
+        self.hold(&judged);
+        self.next.extend(judged);
     }
 
     // ----- through
@@ -578,9 +581,11 @@ impl<C: Consumer> Lane<C> {
             let mut backoff = retry::reconnect();
             loop {
                 let appended = outbound.append(dead_letters::TOPIC, record.clone());
-                match appended.await {
-                    Ok(()) => return,
-                    Err(error) => report.trouble(&error),
+                let appended = appended.await;
+                let is_done = appended.is_ok();
+                report.of(Task::Bury, appended);
+                if is_done {
+                    return;
                 }
                 tokio::time::sleep(backoff.next()).await;
             }
@@ -633,8 +638,9 @@ impl<C: Consumer> Lane<C> {
         mut settling: Settling<C::Receipt>,
         result: Result<(), TransportError>,
     ) {
-        if let Err(error) = result {
-            self.with.report.trouble(&error);
+        let failed = result.is_err();
+        self.with.report.of(Task::Acknowledge, result);
+        if failed {
             self.acknowledge_again = Instant::now() + self.backoff.next();
             settling.done.append(&mut self.done);
             settling.given_up.append(&mut self.given_up);
@@ -642,31 +648,7 @@ impl<C: Consumer> Lane<C> {
             return;
         }
         self.here -= settling.done.len();
-        for lease in &settling.done {
-            self.held.remove(&lease.receipt);
-        }
-    }
-
-    fn start_renewing(&mut self) {
-        if self.renewing.is_some() || Instant::now() < self.renew_again {
-            return;
-        }
-        self.renew_again = Instant::now() + self.with.settings.lease / 3;
-        if self.held.is_empty() {
-            return;
-        }
-        let leases = self.held.iter().map(|(receipt, claim)| Lease {
-            receipt: receipt.clone(),
-            claim: claim.clone(),
-        });
-        let (leases, consumer) = (leases.collect::<Vec<_>>(), self.with.consumer.clone());
-        self.renewing = Some(Box::pin(async move { consumer.renew(&leases).await }));
-    }
-
-    fn tell(&self, result: Result<(), TransportError>) {
-        if let Err(error) = result {
-            self.with.report.trouble(&error);
-        }
+        self.let_go(&settling.done);
     }
 
     // ----- the end
@@ -699,11 +681,10 @@ impl<C: Consumer> Lane<C> {
             self.step(Some(farewell)).await;
         }
         if !self.is_query() && !back.is_empty() {
-            let released = self.with.consumer.release(&back).await;
-            self.tell(released);
+            // What is not given back is, when the consumer closes or the leases run out.
+            _ = self.with.consumer.release(&back).await;
         }
-        let closed = self.with.consumer.close().await;
-        self.tell(closed);
+        _ = self.with.consumer.close().await;
         self.ended
     }
 
@@ -758,13 +739,18 @@ impl<C: Consumer> Lane<C> {
             return;
         }
         let leases: Vec<_> = waiting.into_iter().map(|item| item.lease).collect();
-        for lease in &leases {
-            self.held.remove(&lease.receipt);
-        }
+        self.let_go(&leases);
         if !leases.is_empty() {
-            let released = self.with.consumer.release(&leases).await;
-            self.tell(released);
+            _ = self.with.consumer.release(&leases).await;
         }
+    }
+}
+
+/// Waits for a time; forever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

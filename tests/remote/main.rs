@@ -5,5 +5,6 @@ mod concurrency;
 mod dead_letters;
 mod drain;
 mod duplicates;
+mod envelope;
 mod health;
 mod support;

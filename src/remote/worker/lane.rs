@@ -425,7 +425,9 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn start(&mut self, mut item: Item<C::Receipt>, slot: Slot) {
-        let left = item.deadline.map(|at| at.duration_since(Timestamp::now()));
+        // Only a query has a caller who waits: of a command, an attribute of that name means nothing.
+        let deadline = item.deadline.filter(|_| self.is_query());
+        let left = deadline.map(|at| at.duration_since(Timestamp::now()));
         if left.is_some_and(|left| !left.is_positive()) {
             self.vacate(slot);
             return self.settle(item);

@@ -6,5 +6,7 @@ mod dead_letters;
 mod drain;
 mod duplicates;
 mod envelope;
+mod flow;
 mod health;
+mod order;
 mod support;

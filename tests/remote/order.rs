@@ -160,6 +160,44 @@ async fn messages_without_a_key_and_of_different_keys_run_side_by_side() {
     worker.shutdown(LONG).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failing_message_holds_up_its_key_only_however_many_wait_behind_it() {
+    let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |step: Step| {
+            let tell = tell.clone();
+            async move {
+                // Not at once, so that the lane does not take in many.
+                tokio::time::sleep(MS).await;
+                match step.thing {
+                    0 => Err(BusError::rejected::<Step>("never")),
+                    thing => {
+                        tell.send(thing).unwrap();
+                        Ok(())
+                    }
+                }
+            }
+        })
+        .build();
+    let retries = static_bus::remote::Retries {
+        attempts: 1000,
+        first: LONG,
+        longest: LONG,
+    };
+    let worker = Worker::new(broker.clone(), bus).command::<Step>();
+    let worker = worker.retries(retries).start().await.unwrap();
+    let remote = connect(&broker).await;
+    let stuck = (0..3000).map(|number| Step { thing: 0, number });
+    remote.execute_many(stuck).await.unwrap();
+    let others = (0..100).map(|number| Step {
+        thing: 1 + number % 10,
+        number,
+    });
+    remote.execute_many(others).await.unwrap();
+    heard.take(100).await;
+    drop(worker);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn handlers_that_block_a_thread_do_not_stop_other_types() {
     let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());

@@ -13,7 +13,7 @@
 
 use std::{
     any::Any,
-    collections::{BinaryHeap, HashMap, VecDeque, binary_heap::PeekMut, hash_map::Entry},
+    collections::{BinaryHeap, HashMap, VecDeque, hash_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -50,6 +50,8 @@ use crate::remote::{
 const STRIDE: usize = 128;
 /// A handler that took longer without waiting gets a task of its own, and so do those after it.
 const LONG: Duration = Duration::from_micros(200);
+/// So many may be stuck before a lane takes in fewer.
+const STUCK: usize = 16 * 1024;
 /// How long what is done may take to be acknowledged at the end.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -87,8 +89,10 @@ pub(super) struct Lane<C: Consumer> {
     next: VecDeque<Taken<C::Receipt>>,
     ready: VecDeque<Item<C::Receipt>>,
     /// The keys of which a message is on its way, and those that came in behind it.
-    behind: HashMap<Arc<str>, VecDeque<Taken<C::Receipt>>>,
+    behind: HashMap<Arc<str>, Behind<C::Receipt>>,
     later: BinaryHeap<Later<C::Receipt>>,
+    /// How many are in `later` or behind one that is.
+    stuck: usize,
     turn: u64,
     to_claim: Vec<Item<C::Receipt>>,
     running: JoinSet<Result<Bytes, BusError>>,
@@ -122,6 +126,13 @@ pub(super) struct Lane<C: Consumer> {
 struct Settling<R> {
     done: Vec<Lease<R>>,
     given_up: Vec<Lease<R>>,
+}
+
+/// Those that wait for one of their key, in order.
+struct Behind<R> {
+    queue: VecDeque<Taken<R>>,
+    /// Whether that one is in `later`.
+    stuck: bool,
 }
 
 /// Something under way, if it is.
@@ -160,6 +171,7 @@ impl<C: Consumer> Lane<C> {
             ready: VecDeque::new(),
             behind: HashMap::new(),
             later: BinaryHeap::new(),
+            stuck: 0,
             turn: 0,
             to_claim: Vec::new(),
             running: JoinSet::new(),
@@ -229,7 +241,8 @@ impl<C: Consumer> Lane<C> {
     }
 
     /// How many more messages may be here. Where handlers take time, not many more than run: those
-    /// that wait here could be handled elsewhere.
+    /// that wait here could be handled elsewhere. Those that are stuck leave room for others, or
+    /// they would hold up everything.
     fn room(&self) -> usize {
         let limit = self.with.served.limit;
         let window = if self.quick {
@@ -237,7 +250,8 @@ impl<C: Consumer> Lane<C> {
         } else {
             limit * 2
         };
-        window.saturating_sub(self.here)
+        let left = window.saturating_sub(self.here - self.stuck);
+        left.min((STUCK + window).saturating_sub(self.here))
     }
 
     /// Whether a batch may be taken in; not for a few, because a batch is cheaper.
@@ -278,9 +292,16 @@ impl<C: Consumer> Lane<C> {
             return self.next.push_back(taken);
         };
         match self.behind.entry(key) {
-            Entry::Occupied(mut behind) => behind.get_mut().push_back(taken),
+            Entry::Occupied(mut behind) => {
+                let behind = behind.get_mut();
+                self.stuck += usize::from(behind.stuck);
+                behind.queue.push_back(taken);
+            }
             Entry::Vacant(free) => {
-                free.insert(VecDeque::new());
+                free.insert(Behind {
+                    queue: VecDeque::new(),
+                    stuck: false,
+                });
                 self.next.push_back(taken);
             }
         }
@@ -328,6 +349,7 @@ impl<C: Consumer> Lane<C> {
 
     fn wait(&mut self, time: Duration, what: Due, item: Item<C::Receipt>) {
         self.turn += 1;
+        self.stuck += self.set_stuck(&item, true);
         self.later.push(Later {
             at: Instant::now() + time,
             turn: self.turn,
@@ -336,13 +358,22 @@ impl<C: Consumer> Lane<C> {
         });
     }
 
+    /// Says of how many this is true: the item, and those behind it.
+    fn set_stuck(&mut self, item: &Item<C::Receipt>, stuck: bool) -> usize {
+        let key = item.record.key.as_ref();
+        let Some(behind) = key.and_then(|key| self.behind.get_mut(key)) else {
+            return 1;
+        };
+        behind.stuck = stuck;
+        1 + behind.queue.len()
+    }
+
     fn on_time(&mut self) {
         let now = Instant::now();
-        while let Some(later) = self.later.peek_mut() {
-            if later.at > now {
-                break;
-            }
-            let Later { what, item, .. } = PeekMut::pop(later);
+        while self.later.peek().is_some_and(|later| later.at <= now)
+            && let Some(Later { what, item, .. }) = self.later.pop()
+        {
+            self.stuck -= self.set_stuck(&item, false);
             match what {
                 Due::Attempt => self.ready.push_back(item),
                 Due::Claim => self.to_claim.push(item),
@@ -560,7 +591,7 @@ impl<C: Consumer> Lane<C> {
         let Some(behind) = self.behind.get_mut(key) else {
             return;
         };
-        match behind.pop_front() {
+        match behind.queue.pop_front() {
             Some(next) => self.next.push_back(next),
             None => _ = self.behind.remove(key),
         }
@@ -726,8 +757,9 @@ impl<C: Consumer> Lane<C> {
                 .into_iter()
                 .map(Taken::into_item),
         );
+        self.stuck = 0;
         for (_, behind) in self.behind.drain() {
-            waiting.extend(behind.into_iter().map(Taken::into_item));
+            waiting.extend(behind.queue.into_iter().map(Taken::into_item));
         }
         self.ended.released += waiting.len();
         if self.is_query() {

@@ -1,5 +1,6 @@
 //! What the client and the worker promise, over the broker in this process.
 
+mod chaos;
 mod client;
 mod concurrency;
 mod dead_letters;

@@ -1,10 +1,10 @@
 //! The client: a bus whose handlers are behind a broker.
 
-use std::{borrow::Cow, env, sync::Arc, time::Duration};
+use std::{borrow::Cow, convert::Infallible, env, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::{
     Codec, Envelope, Transport, context,
@@ -69,12 +69,8 @@ struct Shared<T> {
     address: Arc<str>,
     outbound: Outbound,
     pending: Arc<Pending>,
-    replies: JoinHandle<()>,
-}
-impl<T> Drop for Shared<T> {
-    fn drop(&mut self) {
-        self.replies.abort();
-    }
+    /// When this is dropped the reply channel is closed.
+    _replies: oneshot::Sender<Infallible>,
 }
 
 /// How a [`RemoteBus`] is set up: `RemoteBus::builder(transport)`, then [`connect`](RemoteBusBuilder::connect).
@@ -129,13 +125,15 @@ impl<T: Transport> RemoteBusBuilder<T> {
         subscription.deduplication = None;
         let inbox = self.transport.consume(subscription).await?;
         let pending = Arc::new(Pending::new(self.max_pending));
+        let (replies, gone) = oneshot::channel();
+        tokio::spawn(super::pending::hand_out(inbox, pending.clone(), gone));
         Ok(RemoteBus {
             shared: Arc::new(Shared {
                 source: self.source.unwrap_or_else(program),
                 codec: self.codec,
                 address,
                 outbound: Outbound::start(self.transport.clone()).0,
-                replies: tokio::spawn(super::pending::hand_out(inbox, pending.clone())),
+                _replies: replies,
                 pending,
                 transport: self.transport,
             }),

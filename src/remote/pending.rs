@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -96,8 +97,20 @@ impl Drop for Waiting {
     }
 }
 
-/// Hands each reply to the query that waits for it, as long as the process lives.
-pub(crate) async fn hand_out<C: Consumer>(inbox: C, pending: Arc<Pending>) {
+/// Hands each reply to the query that waits for it, until the client is gone.
+pub(crate) async fn hand_out<C: Consumer>(
+    inbox: C,
+    pending: Arc<Pending>,
+    gone: oneshot::Receiver<Infallible>,
+) {
+    tokio::select! {
+        _ = gone => {}
+        () = hand_out_all(&inbox, &pending) => {}
+    }
+    _ = inbox.close().await;
+}
+
+async fn hand_out_all<C: Consumer>(inbox: &C, pending: &Pending) {
     let mut backoff = super::retry::reconnect();
     loop {
         match inbox.receive(REPLIES, WAIT).await {

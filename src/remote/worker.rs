@@ -19,7 +19,10 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Retries, Transport, TransportError, client::topic, outbound::Outbound, transport::Subscription,
+    Retries, Transport, TransportError,
+    client::topic,
+    outbound::Outbound,
+    transport::{Consumer, Subscription},
 };
 use crate::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
 use crate::message::{Command, Event, Message, Query};
@@ -214,7 +217,15 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 Subscription::new(served.topic.clone(), served.group.clone(), member.clone());
             subscription.lease = settings.lease;
             subscription.deduplication = settings.deduplication;
-            consumers.push(Arc::new(transport.consume(subscription).await?));
+            match transport.consume(subscription).await {
+                Ok(consumer) => consumers.push(Arc::new(consumer)),
+                Err(error) => {
+                    for consumer in consumers {
+                        _ = consumer.close().await;
+                    }
+                    return Err(error);
+                }
+            }
         }
 
         let (drain, draining) = watch::channel(None);

@@ -598,8 +598,8 @@ async fn when_the_last_clone_is_dropped_its_reply_channel_is_closed() {
         .into_owned();
     drop(remote);
     assert!(asking.await.unwrap().is_err());
-    // Nobody else takes what comes now.
-    tokio::time::sleep(SECOND).await;
+    until("it is closed", async || broker.calls(Op::Close) == 1).await;
+    // Nobody takes what comes now.
     let topic = Topic {
         kind: Kind::Reply,
         name: address.into(),

@@ -233,6 +233,40 @@ async fn ten_messages_with_slow_handlers_and_a_short_lease_run_exactly_ten_times
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_done_is_renewed_no_more() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let bus = shipping(tell, |number| async move {
+        match number % 10 {
+            0 => Err(BusError::refused::<Ship>("never")),
+            _ => Ok(()),
+        }
+    });
+    let worker = start(&broker, bus, |w| w.lease(3 * SECOND)).await;
+    let remote = connect(&broker).await;
+    remote.execute_many((0..1000).map(Ship)).await.unwrap();
+    heard.take(1000).await;
+    all_shipped(&broker).await;
+    let renewed = broker.calls(Op::Renew);
+    tokio::time::sleep(LONG).await;
+    assert_eq!(broker.calls(Op::Renew), renewed);
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_takes_in_no_more_than_twice_what_it_may_run() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let bus = shipping(tell, |_| std::future::pending());
+    let two = std::num::NonZeroUsize::new(2).unwrap();
+    let worker = start(&broker, bus, |w| w.limit::<Ship>(two)).await;
+    let remote = connect(&broker).await;
+    remote.execute_many((0..1000).map(Ship)).await.unwrap();
+    heard.take(2).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(broker.items(Op::Claim), 4);
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_is_tried_again_before_the_lease_runs_out() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let mut turn = 0;

@@ -144,6 +144,22 @@ async fn a_worker_whose_broker_is_gone_does_not_start() {
         let error = worker.start().await.err().unwrap();
         assert_eq!(error.to_string(), "test://broker: the connection is broken");
     }
+    // What it had begun it leaves.
+    let mut groups = 0;
+    broker.rule(move |op| {
+        groups += usize::from(op == Op::Consume);
+        match groups {
+            3 => Fault::Before,
+            _ => Fault::None,
+        }
+    });
+    let bus = BusBuilder::new().subscribe_fn(|_: &Sorted| ()).build();
+    let worker = Worker::new(broker.clone(), bus)
+        .event::<Sorted>("one")
+        .event::<Sorted>("two")
+        .event::<Sorted>("three");
+    assert!(worker.start().await.is_err());
+    assert_eq!(broker.calls(Op::Close), 2);
 }
 
 // ----- metrics

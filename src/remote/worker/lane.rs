@@ -187,7 +187,7 @@ impl<C: Consumer> Lane<C> {
             asking_for_slot: None,
             own_slot: Some(Slot::Own),
             spare_slot: None,
-            quick: true,
+            quick: false,
             long: 0,
             closing: false,
             backoff: retry::reconnect(),
@@ -475,8 +475,8 @@ impl<C: Consumer> Lane<C> {
         if self.long > 0 {
             self.long -= 1;
         } else if let Poll::Ready(result) = try_at_once(&mut work) {
-            self.quick = true;
-            if started.elapsed() > LONG {
+            self.quick = started.elapsed() <= LONG;
+            if !self.quick {
                 self.long = STRIDE;
             }
             self.vacate(slot);
@@ -704,10 +704,11 @@ impl<C: Consumer> Lane<C> {
         // A handler that never waits cannot be cancelled; its message comes again all the same.
         _ = tokio::time::timeout(FAREWELL, self.cancelled()).await;
         self.ended.cancelled = self.in_running.len();
-        let cancelled = self.in_running.drain().map(|(_, (item, ..))| item.lease);
+        let cancelled = std::mem::take(&mut self.in_running).into_values();
+        let cancelled = self.away(cancelled.map(|(item, ..)| item).collect());
         let unburied = self.in_burying.drain().map(|(_, item)| item.lease);
         let mut back = std::mem::take(&mut self.back);
-        back.extend(cancelled.chain(unburied));
+        back.extend(cancelled.into_iter().chain(unburied));
 
         let farewell = Instant::now() + FAREWELL;
         while (self.acknowledging.is_some() || !self.done.is_empty()) && Instant::now() < farewell {
@@ -719,6 +720,22 @@ impl<C: Consumer> Lane<C> {
         }
         _ = self.with.consumer.close().await;
         self.ended
+    }
+
+    /// What is to be given back of messages that are not handled here. Queries cannot be: their
+    /// callers are told.
+    fn away(&self, items: Vec<Item<C::Receipt>>) -> Vec<Lease<C::Receipt>> {
+        if !self.is_query() {
+            return items.into_iter().map(|item| item.lease).collect();
+        }
+        for query in &items {
+            let failure = Failure {
+                error: "the worker is shutting down".to_owned(),
+                retryable: true,
+            };
+            self.reply(query, failure.outcome());
+        }
+        Vec::new()
     }
 
     /// Waits for what is on its way in.
@@ -762,17 +779,7 @@ impl<C: Consumer> Lane<C> {
             waiting.extend(behind.queue.into_iter().map(Taken::into_item));
         }
         self.ended.released += waiting.len();
-        if self.is_query() {
-            for query in &waiting {
-                let failure = Failure {
-                    error: "the worker is shutting down".to_owned(),
-                    retryable: true,
-                };
-                self.reply(query, failure.outcome());
-            }
-            return;
-        }
-        let leases: Vec<_> = waiting.into_iter().map(|item| item.lease).collect();
+        let leases = self.away(waiting);
         self.let_go(&leases);
         if !leases.is_empty() {
             _ = self.with.consumer.release(&leases).await;

@@ -106,6 +106,9 @@ impl<T: Transport> DeadLetters<T> {
 
     /// Sends it again, to the group that could not handle it, and removes it.
     ///
+    /// It is handled although it was seen before, unless another message with its idempotency key was
+    /// handled meanwhile.
+    ///
     /// If this fails or is interrupted the dead letter may be there still: it is replayed at least once.
     ///
     /// # Errors

@@ -183,11 +183,13 @@ async fn a_handler_that_blocks_its_thread_longer_than_the_lease_runs_once() {
         BusBuilder::new()
             .register_command_fn(move |ship: Ship| {
                 tell.send(ship.0).unwrap();
-                std::thread::sleep(Duration::from_millis(1500));
+                if ship.0 == 0 {
+                    std::thread::sleep(Duration::from_millis(4500));
+                }
             })
             .build()
     };
-    let lease = Duration::from_millis(500);
+    let lease = 2 * SECOND;
     let first = start(&broker, bus(tell_one), |w| w.lease(lease)).await;
     connect(&broker)
         .await

@@ -72,7 +72,12 @@ pub(super) async fn claim<C: Consumer>(consumer: &C, keys: &[Arc<str>]) -> Vec<O
         return Vec::new();
     }
     match consumer.claim(keys).await {
-        Ok(claims) => claims.into_iter().map(Some).collect(),
+        Ok(claims) => {
+            let mut claims: Vec<_> = claims.into_iter().map(Some).collect();
+            // No message may be forgotten, whatever the engine says.
+            claims.resize(keys.len(), None);
+            claims
+        }
         Err(_) => vec![None; keys.len()],
     }
 }

@@ -1,4 +1,4 @@
-//! What cargo prints for each mistake in `tests/ui/fail` speaks of messages and handlers, and hardly
+//! What cargo prints for each mistake in `tests/ui/fail` and `tests/ui/async` speaks of messages and handlers, and hardly
 //! of the table.
 //!
 //! `tests/ui.rs` fixes the exact texts, for which long types are written out. Here they are as a user
@@ -19,7 +19,8 @@ const LIMIT: usize = 10;
 
 /// rustc writes the whole bus out where a handler's trait is not implemented: the bus is a parameter
 /// of the trait that is missing, and no text of ours stands in its place.
-const WHOLE_BUS: [(&str, usize); 3] = [
+const WHOLE_BUS: [(&str, usize); 4] = [
+    ("async_not_an_async_handler", 20),
     ("not_a_handler_of_a_command", 20),
     ("not_a_handler_of_a_query", 20),
     ("not_a_handler_of_an_event", 20),
@@ -67,16 +68,22 @@ fn check_all_cases() -> String {
     let bin = dir.join("src/bin");
     let _ = fs::remove_dir_all(&bin);
     fs::create_dir_all(&bin).expect("the target directory can be written");
-    for case in fs::read_dir(root.join("tests/ui/fail")).expect("the cases are there") {
-        let case = case.expect("the cases can be read").path();
-        if case.extension().is_some_and(|extension| extension == "rs") {
-            let name = case.file_name().expect("a file has a name");
-            fs::copy(&case, bin.join(name)).expect("a case can be copied");
+    for (folder, prefix) in [("tests/ui/fail", ""), ("tests/ui/async", "async_")] {
+        for case in fs::read_dir(root.join(folder)).expect("the cases are there") {
+            let case = case.expect("the cases can be read").path();
+            if case.extension().is_some_and(|extension| extension == "rs") {
+                let name = case
+                    .file_name()
+                    .expect("a file has a name")
+                    .to_string_lossy();
+                let name = format!("{prefix}{name}");
+                fs::copy(&case, bin.join(name)).expect("a case can be copied");
+            }
         }
     }
     let manifest = format!(
         "[package]\nname = \"error-texts\"\nedition = \"2024\"\n[workspace]\n\
-         [dependencies]\nstatic-bus = {{ path = {root:?} }}\n"
+         [dependencies]\nstatic-bus = {{ path = {root:?}, features = [\"async\"] }}\n"
     );
     fs::write(dir.join("Cargo.toml"), manifest).expect("the manifest can be written");
     fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock")).expect("the lock can be copied");

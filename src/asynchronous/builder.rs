@@ -50,6 +50,9 @@ impl<T, O> BusBuilder<T, O> {
 
     /// Registers a function or closure that returns a future as the one handler of query `Q`.
     ///
+    /// What it does before it returns the future is done when `send_async` is called, the rest when the
+    /// answer is awaited.
+    ///
     /// ```
     /// use static_bus::prelude::*;
     /// struct Double(u32);
@@ -116,6 +119,9 @@ impl<T, O> BusBuilder<T, O> {
     }
 
     /// Registers a function or closure that returns a future as the one handler of command `C`.
+    ///
+    /// What it does before it returns the future is done when `execute_async` is called, the rest when
+    /// the call is awaited.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

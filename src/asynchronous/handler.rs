@@ -3,7 +3,7 @@
 use super::BusError;
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, rc::Rc, sync::Arc};
 
 /// Answers a query, and may wait for the answer.
 ///
@@ -105,8 +105,8 @@ macro_rules! through {
         }
     )* };
 }
-// Not through `Rc`: a bus with one in it cannot be shared, and a future that borrows it is not `Send`.
-through!(&H, Box<H>, Arc<H>);
+// Through `Rc` as well, though no bus with one in it can be shared: the error then says so.
+through!(&H, Box<H>, Rc<H>, Arc<H>);
 
 impl<Q, B, F, Answer> AsyncQueryHandler<Q, B> for Function<F>
 where

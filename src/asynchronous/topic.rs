@@ -148,7 +148,8 @@ where
     #[inline]
     async fn deliver(&self, event: &E, bus: &B) -> Heard {
         let older = pin!(self.tail.deliver(event, bus));
-        let newest = pin!(self.head.handle(event, bus));
+        // Not before it is polled: what a closure does before it returns its future has its turn too.
+        let newest = pin!(async { self.head.handle(event, bus).await });
         all(older, newest, handler_name::<H>()).await
     }
 }

@@ -1,3 +1,19 @@
 //! What asynchronous dispatch in one process promises.
 
+mod calls;
+mod cost;
+mod errors;
+mod events;
 mod spawning;
+mod wiring;
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// The output of a future that never has to wait.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the future waits"),
+    }
+}

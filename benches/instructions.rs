@@ -18,6 +18,8 @@ use services::*;
 use static_bus::prelude::*;
 use through_the_bus::{GetCategory, GetPrice, GetRate, GetTax, Sold, TakeStock};
 
+#[path = "instructions/asynchronous.rs"]
+mod asynchronous;
 #[path = "../tests/zero_cost/by_hand.rs"]
 mod by_hand;
 #[path = "instructions/fallible.rs"]
@@ -39,6 +41,7 @@ main!(
         event_3,
         event_fallible,
         nested,
+        async_nested,
         handlers,
         posted
     ]
@@ -153,6 +156,24 @@ library_benchmark_group!(
     name = nested,
     compare_by_id = true,
     benchmarks = [nested_by_hand, nested_by_bus]
+);
+
+#[library_benchmark]
+#[bench::ready(on_heap(asynchronous::Shop::<false>::default()))]
+#[bench::waits(on_heap(asynchronous::Shop::<true>::default()))]
+fn async_nested_by_hand<S: asynchronous::Taxes>(shop: &S) -> u64 {
+    asynchronous::by_hand(shop, black_box(3), black_box(1_000))
+}
+#[library_benchmark]
+#[bench::ready(on_heap(asynchronous::bus::<false>()))]
+#[bench::waits(on_heap(asynchronous::bus::<true>()))]
+fn async_nested_by_bus<B: AsyncSendQuery<GetTax>>(bus: &B) -> u64 {
+    asynchronous::by_bus(bus, black_box(3), black_box(1_000))
+}
+library_benchmark_group!(
+    name = async_nested,
+    compare_by_id = true,
+    benchmarks = [async_nested_by_hand, async_nested_by_bus]
 );
 
 #[library_benchmark]

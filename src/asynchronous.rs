@@ -1,4 +1,35 @@
 //! Dispatch that may wait: in one process, or through a broker.
+//!
+//! A service implements [`AsyncQueryHandler`] and its like with a plain `async fn`, and asks for
+//! [`AsyncSendQuery`] and its like. They return [`BusError`], so `?` works on nested calls:
+//!
+//! ```
+//! use static_bus::prelude::*;
+//!
+//! struct GetRate;
+//! query!(GetRate -> u32);
+//! struct Convert(u32);
+//! query!(Convert -> u32);
+//!
+//! struct Bank;
+//! impl<B: AsyncSendQuery<GetRate>> AsyncQueryHandler<Convert, B> for Bank {
+//!     async fn handle(&self, query: Convert, bus: &B) -> Result<u32, BusError> {
+//!         Ok(query.0 * bus.send_async(GetRate).await?)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let bus = BusBuilder::new()
+//!     .register_query_async::<Convert, _>(Bank)
+//!     .register_query_fn(|_: GetRate| 3)
+//!     .build();
+//! assert_eq!(bus.send_async(Convert(7)).await.unwrap(), 21);
+//! # }
+//! ```
+//!
+//! There is no runtime in it: a call is a future, and whatever polls futures runs it. A handler that does
+//! not wait answers an asynchronous call as well; the other way round does not compile.
 
 mod builder;
 mod bus;

@@ -105,6 +105,10 @@ mod code_blocks {
         reading_the_assembly "guide/src/reading-the-assembly.md"
         compile_time "guide/src/compile-time.md"
     }
+    #[cfg(feature = "async")]
+    pages! {
+        async_handlers "guide/src/async-handlers.md"
+    }
     #[cfg(feature = "sim")]
     pages! {
         simulated_time "guide/src/simulated-time.md"

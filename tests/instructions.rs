@@ -25,6 +25,8 @@ fn without_the_outbox_a_call_takes_the_instructions_of_the_calls_by_hand() {
         ("event_fallible", "succeeds"),
         ("event_fallible", "fails"),
         ("nested", "call"),
+        ("async_nested", "ready"),
+        ("async_nested", "waits"),
     ] {
         let by_hand = count(&format!("{pair}_by_hand {way}"));
         let by_bus = count(&format!("{pair}_by_bus {way}"));

@@ -9,7 +9,30 @@ use crate::table::{At, Find, First, Found, Tail};
 use alloc::{boxed::Box, vec::Vec};
 
 impl<T, O> Bus<T, O> {
-    /// Sends a query to its handler.
+    /// Sends a query to its handler, asynchronous or not, and returns the answer.
+    ///
+    /// The future is the handler's own: nothing is boxed, and a nested call is a part of its caller's
+    /// future. It is `Send`. Dropping it drops the handler where it waits. A handler that does not wait
+    /// runs when the future is first polled.
+    ///
+    /// The message owns what it holds (`Q: 'static`), and every handler on the bus is `Sync`. A bus with an
+    /// outbox is not, and stays on its thread.
+    ///
+    /// # Errors
+    /// The handler's own, or that of a nested call.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Double(u32);
+    /// query!(Double -> u32);
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bus = BusBuilder::new()
+    ///     .register_query_async_fn(|query: Double| async move { Ok(query.0 * 2) })
+    ///     .build();
+    /// assert_eq!(bus.send_async(Double(21)).await.unwrap(), 42);
+    /// # }
+    /// ```
     #[inline]
     pub fn send_async<Q: Query>(
         &self,
@@ -21,7 +44,26 @@ impl<T, O> Bus<T, O> {
         AsyncSendQuery::send_async(self, query)
     }
 
-    /// Has a command carried out by its handler.
+    /// Has a command carried out by its handler, asynchronous or not. `Ok` says that it was.
+    ///
+    /// The future is the handler's own, as that of [`send_async`](Bus::send_async).
+    ///
+    /// # Errors
+    /// An asynchronous handler's own. The `Err` of one that does not wait becomes
+    /// [`BusError::Rejected`] with the error as its source; it has to be an
+    /// [`Error`](core::error::Error) that is `Send` and `Sync`, a `String` or a `&'static str`.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Withdraw(u32);
+    /// command!(Withdraw -> Result<(), &'static str>, name = "bank.withdraw");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bus = BusBuilder::new().register_command_fn(|_: Withdraw| Err("too much")).build();
+    /// let error = bus.execute_async(Withdraw(101)).await.unwrap_err();
+    /// assert_eq!(error.to_string(), "bank.withdraw: its handler failed: too much");
+    /// # }
+    /// ```
     #[inline]
     pub fn execute_async<C: Command>(
         &self,
@@ -33,7 +75,33 @@ impl<T, O> Bus<T, O> {
         AsyncExecuteCommand::execute_async(self, command)
     }
 
-    /// Publishes an event to all its subscribers.
+    /// Publishes an event to all its subscribers, asynchronous or not. They are started in registration
+    /// order, wait at the same time, and this waits for all. An event may have none.
+    ///
+    /// They share one future, so they take turns and not threads. Dropping it drops those that wait.
+    ///
+    /// # Errors
+    /// [`BusError::Rejected`], whose source is a [`PublishError`] with each failure in registration order.
+    /// It is retryable if one of the failures is.
+    ///
+    /// ```
+    /// use static_bus::{message::PublishError, prelude::*};
+    /// struct OrderPlaced;
+    /// event!(OrderPlaced);
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bus = BusBuilder::new()
+    ///     .subscribe_fn(|_: &OrderPlaced| ())
+    ///     .subscribe_async_fn(|_: &OrderPlaced| async {
+    ///         Err(BusError::rejected::<OrderPlaced>("mail server is down"))
+    ///     })
+    ///     .build();
+    /// let error = bus.publish_async(&OrderPlaced).await.unwrap_err();
+    /// let BusError::Rejected { source, .. } = error else { panic!() };
+    /// let failures = source.downcast::<PublishError<BusError>>().unwrap().into_failures();
+    /// assert_eq!(failures[0].position, 1);
+    /// # }
+    /// ```
     #[inline]
     pub fn publish_async<E: Event>(
         &self,

@@ -1,9 +1,37 @@
 //! What a module asks for when an answer may take its time.
+//!
+//! A [`Bus`](crate::bus::Bus) whose handlers are `Sync` implements these traits for what is registered on
+//! it, asynchronously or not, and so does a broker's client. Whoever is generic over them does not know
+//! whether a network lies between, and handles [`BusError`].
 
 use super::BusError;
 use crate::message::{Command, Event, Query};
 
 /// Can answer query `Q`, perhaps from another process.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct GetRate;
+/// query!(GetRate -> f64);
+///
+/// async fn convert(amount: f64, rates: &impl AsyncSendQuery<GetRate>) -> Result<f64, BusError> {
+///     Ok(amount * rates.send_async(GetRate).await?)
+/// }
+///
+/// struct Unreachable; // a double for tests
+/// impl AsyncSendQuery<GetRate> for Unreachable {
+///     async fn send_async(&self, _: GetRate) -> Result<f64, BusError> {
+///         Err(BusError::NoHandler { message: GetRate::NAME })
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert!(convert(10.0, &Unreachable).await.unwrap_err().is_retryable());
+///
+/// let bus = BusBuilder::new().register_query_async_fn(|_: GetRate| async { Ok(2.0) }).build();
+/// assert_eq!(convert(10.0, &bus).await.unwrap(), 20.0);
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot send query `{Q}`")]
 pub trait AsyncSendQuery<Q: Query>: Sync {
     /// Sends the query to its one handler.
@@ -14,6 +42,23 @@ pub trait AsyncSendQuery<Q: Query>: Sync {
 }
 
 /// Can have command `C` carried out, perhaps by another process.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Stop;
+/// command!(Stop -> Result<(), &'static str>, name = "engine.stop");
+///
+/// async fn stop_twice(bus: &impl AsyncExecuteCommand<Stop>) -> Result<(), BusError> {
+///     bus.execute_async(Stop).await?;
+///     bus.execute_async(Stop).await
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let bus = BusBuilder::new().register_command_fn(|_: Stop| Err("it stands")).build();
+/// let error = stop_twice(&bus).await.unwrap_err();
+/// assert_eq!(error.to_string(), "engine.stop: its handler failed: it stands");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot execute command `{C}`")]
 pub trait AsyncExecuteCommand<C: Command>: Sync {
     /// Sends the command to its one handler. `Ok` says, in process, that it was carried out;
@@ -24,7 +69,27 @@ pub trait AsyncExecuteCommand<C: Command>: Sync {
     fn execute_async(&self, command: C) -> impl Future<Output = Result<(), BusError>> + Send;
 }
 
-/// Can publish event `E`, perhaps to other processes.
+/// Can publish event `E`, perhaps to other processes. A bus can publish any event: one may have no
+/// subscriber.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use static_bus::prelude::*;
+/// struct Saved(u32);
+/// event!(Saved);
+///
+/// async fn save(bus: &impl AsyncPublishEvent<Saved>) -> Result<(), BusError> {
+///     bus.publish_async(&Saved(7)).await
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let last = AtomicU32::new(0);
+/// let bus = BusBuilder::new().subscribe_fn(|event: &Saved| last.store(event.0, Relaxed)).build();
+/// save(&bus).await.unwrap();
+/// assert_eq!(last.load(Relaxed), 7);
+/// save(&BusBuilder::new().build()).await.unwrap();
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot publish event `{E}`")]
 pub trait AsyncPublishEvent<E: Event>: Sync {
     /// Runs every subscriber concurrently, and waits for all. `Ok` says, in process, that all have

@@ -1,4 +1,7 @@
 //! What a service implements when it has to wait.
+//!
+//! Each trait is also implemented through `&T`, `Box<T>`, `Rc<T>` and `Arc<T>`, and for the closures that
+//! the `…_async_fn` methods take.
 
 use super::BusError;
 use crate::handler::Function;
@@ -9,6 +12,24 @@ use alloc::{boxed::Box, rc::Rc, sync::Arc};
 ///
 /// Write it as an `async fn`. Its future is `Send`; whoever is generic over the bus writes
 /// `B: AsyncSendQuery<…>`, which says that the bus can be shared, or `B: Sync`.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Double(u32);
+/// query!(Double -> u32);
+///
+/// struct Doubler;
+/// impl<B: Sync> AsyncQueryHandler<Double, B> for Doubler {
+///     async fn handle(&self, query: Double, _bus: &B) -> Result<u32, BusError> {
+///         tokio::task::yield_now().await;
+///         Ok(query.0 * 2)
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(Doubler.handle(Double(21), &()).await.unwrap(), 42);
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle query `{Q}` asynchronously",
     label = "not an asynchronous handler of `{Q}`",
@@ -28,6 +49,30 @@ pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
 }
 
 /// Carries out a command, and may wait meanwhile.
+///
+/// ```
+/// use static_bus::prelude::*;
+/// struct Pay { cents: u64 }
+/// command!(Pay);
+/// struct Paid { cents: u64 }
+/// event!(Paid);
+///
+/// struct Bank;
+/// impl<B: AsyncPublishEvent<Paid>> AsyncCommandHandler<Pay, B> for Bank {
+///     async fn handle(&self, command: Pay, bus: &B) -> Result<(), BusError> {
+///         if command.cents == 0 {
+///             return Err(BusError::refused::<Pay>("nothing to pay"));
+///         }
+///         bus.publish_async(&Paid { cents: command.cents }).await
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let bus = BusBuilder::new().build(); // nobody subscribes, which is fine
+/// assert!(Bank.handle(Pay { cents: 5 }, &bus).await.is_ok());
+/// assert!(Bank.handle(Pay { cents: 0 }, &bus).await.is_err());
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle command `{C}` asynchronously",
     label = "not an asynchronous handler of `{C}`",
@@ -42,6 +87,29 @@ pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
 }
 
 /// Hears an event, and may wait meanwhile.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use static_bus::prelude::*;
+/// struct Renamed(&'static str);
+/// event!(Renamed);
+///
+/// #[derive(Default)]
+/// struct Last(Mutex<&'static str>);
+/// impl<B: Sync> AsyncEventHandler<Renamed, B> for Last {
+///     async fn handle(&self, event: &Renamed, _bus: &B) -> Result<(), BusError> {
+///         tokio::task::yield_now().await;
+///         *self.0.lock().unwrap() = event.0;
+///         Ok(())
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let last = Last::default();
+/// last.handle(&Renamed("Ada"), &()).await.unwrap();
+/// assert_eq!(*last.0.lock().unwrap(), "Ada");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle event `{E}` asynchronously",
     label = "not an asynchronous handler of `{E}`",

@@ -110,6 +110,28 @@ async fn generic_code_can_spawn() {
     assert_eq!(answer.unwrap(), 14);
 }
 
+/// Calls made by a closure, one after the other and all before the first is awaited.
+#[tokio::test]
+async fn a_spawned_task_can_make_calls_from_an_iterator() {
+    let bus = Arc::new(app());
+    let task = tokio::spawn(async move {
+        let amounts = [1, 2, 3];
+        let mut sum = 0;
+        for call in amounts.iter().map(|n| bus.send_async(Convert(*n))) {
+            sum += call.await?;
+        }
+        let calls: Vec<_> = amounts
+            .iter()
+            .map(|n| Box::pin(bus.send_async(Convert(*n))))
+            .collect();
+        for call in calls {
+            sum += call.await?;
+        }
+        Ok::<_, BusError>(sum)
+    });
+    assert_eq!(task.await.unwrap().unwrap(), 24);
+}
+
 /// A handler that spawns owns a bus, or a part of one; what it came through is only borrowed.
 #[tokio::test]
 async fn a_handler_with_a_closure_can_be_spawned_too() {

@@ -3,6 +3,7 @@
 //! With `WAITS` the deepest of them waits once, so that the whole chain is left and entered again.
 
 use std::future::poll_fn;
+use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -57,32 +58,50 @@ pub fn by_bus<B: AsyncSendQuery<GetTax>>(bus: &B, item: u64, cents: u64) -> u64 
     run(bus.send_async(GetTax { item, cents }))
 }
 
+/// Each service is given all of them, as a handler is given the bus.
 #[derive(Default)]
 pub struct Shop<const WAITS: bool> {
     tax: Tax,
     rates: Rates,
     shelf: Shelf<WAITS>,
 }
+impl Tax {
+    #[inline]
+    async fn tax<const WAITS: bool>(
+        &self,
+        item: u64,
+        cents: u64,
+        shop: &Shop<WAITS>,
+    ) -> Result<u64, BusError> {
+        Ok(self.on(cents, shop.rates.rate(item, shop).await?))
+    }
+}
+impl Rates {
+    #[inline]
+    async fn rate<const WAITS: bool>(
+        &self,
+        item: u64,
+        shop: &Shop<WAITS>,
+    ) -> Result<u64, BusError> {
+        Ok(self.of(shop.shelf.category(item, shop).await?))
+    }
+}
+impl<const WAITS: bool> Shelf<WAITS> {
+    #[inline]
+    async fn category(&self, item: u64, _shop: &Shop<WAITS>) -> Result<u8, BusError> {
+        if WAITS {
+            once().await;
+        }
+        Ok(self.0.of(item))
+    }
+}
 pub trait Taxes {
     fn tax(&self, item: u64, cents: u64) -> impl Future<Output = Result<u64, BusError>>;
 }
 impl<const WAITS: bool> Taxes for Shop<WAITS> {
     #[inline]
-    async fn tax(&self, item: u64, cents: u64) -> Result<u64, BusError> {
-        Ok(self.tax.on(cents, self.rate(item).await?))
-    }
-}
-impl<const WAITS: bool> Shop<WAITS> {
-    #[inline]
-    async fn rate(&self, item: u64) -> Result<u64, BusError> {
-        Ok(self.rates.of(self.category(item).await?))
-    }
-    #[inline]
-    async fn category(&self, item: u64) -> Result<u8, BusError> {
-        if WAITS {
-            once().await;
-        }
-        Ok(self.shelf.0.of(item))
+    fn tax(&self, item: u64, cents: u64) -> impl Future<Output = Result<u64, BusError>> {
+        self.tax.tax(item, cents, self)
     }
 }
 #[inline(never)]
@@ -90,15 +109,16 @@ pub fn by_hand(shop: &impl Taxes, item: u64, cents: u64) -> u64 {
     run(shop.tax(item, cents))
 }
 
-/// Waits for one poll.
+/// Waits for one poll, which the compiler does not know.
 #[inline]
 async fn once() {
-    let mut waited = false;
+    let mut polls = black_box(2);
     poll_fn(|_| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
+        polls -= 1;
+        if black_box(polls) > 0 {
+            return Poll::Pending;
         }
-        Poll::Pending
+        Poll::Ready(())
     })
     .await
 }

@@ -3,6 +3,8 @@ use std::rc::Rc;
 
 struct GetUser;
 query!(GetUser -> u32);
+struct GetName;
+query!(GetName -> u32);
 
 struct Users(Rc<u32>);
 impl<B: Sync> AsyncQueryHandler<GetUser, B> for Users {
@@ -11,14 +13,22 @@ impl<B: Sync> AsyncQueryHandler<GetUser, B> for Users {
     }
 }
 
-struct Names(Rc<u32>);
-impl<B> QueryHandler<GetUser, B> for Names {
+struct Counter(Rc<u32>);
+impl<B> QueryHandler<GetUser, B> for Counter {
     fn handle(&self, _: GetUser, _bus: &B) -> u32 {
         *self.0
     }
 }
+struct Names;
+impl<B: AsyncSendQuery<GetUser>> AsyncQueryHandler<GetName, B> for Names {
+    async fn handle(&self, _: GetName, bus: &B) -> Result<u32, BusError> {
+        bus.send_async(GetUser).await
+    }
+}
 
 fn main() {
-    let bus = BusBuilder::new().register_query::<GetUser, _>(Names(Rc::new(7))).build();
-    drop(bus.send_async(GetUser));
+    BusBuilder::new()
+        .register_query::<GetUser, _>(Counter(Rc::new(7)))
+        .register_query_async::<GetName, _>(Names)
+        .build();
 }

@@ -1,8 +1,8 @@
 //! Counts the instructions of a call through the bus, and of the same calls written by hand.
 //!
 //! ```text
-//! scripts/instructions                  # installs what is missing, runs this, and checks the promises
-//! cargo bench --bench instructions      # only runs it
+//! scripts/instructions                                 # installs what is missing, runs this, and checks the promises
+//! cargo bench --bench instructions --features async    # only runs it
 //! ```
 //!
 //! Callgrind counts instructions, so the machine's load does not matter. Each group has the same work done in several

@@ -2,7 +2,8 @@
 //!
 //! Its first two levels are chosen by the first two digits of the message's [key](mod@crate::key),
 //! sixteen ways each. They end in a bucket: a short list of wires, told apart by the rest of the
-//! key. There are three kinds of wire: [`QueryWire`], [`CommandWire`] and [`EventWire`].
+//! key. There are three kinds of wire: [`QueryWire`], [`CommandWire`] and [`EventWire`]. With the feature
+//! `async` there is one more of each, for handlers that may wait; they live in the same buckets.
 //!
 //! ```text
 //! key of GetUser: 7 12 30 4 …

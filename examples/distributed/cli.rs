@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::env;
+
+use clap::{Parser, ValueEnum};
+
+/// A shop of four modules: on one bus, on one for each module, or in several processes.
+#[derive(Parser)]
+#[command(name = "distributed")]
+pub struct Cli {
+    /// What joins the modules
+    #[arg(long, value_enum, default_value_t = Bus::Local)]
+    pub bus: Bus,
+    /// The server of `--bus redis` [default: REDIS_URL, or redis://127.0.0.1:6379]
+    #[arg(long)]
+    url: Option<String>,
+    /// What the keys on that server begin with
+    #[arg(long, default_value = "shop")]
+    pub namespace: String,
+    /// Serve these modules until Ctrl-C, for others on the same server [default: all of them, and --drive]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    serve: Vec<Module>,
+    /// Place a few orders, and print what became of them
+    #[arg(long)]
+    drive: bool,
+    /// Keep all modules but `users` on one bus, with the orders placed there
+    #[arg(long, conflicts_with = "serve")]
+    pub extract_users: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bus {
+    /// One bus, and no broker
+    Local,
+    /// A bus for each module, and a broker in this process
+    Memory,
+    /// A bus for each module, and Redis
+    Redis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Module {
+    Users,
+    Inventory,
+    Notifications,
+    Orders,
+}
+
+/// What this process does.
+pub struct Part {
+    pub serves: Vec<Module>,
+    pub drives: bool,
+}
+
+impl Cli {
+    /// What this process does on a broker, with everything if nothing is said.
+    pub fn part(&self) -> Part {
+        let serves = match (self.drive, self.extract_users) {
+            (false, true) => vec![Module::Users],
+            (false, false) if self.serve.is_empty() => Module::value_variants().to_vec(),
+            _ => self.serve.clone(),
+        };
+        Part {
+            serves,
+            drives: self.drive || self.serve.is_empty(),
+        }
+    }
+
+    /// # Errors
+    /// If this process would serve or ask others on a bus that it does not share with them.
+    pub fn check(&self) -> Result<(), String> {
+        let alone = self.bus != Bus::Redis;
+        if alone && (self.drive || !self.serve.is_empty()) {
+            return Err(
+                "--serve and --drive are for several processes, which need --bus redis; \
+                 without them this process does everything"
+                    .to_owned(),
+            );
+        }
+        if self.bus == Bus::Local && self.extract_users {
+            return Err("--extract-users needs a broker: --bus memory or --bus redis".to_owned());
+        }
+        Ok(())
+    }
+
+    #[cfg_attr(not(feature = "redis"), expect(dead_code))]
+    pub fn url(&self) -> String {
+        let url = self.url.clone().or_else(|| env::var("REDIS_URL").ok());
+        url.unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned())
+    }
+}

@@ -1,0 +1,66 @@
+//! Inventory: how many of each item are left.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use serde::{Deserialize, Serialize};
+use static_bus::prelude::*;
+
+use crate::{journal::note, orders::OrderPlaced};
+
+/// How many of this item can be ordered.
+#[derive(Serialize, Deserialize)]
+pub struct GetStock {
+    pub item: String,
+}
+query!(GetStock -> u32, name = "inventory.stock");
+
+/// One service, two messages: both entries hold the same `Arc`.
+pub fn module() -> HList![OnQuery<GetStock, Arc<Inventory>>, OnEvent<OrderPlaced, Arc<Inventory>>] {
+    let inventory = Arc::new(Inventory::default());
+    hlist![on_query(inventory.clone()), on_event(inventory)]
+}
+
+pub struct Inventory {
+    shelf: Mutex<Shelf>,
+}
+
+struct Shelf {
+    stock: HashMap<String, u32>,
+    /// An event may come twice. Each order is taken once.
+    taken: HashSet<u64>,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Inventory {
+            shelf: Mutex::new(Shelf {
+                stock: HashMap::from([("lamp".to_owned(), 3)]),
+                taken: HashSet::new(),
+            }),
+        }
+    }
+}
+
+impl<B> QueryHandler<GetStock, B> for Inventory {
+    fn handle(&self, query: GetStock, _bus: &B) -> u32 {
+        let shelf = self.shelf.lock().unwrap();
+        shelf.stock.get(&query.item).copied().unwrap_or(0)
+    }
+}
+
+impl<B> EventHandler<OrderPlaced, B> for Inventory {
+    fn handle(&self, event: &OrderPlaced, _bus: &B) {
+        let mut shelf = self.shelf.lock().unwrap();
+        if !shelf.taken.insert(event.order_id) {
+            return;
+        }
+        let Some(left) = shelf.stock.get_mut(&event.item) else {
+            return;
+        };
+        *left = left.saturating_sub(event.quantity);
+        note("inventory", format_args!("{left} × {} left", event.item));
+    }
+}

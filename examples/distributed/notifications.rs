@@ -1,0 +1,60 @@
+//! Notifications: a mail for every order.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use serde::{Deserialize, Serialize};
+use static_bus::prelude::*;
+
+use crate::{journal::note, orders::OrderPlaced, users::GetUser};
+
+/// The mail about this order, if it was sent.
+#[derive(Serialize, Deserialize)]
+pub struct GetMail {
+    pub order_id: u64,
+}
+query!(GetMail -> Option<String>, name = "notifications.mail");
+
+pub fn module() -> HList![
+    OnQuery<GetMail, Arc<Notifications>>,
+    OnEventAsync<OrderPlaced, Arc<Notifications>>,
+] {
+    let notifications = Arc::new(Notifications::default());
+    hlist![
+        on_query(notifications.clone()),
+        on_event_async(notifications),
+    ]
+}
+
+#[derive(Default)]
+pub struct Notifications {
+    /// By order: one that comes twice is mailed once.
+    sent: Mutex<HashMap<u64, String>>,
+}
+
+impl<B> QueryHandler<GetMail, B> for Notifications {
+    fn handle(&self, query: GetMail, _bus: &B) -> Option<String> {
+        self.sent.lock().unwrap().get(&query.order_id).cloned()
+    }
+}
+
+impl<B> AsyncEventHandler<OrderPlaced, B> for Notifications
+where
+    B: AsyncSendQuery<GetUser>,
+{
+    async fn handle(&self, event: &OrderPlaced, bus: &B) -> Result<(), BusError> {
+        let user_id = event.user_id;
+        let Some(user) = bus.send_async(GetUser { user_id }).await? else {
+            return Ok(());
+        };
+        let (quantity, item) = (event.quantity, &event.item);
+        let mail = format!("To {}: {}, {quantity} × {item}", user.email, user.name);
+        let before = self.sent.lock().unwrap().insert(event.order_id, mail);
+        if before.is_none() {
+            note("notifications", format_args!("a mail to {}", user.email));
+        }
+        Ok(())
+    }
+}

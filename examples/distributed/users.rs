@@ -1,0 +1,44 @@
+//! Users: who may order.
+
+use serde::{Deserialize, Serialize};
+use static_bus::prelude::*;
+
+use crate::journal::note;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    pub email: String,
+}
+
+/// The user with this id, if there is one.
+#[derive(Serialize, Deserialize)]
+pub struct GetUser {
+    pub user_id: u32,
+}
+query!(GetUser -> Option<User>, name = "users.get");
+
+pub fn module() -> HList![OnQuery<GetUser, Users>] {
+    hlist![on_query(Users)]
+}
+
+pub struct Users;
+
+/// A handler that does not wait is written as ever, and answers those who do.
+impl<B> QueryHandler<GetUser, B> for Users {
+    fn handle(&self, query: GetUser, _bus: &B) -> Option<User> {
+        let name = match query.user_id {
+            1 => "Ada",
+            2 => "Grace",
+            unknown => {
+                note("users", format_args!("nobody is user {unknown}"));
+                return None;
+            }
+        };
+        note("users", format_args!("user {} is {name}", query.user_id));
+        Some(User {
+            name: name.to_owned(),
+            email: format!("{}@example.com", name.to_lowercase()),
+        })
+    }
+}

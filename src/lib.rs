@@ -113,4 +113,13 @@ mod code_blocks {
     pages! {
         simulated_time "guide/src/simulated-time.md"
     }
+    #[cfg(feature = "remote")]
+    pages! {
+        one_process_to_many "guide/src/one-process-to-many.md"
+        delivery_guarantees "guide/src/delivery-guarantees.md"
+    }
+    #[cfg(feature = "redis")]
+    pages! {
+        operating_on_redis "guide/src/operating-on-redis.md"
+    }
 }

@@ -13,8 +13,8 @@ use crate::{
     wiring::Shop,
 };
 
-/// How long an order may take, with a broker and everybody behind it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an order may take: longer than a lease, because a worker may have been killed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same on every bus. What differs is what `execute_async` says: one bus gives the handler's
 /// answer, and a broker only that it has the command. So the outcome is asked for.

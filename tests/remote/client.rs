@@ -29,15 +29,13 @@ command!(Note, name = "test.note");
 struct Noted(u32);
 event!(Noted, name = "test.noted");
 
-fn doubling() -> impl AsyncSendQuery<Double> + Send + Sync + 'static {
+fn doubling() -> impl AsyncSendQuery<Double> + Send + 'static {
     BusBuilder::new()
         .register_query_fn(|query: Double| query.0 * 2)
         .build()
 }
 
-fn noting(
-    tell: crate::support::Tell<u32>,
-) -> impl AsyncExecuteCommand<Note> + Send + Sync + 'static {
+fn noting(tell: crate::support::Tell<u32>) -> impl AsyncExecuteCommand<Note> + Send + 'static {
     BusBuilder::new()
         .register_command_fn(move |note: Note| tell.send(note.0).unwrap())
         .build()
@@ -45,7 +43,7 @@ fn noting(
 
 async fn failing<B>(broker: &TestBroker, bus: B) -> (BusError, TestBroker)
 where
-    B: AsyncSendQuery<Double> + Send + Sync + 'static,
+    B: AsyncSendQuery<Double> + Send + 'static,
 {
     let worker = Worker::new(broker.clone(), bus).query::<Double>();
     let worker = worker.start().await.unwrap();
@@ -530,9 +528,7 @@ async fn commands_sent_before_there_is_a_worker_are_handled() {
     drop(worker);
 }
 
-fn hearing(
-    tell: crate::support::Tell<u32>,
-) -> impl AsyncPublishEvent<Noted> + Send + Sync + 'static {
+fn hearing(tell: crate::support::Tell<u32>) -> impl AsyncPublishEvent<Noted> + Send + 'static {
     BusBuilder::new()
         .subscribe_fn(move |noted: &Noted| tell.send(noted.0).unwrap())
         .build()

@@ -18,9 +18,6 @@ command!(Slow);
 #[derive(Serialize, Deserialize)]
 struct Other(u32);
 command!(Other);
-#[derive(Serialize, Deserialize)]
-struct Third(u32);
-command!(Third);
 
 fn at_most(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()

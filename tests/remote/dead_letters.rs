@@ -41,7 +41,7 @@ const PAY: &str = "billing.pay";
 fn till(
     fails: &Arc<AtomicBool>,
     tell: crate::support::Tell<(u32, u32)>,
-) -> impl static_bus::asynchronous::AsyncExecuteCommand<Pay> + Send + Sync + 'static {
+) -> impl static_bus::asynchronous::AsyncExecuteCommand<Pay> + Send + 'static {
     let fails = fails.clone();
     BusBuilder::new()
         .register_command_async_fn(move |pay: Pay| {

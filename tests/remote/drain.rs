@@ -28,7 +28,7 @@ fn printer(
     tell: Tell<u32>,
     go: Arc<Semaphore>,
     inside: Gauge,
-) -> impl AsyncExecuteCommand<Print> + Send + Sync + 'static {
+) -> impl AsyncExecuteCommand<Print> + Send + 'static {
     BusBuilder::new()
         .register_command_async_fn(move |print: Print| {
             tell.send(print.0).unwrap();
@@ -44,7 +44,7 @@ fn printer(
 
 async fn start<B>(broker: &TestBroker, bus: B, limit: usize) -> Running<TestBroker>
 where
-    B: AsyncExecuteCommand<Print> + Send + Sync + 'static,
+    B: AsyncExecuteCommand<Print> + Send + 'static,
 {
     let worker = Worker::new(broker.clone(), bus)
         .command::<Print>()

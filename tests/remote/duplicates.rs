@@ -32,10 +32,7 @@ async fn all_shipped(broker: &TestBroker) {
 }
 
 /// A bus whose handler tells what it ships, and then does as it is told.
-fn shipping<F, Done>(
-    tell: Tell<u32>,
-    then: F,
-) -> impl AsyncExecuteCommand<Ship> + Send + Sync + 'static
+fn shipping<F, Done>(tell: Tell<u32>, then: F) -> impl AsyncExecuteCommand<Ship> + Send + 'static
 where
     F: Fn(u32) -> Done + Send + Sync + 'static,
     Done: Future<Output = Result<(), BusError>> + Send + 'static,
@@ -54,7 +51,7 @@ async fn start<B>(
     change: impl FnOnce(Worker<TestBroker, B>) -> Worker<TestBroker, B>,
 ) -> Running<TestBroker>
 where
-    B: AsyncExecuteCommand<Ship> + Send + Sync + 'static,
+    B: AsyncExecuteCommand<Ship> + Send + 'static,
 {
     let worker = Worker::new(broker.clone(), bus).command::<Ship>();
     change(worker.retries(quick(5))).start().await.unwrap()

@@ -29,7 +29,7 @@ struct Sorted(u32);
 event!(Sorted, name = "test.sorted");
 
 /// Refuses 0, fails at 1 and 2 the first two times, and does the others.
-fn sorting() -> impl AsyncExecuteCommand<Sort> + Send + Sync + 'static {
+fn sorting() -> impl AsyncExecuteCommand<Sort> + Send + 'static {
     let failures = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
     BusBuilder::new()
         .register_command_async_fn(move |sort: Sort| {

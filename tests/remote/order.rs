@@ -59,7 +59,7 @@ impl Log {
 }
 
 /// Takes a random time, and fails at random.
-fn stepping(log: &Log, failing: f64) -> impl AsyncExecuteCommand<Step> + Send + Sync + 'static {
+fn stepping(log: &Log, failing: f64) -> impl AsyncExecuteCommand<Step> + Send + 'static {
     let log = log.clone();
     BusBuilder::new()
         .register_command_async_fn(move |step: Step| {

@@ -8,6 +8,11 @@ use std::time::Duration;
 /// doubles: [exponential backoff with full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 /// When all attempts have failed, the message becomes a dead letter.
 ///
+/// An attempt that failed because the broker did not take what the handler sent, a
+/// [`BusError::Transport`](crate::asynchronous::BusError::Transport), is repeated with the same waits and does not
+/// count: an outage makes no dead letters. Failures that this worker remembers are forgotten when it gives the
+/// message back.
+///
 /// ```
 /// use std::time::Duration;
 /// use static_bus::remote::Retries;

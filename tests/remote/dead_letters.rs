@@ -529,3 +529,65 @@ async fn a_failing_message_comes_again_after_a_while_and_the_next_of_its_key_wai
     until("all is settled", async || letters(&broker).await.is_empty()).await;
     worker.shutdown(LONG).await;
 }
+
+/// Nobody here serves it.
+#[derive(Serialize, Deserialize)]
+struct Thank {
+    invoice: u32,
+}
+command!(Thank, name = "mail.thank");
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_does_not_take_uses_up_no_attempt() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = Arc::new(connect(&broker).await);
+    let sending = remote.clone();
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |Pay { invoice }: Pay| {
+            tell.send(()).unwrap();
+            let remote = sending.clone();
+            async move {
+                remote.execute_async(Thank { invoice }).await?;
+                Err(BusError::rejected::<Pay>("the bank is closed"))
+            }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Pay>();
+    let worker = worker.retries(quick(3)).start().await.unwrap();
+    remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+    let letter = buried(&broker, 1).await.remove(0);
+    assert_eq!(letter.attempts, 3);
+    heard.take(3).await;
+
+    remote.execute_async(Pay { invoice: 8 }).await.unwrap();
+    broker.break_(|op| op == Op::Append(Kind::Command));
+    heard.take(50).await;
+    assert_eq!(letters(&broker).await.len(), 1);
+    broker.mend();
+    let letter = buried(&broker, 2).await.remove(1);
+    assert_eq!(letter.attempts, 3, "those that the broker did not fail");
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_does_not_take_from_a_subscriber_uses_up_no_attempt() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = Arc::new(connect(&broker).await);
+    let sending = remote.clone();
+    let bus = BusBuilder::new()
+        .subscribe_async_fn(move |paid: &Paid| {
+            tell.send(()).unwrap();
+            let (remote, invoice) = (sending.clone(), paid.invoice);
+            async move { remote.execute_async(Thank { invoice }).await }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).event::<Paid>("mail");
+    let worker = worker.retries(quick(3)).start().await.unwrap();
+    broker.break_(|op| op == Op::Append(Kind::Command));
+    remote.publish_async(&Paid { invoice: 7 }).await.unwrap();
+    heard.take(50).await;
+    broker.mend();
+    settled(&broker, Kind::Event, "billing.paid", "mail").await;
+    worker.shutdown(LONG).await;
+    assert_eq!(letters(&broker).await.len(), 0);
+}

@@ -137,6 +137,7 @@ fn sort<R>(delivery: Delivery<R>, asking: &Asking) -> Taken<R> {
         record: Arc::new(record),
         before: attempt.saturating_sub(1),
         begun: 0,
+        failed_by_broker: 0,
         codec: Codec::default(),
         key: Arc::default(),
         deadline: None,

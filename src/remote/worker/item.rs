@@ -17,8 +17,10 @@ pub(crate) struct Item<R> {
     pub(crate) record: Arc<Record>,
     /// How often it was handed out before.
     pub(crate) before: u32,
-    /// How often its handler was begun here.
+    /// How often its handler was begun here, but for the times that the broker failed it.
     pub(crate) begun: u32,
+    /// How often in a row the broker has failed its handler.
+    pub(crate) failed_by_broker: u32,
     pub(crate) codec: Codec,
     /// What its duplicates share; empty where nobody asks.
     pub(crate) key: Arc<str>,

@@ -39,6 +39,7 @@ use super::{
     serve::{Served, Work},
 };
 use crate::asynchronous::BusError;
+use crate::message::PublishError;
 use crate::remote::{
     Envelope, TransportError, dead_letters,
     outbound::Outbound,
@@ -148,6 +149,8 @@ enum Slot {
 struct Failure {
     error: String,
     retryable: bool,
+    /// The broker did not take what the handler sent: that says nothing about the message.
+    by_broker: bool,
 }
 
 impl<C: Consumer> Lane<C> {
@@ -537,19 +540,27 @@ impl<C: Consumer> Lane<C> {
             );
             return self.settle(item);
         }
-        let Err(Failure { error, retryable }) = result else {
+        let Err(failure) = result else {
             return self.settle(item);
         };
-        item.fail(error);
+        item.fail(failure.error);
         let retries = self.with.settings.retries;
-        if !retryable || item.attempts() >= retries.attempts {
+        let failed = if failure.by_broker {
+            item.begun -= 1;
+            item.failed_by_broker = item.failed_by_broker.saturating_add(1);
+            item.failed_by_broker
+        } else {
+            item.failed_by_broker = 0;
+            item.attempts()
+        };
+        if !failure.retryable || !failure.by_broker && failed >= retries.attempts {
             return self.bury(item);
         }
         self.with.meter.retried.increment(1);
         if self.closing {
             return self.back.push(item.lease);
         }
-        self.wait(retries.delay(item.attempts()), Due::Attempt, item);
+        self.wait(retries.delay(failed), Due::Attempt, item);
     }
 
     fn unreadable(&mut self, mut item: Item<C::Receipt>, error: String) {
@@ -557,6 +568,7 @@ impl<C: Consumer> Lane<C> {
             let failure = Failure {
                 error: format!("it cannot be read: {error}"),
                 retryable: false,
+                by_broker: false,
             };
             self.reply(&item, failure.outcome());
             return self.settle(item);
@@ -732,6 +744,7 @@ impl<C: Consumer> Lane<C> {
             let failure = Failure {
                 error: "the worker is shutting down".to_owned(),
                 retryable: true,
+                by_broker: false,
             };
             self.reply(query, failure.outcome());
         }
@@ -822,10 +835,25 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no text")
 }
 
+/// Whether all that failed is that the broker did not take what a handler sent.
+fn is_by_broker(error: &BusError) -> bool {
+    match error {
+        BusError::Transport { .. } => true,
+        BusError::Rejected { source, .. } => {
+            let published = source.downcast_ref::<PublishError<BusError>>();
+            let handler = source.downcast_ref::<BusError>();
+            published.is_some_and(|p| p.failures().iter().all(|f| is_by_broker(&f.error)))
+                || handler.is_some_and(is_by_broker)
+        }
+        _ => false,
+    }
+}
+
 impl From<BusError> for Failure {
     fn from(error: BusError) -> Self {
         Failure {
             retryable: error.is_retryable(),
+            by_broker: is_by_broker(&error),
             error: error.to_string(),
         }
     }
@@ -837,6 +865,7 @@ impl Failure {
             Err(error) => Failure {
                 error: error.to_string(),
                 retryable: true,
+                by_broker: false,
             },
         }
     }
@@ -845,11 +874,14 @@ impl Failure {
         Failure {
             error: format!("its handler panicked: {}", text_of(panic)),
             retryable: true,
+            by_broker: false,
         }
     }
 
     fn outcome(self) -> reply::Outcome {
-        let Failure { error, retryable } = self;
+        let Failure {
+            error, retryable, ..
+        } = self;
         reply::Outcome::Failed { error, retryable }
     }
 }

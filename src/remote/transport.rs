@@ -106,14 +106,14 @@ pub trait Consumer: Send + Sync + 'static {
         leases: &[Lease<Self::Receipt>],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// Gives records back, and gives their claims up: another member gets them at once. Of a record that
-    /// is acknowledged already, the claim is given up all the same.
+    /// Gives records back, and gives their claims up: another member gets them at once. Such a record does
+    /// not count as handed out. Of a record that is acknowledged already, the claim is given up all the same.
     fn release(
         &self,
         leases: &[Lease<Self::Receipt>],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// Leaves the group. What was received and not settled is given back.
+    /// Leaves the group. What was received and not settled is given back, as `release` does.
     fn close(&self) -> impl Future<Output = Result<(), TransportError>> + Send;
 
     /// How far the group is behind.
@@ -240,7 +240,8 @@ pub struct Delivery<R> {
     pub receipt: R,
     /// What was appended.
     pub record: Record,
-    /// How often it has been handed out, this time included; 1 where the engine does not count.
+    /// How often it has been handed out, this time included, and not been given back; 1 where the
+    /// engine does not count.
     pub attempt: u32,
 }
 

@@ -37,8 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
 /// A record that was appended and is not settled.
 struct Unsettled {
     key: Option<u8>,
+    /// How often it was handed out, and how often of these it was not given back.
+    times: u32,
     attempts: u32,
-    /// Who holds it, since which attempt, and until when.
+    /// Who holds it, and until when.
     lease: Option<(u64, tokio::time::Instant)>,
 }
 
@@ -80,7 +82,7 @@ async fn run(steps: Vec<Step>) {
     for _ in 0..MEMBERS {
         members.push(join().await);
     }
-    let mut received: Vec<(u64, usize, Delivery<Receipt>)> = Vec::new();
+    let mut received: Vec<(u64, usize, u32, Delivery<Receipt>)> = Vec::new();
 
     for step in steps {
         match step {
@@ -92,9 +94,10 @@ async fn run(steps: Vec<Step>) {
                     None => record(n),
                 };
                 append(&broker, Kind::Command, [sent]).await;
-                let (attempts, lease) = (0, None);
+                let (times, attempts, lease) = (0, 0, None);
                 let unsettled = Unsettled {
                     key,
+                    times,
                     attempts,
                     lease,
                 };
@@ -107,10 +110,11 @@ async fn run(steps: Vec<Step>) {
                     let n: usize = bodies(std::slice::from_ref(delivery))[0].parse().unwrap();
                     assert_eq!(model.next(*id), Some(n));
                     let record = model.unsettled.get_mut(&n).unwrap();
+                    record.times += 1;
                     record.attempts += 1;
                     record.lease = Some((*id, tokio::time::Instant::now() + LEASE));
                     assert_eq!(delivery.attempt, record.attempts);
-                    received.push((*id, n, delivery.clone()));
+                    received.push((*id, n, record.times, delivery.clone()));
                 }
                 assert!(got.len() == max || model.next(*id).is_none());
             }
@@ -118,11 +122,11 @@ async fn run(steps: Vec<Step>) {
                 if received.is_empty() {
                     continue;
                 }
-                let (id, n, delivery) = received.swap_remove(delivery % received.len());
+                let (id, n, time, delivery) = received.swap_remove(delivery % received.len());
                 // Late ones have a test of their own.
                 let record = model.unsettled.get(&n);
-                let attempts = record.map_or(0, |record| record.attempts);
-                if attempts == delivery.attempt {
+                let times = record.map_or(0, |record| record.times);
+                if times == time {
                     let by = members.iter().find(|(member, _)| *member == id);
                     let (_, by) = by.unwrap_or(&members[0]);
                     acknowledge(by, &[delivery]).await;
@@ -133,14 +137,15 @@ async fn run(steps: Vec<Step>) {
                 if received.is_empty() {
                     continue;
                 }
-                let (id, n, delivery) = received.swap_remove(delivery % received.len());
+                let (id, n, time, delivery) = received.swap_remove(delivery % received.len());
                 let Some((_, by)) = members.iter().find(|(member, _)| *member == id) else {
                     continue;
                 };
                 release(by, std::slice::from_ref(&delivery)).await;
-                if let Some(record) = model.unsettled.get_mut(&n)
-                    && record.attempts == delivery.attempt
-                {
+                let record = model.unsettled.get(&n);
+                let held = record.is_some_and(|r| r.times == time && model.held(r).is_some());
+                if held && let Some(record) = model.unsettled.get_mut(&n) {
+                    record.attempts -= 1;
                     record.lease = None;
                 }
             }
@@ -149,13 +154,13 @@ async fn run(steps: Vec<Step>) {
                 // Whether a lease that has run out unnoticed can be renewed is not promised.
                 consumer.backlog().await.unwrap();
                 let its = received.iter().filter(|(by, ..)| by == id);
-                for (_, n, delivery) in its {
+                for (_, n, time, delivery) in its {
                     consumer
                         .renew(&leases(std::slice::from_ref(delivery)))
                         .await
                         .unwrap();
                     if let Some(record) = model.unsettled.get(n)
-                        && record.attempts == delivery.attempt
+                        && record.times == *time
                         && model.held(record).is_some()
                     {
                         let until = tokio::time::Instant::now() + LEASE;
@@ -166,8 +171,13 @@ async fn run(steps: Vec<Step>) {
             Step::Close { member } => {
                 let (id, consumer) = std::mem::replace(&mut members[member], join().await);
                 consumer.close().await.unwrap();
+                let now = tokio::time::Instant::now();
                 for record in model.unsettled.values_mut() {
-                    record.lease = record.lease.filter(|(by, _)| *by != id);
+                    let held = record.lease.filter(|(by, _)| *by == id);
+                    if let Some((_, until)) = held {
+                        record.attempts -= u32::from(until > now);
+                        record.lease = None;
+                    }
                 }
             }
             Step::Vanish { member } => members[member] = join().await,

@@ -39,8 +39,36 @@ async fn a_released_record_comes_again() {
     let first = receive(&consumer, 2).await;
     consumer.release(&leases(&first)).await.unwrap();
     let again = receive(&consumer, 2).await;
-    assert!(again.iter().all(|d| d.attempt == 2), "{again:?}");
+    assert!(again.iter().all(|d| d.attempt == 1), "{again:?}");
     consumer.acknowledge(&leases(&again)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_is_given_back_counts_as_often_as_before() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    append(&transport, &topic, [record("1"), keyed("k", "2")]).await;
+    let gone = transport.consume(short(topic.clone(), "a")).await.unwrap();
+    assert_eq!(receive(&gone, 2).await.len(), 2);
+    drop(gone);
+    let b = transport.consume(short(topic.clone(), "b")).await.unwrap();
+    let again = receive(&b, 2).await;
+    append(&transport, &topic, [record("3"), keyed("k", "4")]).await;
+    let mut all = [again, receive(&b, 2).await].concat();
+    for closed in [false, true] {
+        match closed {
+            false => b.release(&leases(&all)).await.unwrap(),
+            true => b.close().await.unwrap(),
+        }
+        let other = transport.consume(subscription(topic.clone(), "c")).await;
+        let consumer = if closed { &other.unwrap() } else { &b };
+        all = receive(consumer, 4).await;
+        let mut counts: Vec<_> = all.iter().map(|d| (body(d), d.attempt)).collect();
+        counts.sort();
+        let expected = [("1", 2), ("2", 2), ("3", 1), ("4", 1)];
+        assert_eq!(counts, expected.map(|(body, n)| (body.to_owned(), n)));
+    }
 }
 
 #[tokio::test]

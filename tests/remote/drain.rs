@@ -358,3 +358,36 @@ async fn a_worker_stops_also_when_the_broker_is_gone() {
     worker.shutdown(SECOND).await;
     assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_unbegun_uses_up_no_attempt() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = connect(&broker).await;
+    remote.execute_many((0..3).map(Print)).await.unwrap();
+    // Each of these workers takes all of them in, and begins the first.
+    for _ in 0..5 {
+        let tell = tell.clone();
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |print: Print| {
+                tell.send(print.0).unwrap();
+                std::future::pending()
+            })
+            .build();
+        let worker = Worker::new(broker.clone(), bus)
+            .command::<Print>()
+            .limit::<Print>(NonZeroUsize::MIN)
+            .retries(quick(2));
+        let worker = worker.start().await.unwrap();
+        assert_eq!(heard.next().await, 0);
+        worker.shutdown(Duration::ZERO).await;
+    }
+    let bus = BusBuilder::new()
+        .register_command_fn(move |print: Print| tell.send(print.0).unwrap())
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Print>();
+    let worker = worker.retries(quick(2)).start().await.unwrap();
+    assert_eq!(heard.take(3).await, [0, 1, 2]);
+    settled(&broker, Kind::Command, "test.print", "handlers").await;
+    worker.shutdown(LONG).await;
+    assert_eq!(letters(&broker).await.len(), 0);
+}

@@ -42,7 +42,7 @@ use crate::remote::transport::{
 ///
 /// one.close().await?;
 /// let again = two.receive(10, Duration::ZERO).await?;
-/// assert_eq!(again[0].attempt, 2);
+/// assert_eq!(again[0].attempt, 1); // what is given back was not handed out
 /// # Ok(())
 /// # }
 /// ```
@@ -59,7 +59,7 @@ pub struct MemoryConsumer {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Receipt {
     pub(super) number: u64,
-    pub(super) attempt: u32,
+    pub(super) time: u64,
     pub(super) key: Option<Arc<str>>,
 }
 

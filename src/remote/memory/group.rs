@@ -106,7 +106,7 @@ impl Group {
                 deliveries.push(self.lease(number, item, member, until));
             } else if item.entry.is_of_use(now) {
                 let record = Arc::unwrap_or_clone(item.entry).record;
-                deliveries.push(delivery(number, 1, record));
+                deliveries.push(delivery(number, 1, 1, record));
             }
         }
         if !deliveries.is_empty() || max == 0 || now >= end {
@@ -134,7 +134,7 @@ impl Group {
 
     pub fn renew(&mut self, receipt: &Receipt, until: Instant) {
         if let Some(leased) = self.leased.get_mut(&receipt.number)
-            && leased.item.attempts == receipt.attempt
+            && leased.item.times == receipt.time
         {
             self.ends.remove(&(leased.until, receipt.number));
             leased.until = until;
@@ -144,8 +144,8 @@ impl Group {
 
     pub fn release(&mut self, receipt: &Receipt) {
         let leased = self.leased.get(&receipt.number);
-        if leased.is_some_and(|leased| leased.item.attempts == receipt.attempt) {
-            self.end(receipt.number);
+        if leased.is_some_and(|leased| leased.item.times == receipt.time) {
+            self.give_back(receipt.number);
         }
     }
 
@@ -154,7 +154,7 @@ impl Group {
         let all = self.leased.iter();
         let its = all.filter(|(_, leased)| leased.member == member);
         for number in its.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.end(number);
+            self.give_back(number);
         }
         self.claims.give_up_all(member);
         self.members.remove(&member);
@@ -217,8 +217,10 @@ impl Group {
         member: u64,
         until: Instant,
     ) -> Delivery<Receipt> {
+        item.times += 1;
         item.attempts += 1;
-        let delivery = delivery(number, item.attempts, item.entry.record.clone());
+        let record = item.entry.record.clone();
+        let delivery = delivery(number, item.times, item.attempts, record);
         let leased = Leased {
             item,
             member,
@@ -229,6 +231,14 @@ impl Group {
         self.ends.insert((until, number));
         self.members.entry(member).or_default().leased += 1;
         delivery
+    }
+
+    /// Ends a lease as if there had been none.
+    fn give_back(&mut self, number: u64) {
+        if let Some(leased) = self.leased.get_mut(&number) {
+            leased.item.attempts -= 1;
+        }
+        self.end(number);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -266,10 +276,10 @@ impl Group {
 
 const SWEEP: usize = 1024;
 
-fn delivery(number: u64, attempt: u32, record: Record) -> Delivery<Receipt> {
+fn delivery(number: u64, time: u64, attempt: u32, record: Record) -> Delivery<Receipt> {
     let receipt = Receipt {
         number,
-        attempt,
+        time,
         key: record.key.clone(),
     };
     Delivery {

@@ -28,6 +28,8 @@ pub(super) struct Lines {
 pub(super) struct Item {
     pub entry: Arc<Entry>,
     /// How often it has been handed out.
+    pub times: u64,
+    /// How often of these it has not been given back.
     pub attempts: u32,
 }
 
@@ -58,7 +60,11 @@ impl Lines {
     }
 
     pub fn append(&mut self, number: u64, entry: Arc<Entry>) {
-        let item = Item { entry, attempts: 0 };
+        let item = Item {
+            entry,
+            times: 0,
+            attempts: 0,
+        };
         self.put(number, item, |_| {});
     }
 

@@ -99,7 +99,7 @@ pub(super) async fn beat(group: &Group, mood: &mut Mood) -> Result<(), Transport
     };
     group.wake_reader.notify_one();
     if !unseen.is_empty() {
-        group.release(&unseen, &[], true).await?;
+        group.release(&unseen, &[]).await?;
     }
     if !buffered.is_empty() {
         group.renew(&buffered, &[]).await?;

@@ -199,7 +199,7 @@ impl StreamMember {
     pub async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         let group = &*self.group;
         let claims = group.claims_of(leases);
-        group.release(&places(leases), &claims, false).await?;
+        group.release(&places(leases), &claims).await?;
         group.settled(leases);
         let mut state = group.state();
         for (stream, _) in leases.iter().filter_map(|lease| lease.receipt.place()) {
@@ -230,19 +230,11 @@ impl StreamMember {
         let _ = timeout(patience, tasks.reader.join_next()).await;
         tasks.reader.shutdown().await;
         tasks.keeper.shutdown().await;
-        let (unseen, claims) = {
+        let claims = {
             let mut state = group.state();
-            let unseen = (0..state.streams.len()).filter_map(|n| {
-                let ids: Vec<_> = state.streams[n].buffer.keys().copied().collect();
-                (!ids.is_empty()).then_some((n, ids))
-            });
-            let unseen: BTreeMap<_, _> = unseen.collect();
             state.streams.iter_mut().for_each(|s| s.buffer.clear());
-            (unseen, std::mem::take(&mut state.claims))
+            std::mem::take(&mut state.claims)
         };
-        if !unseen.is_empty() {
-            group.release(&unseen, &[], true).await?;
-        }
         let keys = [&group.keys.members, &group.keys.claims];
         let keys: Vec<_> = keys
             .into_iter()
@@ -324,15 +316,9 @@ impl Group {
         Ok(())
     }
 
-    /// Gives entries back, and claims up; entries that nobody saw do not count as handed out.
-    pub async fn release(
-        &self,
-        places: &Places,
-        claims: &[Claimed],
-        unseen: bool,
-    ) -> Result<(), TransportError> {
-        let head = [u64::from(unseen)];
-        self.settle(&scripts::RELEASE, &head, claims, places).await
+    /// Gives entries back, and claims up.
+    pub async fn release(&self, places: &Places, claims: &[Claimed]) -> Result<(), TransportError> {
+        self.settle(&scripts::RELEASE, &[], claims, places).await
     }
 
     async fn settle(

@@ -15,12 +15,33 @@ local function each_piece(list, f)
   for i = 1, #list, 1000 do f(unpack(list, i, math.min(i + 999, #list))) end
 end
 
--- Those of ARGV[from..to], which are ascending ids, that are pending for this member.
+-- Gives pending entries back: to a name that no member has, as idle for a day, so that others take
+-- them at once, and as not handed out this time.
+local function give_back(key, group, ids, counts)
+  local alike = {}
+  for _, id in ipairs(ids) do
+    local count = math.max(counts[id] - 1, 0)
+    alike[count] = alike[count] or {}
+    table.insert(alike[count], id)
+  end
+  for count, ids in pairs(alike) do
+    each_piece(ids, function(...)
+      local command = {'XCLAIM', key, group, '(released)', 0, ...}
+      for _, word in ipairs({'IDLE', 86400000, 'RETRYCOUNT', count, 'JUSTID'}) do
+        command[#command + 1] = word
+      end
+      redis.call(unpack(command))
+    end)
+  end
+end
+
+-- Those of ARGV[from..to], which are ascending ids, that are pending for this member, and how often
+-- each was handed out.
 local function mine(key, group, member, from, to)
   local pending, at = {}, ARGV[from]
   while true do
     local page = redis.call('XPENDING', key, group, at, ARGV[to], 1000, member)
-    for _, p in ipairs(page) do pending[p[1]] = true end
+    for _, p in ipairs(page) do pending[p[1]] = p[4] end
     if #page < 1000 then break end
     at = '(' .. page[1000][1]
   end
@@ -28,7 +49,7 @@ local function mine(key, group, member, from, to)
   for i = from, to do
     if pending[ARGV[i]] then ids[#ids + 1] = ARGV[i] end
   end
-  return ids
+  return ids, pending
 end
 
 -- Those of the claims ARGV[from..to], which are keys and the ends they had, that were not lost since.

@@ -7,10 +7,11 @@ for s = 3, 2 + streams do
   while true do
     local page = redis.pcall('XPENDING', KEYS[s], group, '-', '+', 1000, member)
     if page.err or #page == 0 then break end
-    local command = {'XCLAIM', KEYS[s], group, '(released)', 0}
-    for _, p in ipairs(page) do command[#command + 1] = p[1] end
-    for _, word in ipairs({'IDLE', 86400000, 'JUSTID'}) do command[#command + 1] = word end
-    redis.call(unpack(command))
+    local ids, counts = {}, {}
+    for i, p in ipairs(page) do
+      ids[i], counts[p[1]] = p[1], p[4]
+    end
+    give_back(KEYS[s], group, ids, counts)
   end
   -- Nothing is pending for the member now, so that nothing is lost with its name.
   redis.pcall('XGROUP', 'DELCONSUMER', KEYS[s], group, member)

@@ -150,7 +150,7 @@ impl RedisConfig {
     ///
     /// # Errors
     /// If the URL cannot be read, the server cannot be reached or refuses the credentials, is older
-    /// than Redis 7.0, or is part of a cluster.
+    /// than Redis 7.0, is part of a cluster, or may remove messages when memory is short.
     pub async fn connect(self) -> Result<RedisTransport, TransportError> {
         let client = Client::open(&*self.url).map_err(|e| TransportError {
             address: address_of_malformed(&self.url),
@@ -325,31 +325,9 @@ fn is_partitioned(topic: &Topic) -> bool {
 
 /// Refuses a server that cannot do what is needed.
 async fn inspect(server: &Server, connection: &mut Connection) -> Result<(), TransportError> {
-    let mut command = cmd("INFO");
-    command.arg("server");
-    let answer = tokio::time::timeout(server.deadline, connection.send(&command)).await;
-    let address = server.address();
-    let answer = match answer {
-        Ok(answer) => answer.map_err(|e| match e.is_io_error() {
-            true => reply_error(address, &e),
-            false => connect_error(address, &e),
-        })?,
-        Err(_) => return Err(server.unanswered(server.deadline)),
-    };
-    let info: String = redis::from_redis_value(answer).map_err(|_| server.unexpected("INFO"))?;
-    let value = |name: &str| {
-        let of = |line: &'_ str| {
-            Some(
-                line.strip_prefix(name)?
-                    .strip_prefix(':')?
-                    .trim()
-                    .to_owned(),
-            )
-        };
-        info.lines().find_map(of).unwrap_or_default()
-    };
-    let refuse = |reason: String| Err(TransportError::new(address.clone(), reason));
-    let version = value("redis_version");
+    let refuse = |reason: String| Err(TransportError::new(server.address().clone(), reason));
+    let info = information(server, connection, "server").await?;
+    let version = value(&info, "redis_version");
     let major = version
         .split('.')
         .next()
@@ -359,15 +337,57 @@ async fn inspect(server: &Server, connection: &mut Connection) -> Result<(), Tra
             "the server is too old: it is version {version}, and Redis 7.0 or later, or Valkey, is needed"
         ));
     }
-    match &*value("redis_mode") {
-        "cluster" => refuse(
-            "the server is part of a cluster, which is not supported: use a single primary".into(),
-        ),
-        "sentinel" => refuse(
-            "this is a Sentinel, which is not supported: the URL has to name the primary".into(),
-        ),
-        _ => Ok(()),
+    match value(&info, "redis_mode") {
+        "cluster" => {
+            return refuse(
+                "the server is part of a cluster, which is not supported: use a single primary"
+                    .into(),
+            );
+        }
+        "sentinel" => {
+            return refuse(
+                "this is a Sentinel, which is not supported: the URL has to name the primary"
+                    .into(),
+            );
+        }
+        _ => {}
     }
+    let info = information(server, connection, "memory").await?;
+    let policy = value(&info, "maxmemory_policy");
+    let is_limited = !matches!(value(&info, "maxmemory"), "" | "0");
+    if is_limited && !matches!(policy, "" | "noeviction") {
+        return refuse(format!(
+            "its `maxmemory-policy` is {policy}: it would remove messages when memory is short; \
+             set it to noeviction, in its configuration or with CONFIG SET"
+        ));
+    }
+    Ok(())
+}
+
+/// What the server tells of itself.
+async fn information(
+    server: &Server,
+    connection: &mut Connection,
+    section: &str,
+) -> Result<String, TransportError> {
+    let mut command = cmd("INFO");
+    command.arg(section);
+    let answer = tokio::time::timeout(server.deadline, connection.send(&command)).await;
+    let address = server.address();
+    let answer = match answer {
+        Ok(answer) => answer.map_err(|e| match e.is_io_error() {
+            true => reply_error(address, &e),
+            false => connect_error(address, &e),
+        })?,
+        Err(_) => return Err(server.unanswered(server.deadline)),
+    };
+    redis::from_redis_value(answer).map_err(|_| server.unexpected("INFO"))
+}
+
+/// One line of what a server tells; nothing if it does not.
+fn value<'i>(info: &'i str, name: &str) -> &'i str {
+    let of = |line: &'i str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim());
+    info.lines().find_map(of).unwrap_or_default()
 }
 
 /// The client leaves the choice to the program, and panics if there is none.

@@ -171,6 +171,42 @@ async fn a_cluster_is_refused() {
     assert!(text.contains("part of a cluster"), "{text}");
 }
 
+#[tokio::test]
+async fn a_server_that_may_evict_messages_is_refused() {
+    let redis = Redis::start();
+    let set = |name, value| redis.command(&["CONFIG", "SET", name, value]);
+    set("maxmemory-policy", "allkeys-lru");
+    // Without a limit it removes nothing.
+    RedisTransport::connect(redis.url()).await.unwrap();
+    set("maxmemory", "1gb");
+    let text = refusal(redis.url()).await;
+    assert_eq!(
+        text,
+        format!(
+            "redis://{}: its `maxmemory-policy` is allkeys-lru: it would remove messages when \
+             memory is short; set it to noeviction, in its configuration or with CONFIG SET",
+            redis.host_and_port()
+        )
+    );
+    set("maxmemory-policy", "noeviction");
+    RedisTransport::connect(redis.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_server_says_what_to_raise() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let result = transport.append(vec![(command("c"), record("1"))]).await;
+    let text = result[0].as_ref().unwrap_err().to_string();
+    let start = format!("redis://{}: OOM command not allowed", redis.host_and_port());
+    assert!(text.starts_with(&start), "{text}");
+    assert!(
+        text.ends_with("; the server is full: raise `maxmemory`"),
+        "{text}"
+    );
+}
+
 /// A server that answers what it is told to.
 fn speak(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

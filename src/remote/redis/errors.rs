@@ -40,11 +40,15 @@ pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> Transport
 
 /// Why a command failed.
 pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportError {
-    let text = error.to_string();
+    // The client puts the code in quotes.
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
     let remedy = match error.code() {
         Some("NOAUTH" | "WRONGPASS") => "correct user and password in the URL",
         Some("NOPERM") => "give the user the permission with ACL SETUSER",
-        Some("OOM") => "the server is full: raise its maxmemory, or let consumers catch up",
+        Some("OOM") => "the server is full: raise `maxmemory`",
         Some("READONLY") => "this is a replica: the URL has to name the primary",
         Some("LOADING") => "the server is starting: try again",
         Some("MISCONF") => "the server cannot save: look at its disk and its log",

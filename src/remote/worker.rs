@@ -8,7 +8,7 @@ mod leases;
 mod meter;
 mod serve;
 
-use std::{borrow::Cow, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -201,7 +201,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     /// Creates topics and groups where they are missing, and begins to serve.
     ///
     /// # Errors
-    /// When the broker cannot be reached or refuses; the text names it and the remedy.
+    /// When the broker cannot be reached or refuses; the text names it and the remedy. When a message is
+    /// served twice for the same group: each handler would get only some of the messages.
     pub async fn start(self) -> Result<Running<T>, TransportError> {
         let Worker {
             transport,
@@ -209,6 +210,14 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             served,
             settings,
         } = self;
+        let mut groups = HashSet::new();
+        let mut again = served
+            .iter()
+            .filter(|s| !groups.insert((&s.topic, &s.group)));
+        if let Some(again) = again.next() {
+            let reason = format!("{again} is served twice by this worker: say so once");
+            return Err(TransportError::new(transport.address(), reason));
+        }
         transport.check().await?;
         let member: Arc<str> = Uuid::now_v7().to_string().into();
         let mut consumers = Vec::with_capacity(served.len());

@@ -162,6 +162,34 @@ async fn a_worker_whose_broker_is_gone_does_not_start() {
     assert_eq!(broker.calls(Op::Close), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_serves_a_message_twice_for_one_group_does_not_start() {
+    let broker = TestBroker::new();
+    let worker = Worker::new(broker.clone(), sorting())
+        .command::<Sort>()
+        .command::<Sort>();
+    let error = worker.start().await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "test://broker: command test.sort is served twice by this worker: say so once"
+    );
+    let bus = || BusBuilder::new().subscribe_fn(|_: &Sorted| ()).build();
+    let worker = Worker::new(broker.clone(), bus())
+        .event::<Sorted>("one")
+        .event::<Sorted>("one");
+    let error = worker.start().await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "test://broker: event test.sorted for one is served twice by this worker: say so once"
+    );
+    assert_eq!(broker.calls(Op::Consume), 0);
+
+    let worker = Worker::new(broker.clone(), bus())
+        .event::<Sorted>("one")
+        .event::<Sorted>("two");
+    well(&worker.start().await.unwrap()).await;
+}
+
 // ----- metrics
 
 /// Counters are sums, gauges their last values, histograms the number of their values.

@@ -104,6 +104,7 @@ async fn a_worker_is_not_ready_while_it_can_receive_but_not_settle() {
     let worker = start(&broker).await;
     let remote = connect(&broker).await;
     for (broken, text) in [
+        (Op::Claim, "deduplication keys cannot be claimed"),
         (Op::Acknowledge, "messages cannot be acknowledged"),
         (
             Op::Append(Kind::DeadLetter),

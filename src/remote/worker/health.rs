@@ -22,7 +22,7 @@ pub(super) struct Reports(Arc<[Entry]>);
 struct Entry {
     name: String,
     /// By [`Task`]: one that goes well does not hide that another does not.
-    troubles: Mutex<[Option<String>; 4]>,
+    troubles: Mutex<[Option<String>; TASKS.len()]>,
 }
 
 /// Where one lane reports.
@@ -36,12 +36,14 @@ pub(super) struct Report {
 #[derive(Clone, Copy)]
 pub(super) enum Task {
     Receive,
+    Claim,
     Renew,
     Acknowledge,
     Bury,
 }
-const TASKS: [&str; 4] = [
+const TASKS: [&str; 5] = [
     "messages cannot be received",
+    "deduplication keys cannot be claimed",
     "leases cannot be renewed",
     "messages cannot be acknowledged",
     "dead letters cannot be written",

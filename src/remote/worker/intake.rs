@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::item::Item;
+use super::{
+    health::{Report, Task},
+    item::Item,
+};
 use crate::remote::{
     Codec, Envelope,
     transport::{Claim, Consumer, Delivery, Lease, TransportError},
@@ -43,6 +46,7 @@ pub(super) async fn take<C: Consumer>(
     consumer: Arc<C>,
     asking: Arc<Asking>,
     max: usize,
+    report: Report,
     mut draining: watch::Receiver<Option<Instant>>,
 ) -> Result<Vec<Taken<C::Receipt>>, TransportError> {
     let deliveries = tokio::select! {
@@ -58,7 +62,7 @@ pub(super) async fn take<C: Consumer>(
         return Ok(taken);
     }
     let keys: Vec<Arc<str>> = taken.iter().filter_map(Taken::wanted_key).collect();
-    let mut claims = claim(&*consumer, &keys).await.into_iter();
+    let mut claims = claim(&*consumer, &keys, &report).await.into_iter();
     let judged = taken.into_iter().map(|taken| match taken {
         Taken::Handle(item) => judge(item, claims.next().flatten()),
         other => other,
@@ -67,18 +71,26 @@ pub(super) async fn take<C: Consumer>(
 }
 
 /// What became of each claim; `None` if the broker did not answer.
-pub(super) async fn claim<C: Consumer>(consumer: &C, keys: &[Arc<str>]) -> Vec<Option<Claim>> {
+pub(super) async fn claim<C: Consumer>(
+    consumer: &C,
+    keys: &[Arc<str>],
+    report: &Report,
+) -> Vec<Option<Claim>> {
     if keys.is_empty() {
         return Vec::new();
     }
     match consumer.claim(keys).await {
         Ok(claims) => {
+            report.of(Task::Claim, Ok(()));
             let mut claims: Vec<_> = claims.into_iter().map(Some).collect();
             // No message may be forgotten, whatever the engine says.
             claims.resize(keys.len(), None);
             claims
         }
-        Err(_) => vec![None; keys.len()],
+        Err(error) => {
+            report.of(Task::Claim, Err(error));
+            vec![None; keys.len()]
+        }
     }
 }
 

@@ -267,7 +267,8 @@ impl<C: Consumer> Lane<C> {
         if self.can_take() && Instant::now() >= self.take_again {
             let (consumer, asking) = (self.with.consumer.clone(), self.asking.clone());
             let draining = self.with.draining.clone();
-            let take = intake::take(consumer, asking, self.room().min(512), draining);
+            let (most, report) = (self.room().min(512), self.with.report.clone());
+            let take = intake::take(consumer, asking, most, report, draining);
             self.taking = Some(Box::pin(take));
         }
     }
@@ -387,10 +388,10 @@ impl<C: Consumer> Lane<C> {
     fn start_claiming(&mut self) {
         if self.claiming.is_none() && !self.to_claim.is_empty() {
             let items = std::mem::take(&mut self.to_claim);
-            let consumer = self.with.consumer.clone();
+            let (consumer, report) = (self.with.consumer.clone(), self.with.report.clone());
             self.claiming = Some(Box::pin(async move {
                 let keys: Vec<_> = items.iter().map(|item| item.key.clone()).collect();
-                let claims = intake::claim(&*consumer, &keys).await;
+                let claims = intake::claim(&*consumer, &keys, &report).await;
                 (items, claims)
             }));
         }

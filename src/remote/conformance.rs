@@ -30,10 +30,12 @@ use std::{fmt, io::Write, panic, pin::Pin, time::Duration};
 use super::Transport;
 
 pub mod backlog;
+pub mod callers;
 pub mod claims;
 pub mod closing;
 pub mod dead_letters;
 pub mod groups;
+pub mod handlers;
 pub mod leases;
 pub mod order;
 pub mod outage;
@@ -283,6 +285,21 @@ macro_rules! __conformance_cases {
             outage:
                 a_broker_restarted_twice_loses_nothing_confirmed
                 what_is_settled_stays_settled_over_a_restart;
+            callers:
+                a_query_that_nobody_answers_times_out
+                a_late_reply_is_dropped
+                a_query_without_a_handler_is_told_so
+                a_handlers_panic_fails_its_query_alone;
+            handlers:
+                a_failed_message_comes_again_before_the_next_of_its_key
+                a_hundred_failed_messages_are_all_handled
+                what_runs_when_a_worker_closes_is_cancelled_and_handled_by_another
+                a_message_that_cannot_be_read_is_buried_and_blocks_nobody
+                a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed
+                a_message_sent_again_with_its_idempotency_key_runs_once
+                a_handler_that_outlasts_its_lease_and_fails_is_tried_again
+                ten_events_with_handlers_that_outlast_their_lease_run_ten_times
+                trace_and_correlation_arrive;
         }
     };
 }

@@ -1,5 +1,6 @@
 //! What the cases share: waits with a deadline, members that speak plainly, a tally of records.
 
+pub(super) mod jobs;
 mod member;
 mod tally;
 

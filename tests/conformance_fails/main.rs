@@ -283,7 +283,70 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "what_is_settled_stays_settled_over_a_restart",
         "second: waited 30s for 50 records, and none came",
     ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_late_reply_is_dropped",
+        "slow: waited 30s for 1 records, and none came",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_query_without_a_handler_is_told_so",
+        "lost: waited 30s for 1 records, and none came",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_handlers_panic_fails_its_query_alone",
+        "instead of remote: ",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_failed_message_comes_again_before_the_next_of_its_key",
+        "the failed one and those behind it: not done after 30s",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_hundred_failed_messages_are_all_handled",
+        "a hundred messages, twice: not done after 30s",
+    ),
+    (
+        DropsReleased,
+        "what_runs_when_a_worker_closes_is_cancelled_and_handled_by_another",
+        "the other handles all: not done after 30s",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_message_that_cannot_be_read_is_buried_and_blocks_nobody",
+        "those behind it: not done after 30s",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed",
+        "three attempts: not done after 30s",
+    ),
+    (
+        GrantsEverything,
+        "a_message_sent_again_with_its_idempotency_key_runs_once",
+        "[(1, 1), (1, 1)]",
+    ),
+    (
+        RenewsNothing,
+        "a_handler_that_outlasts_its_lease_and_fails_is_tried_again",
+        "what else ran",
+    ),
+    (
+        RenewsNothing,
+        "ten_events_with_handlers_that_outlast_their_lease_run_ten_times",
+        "ten events, and ",
+    ),
+    (
+        ConfirmsWhatIsInABuffer,
+        "trace_and_correlation_arrive",
+        "the command: not done after 30s",
+    ),
 ];
+
+/// Kept by the caller alone, whatever the engine does: a query is over when its time is.
+const OF_THE_CALLER: &[&str] = &["a_query_that_nobody_answers_times_out"];
 
 #[test]
 fn each_broken_promise_is_noticed_and_named() {
@@ -305,7 +368,12 @@ fn each_broken_promise_is_noticed_and_named() {
 #[test]
 fn every_case_can_fail() {
     let never = |case: &Case<Broken>| FAILURES.iter().all(|(_, name, _)| *name != case.name);
-    let never: Vec<_> = cases().into_iter().filter(never).collect();
+    let of_the_engine = |case: &Case<Broken>| !OF_THE_CALLER.contains(&case.name);
+    let never: Vec<_> = cases()
+        .into_iter()
+        .filter(never)
+        .filter(of_the_engine)
+        .collect();
     assert!(never.is_empty(), "no engine fails {never:?}");
 }
 

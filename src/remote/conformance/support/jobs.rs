@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::super::super::{
     DeadLetter, DeadLetters, RemoteBus, Retries, Running, Transport, Worker,
 };
-use super::{DEADLINE, must, within};
+use super::{AT_ONCE, must, within};
 use crate::asynchronous::{AsyncExecuteCommand, BusError};
 use crate::prelude::*;
 
@@ -131,7 +131,7 @@ pub fn quick(attempts: u32) -> Retries {
 }
 
 pub async fn caller<T: Transport>(transport: T) -> RemoteBus<T> {
-    let connecting = RemoteBus::builder(transport).timeout(DEADLINE).connect();
+    let connecting = RemoteBus::builder(transport).timeout(AT_ONCE).connect();
     must("a caller connects", connecting).await
 }
 

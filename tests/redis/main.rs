@@ -11,3 +11,4 @@ mod partitions;
 mod queries;
 mod support;
 mod traps;
+mod workers;

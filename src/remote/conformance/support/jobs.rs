@@ -93,7 +93,7 @@ impl<T> Heard<T> {
 pub fn doing<F, Done>(
     tell: Tell<(u32, u32)>,
     then: F,
-) -> impl AsyncExecuteCommand<Job> + Send + Sync + 'static
+) -> impl AsyncExecuteCommand<Job> + Send + 'static
 where
     F: Fn(Job) -> Done + Send + Sync + 'static,
     Done: Future<Output = Result<(), BusError>> + Send + 'static,

@@ -12,33 +12,49 @@ use super::{AT_ONCE, must, within};
 use crate::asynchronous::{AsyncExecuteCommand, BusError};
 use crate::prelude::*;
 
+/// Declares a message that no compile error of a user names.
+macro_rules! message {
+    ($message:ident, $name:literal, $kind:ident { $($content:tt)* } $(, $key:ident)?) => {
+        #[diagnostic::do_not_recommend]
+        impl Message for $message {
+            const NAME: &'static str = $name;
+            type Key = key!($name);
+            $(fn ordering_key(&self, show: &mut dyn FnMut(&dyn std::fmt::Display)) {
+                show(&self.$key);
+            })?
+        }
+        #[diagnostic::do_not_recommend]
+        impl $kind for $message { $($content)* }
+    };
+}
+
 /// A command; its `key` keeps the order.
 pub struct Job {
     pub key: u32,
     pub number: u32,
 }
-command!(Job, name = "conformance.job", key = key);
+message!(Job, "conformance.job", Command { type Output = (); }, key);
 
 /// An event; its `key` keeps the order.
 pub struct Happened {
     pub key: u32,
     pub number: u32,
 }
-event!(Happened, name = "conformance.happened", key = key);
+message!(Happened, "conformance.happened", Event { type Output = (); }, key);
 
 /// A query.
 pub struct Ask {
     pub key: u32,
     pub number: u32,
 }
-query!(Ask -> u32, name = "conformance.ask");
+message!(Ask, "conformance.ask", Query { type Response = u32; });
 
 /// A query that no worker serves.
 pub struct Stranger {
     pub key: u32,
     pub number: u32,
 }
-query!(Stranger -> u32, name = "conformance.stranger");
+message!(Stranger, "conformance.stranger", Query { type Response = u32; });
 
 /// By hand, as the derive is not a dependency of the library.
 macro_rules! written_as_a_pair {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `REDIS_URL` names a server to use instead of starting one, for tests that need no special one.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     fs,

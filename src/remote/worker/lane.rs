@@ -2,7 +2,8 @@
 //!
 //! A lane is one task. It holds up to a window of messages. What is ready is begun as far as there
 //! are slots; what a handler does not finish at once goes into a task of its own. Meanwhile the lane
-//! takes the next batch in, acknowledges the last one and renews the leases of what it holds.
+//! takes the next batch in and acknowledges the last one. The leases of what it holds are renewed by a
+//! task of their own.
 //!
 //! ```text
 //!             ┌ claim later ┐              ┌ attempt later ┐
@@ -11,8 +12,10 @@
 //!                                └─ behind another of its key
 //! ```
 
+mod closing;
+mod failure;
+
 use std::{
-    any::Any,
     collections::{BinaryHeap, HashMap, VecDeque, hash_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -39,13 +42,14 @@ use super::{
     serve::{Served, Work},
 };
 use crate::asynchronous::BusError;
-use crate::message::PublishError;
 use crate::remote::{
     Envelope, TransportError, dead_letters,
     outbound::Outbound,
     reply, retry,
     transport::{Claim, Consumer, Kind, Lease},
 };
+
+use failure::{Failure, text_of};
 
 /// How many handlers that finish at once are run before the lane looks around.
 const STRIDE: usize = 128;
@@ -143,14 +147,6 @@ type Ongoing<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 enum Slot {
     Own,
     Shared(#[expect(dead_code, reason = "held until dropped")] OwnedSemaphorePermit),
-}
-
-/// Why a handler did not succeed.
-struct Failure {
-    error: String,
-    retryable: bool,
-    /// The broker did not take what the handler sent: that says nothing about the message.
-    by_broker: bool,
 }
 
 impl<C: Consumer> Lane<C> {
@@ -696,109 +692,6 @@ impl<C: Consumer> Lane<C> {
         self.here -= settling.done.len();
         self.let_go(&settling.done);
     }
-
-    // ----- the end
-
-    /// Lets what runs finish, until the deadline, and gives the rest back.
-    async fn close(mut self) -> Ended {
-        self.closing = true;
-        let deadline = self.with.draining.borrow().unwrap_or_else(Instant::now);
-        (self.spare_slot, self.asking_for_slot) = (None, None);
-        // What does not come in by then is given back when the consumer closes.
-        _ = tokio::time::timeout(FAREWELL, self.come_in()).await;
-        (self.taking, self.claiming) = (None, None);
-        self.give_back_what_waits().await;
-        while !(self.running.is_empty() && self.burying.is_empty()) && Instant::now() < deadline {
-            self.step(Some(deadline)).await;
-        }
-
-        self.running.abort_all();
-        self.burying.abort_all();
-        // A handler that never waits cannot be cancelled; its message comes again all the same.
-        _ = tokio::time::timeout(FAREWELL, self.cancelled()).await;
-        self.ended.cancelled = self.in_running.len();
-        let cancelled = std::mem::take(&mut self.in_running).into_values();
-        let cancelled = self.away(cancelled.map(|(item, ..)| item).collect());
-        let unburied = self.in_burying.drain().map(|(_, item)| item.lease);
-        let mut back = std::mem::take(&mut self.back);
-        back.extend(cancelled.into_iter().chain(unburied));
-
-        let farewell = Instant::now() + FAREWELL;
-        while (self.acknowledging.is_some() || !self.done.is_empty()) && Instant::now() < farewell {
-            self.step(Some(farewell)).await;
-        }
-        if !self.is_query() && !back.is_empty() {
-            // What is not given back is, when the consumer closes or the leases run out.
-            _ = self.with.consumer.release(&back).await;
-        }
-        _ = self.with.consumer.close().await;
-        self.ended
-    }
-
-    /// What is to be given back of messages that are not handled here. Queries cannot be: their
-    /// callers are told.
-    fn away(&self, items: Vec<Item<C::Receipt>>) -> Vec<Lease<C::Receipt>> {
-        if !self.is_query() {
-            return items.into_iter().map(|item| item.lease).collect();
-        }
-        for query in &items {
-            let failure = Failure {
-                error: "the worker is shutting down".to_owned(),
-                retryable: true,
-                by_broker: false,
-            };
-            self.reply(query, failure.outcome());
-        }
-        Vec::new()
-    }
-
-    /// Waits for what is on its way in.
-    async fn come_in(&mut self) {
-        if self.taking.is_some() {
-            let taken = ended(&mut self.taking).await;
-            self.on_taken(taken);
-        }
-        if self.claiming.is_some() {
-            let (items, claims) = ended(&mut self.claiming).await;
-            self.on_claimed(items, claims);
-        }
-    }
-
-    /// Waits until every handler has ended or is cancelled.
-    async fn cancelled(&mut self) {
-        while let Some(ended) = self.running.join_next_with_id().await {
-            match ended {
-                Err(error) if error.is_cancelled() => {}
-                ended => self.on_ended(ended),
-            }
-        }
-    }
-
-    /// Gives back what is not begun.
-    async fn give_back_what_waits(&mut self) {
-        let mut waiting: Vec<_> = std::mem::take(&mut self.ready).into();
-        waiting.extend(std::mem::take(&mut self.to_claim));
-        waiting.extend(
-            std::mem::take(&mut self.later)
-                .into_iter()
-                .map(|later| later.item),
-        );
-        waiting.extend(
-            std::mem::take(&mut self.next)
-                .into_iter()
-                .map(Taken::into_item),
-        );
-        self.stuck = 0;
-        for (_, behind) in self.behind.drain() {
-            waiting.extend(behind.queue.into_iter().map(Taken::into_item));
-        }
-        self.ended.released += waiting.len();
-        let leases = self.away(waiting);
-        self.let_go(&leases);
-        if !leases.is_empty() {
-            _ = self.with.consumer.release(&leases).await;
-        }
-    }
 }
 
 /// Waits for a time; forever if there is none.
@@ -827,62 +720,5 @@ fn try_at_once(work: &mut Work) -> Poll<Result<Bytes, Failure>> {
     match polled {
         Ok(polled) => polled.map_err(Failure::from),
         Err(panic) => Poll::Ready(Err(Failure::of_panic(&*panic))),
-    }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
-}
-
-/// Whether all that failed is that the broker did not take what a handler sent.
-fn is_by_broker(error: &BusError) -> bool {
-    match error {
-        BusError::Transport { .. } => true,
-        BusError::Rejected { source, .. } => {
-            let published = source.downcast_ref::<PublishError<BusError>>();
-            let handler = source.downcast_ref::<BusError>();
-            published.is_some_and(|p| p.failures().iter().all(|f| is_by_broker(&f.error)))
-                || handler.is_some_and(is_by_broker)
-        }
-        _ => false,
-    }
-}
-
-impl From<BusError> for Failure {
-    fn from(error: BusError) -> Self {
-        Failure {
-            retryable: error.is_retryable(),
-            by_broker: is_by_broker(&error),
-            error: error.to_string(),
-        }
-    }
-}
-impl Failure {
-    fn panicked(error: JoinError) -> Self {
-        match error.try_into_panic() {
-            Ok(panic) => Self::of_panic(&*panic),
-            Err(error) => Failure {
-                error: error.to_string(),
-                retryable: true,
-                by_broker: false,
-            },
-        }
-    }
-
-    fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        Failure {
-            error: format!("its handler panicked: {}", text_of(panic)),
-            retryable: true,
-            by_broker: false,
-        }
-    }
-
-    fn outcome(self) -> reply::Outcome {
-        let Failure {
-            error, retryable, ..
-        } = self;
-        reply::Outcome::Failed { error, retryable }
     }
 }

@@ -331,7 +331,7 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         RenewsNothing,
         "a_handler_that_outlasts_its_lease_and_fails_is_tried_again",
-        "what else ran",
+        "how many ran when each attempt began",
     ),
     (
         RenewsNothing,

@@ -272,30 +272,45 @@ pub async fn a_message_sent_again_with_its_idempotency_key_runs_once<H: Harness>
     Ok(())
 }
 
-/// A handler that takes longer than a lease keeps its message, and when it fails then, is tried again.
+/// A handler that takes longer than a lease keeps its message, and that behind it, and when it fails then,
+/// is tried again.
 pub async fn a_handler_that_outlasts_its_lease_and_fails_is_tried_again<H: Harness>(
     harness: &H,
 ) -> Outcome {
     let (tell, mut heard) = listen();
+    let (tell_crowd, mut crowds) = listen();
     let failed = Arc::new(AtomicBool::new(false));
-    let mut workers = Vec::new();
-    for _ in 0..2 {
-        let failed = failed.clone();
-        let bus = doing(tell.clone(), move |_| {
+    let running = Arc::new(AtomicUsize::new(0));
+    let bus = || {
+        let (failed, running) = (failed.clone(), running.clone());
+        let tell_crowd = tell_crowd.clone();
+        doing(tell.clone(), move |_| {
+            let _ = tell_crowd.send(running.fetch_add(1, Ordering::SeqCst) + 1);
             let fails = !failed.swap(true, Ordering::SeqCst);
+            let running = running.clone();
             async move {
                 tokio::time::sleep(OUTLASTING).await;
+                running.fetch_sub(1, Ordering::SeqCst);
                 if fails { Err(no()) } else { Ok(()) }
             }
-        });
-        workers.push(work(harness.connect().await, bus, |w| w.lease(SHORT)).await);
-    }
-    execute(&caller(harness.connect().await).await, [(1, 1)]).await;
-    assert_eq!(heard.take("two attempts", 2).await, [(1, 1); 2]);
-    for worker in workers {
-        worker.shutdown(DEADLINE).await;
-    }
-    assert_eq!(heard.rest(), [], "what else ran");
+        })
+    };
+    let busy = work(harness.connect().await, bus(), |w| {
+        w.lease(SHORT).limit::<Job>(NonZeroUsize::MIN)
+    });
+    let busy = busy.await;
+    // It has room for both, and for no more: it does not ask for what it has.
+    execute(&caller(harness.connect().await).await, [(1, 1), (2, 1)]).await;
+    let mut came = vec![heard.next("the first attempt").await];
+    let idle = work(harness.connect().await, bus(), |w| w.lease(SHORT)).await;
+    came.extend(heard.take("the other attempts", 2).await);
+    came.sort_unstable();
+    came.dedup();
+    assert_eq!(came, [(1, 1), (2, 1)], "both ran, and one of them twice");
+    idle.shutdown(DEADLINE).await;
+    busy.shutdown(DEADLINE).await;
+    let crowds = crowds.rest();
+    assert_eq!(crowds, [1; 3], "how many ran when each attempt began");
     Ok(())
 }
 
@@ -303,11 +318,11 @@ pub async fn a_handler_that_outlasts_its_lease_and_fails_is_tried_again<H: Harne
 pub async fn ten_events_with_handlers_that_outlast_their_lease_run_ten_times<H: Harness>(
     harness: &H,
 ) -> Outcome {
+    const HALF: NonZeroUsize = NonZeroUsize::new(5).unwrap();
     let (tell, mut heard) = listen();
-    let mut workers = Vec::new();
-    for _ in 0..2 {
+    let bus = || {
         let tell = tell.clone();
-        let bus = BusBuilder::new()
+        BusBuilder::new()
             .subscribe_async_fn(move |event: &Happened| {
                 let _ = tell.send(event.number);
                 async {
@@ -315,10 +330,14 @@ pub async fn ten_events_with_handlers_that_outlast_their_lease_run_ten_times<H: 
                     Ok::<_, BusError>(())
                 }
             })
-            .build();
-        let worker = Worker::new(harness.connect().await, bus).event::<Happened>("slow");
-        workers.push(must("a worker starts", worker.lease(SHORT).start()).await);
-    }
+            .build()
+    };
+    let worker = async || {
+        let worker = Worker::new(harness.connect().await, bus()).event::<Happened>("slow");
+        worker.lease(SHORT)
+    };
+    let busy = worker().await.limit::<Happened>(HALF);
+    let busy = must("a worker starts", busy.start()).await;
     let bus = caller(harness.connect().await).await;
     let events = (0..10).map(|number| Happened {
         key: number,
@@ -326,9 +345,12 @@ pub async fn ten_events_with_handlers_that_outlast_their_lease_run_ten_times<H: 
     });
     let sent = within("events", bus.publish_many(events)).await;
     sent.unwrap_or_else(|error| panic!("events: {error}"));
-    let mut came = heard.take("ten events", 10).await;
+    // It has room for all ten, and for no more: it does not ask for what it has.
+    let mut came = heard.take("the first five", 5).await;
+    let idle = must("a worker starts", worker().await.start()).await;
+    came.extend(heard.take("the other five", 5).await);
     tokio::time::sleep(OUTLASTING).await;
-    for worker in workers {
+    for worker in [idle, busy] {
         worker.shutdown(DEADLINE).await;
     }
     came.extend(heard.rest());

@@ -343,8 +343,12 @@ impl<T: Transport> RemoteBus<T> {
         let refused = waiting.refuse();
         let record = envelope.record(body, Some(after));
         drop(envelope);
-        outbound.hand_over(topic::<Q>(Kind::Query), record, refused);
-        let answer = tokio::time::timeout(after, waiting.answer()).await;
+        let answer = tokio::time::timeout(after, async {
+            let topic = topic::<Q>(Kind::Query);
+            outbound.hand_over(topic, record, refused).await;
+            waiting.answer().await
+        });
+        let answer = answer.await;
         match answer {
             Err(_) => Err(BusError::Timeout {
                 message: Q::NAME,

@@ -650,3 +650,30 @@ async fn replies_are_received_again_when_the_connection_is_back() {
     assert_eq!(asking.await.unwrap().unwrap(), 42);
     drop(worker);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_while_the_broker_hangs_is_refused_soon_and_takes_bounded_room() {
+    const HANG: Duration = Duration::from_secs(5);
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    // As an engine does: no answer until its deadline, and then an error.
+    broker.rule(|op| match op {
+        Op::Append(Kind::Command) => Fault::NoAnswer(HANG),
+        _ => Fault::None,
+    });
+    let start = Instant::now();
+    let senders: Vec<_> = (0..20_000)
+        .map(|number| {
+            let remote = remote.clone();
+            tokio::spawn(async move { remote.execute_async(Note(number)).await })
+        })
+        .collect();
+    for sender in senders {
+        sender.await.unwrap().unwrap_err();
+    }
+    // One call without an answer for what is first, and one for what came meanwhile, not one for each batch.
+    assert!(start.elapsed() <= 4 * HANG, "{:?}", start.elapsed());
+    assert!(broker.items(Op::Append(Kind::Command)) < 2_000);
+    broker.mend();
+    remote.execute_async(Note(0)).await.unwrap();
+}

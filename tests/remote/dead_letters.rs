@@ -19,8 +19,8 @@ use static_bus::{
 };
 
 use crate::support::{
-    LONG, Op, SECOND, TestBroker, append, buried, connect, letters, listen, quick, record, settled,
-    until,
+    LONG, MS, Op, SECOND, TestBroker, append, buried, connect, letters, listen, quick, record,
+    settled, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +63,55 @@ fn yes() -> Arc<AtomicBool> {
 }
 fn no() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_kills_its_workers_is_buried_alone() {
+    const KILLER: u32 = 13;
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    let invoices = (0..100).map(|invoice| Pay { invoice });
+    remote.execute_many(invoices).await.unwrap();
+    let (tell, mut heard) = listen();
+    let mut crashes = 0;
+    loop {
+        let (kill, killed) = tokio::sync::oneshot::channel();
+        let (kill, tell) = (std::sync::Mutex::new(Some(kill)), tell.clone());
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |pay: Pay| {
+                let tell = tell.clone();
+                if pay.invoice == KILLER {
+                    _ = kill.lock().unwrap().take().map(|kill| kill.send(()));
+                }
+                async move {
+                    // The others have begun, and none has ended, when the killer comes.
+                    tokio::time::sleep(100 * MS).await;
+                    tell.send(pay.invoice).unwrap();
+                    Ok::<_, BusError>(())
+                }
+            })
+            .build();
+        let worker = Worker::new(broker.clone(), bus).command::<Pay>();
+        let worker = worker.lease(5 * SECOND).start().await.unwrap();
+        tokio::select! {
+            _ = killed => crashes += 1,
+            _ = buried(&broker, 1) => {
+                settled(&broker, Kind::Command, PAY, "handlers").await;
+                drop(worker);
+                break;
+            }
+        }
+    }
+    assert_eq!(crashes, 5);
+    let letters = letters(&broker).await;
+    let bodies: Vec<_> = letters
+        .iter()
+        .map(|letter| &letter.record.body[..])
+        .collect();
+    assert_eq!(bodies, [format!("{{\"invoice\":{KILLER}}}").as_bytes()]);
+    let mut paid = heard.rest();
+    paid.sort_unstable();
+    assert!(paid.into_iter().eq((0..100).filter(|n| *n != KILLER)));
 }
 
 #[tokio::test(start_paused = true)]

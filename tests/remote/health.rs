@@ -137,6 +137,35 @@ async fn a_worker_is_not_ready_while_it_can_receive_but_not_settle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_is_not_ready_while_its_handlers_cannot_send() {
+    let broker = TestBroker::new();
+    let inner = connect(&broker).await;
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |sort: Sort| {
+            let inner = inner.clone();
+            async move { inner.publish_async(&Sorted(sort.0)).await }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Sort>();
+    let worker = worker.retries(quick(3)).start().await.unwrap();
+    broker.break_(|op| op == Op::Append(Kind::Event));
+    connect(&broker).await.execute_async(Sort(7)).await.unwrap();
+    let reasons = unwell(&worker).await.reasons;
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    let named = [
+        "command test.sort: handlers cannot send: ",
+        "test.sorted",
+        "test://broker",
+    ];
+    assert!(
+        named.iter().all(|name| reasons[0].contains(name)),
+        "{reasons:?}"
+    );
+    broker.mend();
+    well(&worker).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_whose_broker_is_gone_does_not_start() {
     let broker = TestBroker::new();
     for broken in [Op::Check, Op::Consume] {

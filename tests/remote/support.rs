@@ -44,6 +44,8 @@ pub enum Fault {
     After,
     /// It is done, later.
     Late(Duration),
+    /// It is not done, and fails later.
+    NoAnswer(Duration),
 }
 
 type Rule = Box<dyn FnMut(Op) -> Fault + Send>;
@@ -136,6 +138,10 @@ impl TestBroker {
                 tokio::time::sleep(time).await;
                 call.await
             }
+            Fault::NoAnswer(time) => {
+                tokio::time::sleep(time).await;
+                Err(broken())
+            }
         }
     }
 }
@@ -174,11 +180,16 @@ impl Transport for TestBroker {
                 self.fault(op, 1)
             };
             last = Some(op);
-            if fault != Fault::Before {
+            if !matches!(fault, Fault::Before | Fault::NoAnswer(_)) {
                 kept.push((topic, record));
             }
             faults.push(fault);
         }
+        let no_answer = faults.iter().filter_map(|fault| match fault {
+            Fault::NoAnswer(time) => Some(*time),
+            _ => None,
+        });
+        tokio::time::sleep(no_answer.max().unwrap_or_default()).await;
         for fault in &faults {
             if let Fault::Late(time) = fault {
                 tokio::time::sleep(*time).await;
@@ -194,7 +205,7 @@ impl Transport for TestBroker {
         }
         let results = faults.into_iter().map(|fault| match fault {
             Fault::None | Fault::Late(_) => Ok(()),
-            Fault::Before | Fault::After => Err(broken()),
+            Fault::Before | Fault::After | Fault::NoAnswer(_) => Err(broken()),
         });
         results.collect()
     }

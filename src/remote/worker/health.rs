@@ -40,13 +40,16 @@ pub(super) enum Task {
     Renew,
     Acknowledge,
     Bury,
+    /// By a handler.
+    Send,
 }
-const TASKS: [&str; 5] = [
+const TASKS: [&str; 6] = [
     "messages cannot be received",
     "deduplication keys cannot be claimed",
     "leases cannot be renewed",
     "messages cannot be acknowledged",
     "dead letters cannot be written",
+    "handlers cannot send",
 ];
 
 impl Reports {
@@ -89,7 +92,11 @@ impl Reports {
 impl Report {
     /// How a task goes.
     pub(super) fn of(&self, task: Task, result: Result<(), TransportError>) {
-        let trouble = result.err().map(|error| error.to_string());
+        self.trouble(task, result.err().map(|error| error.to_string()));
+    }
+
+    /// What stands in the way of a task, if anything does.
+    pub(super) fn trouble(&self, task: Task, trouble: Option<String>) {
         let troubles = self.reports.0[self.lane].troubles.lock();
         troubles.unwrap_or_else(PoisonError::into_inner)[task as usize] = trouble;
     }

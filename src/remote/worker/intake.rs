@@ -32,12 +32,22 @@ pub(super) enum Taken<R> {
     Unknown(Item<R>, String),
 }
 
+/// What came in at once.
+pub(super) struct Batch<R> {
+    pub(super) taken: Vec<Taken<R>>,
+    /// Whether a record came that may have ended the workers that had it. If so it is alone here, or was given
+    /// back for now with those behind it.
+    pub(super) careful: bool,
+}
+
 /// Who asks, and for what.
 pub(super) struct Asking {
     pub(super) message: &'static str,
     pub(super) group: Arc<str>,
     /// Whether deduplication keys are claimed.
     pub(super) claiming: bool,
+    /// How often a record was handed out, and came to no end, before it is handled alone.
+    pub(super) suspect: u32,
 }
 
 /// Receives up to `max` records, and claims their keys. It does not wait for records when the worker
@@ -48,18 +58,19 @@ pub(super) async fn take<C: Consumer>(
     max: usize,
     report: Report,
     mut draining: watch::Receiver<Option<Instant>>,
-) -> Result<Vec<Taken<C::Receipt>>, TransportError> {
-    let deliveries = tokio::select! {
+) -> Result<Batch<C::Receipt>, TransportError> {
+    let mut deliveries = tokio::select! {
         biased;
         received = consumer.receive(max, WAIT) => received?,
-        _ = draining.changed() => return Ok(Vec::new()),
+        _ = draining.changed() => Vec::new(),
     };
+    let careful = set_apart(&*consumer, &mut deliveries, asking.suspect).await;
     let taken: Vec<_> = deliveries
         .into_iter()
         .map(|delivery| sort(delivery, &asking))
         .collect();
     if !asking.claiming {
-        return Ok(taken);
+        return Ok(Batch { taken, careful });
     }
     let keys: Vec<Arc<str>> = taken.iter().filter_map(Taken::wanted_key).collect();
     let mut claims = claim(&*consumer, &keys, &report).await.into_iter();
@@ -67,7 +78,32 @@ pub(super) async fn take<C: Consumer>(
         Taken::Handle(item) => judge(item, claims.next().flatten()),
         other => other,
     });
-    Ok(judged.collect())
+    let taken = judged.collect();
+    Ok(Batch { taken, careful })
+}
+
+/// Gives back all from the first record on that may have ended the workers that had it, unless it is that one
+/// alone; says whether there was one.
+async fn set_apart<C: Consumer>(
+    consumer: &C,
+    deliveries: &mut Vec<Delivery<C::Receipt>>,
+    suspect: u32,
+) -> bool {
+    let first = deliveries.iter().position(|d| d.attempt > suspect);
+    let Some(first) = first else { return false };
+    let back = deliveries.split_off(first.max(1));
+    let back: Vec<_> = back
+        .into_iter()
+        .map(|delivery| Lease {
+            receipt: delivery.receipt,
+            claim: None,
+        })
+        .collect();
+    if !back.is_empty() {
+        // What is not given back comes again when its lease has run out.
+        _ = consumer.release(&back).await;
+    }
+    true
 }
 
 /// What became of each claim; `None` if the broker did not answer.

@@ -34,11 +34,7 @@ impl Headers {
 
     /// The others.
     pub(crate) fn without(&self, names: &[&str]) -> Self {
-        let other = |line: &&str| {
-            !line
-                .split_once(": ")
-                .is_some_and(|(n, _)| names.contains(&n))
-        };
+        let other = |line: &&str| !attribute(line).is_some_and(|(n, _)| names.contains(&n));
         Headers(self.0.split_inclusive('\n').filter(other).collect())
     }
 
@@ -54,7 +50,8 @@ impl Headers {
         self.0.push_str(name);
         self.0.push_str(": ");
         let mut rest = value;
-        while let Some(at) = rest.find(['%', '\r', '\n']) {
+        let is_special = |b| matches!(b, b'%' | b'\r' | b'\n');
+        while let Some(at) = rest.bytes().position(is_special) {
             self.0.push_str(&rest[..at]);
             self.0.push_str(match rest.as_bytes()[at] {
                 b'%' => "%25",
@@ -76,10 +73,8 @@ impl Headers {
 
     /// All attributes.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        self.0.lines().filter_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            Some((name, unescape(value)))
-        })
+        let attributes = self.0.split_terminator('\n').filter_map(attribute);
+        attributes.map(|(name, value)| (name, unescape(value)))
     }
 
     /// All attributes as they travel.
@@ -92,14 +87,21 @@ impl Headers {
     /// # Errors
     /// The text itself, when a line is not `name: value`.
     pub fn parse(text: String) -> Result<Self, String> {
-        let fits = |line: &str| matches!(line.split_once(": "), Some((name, _)) if is_name(name));
+        let fits = |line| attribute(line).is_some_and(|(name, _)| is_name(name));
         let ends = text.is_empty() || text.ends_with('\n');
-        if ends && text.lines().all(fits) {
+        if ends && text.split_terminator('\n').all(fits) {
             Ok(Headers(text))
         } else {
             Err(text)
         }
     }
+}
+
+/// The name and the value in a line, as it travels.
+fn attribute(line: &str) -> Option<(&str, &str)> {
+    // A name has no colon.
+    let (name, value) = line.split_once(':')?;
+    Some((name, value.strip_prefix(' ')?))
 }
 
 fn is_name(name: &str) -> bool {

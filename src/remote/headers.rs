@@ -50,8 +50,7 @@ impl Headers {
         self.0.push_str(name);
         self.0.push_str(": ");
         let mut rest = value;
-        let is_special = |b| matches!(b, b'%' | b'\r' | b'\n');
-        while let Some(at) = rest.bytes().position(is_special) {
+        while let Some(at) = memchr::memchr3(b'%', b'\r', b'\n', rest.as_bytes()) {
             self.0.push_str(&rest[..at]);
             self.0.push_str(match rest.as_bytes()[at] {
                 b'%' => "%25",
@@ -73,7 +72,7 @@ impl Headers {
 
     /// All attributes.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        let attributes = self.0.split_terminator('\n').filter_map(attribute);
+        let attributes = lines(&self.0).filter_map(attribute);
         attributes.map(|(name, value)| (name, unescape(value)))
     }
 
@@ -89,7 +88,7 @@ impl Headers {
     pub fn parse(text: String) -> Result<Self, String> {
         let fits = |line| attribute(line).is_some_and(|(name, _)| is_name(name));
         let ends = text.is_empty() || text.ends_with('\n');
-        if ends && text.split_terminator('\n').all(fits) {
+        if ends && lines(&text).all(fits) {
             Ok(Headers(text))
         } else {
             Err(text)
@@ -97,11 +96,22 @@ impl Headers {
     }
 }
 
-/// The name and the value in a line, as it travels.
+/// What is before each line feed, and after the last.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest.as_bytes());
+        let line = &rest[..end.unwrap_or(rest.len())];
+        rest = end.map_or("", |end| &rest[end + 1..]);
+        (end.is_some() || !line.is_empty()).then_some(line)
+    })
+}
+
+/// The name and the value in a line.
 fn attribute(line: &str) -> Option<(&str, &str)> {
-    // A name has no colon.
-    let (name, value) = line.split_once(':')?;
-    Some((name, value.strip_prefix(' ')?))
+    // A name is short and has no colon.
+    let end = line.bytes().position(|byte| byte == b':')?;
+    Some((&line[..end], line[end + 1..].strip_prefix(' ')?))
 }
 
 fn is_name(name: &str) -> bool {
@@ -110,7 +120,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn unescape(value: &str) -> Cow<'_, str> {
-    if !value.contains('%') {
+    if memchr::memchr(b'%', value.as_bytes()).is_none() {
         return Cow::Borrowed(value);
     }
     // `%25` last, or an escaped `%0A` would become a line feed.

@@ -9,10 +9,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
-    Envelope,
-    transport::{Consumer, Record, TransportError},
-};
+use super::transport::{Consumer, Record, TransportError};
 
 /// How many replies are received at a time, and how long an idle process waits before it asks again.
 const REPLIES: usize = 256;
@@ -117,11 +114,9 @@ async fn hand_out_all<C: Consumer>(inbox: &C, pending: &Pending) {
             Ok(deliveries) => {
                 backoff.reset();
                 for delivery in deliveries {
-                    let id = Envelope::parse(&delivery.record.headers)
-                        .ok()
-                        .and_then(|envelope| envelope.causation_id.map(|id| id.into_owned()));
-                    if let Some(id) = id {
-                        pending.answer(&id, Answer::Reply(delivery.record));
+                    let of = delivery.record.headers.get("causationid");
+                    if let Some(query) = of.map(std::borrow::Cow::into_owned) {
+                        pending.answer(&query, Answer::Reply(delivery.record));
                     }
                 }
             }

@@ -69,9 +69,9 @@ pub(super) async fn append(
         }
     }
     let mut at = HashMap::with_capacity(lists.len());
-    for (key, kind, elements) in &lists {
+    for (key, kind, elements) in &mut lists {
         at.insert(elements.command, commands.len());
-        commands.add_command(elements.push.clone());
+        commands.add_command(std::mem::take(&mut elements.push));
         let life = match kind {
             Kind::Reply => REPLIES,
             _ => QUERIES,

@@ -34,7 +34,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Client, ConnectionAddr, Value, cmd};
+use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates, Value, cmd};
 
 use self::{
     errors::{address, address_of_malformed, connect_error, reply_error},
@@ -71,6 +71,7 @@ pub struct RedisConfig {
     partitions: usize,
     deadline: Duration,
     block: Duration,
+    root_certificate: Option<Vec<u8>>,
 }
 
 /// A connection to Redis or Valkey; cheap to clone.
@@ -102,7 +103,16 @@ impl RedisConfig {
             partitions: 8,
             deadline: Duration::from_secs(5),
             block: Duration::from_secs(2),
+            root_certificate: None,
         }
+    }
+
+    /// The certificate in PEM of the authority that vouches for the server at a `rediss://` URL, instead of those
+    /// that the operating system trusts.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
     }
 
     /// What all keys on the server begin with, `static-bus` unless it is set. Programs with different
@@ -161,11 +171,16 @@ impl RedisConfig {
             .into(),
             source: None,
         })?;
-        let info = client.get_connection_info();
-        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            choose_cryptography();
-        }
-        let address = address(info);
+        let info = client.get_connection_info().clone();
+        let address = address(&info);
+        let client = match info.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                choose_cryptography();
+                self.with_certificate(client, info)
+                    .map_err(|e| connect_error(&address, &e))?
+            }
+            _ => client,
+        };
         let server = Arc::new(Server::new(client, address.clone(), self.deadline));
         let mut connection = server
             .open()
@@ -181,6 +196,19 @@ impl RedisConfig {
                 known: Mutex::default(),
             }),
         })
+    }
+}
+
+impl RedisConfig {
+    fn with_certificate(&self, client: Client, info: ConnectionInfo) -> RedisResult<Client> {
+        let Some(pem) = &self.root_certificate else {
+            return Ok(client);
+        };
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem.clone()),
+        };
+        Client::build_with_tls(info, certificates)
     }
 }
 
@@ -411,6 +439,7 @@ impl fmt::Debug for RedisConfig {
             .field("partitions", &self.partitions)
             .field("deadline", &self.deadline)
             .field("block", &self.block)
+            .field("root_certificate", &self.root_certificate.is_some())
             .finish()
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use static_bus::remote::{
     Transport,
     redis::{RedisConfig, RedisTransport},
-    transport::TransportError,
+    transport::{Consumer, TransportError},
 };
 
 use crate::{
@@ -111,6 +111,70 @@ async fn a_missing_permission_is_named() {
         text.contains("xadd") && text.contains("ACL SETUSER"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &issuer).unwrap();
+
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let arguments = [
+        ("--tls-port", port.to_string()),
+        ("--tls-cert-file", file("server.pem", &server.pem())),
+        ("--tls-key-file", file("key.pem", &key.serialize_pem())),
+        ("--tls-ca-cert-file", file("root.pem", &root.pem())),
+        ("--tls-auth-clients", "no".to_owned()),
+    ];
+    let arguments = arguments
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value]);
+    let _redis = Redis::with(RedisOptions {
+        password: Some("s3cr3t".to_owned()),
+        arguments: arguments.collect(),
+        ..Default::default()
+    });
+    let url = format!("rediss://:s3cr3t@localhost:{port}");
+
+    let config = RedisConfig::new(&url).root_certificate(root.pem());
+    let transport = config.clone().connect().await.unwrap();
+    let consumer = transport.consume(subscription(command("c"), "member"));
+    let consumer = consumer.await.unwrap();
+    transport
+        .append(vec![(command("c"), record("over TLS"))])
+        .await
+        .remove(0)
+        .unwrap();
+    let got = consumer.receive(1, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(got[0].record.body, "over TLS");
+
+    // Nobody vouches for it here.
+    let text = refusal(&url).await;
+    assert!(
+        text.starts_with(&format!("rediss://localhost:{port}: ")),
+        "{text}"
+    );
+    assert!(
+        text.contains("certificate") && !text.contains("s3cr3t"),
+        "{text}"
+    );
+    assert!(!format!("{config:?}").contains("s3cr3t"));
 }
 
 #[tokio::test]

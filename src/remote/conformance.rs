@@ -180,9 +180,13 @@ impl Drop for Background {
 /// Makes a test of each case of the [conformance suite](crate::remote::conformance).
 ///
 /// It takes an expression for a [`Harness`](crate::remote::conformance::Harness), which each test evaluates for itself, in
-/// an async block: it may `.await` the start of a broker.
+/// an async block: it may `.await` the start of a broker. Written as `|case| expression`, it is told the
+/// name of the case, for brokers that many cases share.
 #[macro_export]
 macro_rules! conformance_tests {
+    (|$case:ident| $harness:expr) => {
+        $crate::__conformance_cases! { __conformance_tests |$case| $harness }
+    };
     ($harness:expr) => {
         $crate::__conformance_cases! { __conformance_tests $harness }
     };
@@ -191,6 +195,19 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {
+    ({ |$name:ident| $harness:expr } $($room:ident: $($case:ident)+;)+) => { $($(
+        #[test]
+        fn $case() {
+            $crate::remote::conformance::run(
+                stringify!($case),
+                async {
+                    let $name: &str = stringify!($case);
+                    $harness
+                },
+                $crate::remote::conformance::$room::$case,
+            );
+        }
+    )+)+ };
     ({ $harness:expr } $($room:ident: $($case:ident)+;)+) => { $($(
         #[test]
         fn $case() {

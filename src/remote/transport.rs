@@ -100,14 +100,21 @@ pub trait Consumer: Send + Sync + 'static {
         leases: &[Lease<Self::Receipt>],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
+    /// Tells that the handler of a record has failed, before it is tried again or settled: for engines that
+    /// keep what a handler sends until its record is acknowledged.
+    fn failed(&self, receipt: &Self::Receipt) {
+        _ = receipt;
+    }
+
     /// Renews leases and claims from now on. Those that are lost already are no error.
     fn renew(
         &self,
         leases: &[Lease<Self::Receipt>],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// Gives records back, and gives their claims up: another member gets them at once. Such a record does
-    /// not count as handed out. Of a record that is acknowledged already, the claim is given up all the same.
+    /// Gives records back, and gives their claims up: another member gets them at once, or the same one
+    /// where the engine shares [partitions](Sharing::Partitions). Such a record does not count as handed
+    /// out. Of a record that is acknowledged already, the claim is given up all the same.
     fn release(
         &self,
         leases: &[Lease<Self::Receipt>],
@@ -130,6 +137,20 @@ pub struct Capabilities {
     pub persistence: bool,
     /// Records of one key are consumed in order, whatever the number of members.
     pub key_order: bool,
+    /// What the members of a group divide among them.
+    pub sharing: Sharing,
+}
+
+/// What the members of a group divide among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sharing {
+    /// Records: the next goes to whoever asks, and so does what is given back.
+    Records,
+    /// Partitions: the records of one go to one member, and so does what that member gives back. A
+    /// partition moves to another when its member closes or dies, lets a lease run out, or when a member
+    /// joins. Members join when they first receive; only records of one key are in order.
+    Partitions,
 }
 
 impl Capabilities {
@@ -138,12 +159,14 @@ impl Capabilities {
         other_processes: false,
         persistence: false,
         key_order: true,
+        sharing: Sharing::Records,
     };
     /// A broker that outlives its clients.
     pub const BROKER: Self = Capabilities {
         other_processes: true,
         persistence: true,
         key_order: true,
+        sharing: Sharing::Records,
     };
 }
 

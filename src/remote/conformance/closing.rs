@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::super::transport::Kind;
+use super::super::transport::{Kind, Sharing};
 use super::support::{
-    AT_ONCE, SILENCE, Tally, append, drain, ids, join, join_all, list, record, topic,
+    AT_ONCE, JOINING, SILENCE, Tally, append, drain, ids, join, join_all, list, record, topic,
 };
 use super::{Harness, Outcome};
 
@@ -20,7 +20,7 @@ pub async fn a_member_that_closes_gives_back_what_it_held<H: Harness>(harness: &
         let first = join(&transport, &topic, "handlers", "first").await;
         let second = join(&transport, &topic, "handlers", "second").await;
         append(&transport, &topic, (0..20).map(record)).await;
-        let held = first.take(20).await;
+        let held = first.take_in_order(20).await;
         first.acknowledge(&held[..5]).await;
         first.close().await;
         let got = second.take_within(15, AT_ONCE).await;
@@ -61,8 +61,12 @@ pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
         // Under its old name half of the time: a process that starts again may keep it.
         let name = format!("reader {}", times / 2 * (times % 2));
         let member = join(&transport, &topic, "handlers", &name).await;
+        let wait = match member.sharing {
+            Sharing::Partitions => JOINING,
+            _ => Duration::from_millis(100),
+        };
         for _ in 0..3 {
-            let got = member.receive(30, Duration::from_millis(100)).await;
+            let got = member.receive(30, wait).await;
             let done = &got[..got.len().div_ceil(2)];
             tally.saw(done);
             member.acknowledge(done).await;
@@ -78,7 +82,7 @@ pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
 }
 
 /// Ten members close in the same moment, each in the middle of its work and while records are appended;
-/// one that stays finishes the rest.
+/// one that stays finishes the rest. Where partitions are shared, some of the ten may have none.
 ///
 /// A naive engine gives back to a member that is closing, too.
 pub async fn ten_members_closing_at_once_lose_nothing<H: Harness>(harness: &H) -> Outcome {
@@ -92,8 +96,11 @@ pub async fn ten_members_closing_at_once_lose_nothing<H: Harness>(harness: &H) -
         let member = join(&transport, &topic, "handlers", &format!("closing {n}")).await;
         let (tally, start) = (Arc::clone(&tally), Arc::clone(&start));
         closing.spawn(async move {
-            let got = member.take(40).await;
-            let done = &got[..20];
+            let got = match member.sharing {
+                Sharing::Partitions => member.receive(40, JOINING).await,
+                _ => member.take(40).await,
+            };
+            let done = &got[..got.len() / 2];
             tally.saw(done);
             member.acknowledge(done).await;
             start.wait().await;

@@ -104,10 +104,10 @@ pub async fn a_group_of_an_event_begins_with_the_next_record<H: Harness>(harness
     append(&transport, &topic, (20..30).map(record)).await;
     let second = join(&transport, &topic, "late", "late 2").await;
 
-    let got = late.take(10).await;
+    let got = late.take_in_order(10).await;
     assert_eq!(list(ids(&got)), "20 to 29", "since the late group existed");
     late.acknowledge(&got).await;
-    let got = early.take(20).await;
+    let got = early.take_in_order(20).await;
     assert_eq!(list(ids(&got)), "10 to 29", "since the early group existed");
     early.acknowledge(&got).await;
 
@@ -128,7 +128,7 @@ pub async fn a_group_of_a_command_begins_with_the_oldest_record<H: Harness>(
     let topic = topic(Kind::Command, "nobody serves it yet");
     append(&transport, &topic, (0..100).map(record)).await;
     let member = join(&transport, &topic, "handlers", "first").await;
-    let got = member.take(100).await;
+    let got = member.take_in_order(100).await;
     assert_eq!(list(ids(&got)), "0 to 99");
     Ok(())
 }
@@ -148,7 +148,7 @@ pub async fn a_group_without_members_misses_nothing<H: Harness>(harness: &H) -> 
         append(&transport, &topic, (5..100).map(record)).await;
 
         let second = join(&transport, &topic, "handlers", "second").await;
-        let got = second.take(95).await;
+        let got = second.take_in_order(95).await;
         assert_eq!(list(ids(&got)), "5 to 99", "{}", kind.as_str());
         second.acknowledge(&got).await;
         second.nothing(SILENCE, "it has had it all").await;

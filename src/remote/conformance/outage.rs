@@ -122,6 +122,7 @@ pub async fn what_is_settled_stays_settled_over_a_restart<H: Harness>(harness: &
     let first = join(&transport, &topic, "handlers", "first").await;
     append(&transport, &topic, (0..100).map(record)).await;
     let got = first.take(60).await;
+    let left: BTreeSet<usize> = (0..100).filter(|n| !ids(&got[..50]).contains(n)).collect();
     first.acknowledge(&got[..50]).await;
     first.close().await;
     let dead = super::support::topic(Kind::DeadLetter, "");
@@ -134,7 +135,7 @@ pub async fn what_is_settled_stays_settled_over_a_restart<H: Harness>(harness: &
     let got = second.take(50).await;
     let mut came = ids(&got);
     came.sort();
-    assert_eq!(list(came), "50 to 99", "the first fifty are done");
+    assert_eq!(list(came), list(left), "fifty are done");
     second.acknowledge(&got).await;
     second.nothing(SILENCE, "all are acknowledged").await;
     let letters = until_it_works("dead letters", || fresh.dead_letters(None, 10)).await;

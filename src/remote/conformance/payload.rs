@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::super::{
     Headers,
-    transport::{Kind, Record, Transport},
+    transport::{Kind, Record, Sharing, Transport},
 };
-use super::support::{Dice, append, id, join, list, must, record, topic, within};
+use super::support::{Dice, append, id, join, keyed, list, must, record, topic, within};
 use super::{Harness, Outcome};
 
 /// Body, headers and key come as they were appended: an empty body, one of 1 MB, every byte there is,
@@ -38,7 +38,7 @@ pub async fn a_record_arrives_as_it_was_appended<H: Harness>(harness: &H) -> Out
 }
 
 /// One result for each record, also when the records go to many topics, and in one topic the order in
-/// which they were given.
+/// which they were given; where partitions are shared, if they have one key.
 ///
 /// A naive engine sorts by topic and forgets to sort its results back, or sends in parallel.
 pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) -> Outcome {
@@ -47,8 +47,12 @@ pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) ->
     let none = within("append of nothing", transport.append(Vec::new())).await;
     assert!(none.is_empty(), "no record has {} results", none.len());
 
+    let one = |n| match transport.capabilities().sharing {
+        Sharing::Partitions => keyed(n, "one"),
+        _ => record(n),
+    };
     let all: Vec<_> = (0..1_000)
-        .map(|n| (topics[n % 3].clone(), record(n)))
+        .map(|n| (topics[n % 3].clone(), one(n)))
         .collect();
     let results = within("append", transport.append(all)).await;
     assert_eq!(results.len(), 1_000, "one result for each record");

@@ -65,6 +65,6 @@ pub async fn records_outlive_their_producer<H: Harness>(harness: &H) -> Outcome 
     drop(producer);
     let transport = harness.connect().await;
     let member = join(&transport, &topic, "handlers", "reader").await;
-    assert_eq!(list(ids(&member.take(100).await)), "0 to 99");
+    assert_eq!(list(ids(&member.take_in_order(100).await)), "0 to 99");
     Ok(())
 }

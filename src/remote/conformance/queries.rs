@@ -99,7 +99,7 @@ pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outc
         });
         append(&transport, &topic, records).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let got = ids(&member.take(20).await);
+        let got = ids(&member.take_in_order(20).await);
         let alive: Vec<usize> = (0..100).step_by(5).collect();
         assert!(
             got == alive,

@@ -15,7 +15,8 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::super::transport::{
-    Consumer, Delivery, Kind, Lease, Record, Subscription, Topic, Transport, TransportError,
+    Consumer, Delivery, Kind, Lease, Record, Sharing, Subscription, Topic, Transport,
+    TransportError,
 };
 use super::{Harness, Outcome, Skipped};
 
@@ -28,6 +29,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) const AT_ONCE: Duration = Duration::from_secs(10);
 /// A lease that outlasts every case.
 pub(super) const LONG: Duration = Duration::from_secs(600);
+/// How long it takes until a member that joins has its part of the partitions.
+pub(super) const JOINING: Duration = Duration::from_secs(2);
 /// How long a member listens for what must not come.
 pub(super) const SILENCE: Duration = Duration::from_millis(300);
 
@@ -123,6 +126,15 @@ pub(super) fn id(record: &Record) -> usize {
     id
 }
 
+/// Records without a key, in the order in which they were appended: by their ids, if that order is
+/// lost where partitions are shared.
+pub(super) fn in_order<R>(sharing: Sharing, mut got: Vec<Delivery<R>>) -> Vec<Delivery<R>> {
+    if sharing == Sharing::Partitions {
+        got.sort_by_key(|delivery| id(&delivery.record));
+    }
+    got
+}
+
 pub(super) fn ids<R>(deliveries: &[Delivery<R>]) -> Vec<usize> {
     deliveries.iter().map(|d| id(&d.record)).collect()
 }
@@ -165,7 +177,11 @@ pub(super) async fn join_as<T: Transport>(
 ) -> Member<T::Consumer> {
     let name = Arc::clone(&subscription.member);
     let consumer = must(&format!("{name} joins"), transport.consume(subscription)).await;
-    Member { name, consumer }
+    Member {
+        name,
+        consumer,
+        sharing: transport.capabilities().sharing,
+    }
 }
 
 /// Renews leases while `check` runs. Gives nothing if the machine was too busy to renew in time, as

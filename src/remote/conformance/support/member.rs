@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DEADLINE, ids, leases, list, must};
-use crate::remote::transport::{Backlog, Claim, Consumer, Delivery, Lease};
+use super::{DEADLINE, JOINING, ids, in_order, leases, list, must};
+use crate::remote::transport::{Backlog, Claim, Consumer, Delivery, Lease, Sharing};
 
 /// A consumer whose calls have to succeed, in time.
 pub struct Member<C> {
     pub name: Arc<str>,
     pub consumer: C,
+    /// How its group shares.
+    pub sharing: Sharing,
 }
 
 impl<C: Consumer> Member<C> {
@@ -34,6 +36,19 @@ impl<C: Consumer> Member<C> {
     /// Exactly `n` records, however many calls it takes.
     pub async fn take(&self, n: usize) -> Vec<Delivery<C::Receipt>> {
         self.take_within(n, DEADLINE).await
+    }
+
+    /// Exactly `n` records without a key, [in order](in_order).
+    pub async fn take_in_order(&self, n: usize) -> Vec<Delivery<C::Receipt>> {
+        in_order(self.sharing, self.take(n).await)
+    }
+
+    /// The member that gets next what this one gives back, if that is not kept by it: the other.
+    pub fn or<'m>(&'m self, other: &'m Self) -> &'m Self {
+        match self.sharing {
+            Sharing::Partitions => self,
+            _ => other,
+        }
     }
 
     pub async fn take_within(&self, n: usize, deadline: Duration) -> Vec<Delivery<C::Receipt>> {
@@ -67,9 +82,14 @@ impl<C: Consumer> Member<C> {
         Vec::new()
     }
 
-    /// Listens for a while: nothing may come.
+    /// Listens for a while: nothing may come. A member that takes part only when it listens is given
+    /// time to join.
     pub async fn nothing(&self, wait: Duration, why: &str) {
-        let came = self.listen(wait).await;
+        let joining = match self.sharing {
+            Sharing::Partitions => JOINING,
+            _ => Duration::ZERO,
+        };
+        let came = self.listen(joining + wait).await;
         assert!(
             came.is_empty(),
             "{} got {}, though {why}",

@@ -174,6 +174,7 @@ impl<C: Consumer> Lane<C> {
                 .report
                 .trouble(Task::Send, Some(failure.error.clone()));
         }
+        self.with.consumer.failed(&item.lease.receipt);
         item.fail(failure.error);
         let retries = self.with.settings.retries;
         let failed = if failure.by_broker {

@@ -122,4 +122,8 @@ mod code_blocks {
     pages! {
         operating_on_redis "guide/src/operating-on-redis.md"
     }
+    #[cfg(feature = "kafka")]
+    pages! {
+        operating_on_kafka "guide/src/operating-on-kafka.md"
+    }
 }

@@ -45,9 +45,10 @@
 //! | command | at least once, to one worker; duplicates are recognised | the broker has it |
 //! | event | at least once to each subscriber that exists; duplicates are recognised | the broker has it |
 //!
-//! A broker engine is a [`Transport`]: [`MemoryBroker`] in this process, for development and tests, and
-//! with feature `redis` that of Redis. Everything else is written once, for all engines. What
-//! an engine has to promise is in [`transport`], and feature `conformance` has the checks.
+//! A broker engine is a [`Transport`]: [`MemoryBroker`] in this process, for development and tests,
+//! with feature `redis` that of Redis, and with feature `kafka` that of Apache Kafka. Everything else is
+//! written once, for all engines. What an engine has to promise is in [`transport`], and feature
+//! `conformance` has the checks.
 
 mod client;
 mod codec;
@@ -57,6 +58,8 @@ mod context;
 mod dead_letters;
 mod envelope;
 mod headers;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 mod outbound;
 mod pending;

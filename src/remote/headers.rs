@@ -32,6 +32,12 @@ impl Headers {
         Headers(text)
     }
 
+    /// Whether an attribute can have this name.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn is_name(name: &str) -> bool {
+        is_name(name)
+    }
+
     /// The others.
     pub(crate) fn without(&self, names: &[&str]) -> Self {
         let other = |line: &&str| !attribute(line).is_some_and(|(n, _)| names.contains(&n));

@@ -1,0 +1,106 @@
+//! Who talks to whom, and who may listen.
+
+use std::{fmt, path::PathBuf};
+
+/// Encryption of the connections, and who may be at their ends. The certificate of a server has to be
+/// for the name that it is addressed by.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// The certificates to trust, as a PEM file; those that the operating system trusts unless it is set.
+    pub ca: Option<PathBuf>,
+    /// This client's certificate, as a PEM file, where the cluster asks for one.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key, as a PEM file.
+    pub key: Option<PathBuf>,
+    /// The private key's password.
+    pub key_password: Option<String>,
+}
+
+/// Who this client is, and how it proves it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Sasl {
+    /// `PLAIN`: the password is sent as it is, so use it with [`Tls`] only.
+    Plain {
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: String,
+    },
+    /// `SCRAM-SHA-256`.
+    ScramSha256 {
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: String,
+    },
+    /// `SCRAM-SHA-512`.
+    ScramSha512 {
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: String,
+    },
+}
+
+/// The client's settings for these.
+pub(super) fn settings(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Vec<(&'static str, String)> {
+    let protocol = match (tls, sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    let mut settings = vec![("security.protocol", protocol.to_owned())];
+    if let Some(tls) = tls {
+        for (name, path) in [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ] {
+            if let Some(path) = path {
+                settings.push((name, path.to_string_lossy().into_owned()));
+            }
+        }
+        if let Some(password) = &tls.key_password {
+            settings.push(("ssl.key.password", password.clone()));
+        }
+    }
+    if let Some(sasl) = sasl {
+        let (mechanism, user, password) = sasl.parts();
+        settings.push(("sasl.mechanism", mechanism.to_owned()));
+        settings.push(("sasl.username", user.to_owned()));
+        settings.push(("sasl.password", password.to_owned()));
+    }
+    settings
+}
+
+impl Sasl {
+    fn parts(&self) -> (&'static str, &str, &str) {
+        match self {
+            Sasl::Plain { user, password } => ("PLAIN", user, password),
+            Sasl::ScramSha256 { user, password } => ("SCRAM-SHA-256", user, password),
+            Sasl::ScramSha512 { user, password } => ("SCRAM-SHA-512", user, password),
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("ca", &self.ca)
+            .field("certificate", &self.certificate)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sasl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mechanism, user, _) = self.parts();
+        f.debug_struct("Sasl")
+            .field("mechanism", &mechanism)
+            .field("user", &user)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine of Kafka: what it promises beyond what the conformance suite asks.
+
+#[path = "../brokers/mod.rs"]
+mod brokers;
+
+mod append;
+mod dead_letters;
+mod input;
+mod mock;
+mod outages;
+mod rebalances;
+mod security;
+mod support;
+mod topics;

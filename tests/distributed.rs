@@ -106,7 +106,7 @@ fn a_refused_command_is_a_dead_letter_if_it_came_from_a_broker() {
 #[test]
 fn a_bus_that_others_cannot_reach_is_not_served_in_part() {
     let text = error(&["--bus", "memory", "--serve", "orders"]);
-    assert!(text.contains("need --bus redis"), "{text}");
+    assert!(text.contains("need --bus redis or --bus kafka"), "{text}");
 }
 
 #[test]
@@ -116,19 +116,25 @@ fn the_feature_that_redis_needs_is_named() {
     assert!(text.contains("needs the feature `redis`"), "{text}");
 }
 
-#[cfg(feature = "redis")]
+#[test]
+#[cfg(not(feature = "kafka"))]
+fn the_feature_that_kafka_needs_is_named() {
+    let text = error(&["--bus", "kafka"]);
+    assert!(text.contains("needs the feature `kafka`"), "{text}");
+}
+
+#[cfg(any(feature = "redis", feature = "kafka"))]
 #[path = "brokers/mod.rs"]
 mod brokers;
 
-#[cfg(feature = "redis")]
-mod over_redis {
+#[cfg(any(feature = "redis", feature = "kafka"))]
+mod over_a_broker {
     use std::{
         io::{BufRead, BufReader, Read},
         process::{Child, Command, Stdio},
     };
 
     use super::*;
-    use crate::brokers::Redis;
 
     /// A process that serves some of the modules.
     struct Service {
@@ -138,9 +144,9 @@ mod over_redis {
 
     impl Service {
         /// Returns when it serves.
-        fn start(url: &str, modules: &str) -> Self {
+        fn start(bus: &str, url: &str, modules: &str) -> Self {
             let mut process = support::example("distributed")
-                .args(["--bus", "redis", "--url", url, "--serve", modules])
+                .args(["--bus", bus, "--url", url, "--serve", modules])
                 .stdout(Stdio::piped())
                 .spawn()
                 .expect("the example starts");
@@ -173,20 +179,16 @@ mod over_redis {
         }
     }
 
-    #[test]
-    fn redis_gives_the_same_outcome_in_one_process() {
-        let redis = Redis::start();
-        let output = run(&["--bus", "redis", "--url", redis.url()]);
+    fn one_process_gives_the_same_outcome(bus: &str, url: &str) {
+        let output = run(&["--bus", bus, "--url", url, "--namespace", "one"]);
         let said = said_by_the_driver(&output);
         assert_eq!(said, format!("{OUTCOME}{DEAD_LETTERS}"));
     }
 
-    #[test]
-    fn redis_gives_the_same_outcome_in_three_processes() {
-        let redis = Redis::start();
+    fn three_processes_give_the_same_outcome(bus: &str, url: &str) {
         let services = ["orders", "notifications,inventory", "users"]
-            .map(|modules| Service::start(redis.url(), modules));
-        let output = run(&["--bus", "redis", "--url", redis.url(), "--drive"]);
+            .map(|modules| Service::start(bus, url, modules));
+        let output = run(&["--bus", bus, "--url", url, "--drive"]);
         assert_eq!(said_by_the_driver(&output), OUTCOME);
         assert_eq!(said_by_modules(&output), [""; 0], "nobody is served there");
 
@@ -201,9 +203,33 @@ mod over_redis {
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_named() {
+    #[cfg(feature = "redis")]
+    fn redis_gives_the_same_outcome() {
+        let redis = crate::brokers::Redis::start();
+        one_process_gives_the_same_outcome("redis", redis.url());
+        three_processes_give_the_same_outcome("redis", redis.url());
+    }
+
+    #[test]
+    #[cfg(feature = "kafka")]
+    fn kafka_gives_the_same_outcome() {
+        let kafka = crate::brokers::Kafka::start();
+        one_process_gives_the_same_outcome("kafka", kafka.servers());
+        three_processes_give_the_same_outcome("kafka", kafka.servers());
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn a_redis_that_is_not_there_is_named() {
         let text = error(&["--bus", "redis", "--url", "redis://:secret@127.0.0.1:1"]);
         assert!(text.contains("redis://127.0.0.1:1"), "{text}");
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    #[cfg(feature = "kafka")]
+    fn a_kafka_that_is_not_there_is_named() {
+        let text = error(&["--bus", "kafka", "--url", "127.0.0.1:1"]);
+        assert!(text.contains("kafka://127.0.0.1:1"), "{text}");
     }
 }

@@ -1,25 +1,27 @@
-//! The same work over Redis with bare calls of the `redis` crate and with ours, in one run.
+//! The same work over a broker with bare calls of its client and with ours, in one run.
 //!
 //! ```text
-//! cargo bench --bench remote --features redis
+//! cargo bench --bench remote --features redis,kafka
 //! ```
 //!
-//! It starts the machine's `redis-server` twice: without persistence, and with a log that is written to disk
-//! every second. Bare calls and ours take turns, seven times each, and the medians are printed with their ratio. The
-//! bare calls do the least that moves the same bytes: what they carry is written once, and nobody reads it.
+//! It starts the machine's `redis-server` twice, without persistence and with a log that is written to disk
+//! every second, and an Apache Kafka. Bare calls and ours take turns, seven times each, and the medians are printed with
+//! their ratio. The bare calls do the least that moves the same bytes: what they carry is written once, and nobody
+//! reads it.
 
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
 
-use static_bus::remote::redis::RedisTransport;
+use static_bus::remote::{Transport, kafka::KafkaTransport, redis::RedisTransport};
 
 #[path = "../../tests/brokers/mod.rs"]
 mod brokers;
+mod kafka;
 mod messages;
 mod ours;
-mod raw;
+mod redis;
 
 /// How often each is run.
 const RUNS: usize = 7;
@@ -30,6 +32,8 @@ const SINGLE: usize = 10_000;
 const QUERIES: usize = 20_000;
 /// Queries, or commands, that are under way together.
 const TOGETHER: usize = 64;
+/// How long keys are remembered where duplicates are recognised.
+const WINDOW: Duration = Duration::from_secs(600);
 
 #[tokio::main]
 async fn main() {
@@ -38,66 +42,106 @@ async fn main() {
     }
     println!("medians of {RUNS} runs that take turns; rates per second, times in microseconds\n");
     for (title, persistence) in [
-        ("no persistence", brokers::Persistence::None),
-        ("appendfsync everysec", brokers::Persistence::EverySecond),
+        ("Redis, no persistence", brokers::Persistence::None),
+        (
+            "Redis, appendfsync everysec",
+            brokers::Persistence::EverySecond,
+        ),
     ] {
         let options = brokers::RedisOptions {
             persistence,
             ..Default::default()
         };
-        let redis = brokers::Redis::with(options);
-        println!("| Redis, {title} | bare | ours | ours : bare |");
-        println!("|---|---|---|---|");
-        all(redis.url()).await;
-        println!();
+        let server = brokers::Redis::with(options);
+        head(title);
+        over_redis(server.url()).await;
     }
+    let server = brokers::Kafka::with(brokers::KafkaOptions {
+        warm: true,
+        ..Default::default()
+    });
+    head("Kafka");
+    over_kafka(server.servers()).await;
 }
 
-async fn all(url: &str) {
+async fn over_redis(url: &str) {
     let transport = RedisTransport::connect(url)
         .await
         .expect("the server was started");
-    rate(
-        "commands end to end, batches of 100, duplicates not recognised",
-        BATCHED,
-        async || raw::commands(url, BATCHED).await,
-        async || ours::commands(&transport, BATCHED, None).await,
-    )
-    .await;
-    rate(
-        "the same, duplicates recognised",
-        BATCHED,
-        async || raw::commands(url, BATCHED).await,
-        async || ours::commands(&transport, BATCHED, Some(Duration::from_secs(600))).await,
-    )
-    .await;
+    commands(async || redis::commands(url, BATCHED).await, &transport).await;
     rate(
         "commands sent one by one",
         SINGLE,
-        async || raw::send_each(url, SINGLE, 1).await,
+        async || redis::send_each(url, SINGLE, 1).await,
         async || ours::send_each(&transport, SINGLE, 1).await,
     )
     .await;
     rate(
         "commands sent one by one by 64 at a time",
         SINGLE,
-        async || raw::send_each(url, SINGLE, TOGETHER).await,
+        async || redis::send_each(url, SINGLE, TOGETHER).await,
         async || ours::send_each(&transport, SINGLE, TOGETHER).await,
     )
     .await;
     latency(
         "query and answer, median time",
-        async || raw::round_trips(url, QUERIES / 4).await,
+        async || redis::round_trips(url, QUERIES / 4).await,
         async || ours::round_trips(&transport, QUERIES / 4).await,
     )
     .await;
     rate(
         "queries, 64 at a time",
         QUERIES,
-        async || raw::queries(url, QUERIES, TOGETHER).await,
+        async || redis::queries(url, QUERIES, TOGETHER).await,
         async || ours::queries(&transport, QUERIES, TOGETHER).await,
     )
     .await;
+}
+
+async fn over_kafka(servers: &str) {
+    /// Queries in a run: each takes milliseconds.
+    const QUERIES: usize = 500;
+    let transport = KafkaTransport::connect(servers)
+        .await
+        .expect("the server was started");
+    rate(
+        "commands produced in batches of 100",
+        BATCHED,
+        async || kafka::produce(servers, BATCHED).await,
+        async || ours::produce(&transport, BATCHED).await,
+    )
+    .await;
+    commands(async || kafka::commands(servers, BATCHED).await, &transport).await;
+    latency(
+        "query and answer, median time",
+        async || kafka::round_trips(servers, QUERIES).await,
+        async || ours::round_trips(&transport, QUERIES).await,
+    )
+    .await;
+}
+
+/// The rows of commands from end to end.
+async fn commands<R: Future<Output = ()>>(raw: impl Fn() -> R, transport: &impl Transport) {
+    rate(
+        "commands end to end, batches of 100, duplicates not recognised",
+        BATCHED,
+        &raw,
+        async || ours::commands(transport, BATCHED, None).await,
+    )
+    .await;
+    rate(
+        "the same, duplicates recognised",
+        BATCHED,
+        &raw,
+        async || ours::commands(transport, BATCHED, Some(WINDOW)).await,
+    )
+    .await;
+}
+
+/// Begins a table.
+fn head(title: &str) {
+    println!("\n| {title} | bare | ours | ours : bare |");
+    println!("|---|---|---|---|");
 }
 
 /// Prints a row of rates; more is better.

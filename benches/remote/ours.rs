@@ -10,14 +10,14 @@ use std::{
 
 use static_bus::{
     prelude::*,
-    remote::{RemoteBus, Running, Worker, redis::RedisTransport},
+    remote::{RemoteBus, Running, Transport, Worker},
 };
 use tokio::sync::Notify;
 
 use super::messages::{Get, Keep, Put};
 
 /// Produces, handles and acknowledges commands.
-pub async fn commands(transport: &RedisTransport, count: usize, dedup: Option<Duration>) {
+pub async fn commands(transport: &impl Transport, count: usize, dedup: Option<Duration>) {
     let all = Arc::new(Notify::new());
     let (handled, told) = (AtomicUsize::new(0), all.clone());
     let bus = BusBuilder::new()
@@ -48,8 +48,20 @@ pub async fn commands(transport: &RedisTransport, count: usize, dedup: Option<Du
     worker.shutdown(Duration::from_secs(10)).await;
 }
 
+/// Sends commands that nobody handles meanwhile, in batches of 100.
+pub async fn produce(transport: &impl Transport, count: usize) {
+    let remote = RemoteBus::connect(transport.clone())
+        .await
+        .expect("it connects");
+    for batch in 0..count / 100 {
+        let commands = (0..100).map(|i| Keep(Put::new(batch * 100 + i)));
+        let sent = remote.execute_many(commands).await;
+        sent.expect("they are accepted");
+    }
+}
+
 /// Sends commands that nobody handles meanwhile, each on its own.
-pub async fn send_each(transport: &RedisTransport, count: usize, together: usize) {
+pub async fn send_each(transport: &impl Transport, count: usize, together: usize) {
     let remote = RemoteBus::connect(transport.clone())
         .await
         .expect("it connects");
@@ -68,7 +80,7 @@ pub async fn send_each(transport: &RedisTransport, count: usize, together: usize
 }
 
 /// Asks, one query after the other.
-pub async fn round_trips(transport: &RedisTransport, count: usize) -> Vec<Duration> {
+pub async fn round_trips(transport: &impl Transport, count: usize) -> Vec<Duration> {
     let (remote, worker) = answering(transport).await;
     let mut times = Vec::with_capacity(count);
     for number in 0..count as u64 {
@@ -82,7 +94,7 @@ pub async fn round_trips(transport: &RedisTransport, count: usize) -> Vec<Durati
 }
 
 /// Asks, with so many queries under way.
-pub async fn queries(transport: &RedisTransport, count: usize, together: usize) {
+pub async fn queries(transport: &impl Transport, count: usize, together: usize) {
     let (remote, worker) = answering(transport).await;
     let askers = (0..together).map(|_| {
         let remote = remote.clone();
@@ -99,9 +111,7 @@ pub async fn queries(transport: &RedisTransport, count: usize, together: usize) 
     worker.shutdown(Duration::from_secs(10)).await;
 }
 
-async fn answering(
-    transport: &RedisTransport,
-) -> (RemoteBus<RedisTransport>, Running<RedisTransport>) {
+async fn answering<T: Transport>(transport: &T) -> (RemoteBus<T>, Running<T>) {
     let bus = BusBuilder::new()
         .register_query_fn(|query: Get| query.number + 1)
         .build();

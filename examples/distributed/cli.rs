@@ -11,10 +11,11 @@ pub struct Cli {
     /// What joins the modules
     #[arg(long, value_enum, default_value_t = Bus::Local)]
     pub bus: Bus,
-    /// The server of `--bus redis` [default: REDIS_URL, or redis://127.0.0.1:6379]
+    /// The server of `--bus redis` [default: REDIS_URL, or redis://127.0.0.1:6379], or those of `--bus kafka`
+    /// [default: KAFKA_BOOTSTRAP, or 127.0.0.1:9092]
     #[arg(long)]
     url: Option<String>,
-    /// What the keys on that server begin with
+    /// What the names on that server begin with
     #[arg(long, default_value = "shop")]
     pub namespace: String,
     /// Serve these modules until Ctrl-C, for others on the same server [default: all of them, and --drive]
@@ -36,6 +37,8 @@ pub enum Bus {
     Memory,
     /// A bus for each module, and Redis
     Redis,
+    /// A bus for each module, and Kafka
+    Kafka,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,23 +72,28 @@ impl Cli {
     /// # Errors
     /// If this process would serve or ask others on a bus that it does not share with them.
     pub fn check(&self) -> Result<(), String> {
-        let alone = self.bus != Bus::Redis;
+        let alone = matches!(self.bus, Bus::Local | Bus::Memory);
         if alone && (self.drive || !self.serve.is_empty()) {
             return Err(
-                "--serve and --drive are for several processes, which need --bus redis; \
+                "--serve and --drive are for several processes, which need --bus redis or --bus kafka; \
                  without them this process does everything"
                     .to_owned(),
             );
         }
         if self.bus == Bus::Local && self.extract_users {
-            return Err("--extract-users needs a broker: --bus memory or --bus redis".to_owned());
+            return Err("--extract-users needs a broker: --bus memory, redis or kafka".to_owned());
         }
         Ok(())
     }
 
-    #[cfg_attr(not(feature = "redis"), expect(dead_code))]
+    /// The server, from `--url`, the environment, or the default.
+    #[cfg_attr(not(any(feature = "redis", feature = "kafka")), expect(dead_code))]
     pub fn url(&self) -> String {
-        let url = self.url.clone().or_else(|| env::var("REDIS_URL").ok());
-        url.unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned())
+        let (variable, default) = match self.bus {
+            Bus::Kafka => ("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
+            _ => ("REDIS_URL", "redis://127.0.0.1:6379"),
+        };
+        let url = self.url.clone().or_else(|| env::var(variable).ok());
+        url.unwrap_or_else(|| default.to_owned())
     }
 }

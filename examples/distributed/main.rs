@@ -4,9 +4,10 @@
 //! cargo run --example distributed --features remote                      # one bus
 //! cargo run --example distributed --features remote -- --bus memory      # a bus for each module
 //! cargo run --example distributed --features redis -- --bus redis        # the same, over Redis
+//! cargo run --example distributed --features kafka -- --bus kafka        # the same, over Kafka
 //! ```
 //!
-//! In several processes, each in a terminal of its own:
+//! In several processes, each in a terminal of its own, over Redis or Kafka:
 //!
 //! ```text
 //! cargo run --example distributed --features redis -- --bus redis --serve users,inventory
@@ -54,6 +55,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Bus::Local => driver::drive(&wiring::monolith()).await,
         Bus::Memory => run_on(&cli, MemoryBroker::new()).await,
         Bus::Redis => run_on_redis(&cli).await,
+        Bus::Kafka => run_on_kafka(&cli).await,
     }
 }
 
@@ -68,6 +70,20 @@ async fn run_on_redis(cli: &Cli) -> Result<(), Failure> {
 async fn run_on_redis(_: &Cli) -> Result<(), Failure> {
     Err("--bus redis needs the feature `redis`: \
          cargo run --example distributed --features redis -- --bus redis"
+        .into())
+}
+
+#[cfg(feature = "kafka")]
+async fn run_on_kafka(cli: &Cli) -> Result<(), Failure> {
+    use static_bus::remote::kafka::KafkaTransport;
+    let config = KafkaTransport::builder(cli.url()).prefix(&cli.namespace);
+    run_on(cli, config.connect().await?).await
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn run_on_kafka(_: &Cli) -> Result<(), Failure> {
+    Err("--bus kafka needs the feature `kafka`: \
+         cargo run --example distributed --features kafka -- --bus kafka"
         .into())
 }
 

@@ -68,6 +68,8 @@ pub struct DeadLetter {
     pub position: String,
     /// Kind and name of the message: `command orders.place`.
     pub origin: String,
+    /// Where the broker had it, as those who operate it say it, such as `partition 3, offset 1042`.
+    pub place: Option<String>,
     /// Who could not handle it: the subscriber of an event, otherwise `handlers`.
     pub group: String,
     /// The service whose worker gave it up.
@@ -149,9 +151,18 @@ impl<T: Transport> DeadLetters<T> {
 }
 
 /// Writes a dead letter.
-pub(crate) fn write<R>(served: &Served, service: &str, member: &str, item: &Item<R>) -> Record {
+pub(crate) fn write<R>(
+    served: &Served,
+    place: Option<String>,
+    service: &str,
+    member: &str,
+    item: &Item<R>,
+) -> Record {
     let mut headers = Headers::default();
     headers.push("origin", &served.topic.to_string());
+    if let Some(place) = place {
+        headers.push("place", &place);
+    }
     headers.push("group", &served.group);
     headers.push("service", service);
     headers.push("member", member);
@@ -183,6 +194,7 @@ fn read(position: String, dead: Record) -> DeadLetter {
     DeadLetter {
         position,
         origin: text("origin"),
+        place: dead.headers.get("place").map(Cow::into_owned),
         group: text("group"),
         service: text("service"),
         attempts: text("attempts").parse().unwrap_or_default(),

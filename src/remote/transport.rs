@@ -100,6 +100,13 @@ pub trait Consumer: Send + Sync + 'static {
         leases: &[Lease<Self::Receipt>],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
+    /// Where the broker has a record, as those who operate it say it: `partition 3, offset 1042`. A dead letter
+    /// tells it; none where it means nothing.
+    fn place(&self, receipt: &Self::Receipt) -> Option<String> {
+        _ = receipt;
+        None
+    }
+
     /// Tells that the handler of a record has failed, before it is tried again or settled: for engines that
     /// keep what a handler sends until its record is acknowledged.
     fn failed(&self, receipt: &Self::Receipt) {

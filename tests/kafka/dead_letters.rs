@@ -1,12 +1,29 @@
 //! Dead letters, beyond what the conformance suite asks.
 
-use static_bus::remote::{
-    Transport,
-    kafka::KafkaTransport,
-    transport::{DeadLetterRecord, Kind, Topic},
+use std::time::Duration;
+
+use rdkafka::Message as _;
+use serde::{Deserialize, Serialize};
+use static_bus::{
+    asynchronous::BusError,
+    prelude::*,
+    remote::{
+        DeadLetters, RemoteBus, Transport, Worker,
+        kafka::KafkaTransport,
+        transport::{DeadLetterRecord, Kind, Topic},
+    },
 };
 
-use crate::{brokers::Kafka, support::record};
+use crate::{
+    brokers::Kafka,
+    support::{contents, record},
+};
+
+#[derive(Serialize, Deserialize)]
+struct Pay {
+    invoice: u32,
+}
+command!(Pay, name = "billing.pay", key = invoice);
 
 const DEAD_LETTERS: Topic = Topic {
     kind: Kind::DeadLetter,
@@ -25,6 +42,52 @@ async fn with_letters(prefix: &str, count: usize) -> KafkaTransport {
 fn bodies(letters: &[DeadLetterRecord]) -> Vec<&str> {
     let text = letters.iter().map(|letter| &letter.record.body[..]);
     text.map(|body| str::from_utf8(body).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_dead_letter_tells_where_its_message_is() {
+    let servers = Kafka::common().servers();
+    let kafka = KafkaTransport::builder(servers).prefix("dead-places");
+    let kafka = kafka.connect().await.unwrap();
+    let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
+    let bus = BusBuilder::new()
+        .register_command_async_fn(async |pay: Pay| match pay.invoice {
+            7 => Err(BusError::refused::<Pay>("no such invoice")),
+            _ => Ok(()),
+        })
+        .build();
+    let worker = Worker::new(kafka.clone(), bus).command::<Pay>();
+    let worker = worker.start().await.unwrap();
+    let payments = (0..20).map(|invoice| Pay { invoice });
+    remote.execute_many(payments).await.unwrap();
+    let letters = DeadLetters::of(kafka);
+    let letter = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            if let Some(letter) = letters.list(None, 10).await.unwrap().pop() {
+                break letter;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let letter = letter.await.expect("a dead letter");
+    worker.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(letter.record.key.as_deref(), Some("7"));
+    assert_eq!(
+        letter.record.headers.get("partitionkey").as_deref(),
+        Some("7")
+    );
+    let place = letter.place.unwrap();
+    let there = contents(servers, "dead-places.command.billing.pay").await;
+    let there = there.iter().find(|message| {
+        place
+            == format!(
+                "partition {}, offset {}",
+                message.partition(),
+                message.offset()
+            )
+    });
+    let body = there.and_then(|message| message.payload());
+    assert_eq!(body, Some(&b"{\"invoice\":7}"[..]), "{place}");
 }
 
 /// Those that are removed further on make room for others, and the page has no gap.

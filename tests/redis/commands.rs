@@ -22,6 +22,13 @@ async fn a_command_is_handed_out_once_and_gone_when_acknowledged() {
     assert_eq!(deliveries[1].record, keyed("k", "2"));
     assert_eq!(deliveries[1].attempt, 1);
     assert_eq!(consumer.backlog().await.unwrap().pending, 2);
+    let place = consumer.place(&deliveries[1].receipt).unwrap();
+    let (stream, id) = place.split_once(' ').unwrap();
+    let entry = redis.command(&["XRANGE", stream, id, id]);
+    assert!(
+        entry.contains("\r\nk\r\n") && entry.contains("\r\n2\r\n"),
+        "{place}: {entry}"
+    );
     consumer.acknowledge(&leases(&deliveries)).await.unwrap();
     let backlog = consumer.backlog().await.unwrap();
     assert_eq!((backlog.pending, backlog.lag), (0, 0));

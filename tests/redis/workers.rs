@@ -218,6 +218,8 @@ async fn a_message_of_a_newer_version_becomes_a_dead_letter_whole() {
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     assert_eq!(letter.origin, "command billing.pay");
+    let place = letter.place.as_deref().unwrap();
+    assert!(place.starts_with("static-bus:command/"), "{place}");
     assert_eq!(
         letter.record.body,
         r#"{"invoice":"2026/7","currency":"EUR"}"#

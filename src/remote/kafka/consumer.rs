@@ -81,6 +81,13 @@ impl Consumer for KafkaConsumer {
         }
     }
 
+    fn place(&self, receipt: &KafkaReceipt) -> Option<String> {
+        let KafkaReceipt {
+            partition, offset, ..
+        } = receipt;
+        Some(format!("partition {partition}, offset {offset}"))
+    }
+
     fn failed(&self, receipt: &KafkaReceipt) {
         if let Is::Member(member) = &self.0 {
             member.failed(receipt);

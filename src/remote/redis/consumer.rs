@@ -85,6 +85,13 @@ impl Consumer for RedisConsumer {
         }
     }
 
+    fn place(&self, receipt: &RedisReceipt) -> Option<String> {
+        match (&self.member, receipt.place) {
+            (Member::Stream(member), Ok((stream, id))) => Some(member.place(stream, id)),
+            _ => None,
+        }
+    }
+
     async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         match &self.member {
             Member::List { .. } => Ok(()),

@@ -65,6 +65,11 @@ pub(super) struct Group {
 }
 
 impl StreamMember {
+    /// Key and entry, as `XRANGE` takes them.
+    pub fn place(&self, stream: u16, id: EntryId) -> String {
+        format!("{} {id}", self.group.keys.streams[usize::from(stream)])
+    }
+
     pub async fn join(
         link: Arc<Link>,
         namespace: Arc<str>,

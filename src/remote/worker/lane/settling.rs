@@ -42,6 +42,7 @@ impl<C: Consumer> Lane<C> {
     /// long that takes.
     pub(super) fn bury(&mut self, item: Item<C::Receipt>) {
         let Surroundings {
+            consumer,
             served,
             settings,
             member,
@@ -49,7 +50,13 @@ impl<C: Consumer> Lane<C> {
             report,
             ..
         } = &self.with;
-        let record = dead_letters::write(served, &settings.name, member, &item);
+        let record = dead_letters::write(
+            served,
+            consumer.place(&item.lease.receipt),
+            &settings.name,
+            member,
+            &item,
+        );
         let (outbound, report) = (outbound.clone(), report.clone());
         let burying = self.burying.spawn(async move {
             let mut backoff = retry::reconnect();

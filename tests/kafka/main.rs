@@ -12,3 +12,4 @@ mod rebalances;
 mod security;
 mod support;
 mod topics;
+mod transactions;

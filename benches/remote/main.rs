@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench remote --features redis,kafka
+//! cargo bench --bench remote --features redis,kafka -- Kafka      # the tables whose title has this
 //! ```
 //!
 //! It starts the machine's `redis-server` twice, without persistence and with a log that is written to disk
@@ -40,6 +41,10 @@ async fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
+    let only = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let is_wanted = |title: &str| only.as_ref().is_none_or(|only| title.contains(only));
     println!("medians of {RUNS} runs that take turns; rates per second, times in microseconds\n");
     for (title, persistence) in [
         ("Redis, no persistence", brokers::Persistence::None),
@@ -48,6 +53,9 @@ async fn main() {
             brokers::Persistence::EverySecond,
         ),
     ] {
+        if !is_wanted(title) {
+            continue;
+        }
         let options = brokers::RedisOptions {
             persistence,
             ..Default::default()
@@ -56,12 +64,14 @@ async fn main() {
         head(title);
         over_redis(server.url()).await;
     }
-    let server = brokers::Kafka::with(brokers::KafkaOptions {
-        warm: true,
-        ..Default::default()
-    });
-    head("Kafka");
-    over_kafka(server.servers()).await;
+    if is_wanted("Kafka") {
+        let server = brokers::Kafka::with(brokers::KafkaOptions {
+            warm: true,
+            ..Default::default()
+        });
+        head("Kafka");
+        over_kafka(server.servers()).await;
+    }
 }
 
 async fn over_redis(url: &str) {

@@ -141,7 +141,7 @@ async fn what_a_handler_sends_comes_with_the_acknowledgement_and_not_before() {
     let both = BTreeMap::from([(1, 1), (2, 1)]);
     assert_eq!(paid(servers, prefix).await, both);
     // To ask again does nothing again.
-    one.acknowledge(&[lease.clone()]).await.unwrap();
+    one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
     assert_eq!(paid(servers, prefix).await, both);
     let other = join(&connect(servers, prefix).await, "other").await;
     let claims = other.claim(&[lease.claim.unwrap()]).await.unwrap();

@@ -55,7 +55,9 @@ async fn faults_that_pass_are_not_seen() {
         Fault::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
     ];
     mock.request_errors(RDKafkaApiKey::Produce, &faults);
-    assert_eq!(append(&kafka, 10..100).await, [""; 0]);
+    // Alone: a real server refuses what comes after a request that it refused, and the mock takes it.
+    assert_eq!(append(&kafka, 10..11).await, [""; 0]);
+    assert_eq!(append(&kafka, 11..100).await, [""; 0]);
     assert_in_order(&mock, 100).await;
 }
 

@@ -60,6 +60,7 @@ mod envelope;
 mod headers;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod lock;
 pub mod memory;
 mod outbound;
 mod pending;

@@ -41,6 +41,7 @@ use super::transport::{
 
 mod assignment;
 mod claims;
+mod clients;
 mod consumer;
 mod dead_letters;
 mod errors;

@@ -11,15 +11,19 @@ mod waiters;
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use tokio::{task::coop::consume_budget, time::Instant};
 
 use self::log::Log;
-use super::transport::{
-    Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
+use super::{
+    lock::lock,
+    transport::{
+        Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
+        TransportError,
+    },
 };
 
 pub use consumer::{MemoryConsumer, Receipt};
@@ -206,11 +210,6 @@ const ADDRESS: &str = "memory";
 
 fn error(reason: &'static str) -> TransportError {
     TransportError::new(ADDRESS, reason)
-}
-
-/// A panic under the lock is a defect of this engine; it must not spread to every user of the topic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `now + after`, or so far away that it makes no difference.

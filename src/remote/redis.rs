@@ -38,13 +38,17 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates
 
 use self::{
     errors::{address, address_of_malformed, connect_error, reply_error},
-    link::{Connection, Link, Server, lock},
+    link::{Connection, Link, Server},
     list::List,
     stream::StreamMember,
     wire::EntryId,
 };
-use super::transport::{
-    Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
+use super::{
+    lock::lock,
+    transport::{
+        Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
+        TransportError,
+    },
 };
 
 mod append;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 
 use super::super::{
     Codec, DeadLetters, Envelope, Worker, current,
+    lock::lock,
     transport::{Kind, Record},
 };
 use super::support::{
@@ -420,8 +421,4 @@ const OUTLASTING: Duration = Duration::from_secs(5);
 
 fn no() -> BusError {
     BusError::rejected::<Job>("not this time")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,8 +29,11 @@ use self::{
     log::Log,
     table::Table,
 };
-use super::{errors, settings::Settings, topics::lock};
-use crate::remote::transport::{Claim, Topic, TransportError};
+use super::{errors, settings::Settings};
+use crate::remote::{
+    lock::lock,
+    transport::{Claim, Topic, TransportError},
+};
 
 mod entry;
 mod log;

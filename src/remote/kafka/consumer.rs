@@ -32,9 +32,7 @@ impl KafkaReceipt {
             offset,
         }
     }
-}
 
-impl KafkaReceipt {
     /// Whether it names the same record, handed out at another time.
     pub(super) fn is_same_record(&self, other: &Self) -> bool {
         (self.partition, self.offset) == (other.partition, other.offset)

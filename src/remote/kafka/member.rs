@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     assignment::{Assignment, Client, Settled, Wanted},
     claims::Claims,
+    clients,
     consumer::KafkaReceipt,
     errors,
     membership::{Events, Shared},
@@ -46,9 +47,7 @@ impl Member {
         let (name, partitions) = settings.topic(&subscription.topic).await?;
         let group = group_id(&settings.prefix, &subscription.topic, &subscription.group);
         let config = config(settings, &group, subscription.lease);
-        let client = config.create_with_context::<_, Client>(Events::default());
-        let client =
-            client.map_err(|e| errors::error(&settings.address, "starting a client", &e))?;
+        let client: Client = clients::start(settings, &config, Events::default())?;
         let client = Arc::new(client);
         if subscription.topic.kind == Kind::Event {
             offsets::start(settings, &client, &name, partitions).await?;

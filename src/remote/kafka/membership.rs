@@ -26,9 +26,9 @@ use tokio::{
 use super::{
     assignment::{Assignment, Client, Commit},
     partition::Partition,
-    topics::lock,
     transactions::Committer,
 };
+use crate::remote::lock::lock;
 
 /// How often the client is looked after, if nothing happens.
 const IDLE: Duration = Duration::from_millis(50);

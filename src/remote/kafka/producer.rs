@@ -19,8 +19,11 @@ use rdkafka::{
 use tokio::{sync::Notify, time::Instant};
 
 use self::client::Client;
-use super::{errors, settings::Settings, topics::lock, wire};
-use crate::remote::transport::{Record, Topic, TransportError};
+use super::{errors, settings::Settings, wire};
+use crate::remote::{
+    lock::lock,
+    transport::{Record, Topic, TransportError},
+};
 
 mod client;
 

@@ -25,10 +25,12 @@ use super::{
     errors,
     offsets::{again, blocking},
     settings::Settings,
-    topics::lock,
     wire,
 };
-use crate::remote::transport::{Delivery, Topic, TransportError};
+use crate::remote::{
+    lock::lock,
+    transport::{Delivery, Topic, TransportError},
+};
 
 /// Waits for the replies to one address.
 pub(super) struct Replies {

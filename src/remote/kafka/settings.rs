@@ -13,6 +13,9 @@ use super::{
 };
 use crate::remote::transport::TransportError;
 
+/// The library's name for how many bytes a record may have.
+const LARGEST: &str = "message.max.bytes";
+
 /// How to use a cluster.
 #[derive(Clone)]
 pub struct KafkaBuilder {
@@ -156,7 +159,10 @@ impl KafkaBuilder {
     fn settings(self) -> Result<Settings, TransportError> {
         let address = errors::address(&self.servers);
         input::check(&address, &self.servers, &self.prefix, &self.more)?;
+        let largest = self.more.get(LARGEST).and_then(|n| n.parse().ok());
         Ok(Settings {
+            // A body of 1 MB, and its headers.
+            largest: largest.unwrap_or(1_500_000),
             servers: self.servers,
             address,
             prefix: self.prefix.into(),
@@ -192,6 +198,8 @@ pub(super) struct Settings {
     pub writer: Writer,
     /// With exactly once.
     pub transactions: Option<Arc<Transactions>>,
+    /// How many bytes a record may have.
+    pub largest: usize,
 }
 
 impl Settings {
@@ -205,8 +213,7 @@ impl Settings {
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
         config.set("partitioner", "murmur2_random");
-        // A body of 1 MB, and its headers.
-        config.set("message.max.bytes", "1500000");
+        config.set(LARGEST, self.largest.to_string());
         // Calls bring their records in batches; to wait for more costs each of them that time.
         config.set("linger.ms", "0");
         config.set("message.timeout.ms", millis(self.deadline));
@@ -221,15 +228,6 @@ impl Settings {
         let timeout = self.deadline + Duration::from_secs(1);
         config.set("transaction.timeout.ms", millis(timeout));
         config
-    }
-
-    /// How many bytes a record may have.
-    pub fn largest(&self) -> usize {
-        let producer = self.producer();
-        let largest = producer
-            .get("message.max.bytes")
-            .and_then(|n| n.parse().ok());
-        largest.unwrap_or(1_000_000)
     }
 
     /// For a member of a group that commits by itself.

@@ -14,7 +14,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -26,10 +26,13 @@ use rdkafka::{
 use tokio::sync::OnceCell;
 
 use super::{
-    errors,
+    clients, errors,
     settings::{Settings, millis},
 };
-use crate::remote::transport::{Kind, Topic, TransportError};
+use crate::remote::{
+    lock::lock,
+    transport::{Kind, Topic, TransportError},
+};
 
 /// The longest name that Kafka allows.
 const LONGEST: usize = 249;
@@ -145,11 +148,8 @@ impl Settings {
         let end = Instant::now() + self.deadline;
         let admin = self.admin_client().await?;
         let replication = TopicReplication::Fixed(self.replication.unwrap_or(-1));
-        let mut new = NewTopic::new(name, partitions, replication);
-        let producer = self.producer();
-        if let Some(largest) = producer.get("message.max.bytes") {
-            new = new.set("max.message.bytes", largest);
-        }
+        let largest = self.largest.to_string();
+        let new = NewTopic::new(name, partitions, replication).set("max.message.bytes", &largest);
         let mut new = config
             .iter()
             .fold(new, |new, (name, value)| new.set(name, value));
@@ -197,8 +197,7 @@ impl Settings {
     /// The client for what is neither produced nor consumed.
     pub async fn admin_client(&self) -> Result<Arc<Admin>, TransportError> {
         let make = || async {
-            let admin = self.admin().create::<Admin>();
-            let admin = admin.map_err(|e| errors::error(&self.address, "starting a client", &e))?;
+            let admin: Admin = clients::start(self, &self.admin(), DefaultClientContext)?;
             Ok(Arc::new(admin))
         };
         self.topics.admin.get_or_try_init(make).await.cloned()
@@ -207,9 +206,8 @@ impl Settings {
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        // To end the client takes a while, and this may be an async thread.
         if let Some(admin) = self.admin.take() {
-            let _ = std::thread::Builder::new().spawn(move || drop(admin));
+            clients::end(admin);
         }
     }
 }
@@ -232,10 +230,6 @@ fn partitions_of(
             .fetch_watermarks(name, partition.id(), limit)?;
     }
     Ok(usable.map(|t| i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

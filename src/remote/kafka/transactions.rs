@@ -22,9 +22,10 @@ use std::{
 use bytes::Bytes;
 use rdkafka::{message::OwnedHeaders, types::RDKafkaErrorCode};
 
-use super::{consumer::KafkaReceipt, errors, settings::Settings, topics::lock, wire};
-use crate::remote::transport::{
-    Delivery, Kind, Lease, Record, Subscription, Topic, TransportError,
+use super::{consumer::KafkaReceipt, errors, settings::Settings, wire};
+use crate::remote::{
+    lock::lock,
+    transport::{Delivery, Kind, Lease, Record, Subscription, Topic, TransportError},
 };
 
 pub(super) use self::committer::Committer;
@@ -82,7 +83,7 @@ impl Transactions {
             Err(e) => return Ok(Err(e)),
         };
         // It would break every transaction that it is in.
-        if record.body.len() + record.headers.as_str().len() + HEADERS > settings.largest() {
+        if record.body.len() + record.headers.as_str().len() + HEADERS > settings.largest {
             let doing = format!("appending to {name}");
             let code = RDKafkaErrorCode::MessageSizeTooLarge;
             return Ok(Err(errors::code(&settings.address, &doing, code)));

@@ -8,8 +8,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{group::Group, later, lock};
-use crate::remote::transport::{Kind, Record};
+use super::{group::Group, later};
+use crate::remote::{
+    lock::lock,
+    transport::{Kind, Record},
+};
 
 /// One topic. There is no list of its records: each group refers to those that it has not settled,
 /// and a record is freed with the last reference.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use super::{
     errors::{connect_error, reply_error},
     scripts::Lua,
 };
-use crate::remote::{retry, transport::TransportError};
+use crate::remote::{lock::lock, retry, transport::TransportError};
 
 /// A server, and how long it has for an answer.
 pub(super) struct Server {
@@ -331,8 +331,4 @@ pub(super) fn late(waited: Duration) -> RedisError {
         format!("no answer within {waited:?}"),
     )
     .into()
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

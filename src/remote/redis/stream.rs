@@ -24,14 +24,15 @@ use super::{
     consumer::RedisReceipt,
     keeper, keys,
     keys::GroupKeys,
-    link::{Link, lock},
+    link::Link,
     reader, scripts,
     scripts::Lua,
     state::{Reclaim, State},
     wire::EntryId,
 };
-use crate::remote::transport::{
-    Backlog, Claim, Delivery, Kind, Lease, Subscription, TransportError,
+use crate::remote::{
+    lock::lock,
+    transport::{Backlog, Claim, Delivery, Kind, Lease, Subscription, TransportError},
 };
 
 /// A member of a group of commands or events.

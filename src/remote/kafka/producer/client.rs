@@ -2,7 +2,6 @@
 
 use std::{
     sync::{Arc, Mutex},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,8 @@ use rdkafka::{
 
 use super::Place;
 use crate::remote::{
-    kafka::{errors, settings::Settings, topics::lock},
+    kafka::{clients, errors, settings::Settings},
+    lock::lock,
     transport::{Kind, Topic, TransportError},
 };
 
@@ -49,9 +49,7 @@ impl Client {
         let context = Context {
             trouble: Arc::clone(&trouble),
         };
-        let producer = settings.producer().create_with_context(context);
-        let producer =
-            producer.map_err(|e| errors::error(&settings.address, "starting a client", &e))?;
+        let producer = clients::start(settings, &settings.producer(), context)?;
         Ok(Arc::new(Client {
             producer: Some(producer),
             trouble,
@@ -119,10 +117,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // To end it takes a while, and this may be an async thread.
-        let producer = self.producer.take();
-        let ended = thread::Builder::new().spawn(move || drop(producer));
-        drop(ended);
+        clients::end(self.producer.take());
     }
 }
 

@@ -20,8 +20,9 @@ use crate::remote::{
         assignment::{Client, Settled},
         claims,
         settings::Settings,
-        topics::{claims_name, lock},
+        topics::claims_name,
     },
+    lock::lock,
     transport::Subscription,
 };
 

@@ -33,6 +33,7 @@ fn consumer(servers: &str, group: &str) -> StreamConsumer {
     let mut config = config(servers);
     config.set("group.id", group);
     config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
     config.set("auto.offset.reset", "earliest");
     config.set("fetch.wait.max.ms", "10");
     config.create().expect("the settings are right")
@@ -49,38 +50,43 @@ async fn create(servers: &str, partitions: i32) -> String {
     name
 }
 
-async fn send_batches(producer: &FutureProducer, topic: &str, count: usize) {
+async fn send_batch(producer: &FutureProducer, topic: &str, count: usize) {
     let body = Put::bytes();
-    for _ in 0..count / 100 {
-        let sends = (0..100).map(|_| {
-            let record = FutureRecord::<(), _>::to(topic).payload(&body);
-            let sent = producer.send_result(record).map_err(|(e, _)| e);
-            sent.expect("there is room")
-        });
-        for sent in sends.collect::<Vec<_>>() {
-            let sent = sent.await.expect("it is told");
-            sent.map_err(|(e, _)| e).expect("it is accepted");
-        }
+    let sends = (0..count).map(|_| {
+        let record = FutureRecord::<(), _>::to(topic).payload(&body);
+        let sent = producer.send_result(record).map_err(|(e, _)| e);
+        sent.expect("there is room")
+    });
+    for sent in sends.collect::<Vec<_>>() {
+        let sent = sent.await.expect("it is told");
+        sent.map_err(|(e, _)| e).expect("it is accepted");
     }
 }
 
 /// Batches of 100, each confirmed before the next.
-pub async fn produce(servers: &str, count: usize) {
+pub async fn produce(servers: &str, count: usize) -> Duration {
     let topic = create(servers, PARTITIONS).await;
-    send_batches(&producer(servers), &topic, count).await;
+    let producer = producer(servers);
+    send_batch(&producer, &topic, 1).await;
+    let started = Instant::now();
+    for _ in 0..count / 100 {
+        send_batch(&producer, &topic, 100).await;
+    }
+    started.elapsed()
 }
 
 /// The same, read by a member of a group that commits after every 100.
-pub async fn commands(servers: &str, count: usize) {
+pub async fn commands(servers: &str, count: usize) -> Duration {
     let topic = create(servers, PARTITIONS).await;
     let consumer = consumer(servers, &topic);
     consumer.subscribe(&[&topic]).expect("it is a topic");
+    let producer = producer(servers);
+    send_batch(&producer, &topic, 1).await;
+    handle_next(&consumer).await;
+    let started = Instant::now();
     let consuming = tokio::spawn(async move {
         for handled in 1..=count {
-            let record = consumer.recv().await.expect("a record");
-            std::hint::black_box(record.payload());
-            let stored = consumer.store_offset_from_message(&record);
-            stored.expect("it is ours");
+            handle_next(&consumer).await;
             if handled % 100 == 0 {
                 let committed = consumer.commit_consumer_state(CommitMode::Async);
                 committed.expect("it is accepted");
@@ -90,14 +96,26 @@ pub async fn commands(servers: &str, count: usize) {
             let committed = consumer.commit_consumer_state(CommitMode::Sync);
             // Nothing is left to commit if the last commit has arrived meanwhile.
             _ = committed;
+            // Leaves its group.
+            drop(consumer);
         })
         .await
     });
-    send_batches(&producer(servers), &topic, count).await;
+    for _ in 0..count / 100 {
+        send_batch(&producer, &topic, 100).await;
+    }
     consuming
         .await
         .expect("it does not panic")
         .expect("it does not panic");
+    started.elapsed()
+}
+
+async fn handle_next(consumer: &StreamConsumer) {
+    let record = consumer.recv().await.expect("a record");
+    std::hint::black_box(record.payload());
+    let stored = consumer.store_offset_from_message(&record);
+    stored.expect("it is ours");
 }
 
 /// A request and its answer, one after the other, each in a topic of one partition.

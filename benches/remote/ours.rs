@@ -17,15 +17,21 @@ use tokio::sync::Notify;
 use super::messages::{Get, Keep, Put};
 
 /// Produces, handles and acknowledges commands.
-pub async fn commands(transport: &impl Transport, count: usize, dedup: Option<Duration>) {
-    let all = Arc::new(Notify::new());
-    let (handled, told) = (AtomicUsize::new(0), all.clone());
+pub async fn commands(
+    transport: &impl Transport,
+    count: usize,
+    dedup: Option<Duration>,
+) -> Duration {
+    let (first, all) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (handled, told) = (AtomicUsize::new(0), (first.clone(), all.clone()));
     let bus = BusBuilder::new()
-        .register_command_fn(move |_: Put| {
-            if handled.fetch_add(1, Ordering::Relaxed) + 1 == count {
-                told.notify_one();
-            }
-        })
+        .register_command_fn(
+            move |_: Put| match handled.fetch_add(1, Ordering::Relaxed) {
+                0 => told.0.notify_one(),
+                n if n == count => told.1.notify_one(),
+                _ => {}
+            },
+        )
         .build();
     let worker = Worker::new(transport.clone(), bus)
         .command::<Put>()
@@ -33,9 +39,11 @@ pub async fn commands(transport: &impl Transport, count: usize, dedup: Option<Du
         .start()
         .await
         .expect("it starts");
-    let remote = RemoteBus::connect(transport.clone())
-        .await
-        .expect("it connects");
+    let remote = connect(transport).await;
+    let sent = remote.execute_async(Put::new(0)).await;
+    sent.expect("it is accepted");
+    first.notified().await;
+    let started = Instant::now();
     for batch in 0..count / 100 {
         let commands = (0..100).map(|i| Put::new(batch * 100 + i));
         remote
@@ -46,25 +54,27 @@ pub async fn commands(transport: &impl Transport, count: usize, dedup: Option<Du
     all.notified().await;
     // Acknowledges what was handled.
     worker.shutdown(Duration::from_secs(10)).await;
+    started.elapsed()
 }
 
 /// Sends commands that nobody handles meanwhile, in batches of 100.
-pub async fn produce(transport: &impl Transport, count: usize) {
-    let remote = RemoteBus::connect(transport.clone())
-        .await
-        .expect("it connects");
+pub async fn produce(transport: &impl Transport, count: usize) -> Duration {
+    let remote = connect(transport).await;
+    let sent = remote.execute_async(Keep(Put::new(0))).await;
+    sent.expect("it is accepted");
+    let started = Instant::now();
     for batch in 0..count / 100 {
         let commands = (0..100).map(|i| Keep(Put::new(batch * 100 + i)));
         let sent = remote.execute_many(commands).await;
         sent.expect("they are accepted");
     }
+    started.elapsed()
 }
 
 /// Sends commands that nobody handles meanwhile, each on its own.
-pub async fn send_each(transport: &impl Transport, count: usize, together: usize) {
-    let remote = RemoteBus::connect(transport.clone())
-        .await
-        .expect("it connects");
+pub async fn send_each(transport: &impl Transport, count: usize, together: usize) -> Duration {
+    let remote = connect(transport).await;
+    let started = Instant::now();
     let senders = (0..together).map(|_| {
         let remote = remote.clone();
         tokio::spawn(async move {
@@ -77,6 +87,7 @@ pub async fn send_each(transport: &impl Transport, count: usize, together: usize
     for sender in senders.collect::<Vec<_>>() {
         sender.await.expect("it does not panic");
     }
+    started.elapsed()
 }
 
 /// Asks, one query after the other.
@@ -94,8 +105,9 @@ pub async fn round_trips(transport: &impl Transport, count: usize) -> Vec<Durati
 }
 
 /// Asks, with so many queries under way.
-pub async fn queries(transport: &impl Transport, count: usize, together: usize) {
+pub async fn queries(transport: &impl Transport, count: usize, together: usize) -> Duration {
     let (remote, worker) = answering(transport).await;
+    let started = Instant::now();
     let askers = (0..together).map(|_| {
         let remote = remote.clone();
         tokio::spawn(async move {
@@ -108,7 +120,9 @@ pub async fn queries(transport: &impl Transport, count: usize, together: usize) 
     for asker in askers.collect::<Vec<_>>() {
         asker.await.expect("it does not panic");
     }
+    let took = started.elapsed();
     worker.shutdown(Duration::from_secs(10)).await;
+    took
 }
 
 async fn answering<T: Transport>(transport: &T) -> (RemoteBus<T>, Running<T>) {
@@ -117,6 +131,13 @@ async fn answering<T: Transport>(transport: &T) -> (RemoteBus<T>, Running<T>) {
         .build();
     let worker = Worker::new(transport.clone(), bus).query::<Get>().start();
     let worker = worker.await.expect("it starts");
+    let remote = connect(transport).await;
+    let answer = remote.send_async(Get { number: 0 }).await;
+    answer.expect("it is answered");
+    (remote, worker)
+}
+
+async fn connect<T: Transport>(transport: &T) -> RemoteBus<T> {
     let remote = RemoteBus::connect(transport.clone()).await;
-    (remote.expect("it connects"), worker)
+    remote.expect("it connects")
 }

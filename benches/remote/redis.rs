@@ -28,7 +28,7 @@ fn command(words: &[&str]) -> redis::Cmd {
 }
 
 /// XADD in pipelines of 100, XREADGROUP and XACK of up to 100.
-pub async fn commands(url: &str, count: usize) {
+pub async fn commands(url: &str, count: usize) -> Duration {
     let mut producer = connect(url).await;
     let () = command(&["DEL", STREAM])
         .query_async(&mut producer)
@@ -38,6 +38,7 @@ pub async fn commands(url: &str, count: usize) {
     let () = create.query_async(&mut producer).await.expect("XGROUP");
 
     let (mut reader, mut settler) = (connect(url).await, connect(url).await);
+    let started = Instant::now();
     let consuming = tokio::spawn(async move {
         let mut handled = 0;
         while handled < count {
@@ -87,11 +88,13 @@ pub async fn commands(url: &str, count: usize) {
         let () = batch.query_async(&mut producer).await.expect("XADD");
     }
     consuming.await.expect("it does not panic");
+    started.elapsed()
 }
 
 /// XADD, each on its own, over one connection.
-pub async fn send_each(url: &str, count: usize, together: usize) {
+pub async fn send_each(url: &str, count: usize, together: usize) -> Duration {
     let connection = connect(url).await;
+    let started = Instant::now();
     let senders = (0..together).map(|_| {
         let mut connection = connection.clone();
         tokio::spawn(async move {
@@ -109,10 +112,12 @@ pub async fn send_each(url: &str, count: usize, together: usize) {
     for sender in senders.collect::<Vec<_>>() {
         sender.await.expect("it does not panic");
     }
+    let took = started.elapsed();
     let () = command(&["DEL", "bare:sent"])
         .query_async(&mut connection.clone())
         .await
         .expect("DEL");
+    took
 }
 
 /// RPUSH and BLPOP there and back, one after the other.
@@ -152,7 +157,7 @@ pub async fn round_trips(url: &str, count: usize) -> Vec<Duration> {
 }
 
 /// The same with so many under way: pushed in pipelines, popped in batches.
-pub async fn queries(url: &str, count: usize, together: usize) {
+pub async fn queries(url: &str, count: usize, together: usize) -> Duration {
     let mut client = connect(url).await;
     let mut inbox = connect(url).await;
     let (mut server, mut server_inbox) = (connect(url).await, connect(url).await);
@@ -185,6 +190,7 @@ pub async fn queries(url: &str, count: usize, together: usize) {
         }
     });
     let body = Put::bytes();
+    let started = Instant::now();
     let (mut free, mut sent, mut answered) = (together, 0, 0);
     while answered < count {
         let next = free.min(count - sent);
@@ -203,4 +209,5 @@ pub async fn queries(url: &str, count: usize, together: usize) {
         answered += free;
     }
     serving.await.expect("it does not panic");
+    started.elapsed()
 }

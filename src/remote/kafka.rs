@@ -45,6 +45,7 @@ mod clients;
 mod consumer;
 mod dead_letters;
 mod errors;
+mod hold;
 mod input;
 mod member;
 mod membership;

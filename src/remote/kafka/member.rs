@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    assignment::{Assignment, Client, Settled, Wanted},
+    assignment::{Assignment, Client, HandingOut, Settled, Wanted},
     claims::Claims,
     clients,
     consumer::KafkaReceipt,
@@ -25,6 +25,7 @@ use crate::remote::transport::{
 };
 
 /// How long a member may be gone until the cluster notices; Kafka's servers allow no less than 6 s.
+const SESSION_TIMEOUT: &str = "session.timeout.ms";
 const SESSION: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(10));
 
 /// A member of a group.
@@ -53,10 +54,13 @@ impl Member {
             offsets::start(settings, &client, &name, partitions).await?;
         }
         let lease = subscription.lease;
-        let at_most_once = subscription.topic.kind == Kind::Query;
+        let handing_out = match subscription.topic.kind {
+            // What is cut off is silent for longer.
+            Kind::Query => HandingOut::Once(session(&config) / 2),
+            _ => HandingOut::Leased(lease),
+        };
         let in_transactions = handling.is_some();
-        let assignment =
-            Assignment::new(name.clone(), lease, at_most_once, in_transactions, client);
+        let assignment = Assignment::new(name.clone(), handing_out, in_transactions, client);
         let committer = in_transactions.then(|| Committer::new(settings, &subscription));
         let check = (lease / 20).clamp(Duration::from_millis(10), Duration::from_millis(500));
         let shared = Shared::start(name, assignment, committer, check);
@@ -98,20 +102,11 @@ impl Member {
 
     fn take(&self, max: usize) -> (Vec<Delivery<KafkaReceipt>>, Option<KafkaError>) {
         let mut assignment = self.shared.assignment();
-        let got = match self.at_most_once() {
-            true => {
-                assignment.prepare(max);
-                assignment.take_prepared(max)
-            }
-            false => assignment.take(max),
-        };
+        let got = assignment.take(max);
         let error = assignment.error.take();
         drop(assignment);
         if let Some(handling) = &self.handling {
             handling.received(&got);
-        }
-        if self.at_most_once() {
-            self.shared.commit();
         }
         (got, error)
     }
@@ -345,10 +340,7 @@ fn config(settings: &Settings, group: &str, lease: Duration) -> ClientConfig {
             config.set(name, value);
         }
     };
-    default(
-        "session.timeout.ms",
-        millis(lease.clamp(SESSION.0, SESSION.1)),
-    );
+    default(SESSION_TIMEOUT, millis(lease.clamp(SESSION.0, SESSION.1)));
     default("heartbeat.interval.ms", "500".to_owned());
     // To know when to leave.
     default("statistics.interval.ms", "200".to_owned());
@@ -356,4 +348,11 @@ fn config(settings: &Settings, group: &str, lease: Duration) -> ClientConfig {
     default("queued.min.messages", "10000".to_owned());
     default("queued.max.messages.kbytes", "8192".to_owned());
     config
+}
+
+/// How long a member may be gone until the cluster notices.
+fn session(config: &ClientConfig) -> Duration {
+    let set = config.get(SESSION_TIMEOUT);
+    let set = set.and_then(|ms| ms.parse().ok());
+    set.map_or(SESSION.0, Duration::from_millis)
 }

@@ -75,6 +75,11 @@ impl<R: Clone> Partition<R> {
         !is_done
     }
 
+    /// Whether a record was handed out, or was done before this member had the partition.
+    pub fn has_had(&self, offset: i64) -> bool {
+        offset < self.next || self.done.iter().any(|done| done.contains(&offset))
+    }
+
     /// Keeps a new record until it is acknowledged.
     pub fn hand_out(&mut self, offset: i64, record: R, appended: i64, until: Instant) {
         let open = Open {

@@ -1,0 +1,157 @@
+//! A partition that a member has.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    Message, consumer::base_consumer::PartitionQueue, error::KafkaResult, message::OwnedMessage,
+};
+
+use super::super::{hold::Hold, membership::Events, partition::Partition, wire};
+use crate::remote::transport::Record;
+
+pub(super) struct Assigned {
+    /// Which of the times it is that the member has it.
+    pub epoch: u32,
+    pub partition: Partition<Record>,
+    /// None when no more is handed out.
+    queue: Option<PartitionQueue<Events>>,
+    /// What was read and is to be handed out next.
+    ahead: Option<OwnedMessage>,
+    /// Of queries, which are handed out once.
+    hold: Option<Hold>,
+    /// Whether what is in flight is given up: its acknowledgement comes too late.
+    pub closed: bool,
+    /// Whether it is to be committed.
+    pub dirty: bool,
+}
+
+impl Assigned {
+    /// A partition comes, of which so much is done.
+    pub fn new(
+        epoch: u32,
+        partition: Partition<Record>,
+        queue: PartitionQueue<Events>,
+        hold: Option<Hold>,
+    ) -> Self {
+        Assigned {
+            epoch,
+            partition,
+            queue: Some(queue),
+            ahead: None,
+            dirty: hold.is_some(),
+            hold,
+            closed: false,
+        }
+    }
+
+    /// The next record, under a lease.
+    pub fn next(&mut self, lease: Duration) -> KafkaResult<Option<(i64, Record)>> {
+        if self.queue.is_none() {
+            return Ok(None);
+        }
+        let until = Instant::now() + lease;
+        if let Some(again) = self.partition.hand_out_again(until) {
+            return Ok(Some(again));
+        }
+        let Some((offset, record, appended)) = self.pull()? else {
+            return Ok(None);
+        };
+        self.partition
+            .hand_out(offset, record.clone(), appended, until);
+        Ok(Some((offset, record)))
+    }
+
+    /// The next record that has not expired, and that nobody was given before, if the partition is held.
+    pub fn next_once(&mut self) -> KafkaResult<Option<(i64, Record)>> {
+        if !self.hold.as_ref().is_some_and(Hold::is_valid) {
+            return Ok(None);
+        }
+        while let Some((offset, record, sent)) = self.pull()? {
+            let sent = u64::try_from(sent).unwrap_or(0);
+            let is_old = self
+                .hold
+                .as_ref()
+                .is_some_and(|hold| hold.passes_over(sent));
+            if !is_old && record.expires != Some(Duration::ZERO) {
+                return Ok(Some((offset, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next record that is not done, and its timestamp.
+    fn pull(&mut self) -> KafkaResult<Option<(i64, Record, i64)>> {
+        if let Some(message) = self.ahead.take()
+            && self.partition.is_new(message.offset())
+        {
+            return Ok(Some(decode(&message)));
+        }
+        let Some(queue) = &self.queue else {
+            return Ok(None);
+        };
+        while let Some(message) = queue.poll(Duration::ZERO) {
+            let message = message?;
+            if self.partition.is_new(message.offset()) {
+                return Ok(Some(decode(&message)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// When the oldest record was appended that is not done, as far as it is known here. If none is in flight,
+    /// the next is read, and not yet handed out.
+    pub fn oldest(&mut self) -> Option<i64> {
+        if let Some(oldest) = self.partition.oldest() {
+            return Some(oldest);
+        }
+        while self.ahead.is_none() {
+            let message = self.queue.as_ref()?.poll(Duration::ZERO)?.ok()?;
+            if !self.partition.has_had(message.offset()) {
+                self.ahead = Some(message.detach());
+            }
+        }
+        let ahead = self.ahead.as_ref()?;
+        Some(ahead.timestamp().to_millis().unwrap_or(0))
+    }
+
+    /// Hands out nothing more. Says whether that is to be committed.
+    pub fn stop(&mut self) -> bool {
+        self.ahead = None;
+        let ends = self.queue.take().is_some() && self.hold.is_some();
+        self.dirty |= ends;
+        ends
+    }
+
+    /// Says whether the hold is to be committed, and is not about to be.
+    pub fn renew_hold(&mut self) -> bool {
+        let is_due = self.hold.as_ref().is_some_and(Hold::is_due);
+        let is_due = is_due && self.queue.is_some() && !self.dirty;
+        self.dirty |= is_due;
+        is_due
+    }
+
+    /// The offset to commit, and the metadata to commit with it.
+    pub fn commit(&mut self) -> (i64, String) {
+        self.dirty = false;
+        let (position, done) = self.partition.commit();
+        match (&self.hold, &self.queue) {
+            (Some(hold), Some(_)) => (position, hold.metadata(wire::now_millis())),
+            (Some(hold), None) => (position, hold.last_metadata()),
+            (None, _) => (position, done),
+        }
+    }
+
+    /// The broker has what was to be committed then.
+    pub fn committed(&mut self, begun: Instant) {
+        if let Some(hold) = &mut self.hold {
+            hold.committed(begun);
+        }
+    }
+}
+
+/// A record with its offset and timestamp.
+fn decode(message: &impl Message) -> (i64, Record, i64) {
+    let appended = message.timestamp().to_millis().unwrap_or(0);
+    let record = wire::decode(message, wire::now_millis());
+    (message.offset(), record, appended)
+}

@@ -8,6 +8,7 @@ mod dead_letters;
 mod input;
 mod mock;
 mod outages;
+mod queries;
 mod rebalances;
 mod security;
 mod support;

@@ -10,8 +10,10 @@
 //! that are in sync have it, and the cluster keeps it once, also when the client has to send it again.
 //! Names of topics and groups begin with [`KafkaBuilder::prefix`].
 //!
-//! Clocks of producers and consumers of queries should agree to within a fraction of the deadlines. The
-//! client is `librdkafka`, whose messages go to the `log` facade under the target `librdkafka`.
+//! Clocks of producers and consumers of queries should agree to within a fraction of the deadlines, and to
+//! within a second: when a worker has crashed, a query might run twice otherwise.
+//!
+//! The client is `librdkafka`, whose messages go to the `log` facade under the target `librdkafka`.
 //!
 //! ```no_run
 //! use std::time::Duration;

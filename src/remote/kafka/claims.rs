@@ -14,17 +14,18 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::{error::KafkaError, producer::future_producer::OwnedDeliveryResult};
 use tokio::{
     sync::{Notify, oneshot},
-    time::{timeout, timeout_at},
+    time::timeout,
 };
 use uuid::Uuid;
 
 use self::{
+    claiming::Claiming,
     entry::{Entry, Numbered, pieces},
     log::Log,
     table::Table,
@@ -35,6 +36,7 @@ use crate::remote::{
     transport::{Claim, Topic, TransportError},
 };
 
+mod claiming;
 mod entry;
 mod log;
 mod reader;
@@ -125,9 +127,7 @@ impl Claims {
         for claiming in &mut claimings {
             claims.append(&mut claiming.answer().await?);
         }
-        for claiming in &mut claimings {
-            claiming.is_wanted = false;
-        }
+        claimings.into_iter().for_each(Claiming::take);
         Ok(claims)
     }
 
@@ -237,67 +237,8 @@ pub(super) fn confirmations(kept: Duration, keys: &[Arc<str>]) -> Vec<Entry<'_>>
     entries.collect()
 }
 
-/// Claims of which it is not known what became of them. If nobody waits for that any more, or it is not
-/// known in time, they are given up: otherwise they would be held for a lease, and by nobody.
-struct Claiming<'s> {
-    shared: &'s Shared,
-    first: u64,
-    keys: Vec<Arc<str>>,
-    written: Option<Written>,
-    told: oneshot::Receiver<Vec<Claim>>,
-    begun: Instant,
-    is_wanted: bool,
-}
-
 /// An entry on its way to the log.
 type Written = rdkafka::producer::DeliveryFuture;
-
-impl Claiming<'_> {
-    async fn answer(&mut self) -> Result<Vec<Claim>, TransportError> {
-        let Shared { settings, .. } = self.shared;
-        let end = self.begun + self.shared.patience();
-        let told = async {
-            if let Some(mut written) = self.written.take() {
-                tokio::select! {
-                    biased;
-                    told = &mut self.told => return Ok(told),
-                    written = &mut written => self.shared.check(written)?,
-                }
-            }
-            Ok((&mut self.told).await)
-        };
-        match timeout_at(end.into(), told).await {
-            Ok(Ok(Ok(claims))) if self.begun.elapsed() < self.shared.lease => Ok(claims),
-            Ok(Ok(Ok(_))) => Err(TransportError::new(
-                settings.address.clone(),
-                "claims came through so late that their lease was over: the cluster or this machine is overloaded",
-            )),
-            Ok(Err(e)) => Err(e),
-            Ok(Ok(Err(_))) | Err(_) => Err(self.shared.unread()),
-        }
-    }
-}
-
-impl Drop for Claiming<'_> {
-    fn drop(&mut self) {
-        if !self.is_wanted {
-            return;
-        }
-        let mut state = self.shared.state();
-        state.asked.remove(&self.first);
-        let numbered = || self.keys.iter().zip(self.first..);
-        for (key, number) in numbered() {
-            if state.mine.get(key) == Some(&number) {
-                state.mine.remove(key);
-            }
-        }
-        let claims: Vec<_> = numbered()
-            .map(|(key, number)| (Cow::Borrowed(&**key), number))
-            .collect();
-        // If this fails too, they end with their leases.
-        _ = self.shared.send_given_up(&claims);
-    }
-}
 
 impl Shared {
     /// Writes down that these keys are claimed.
@@ -322,15 +263,7 @@ impl Shared {
             tell,
         };
         state.asked.insert(first, asked);
-        Ok(Claiming {
-            shared: self,
-            first,
-            keys,
-            written: Some(written),
-            told,
-            begun: Instant::now(),
-            is_wanted: true,
-        })
+        Ok(Claiming::new(self, first, keys, written, told))
     }
 
     /// Takes in what was read from the log.

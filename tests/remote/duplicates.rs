@@ -14,7 +14,7 @@ use static_bus::{
     prelude::*,
     remote::{Running, Transport, Worker, transport::Kind},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
     Fault, LONG, MS, Op, SECOND, Tell, TestBroker, buried, connect, letters, listen, quick,
@@ -26,6 +26,26 @@ struct Ship(u32);
 command!(Ship, name = "test.ship");
 
 const SHIP: &str = "test.ship";
+
+#[derive(Serialize, Deserialize)]
+struct Load {
+    ship: u32,
+    number: u32,
+}
+command!(Load, name = "test.load", key = ship);
+
+/// A worker that tells what is loaded.
+async fn start_loading(broker: &TestBroker, tell: Tell<u32>) -> Running<TestBroker> {
+    let bus = BusBuilder::new()
+        .register_command_fn(move |load: Load| tell.send(load.number).unwrap())
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Load>();
+    worker.start().await.unwrap()
+}
+
+async fn all_loaded(broker: &TestBroker) {
+    settled(broker, Kind::Command, "test.load", "handlers").await;
+}
 
 async fn all_shipped(broker: &TestBroker) {
     settled(broker, Kind::Command, SHIP, "handlers").await;
@@ -476,6 +496,48 @@ async fn while_nothing_can_be_claimed_nothing_is_handled_and_nothing_lost() {
         all_shipped(&broker).await;
         drop(worker);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_key_that_could_not_be_claimed_do_not_wait_once_more_each() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    broker.break_(|op| op == Op::Claim);
+    let worker = start_loading(&broker, tell).await;
+    let loads = (0..100).map(|number| Load { ship: 1, number });
+    connect(&broker).await.execute_many(loads).await.unwrap();
+    until("they are in", async || broker.items(Op::Claim) >= 100).await;
+    broker.mend();
+    let mended = Instant::now();
+    assert_eq!(heard.take(100).await, (0..100).collect::<Vec<_>>());
+    let took = mended.elapsed();
+    assert!(took < 10 * SECOND, "{took:?}");
+    all_loaded(&broker).await;
+    worker.shutdown(LONG).await;
+    heard.is_silent();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_its_duplicate_does_not_hold_it_up() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let mut failed = false;
+    broker.rule(move |op| match op {
+        Op::Claim if !std::mem::replace(&mut failed, true) => Fault::Before,
+        _ => Fault::None,
+    });
+    let worker = start_loading(&broker, tell).await;
+    let remote = connect(&broker).await;
+    let load = |number| Load { ship: 1, number };
+    let keyed = remote.with_idempotency_key("the first");
+    keyed.execute_async(load(1)).await.unwrap();
+    until("it is in", async || broker.calls(Op::Claim) == 1).await;
+    // The key is granted to this one, which has to wait behind the other.
+    remote.execute_async(load(2)).await.unwrap();
+    keyed.execute_async(load(1)).await.unwrap();
+    remote.execute_async(load(3)).await.unwrap();
+    assert_eq!(heard.take(3).await, [1, 2, 3]);
+    all_loaded(&broker).await;
+    worker.shutdown(LONG).await;
+    heard.is_silent();
 }
 
 #[tokio::test(start_paused = true)]

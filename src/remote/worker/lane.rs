@@ -199,8 +199,8 @@ impl<C: Consumer> Lane<C> {
     pub(super) async fn run(mut self) -> Ended {
         while self.with.draining.borrow().is_none() {
             self.start_taking();
-            self.start_claiming();
             self.start_ready();
+            self.start_claiming();
             self.step(None).await;
         }
         self.close().await

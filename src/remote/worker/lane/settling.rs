@@ -5,7 +5,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Consumer, Item, Lane, Settling, Surroundings, Task};
+use super::{Consumer, Item, Lane, Settling, Surroundings, Taken, Task};
 use crate::remote::{Envelope, TransportError, dead_letters, reply, retry};
 
 impl<C: Consumer> Lane<C> {
@@ -33,6 +33,8 @@ impl<C: Consumer> Lane<C> {
             return;
         };
         match behind.queue.pop_front() {
+            // Its key was not to be had when it came in, which may be long ago.
+            Some(Taken::ClaimLater(next)) => self.to_claim.push(next),
             Some(next) => self.next.push_back(next),
             None => _ = self.behind.remove(key),
         }

@@ -113,11 +113,18 @@ impl<C: Consumer> Lane<C> {
                     self.bury(item);
                 }
                 Taken::Handle(item) => self.ready.push_back(item),
-                Taken::ClaimLater(item) => {
-                    let wait = self.with.settings.lease / 4;
-                    let bounds = (Duration::from_millis(20), Duration::from_secs(1));
-                    self.wait(wait.clamp(bounds.0, bounds.1), Due::Claim, item);
-                }
+                Taken::ClaimLater(item) => match self.claimed_behind(&item) {
+                    // Each would wait for the other: they change places.
+                    Some(duplicate) => {
+                        let duplicate = std::mem::replace(duplicate, Taken::ClaimLater(item));
+                        self.next.push_front(duplicate);
+                    }
+                    None => {
+                        let wait = self.with.settings.lease / 4;
+                        let bounds = (Duration::from_millis(20), Duration::from_secs(1));
+                        self.wait(wait.clamp(bounds.0, bounds.1), Due::Claim, item);
+                    }
+                },
                 Taken::Duplicate(item) => {
                     self.with.meter.duplicates.increment(1);
                     self.settle(item);
@@ -131,6 +138,16 @@ impl<C: Consumer> Lane<C> {
                 Taken::Unknown(item, error) => self.unreadable(item, error),
             }
         }
+    }
+
+    /// A duplicate of an item that came in behind it, and has the claim.
+    fn claimed_behind(&mut self, item: &Item<C::Receipt>) -> Option<&mut Taken<C::Receipt>> {
+        let behind = self.behind.get_mut(item.record.key.as_ref()?)?;
+        let has_claim = |taken: &&mut Taken<_>| match taken {
+            Taken::Handle(other) => other.key == item.key,
+            _ => false,
+        };
+        behind.queue.iter_mut().find(has_claim)
     }
 
     pub(super) fn wait(&mut self, time: Duration, what: Due, item: Item<C::Receipt>) {

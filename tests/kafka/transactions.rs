@@ -21,7 +21,7 @@ use static_bus::{
         DeadLetters, Envelope, RemoteBus, Running, Transport, Worker,
         kafka::{KafkaConsumer, KafkaReceipt, KafkaTransport},
         transport::{
-            Claim, Consumer as _, Delivery, Kind, Lease, Record, Subscription, Topic,
+            Backlog, Claim, Consumer as _, Delivery, Kind, Lease, Record, Subscription, Topic,
             TransportError,
         },
     },
@@ -219,6 +219,18 @@ async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
     }
     bodies.sort();
     assert_eq!(bodies, [r#"{"invoice":1}"#, r#"{"invoice":2}"#]);
+    // Nor is it a backlog, for the member that has the partitions and for one that has none.
+    let two = join(&kafka, "two").await;
+    for member in [one, two] {
+        let end = Instant::now() + LONG;
+        loop {
+            let backlog = member.backlog().await.unwrap();
+            if backlog == Backlog::default() {
+                break;
+            }
+            assert!(Instant::now() < end, "{backlog:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -376,9 +376,10 @@ impl Assignment {
             let Some((begin, end)) = bounds.get(number) else {
                 continue;
             };
+            assigned.look_ahead();
             let oldest = [here.oldest, assigned.oldest()];
             here.oldest = oldest.into_iter().flatten().min();
-            let unsettled = assigned.partition.unsettled(*begin, *end);
+            let unsettled = assigned.unsettled(*begin, *end);
             here.unsettled.insert(*number, unsettled);
             here.in_flight += assigned.partition.in_flight() as u64;
         }

@@ -342,6 +342,8 @@ fn config(settings: &Settings, group: &str, lease: Duration) -> ClientConfig {
     };
     default(SESSION_TIMEOUT, millis(lease.clamp(SESSION.0, SESSION.1)));
     default("heartbeat.interval.ms", "500".to_owned());
+    // To know that only markers of transactions are left.
+    default("enable.partition.eof", "true".to_owned());
     // To know when to leave.
     default("statistics.interval.ms", "200".to_owned());
     // For each partition.

@@ -115,7 +115,7 @@ impl Group {
         here: Here,
     ) -> Result<Backlog, TransportError> {
         let mut unsettled: u64 = here.unsettled.values().sum();
-        let mut elsewhere = Vec::new();
+        let mut elsewhere = BTreeMap::new();
         for (number, (begin, end)) in &self.bounds {
             if here.unsettled.contains_key(number) {
                 continue;
@@ -126,15 +126,18 @@ impl Group {
             };
             let waiting = Partition::<()>::new(at, metadata).unsettled(*begin, *end);
             if waiting > 0 {
-                unsettled += waiting;
-                elsewhere.push((*number, at.max(*begin)));
+                elsewhere.insert(*number, (at.max(*begin), waiting));
             }
         }
         let mut oldest = here.oldest;
         if !elsewhere.is_empty() {
+            let places = elsewhere.iter().map(|(number, (at, _))| (*number, *at));
+            let first = first(settings, topic, places.collect()).await?;
+            elsewhere.retain(|number, _| first.get(number) != Some(&None));
+            unsettled += elsewhere.values().map(|(_, waiting)| waiting).sum::<u64>();
             oldest = oldest
                 .into_iter()
-                .chain(first(settings, topic, elsewhere).await?)
+                .chain(first.into_values().flatten())
                 .min();
         }
         let age = |appended: i64| {
@@ -149,14 +152,16 @@ impl Group {
     }
 }
 
-/// When the oldest of the records was appended that are the first after these places.
+/// When the records were appended that are the first after these places, as far as that is known soon. None
+/// for a partition that has only markers of transactions there.
 async fn first(
     settings: &Settings,
     topic: &Arc<str>,
     places: Vec<(i32, i64)>,
-) -> Result<Option<i64>, TransportError> {
+) -> Result<BTreeMap<i32, Option<i64>>, TransportError> {
     let mut config = settings.consumer("static-bus");
     config.set("queued.min.messages", "1");
+    config.set("enable.partition.eof", "true");
     let topic = topic.clone();
     blocking(settings, "asking for the backlog", move || {
         let client: BaseConsumer = config.create()?;
@@ -168,12 +173,17 @@ async fn first(
         let mut found = BTreeMap::new();
         let end = Instant::now() + LOOK;
         while found.len() < places.len() && Instant::now() < end {
-            if let Some(Ok(message)) = client.poll(Duration::from_millis(50)) {
-                let appended = message.timestamp().to_millis();
-                found.entry(message.partition()).or_insert(appended);
-            }
+            let (number, appended) = match client.poll(Duration::from_millis(50)) {
+                Some(Ok(message)) => {
+                    let appended = message.timestamp().to_millis();
+                    (message.partition(), appended.or(Some(0)))
+                }
+                Some(Err(KafkaError::PartitionEOF(number))) => (number, None),
+                _ => continue,
+            };
+            found.entry(number).or_insert(appended);
         }
-        Ok(found.into_values().flatten().min())
+        Ok(found)
     })
     .await
 }

@@ -124,6 +124,11 @@ impl<R: Clone> Partition<R> {
         self.open.len() - self.again.len()
     }
 
+    /// How many records came in and are not acknowledged.
+    pub fn open(&self) -> u64 {
+        self.open.len() as u64
+    }
+
     /// Whether the lease of a record that is handed out has run out.
     pub fn has_run_out(&self, now: Instant) -> bool {
         let mut handed_out = self.open.iter().filter(|(at, _)| !self.again.contains(at));
@@ -143,7 +148,7 @@ impl<R: Clone> Partition<R> {
             .iter()
             .map(|done| done.end - done.start.max(begin));
         let ahead = end - begin - done.map(|done| done.max(0)).sum::<i64>();
-        self.open.len() as u64 + u64::try_from(ahead).unwrap_or_default()
+        self.open() + u64::try_from(ahead).unwrap_or_default()
     }
 
     /// The offset to commit, and the metadata to commit with it.

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::{
-    Message, consumer::base_consumer::PartitionQueue, error::KafkaResult, message::OwnedMessage,
+    Message,
+    consumer::base_consumer::PartitionQueue,
+    error::{KafkaError, KafkaResult},
+    message::{BorrowedMessage, OwnedMessage},
 };
 
 use super::super::{hold::Hold, membership::Events, partition::Partition, wire};
@@ -17,6 +20,8 @@ pub(super) struct Assigned {
     queue: Option<PartitionQueue<Events>>,
     /// What was read and is to be handed out next.
     ahead: Option<OwnedMessage>,
+    /// Whether the last record was read, when it was last looked.
+    at_end: bool,
     /// Of queries, which are handed out once.
     hold: Option<Hold>,
     /// Whether what is in flight is given up: its acknowledgement comes too late.
@@ -38,6 +43,7 @@ impl Assigned {
             partition,
             queue: Some(queue),
             ahead: None,
+            at_end: false,
             dirty: hold.is_some(),
             hold,
             closed: false,
@@ -89,8 +95,7 @@ impl Assigned {
         let Some(queue) = &self.queue else {
             return Ok(None);
         };
-        while let Some(message) = queue.poll(Duration::ZERO) {
-            let message = message?;
+        while let Some(message) = read(queue, &mut self.at_end)? {
             if self.partition.is_new(message.offset()) {
                 return Ok(Some(decode(&message)));
             }
@@ -98,20 +103,31 @@ impl Assigned {
         Ok(None)
     }
 
-    /// When the oldest record was appended that is not done, as far as it is known here. If none is in flight,
-    /// the next is read, and not yet handed out.
-    pub fn oldest(&mut self) -> Option<i64> {
-        if let Some(oldest) = self.partition.oldest() {
-            return Some(oldest);
-        }
-        while self.ahead.is_none() {
-            let message = self.queue.as_ref()?.poll(Duration::ZERO)?.ok()?;
+    /// Reads the record that is to be handed out next, to see what is still to come.
+    pub fn look_ahead(&mut self) {
+        while self.ahead.is_none()
+            && let Some(queue) = &self.queue
+            && let Ok(Some(message)) = read(queue, &mut self.at_end)
+        {
             if !self.partition.has_had(message.offset()) {
                 self.ahead = Some(message.detach());
             }
         }
-        let ahead = self.ahead.as_ref()?;
-        Some(ahead.timestamp().to_millis().unwrap_or(0))
+    }
+
+    /// When the oldest record was appended that is not done, as far as it is known here.
+    pub fn oldest(&self) -> Option<i64> {
+        let ahead = || self.ahead.as_ref().map(timestamp);
+        self.partition.oldest().or_else(ahead)
+    }
+
+    /// How many records are not done, if the partition begins and ends there. After the last one there may be
+    /// offsets that nobody sees: markers of transactions.
+    pub fn unsettled(&self, begin: i64, end: i64) -> u64 {
+        match self.at_end && self.ahead.is_none() {
+            true => self.partition.open(),
+            false => self.partition.unsettled(begin, end),
+        }
     }
 
     /// Hands out nothing more. Says whether that is to be committed.
@@ -149,9 +165,30 @@ impl Assigned {
     }
 }
 
+/// The next message, if it has arrived. Notes whether it was the last.
+fn read<'q>(
+    queue: &'q PartitionQueue<Events>,
+    at_end: &mut bool,
+) -> KafkaResult<Option<BorrowedMessage<'q>>> {
+    loop {
+        match queue.poll(Duration::ZERO) {
+            None => return Ok(None),
+            Some(Ok(message)) => {
+                *at_end = false;
+                return Ok(Some(message));
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => *at_end = true,
+            Some(Err(error)) => return Err(error),
+        }
+    }
+}
+
 /// A record with its offset and timestamp.
 fn decode(message: &impl Message) -> (i64, Record, i64) {
-    let appended = message.timestamp().to_millis().unwrap_or(0);
     let record = wire::decode(message, wire::now_millis());
-    (message.offset(), record, appended)
+    (message.offset(), record, timestamp(message))
+}
+
+fn timestamp(message: &impl Message) -> i64 {
+    message.timestamp().to_millis().unwrap_or(0)
 }

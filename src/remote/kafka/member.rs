@@ -24,8 +24,9 @@ use crate::remote::transport::{
     Backlog, Claim, Delivery, Kind, Lease, Subscription, TransportError,
 };
 
-/// How long a member may be gone until the cluster notices; Kafka's servers allow no less than 6 s.
 const SESSION_TIMEOUT: &str = "session.timeout.ms";
+/// How long a member may be gone until the cluster notices, depending on its lease; Kafka's servers allow no
+/// less than 6 s.
 const SESSION: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(10));
 
 /// A member of a group.
@@ -261,24 +262,10 @@ impl Member {
                 });
             }
         }
-        let keys = self.keys(leases);
-        let mut done = HashSet::new();
-        let mut given_up = Ok(());
-        if !keys.is_empty() {
-            given_up = match self.claims().await {
-                Ok(claims) => match claims.claim(&keys).await {
-                    Ok(answers) => {
-                        let answers = keys.iter().zip(answers);
-                        let answers = answers.filter(|(_, claim)| *claim == Claim::Done);
-                        done.extend(answers.map(|(key, _)| key.clone()));
-                        let others = keys.iter().filter(|key| !done.contains(*key));
-                        claims.give_up(others.cloned().collect()).await
-                    }
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            };
-        }
+        let (done, given_up) = match self.give_up(self.keys(leases)).await {
+            Ok(done) => (done, Ok(())),
+            Err(error) => (HashSet::new(), Err(error)),
+        };
         let is_done = |lease: &&Lease<_>| lease.claim.as_ref().is_some_and(|k| done.contains(k));
         let (done, back): (Vec<_>, Vec<_>) = leases.iter().partition(is_done);
         let back = back.into_iter().map(|lease| lease.receipt);
@@ -289,6 +276,22 @@ impl Member {
             self.acknowledge_records(done).await?;
         }
         given_up
+    }
+
+    /// Gives claims up. Says which of the keys are done.
+    async fn give_up(&self, keys: Vec<Arc<str>>) -> Result<HashSet<Arc<str>>, TransportError> {
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let claims = self.claims().await?;
+        let answers = claims.claim(&keys).await?;
+        let (done, others): (Vec<_>, Vec<_>) = keys
+            .into_iter()
+            .zip(answers)
+            .partition(|(_, claim)| *claim == Claim::Done);
+        let keys = |of: Vec<(Arc<str>, Claim)>| of.into_iter().map(|(key, _)| key);
+        claims.give_up(keys(others).collect()).await?;
+        Ok(keys(done).collect())
     }
 
     pub async fn close(&self) -> Result<(), TransportError> {

@@ -15,6 +15,9 @@ use super::messages::Put;
 /// As many as our topics have.
 const PARTITIONS: i32 = 12;
 
+/// How often the position is committed.
+const COMMIT: Duration = Duration::from_millis(100);
+
 fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers);
@@ -26,6 +29,7 @@ fn producer(servers: &str) -> FutureProducer {
     let mut config = config(servers);
     config.set("enable.idempotence", "true");
     config.set("linger.ms", "0");
+    config.set("sticky.partitioning.linger.ms", "10");
     config.create().expect("the settings are right")
 }
 
@@ -75,7 +79,7 @@ pub async fn produce(servers: &str, count: usize) -> Duration {
     started.elapsed()
 }
 
-/// The same, read by a member of a group that commits after every 100.
+/// The same, read by a member of a group. It commits every 100 ms, as a server takes some milliseconds for each.
 pub async fn commands(servers: &str, count: usize) -> Duration {
     let topic = create(servers, PARTITIONS).await;
     let consumer = consumer(servers, &topic);
@@ -85,9 +89,11 @@ pub async fn commands(servers: &str, count: usize) -> Duration {
     handle_next(&consumer).await;
     let started = Instant::now();
     let consuming = tokio::spawn(async move {
-        for handled in 1..=count {
+        let mut committed_at = Instant::now();
+        for _ in 0..count {
             handle_next(&consumer).await;
-            if handled % 100 == 0 {
+            if committed_at.elapsed() >= COMMIT {
+                committed_at = Instant::now();
                 let committed = consumer.commit_consumer_state(CommitMode::Async);
                 committed.expect("it is accepted");
             }

@@ -14,7 +14,10 @@ use std::{
 };
 
 use rdkafka::{
-    error::KafkaError, message::DeliveryResult, producer::BaseRecord, types::RDKafkaErrorCode,
+    error::KafkaError,
+    message::{DeliveryResult, OwnedHeaders},
+    producer::BaseRecord,
+    types::RDKafkaErrorCode,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -80,13 +83,18 @@ impl Producer {
         });
         let mut topics = HashMap::new();
         let now = wire::now_millis();
-        for (number, (topic, record)) in records.iter().enumerate() {
+        let mut encoded = Vec::with_capacity(records.len());
+        for (topic, record) in &records {
             if !topics.contains_key(topic) {
                 topics.insert(topic, self.settings.topic(topic).await);
             }
+            encoded.push(wire::encode(topic, record, now));
+        }
+        // The client begins to send with the first record: what it is given quickly goes in one request.
+        for (number, ((topic, record), encoded)) in records.iter().zip(encoded).enumerate() {
             if let Ok((name, _)) = &topics[topic] {
                 let place = Place::new(&batch, number);
-                self.send(&client, name, place, (topic, record, now), end)
+                self.send(&client, name, place, &record.body, encoded, end)
                     .await;
             }
         }
@@ -123,13 +131,13 @@ impl Producer {
         client: &Client,
         name: &str,
         place: Box<Place>,
-        (topic, record, now): (&Topic, &Record, u64),
+        body: &[u8],
+        (key, headers): (Option<String>, OwnedHeaders),
         end: Instant,
     ) {
-        let (key, headers) = wire::encode(topic, record, now);
         let mut message = BaseRecord::with_opaque_to(name, place)
             .headers(headers)
-            .payload(&record.body[..]);
+            .payload(body);
         if let Some(key) = &key {
             message = message.key(&**key);
         }

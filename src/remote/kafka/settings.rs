@@ -216,6 +216,8 @@ impl Settings {
         config.set(LARGEST, self.largest.to_string());
         // Calls bring their records in batches; to wait for more costs each of them that time.
         config.set("linger.ms", "0");
+        // Otherwise a batch without keys is torn into a request for each partition.
+        config.set("sticky.partitioning.linger.ms", "10");
         config.set("message.timeout.ms", millis(self.deadline));
         self.with_more(config)
     }

@@ -5,7 +5,7 @@ mod brokers;
 
 use std::sync::{Mutex, PoisonError};
 
-use brokers::Kafka;
+use brokers::kafka::Kafka;
 use static_bus::remote::{
     conformance::Harness,
     kafka::{KafkaBuilder, KafkaTransport},

@@ -4,7 +4,7 @@ mod brokers;
 
 use std::sync::{Mutex, PoisonError};
 
-use brokers::{Persistence, Redis, RedisOptions};
+use brokers::redis::{Persistence, Redis, RedisOptions};
 use static_bus::remote::{
     conformance::Harness,
     redis::{RedisConfig, RedisTransport},

@@ -205,7 +205,7 @@ mod over_a_broker {
     #[test]
     #[cfg(feature = "redis")]
     fn redis_gives_the_same_outcome() {
-        let redis = crate::brokers::Redis::start();
+        let redis = crate::brokers::redis::Redis::start();
         one_process_gives_the_same_outcome("redis", redis.url());
         three_processes_give_the_same_outcome("redis", redis.url());
     }
@@ -213,7 +213,7 @@ mod over_a_broker {
     #[test]
     #[cfg(feature = "kafka")]
     fn kafka_gives_the_same_outcome() {
-        let kafka = crate::brokers::Kafka::start();
+        let kafka = crate::brokers::kafka::Kafka::start();
         one_process_gives_the_same_outcome("kafka", kafka.servers());
         three_processes_give_the_same_outcome("kafka", kafka.servers());
     }

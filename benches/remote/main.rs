@@ -14,6 +14,11 @@ use std::{future::Future, time::Duration};
 
 use static_bus::remote::{Transport, kafka::KafkaTransport, redis::RedisTransport};
 
+use brokers::{
+    kafka::{Kafka, KafkaOptions},
+    redis::{Persistence, Redis, RedisOptions},
+};
+
 #[path = "../../tests/brokers/mod.rs"]
 mod brokers;
 mod kafka;
@@ -44,25 +49,22 @@ async fn main() {
     let is_wanted = |title: &str| only.as_ref().is_none_or(|only| title.contains(only));
     println!("medians of {RUNS} runs that take turns; rates per second, times in microseconds\n");
     for (title, persistence) in [
-        ("Redis, no persistence", brokers::Persistence::None),
-        (
-            "Redis, appendfsync everysec",
-            brokers::Persistence::EverySecond,
-        ),
+        ("Redis, no persistence", Persistence::None),
+        ("Redis, appendfsync everysec", Persistence::EverySecond),
     ] {
         if !is_wanted(title) {
             continue;
         }
-        let options = brokers::RedisOptions {
+        let options = RedisOptions {
             persistence,
             ..Default::default()
         };
-        let server = brokers::Redis::with(options);
+        let server = Redis::with(options);
         head(title);
         over_redis(server.url()).await;
     }
     if is_wanted("Kafka") {
-        let server = brokers::Kafka::with(brokers::KafkaOptions {
+        let server = Kafka::with(KafkaOptions {
             warm: true,
             ..Default::default()
         });

@@ -2,16 +2,16 @@
 //!
 //! ```ignore
 //! mod brokers;
-//! let redis = brokers::Redis::start();
+//! let redis = brokers::redis::Redis::start();
 //! let transport = RedisTransport::connect(redis.url()).await?;
 //!
-//! let kafka = brokers::Kafka::common();
+//! let kafka = brokers::kafka::Kafka::common();
 //! let transport = KafkaTransport::connect(kafka.servers()).await?;
 //! ```
 //!
 //! `REDIS_URL` and `KAFKA_BOOTSTRAP` name servers to use instead of starting them, for tests that
 //! need no special ones.
-#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     fs,
@@ -26,12 +26,8 @@ use std::{
 };
 
 #[cfg(feature = "kafka")]
-mod kafka;
-mod redis;
-
-#[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaOptions};
-pub use redis::{Persistence, Redis, RedisOptions};
+pub mod kafka;
+pub mod redis;
 
 /// A server, and the shell that ends it when this process does, however that happens.
 struct Process {

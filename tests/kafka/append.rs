@@ -9,7 +9,7 @@ use static_bus::remote::{
     transport::{Kind, Record, Topic},
 };
 
-use crate::{brokers::Kafka, support::*};
+use crate::{brokers::kafka::Kafka, support::*};
 
 #[tokio::test]
 async fn records_of_one_key_are_in_one_partition_in_the_order_of_appending() {

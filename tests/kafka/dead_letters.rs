@@ -15,7 +15,7 @@ use static_bus::{
 };
 
 use crate::{
-    brokers::Kafka,
+    brokers::kafka::Kafka,
     support::{contents, record},
 };
 

@@ -7,7 +7,7 @@ use static_bus::remote::{
     kafka::{KafkaTransport, Sasl},
 };
 
-use crate::{brokers::Kafka, support::*};
+use crate::{brokers::kafka::Kafka, support::*};
 
 const SECRET: &str = "s3cr3t";
 

@@ -11,7 +11,7 @@ use std::{
 
 use static_bus::remote::{Transport as _, kafka::KafkaTransport};
 
-use crate::{brokers::Kafka, support::*};
+use crate::{brokers::kafka::Kafka, support::*};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_confirmed_is_there_once_after_two_crashes() {

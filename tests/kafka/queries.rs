@@ -13,7 +13,7 @@ use static_bus::remote::{
     transport::{Consumer as _, Kind, Record, Subscription, Topic},
 };
 
-use crate::{brokers::Kafka, support::*};
+use crate::{brokers::kafka::Kafka, support::*};
 
 const LONG: Duration = Duration::from_secs(60);
 

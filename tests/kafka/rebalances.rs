@@ -18,7 +18,7 @@ use static_bus::{
     remote::{RemoteBus, Running, Transport, Worker, kafka::KafkaTransport},
 };
 
-use crate::brokers::Kafka;
+use crate::brokers::kafka::Kafka;
 
 #[derive(Serialize, Deserialize)]
 struct Move {

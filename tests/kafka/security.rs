@@ -9,7 +9,7 @@ use static_bus::remote::{
 };
 
 use crate::{
-    brokers::{Kafka, KafkaOptions},
+    brokers::kafka::{Kafka, KafkaOptions},
     support::*,
 };
 

@@ -13,7 +13,7 @@ use static_bus::remote::{
     transport::{Kind, Record, Topic},
 };
 
-use crate::{brokers::Kafka, support::*};
+use crate::{brokers::kafka::Kafka, support::*};
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new()

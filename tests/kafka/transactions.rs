@@ -28,7 +28,7 @@ use static_bus::{
 };
 
 use crate::{
-    brokers::Kafka,
+    brokers::kafka::Kafka,
     support::{command, contents},
 };
 

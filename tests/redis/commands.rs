@@ -7,7 +7,7 @@ use static_bus::remote::{
     transport::{Consumer, Subscription},
 };
 
-use crate::{brokers::Redis, support::*};
+use crate::{brokers::redis::Redis, support::*};
 
 #[tokio::test]
 async fn a_command_is_handed_out_once_and_gone_when_acknowledged() {

@@ -7,7 +7,7 @@ use static_bus::remote::{
     transport::{Claim, Consumer, Subscription},
 };
 
-use crate::{brokers::Redis, support::*};
+use crate::{brokers::redis::Redis, support::*};
 
 fn keys(keys: &[&str]) -> Vec<Arc<str>> {
     keys.iter().map(|key| Arc::from(*key)).collect()

@@ -14,7 +14,7 @@ use static_bus::remote::{
 };
 
 use crate::{
-    brokers::{Redis, RedisOptions},
+    brokers::redis::{Redis, RedisOptions},
     support::*,
 };
 

@@ -12,7 +12,7 @@ use static_bus::remote::{
 };
 
 use crate::{
-    brokers::{Persistence, Redis, RedisOptions},
+    brokers::redis::{Persistence, Redis, RedisOptions},
     support::*,
 };
 

@@ -12,7 +12,7 @@ use static_bus::remote::{
     transport::{Consumer, Delivery},
 };
 
-use crate::{brokers::Redis, support::*};
+use crate::{brokers::redis::Redis, support::*};
 
 /// How many of eight partitions each member has.
 fn shares(redis: &Redis) -> HashMap<String, usize> {

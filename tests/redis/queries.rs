@@ -8,7 +8,7 @@ use static_bus::remote::{
     transport::{Consumer, Kind, Record},
 };
 
-use crate::{brokers::Redis, support::*};
+use crate::{brokers::redis::Redis, support::*};
 
 fn expiring(body: &str, expires: Duration) -> Record {
     Record {

@@ -13,7 +13,7 @@ use static_bus::remote::{
     transport::{Consumer, Delivery, Kind, Lease, Record, Subscription, Topic},
 };
 
-use crate::brokers::Redis;
+use crate::brokers::redis::Redis;
 
 /// How long anything may take on a busy machine.
 pub const LONG: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use static_bus::remote::{
     transport::{Consumer, Kind, Subscription, Topic},
 };
 
-use crate::{brokers::Redis, support::*};
+use crate::{brokers::redis::Redis, support::*};
 
 #[tokio::test]
 async fn trimming_removes_nothing_that_a_group_has_not_read_and_acknowledged() {

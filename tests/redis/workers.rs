@@ -16,7 +16,7 @@ use static_bus::{
 use tokio::sync::mpsc;
 
 use crate::{
-    brokers::Redis,
+    brokers::redis::Redis,
     support::{LONG, connect, eventually},
 };
 

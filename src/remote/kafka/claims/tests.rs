@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::remote::{kafka::KafkaTransport, transport::Kind};
 
-use brokers::{Kafka, KafkaOptions};
+use brokers::kafka::{Kafka, KafkaOptions};
 
 #[path = "../../../../tests/brokers/mod.rs"]
 mod brokers;

@@ -14,7 +14,7 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _},
 };
 
-use super::{Process, directory, free_port, install};
+use super::{Process, directory, free_port, install, proxy::Proxy};
 
 const VERSION: &str = "4.1.1";
 const LOG4J: &str = "2.24.3";
@@ -27,6 +27,8 @@ pub struct KafkaOptions {
     pub secure: bool,
     /// Whether the port with TLS asks for a client's certificate, and takes that of [`Kafka::ca`].
     pub client_certificates: bool,
+    /// Whether it also has a port that is reached through a proxy.
+    pub proxied: bool,
     /// Whether it is to be quick, rather than quick to start.
     pub warm: bool,
     /// More lines of `server.properties`.
@@ -43,6 +45,7 @@ pub struct Kafka {
 
 struct Own {
     ports: Ports,
+    proxy: Option<Proxy>,
     process: Option<Process>,
     directory: Directory,
 }
@@ -54,6 +57,7 @@ struct Ports {
     tls: u16,
     sasl: u16,
     sasl_tls: u16,
+    proxied: u16,
 }
 
 /// A directory that is removed when this process ends, however that happens.
@@ -92,12 +96,15 @@ impl Kafka {
                 tls: free_port(),
                 sasl: free_port(),
                 sasl_tls: free_port(),
+                proxied: free_port(),
             };
+            let proxied = options.proxied.then_some(ports.proxied);
             let mut kafka = Kafka {
                 options: options.clone(),
                 servers: format!("127.0.0.1:{}", ports.plain),
                 own: Some(Own {
                     ports,
+                    proxy: proxied.map(Proxy::start),
                     process: None,
                     directory: Directory::new(),
                 }),
@@ -128,6 +135,12 @@ impl Kafka {
     /// The address of the port with SASL and TLS.
     pub fn sasl_tls(&self) -> String {
         format!("localhost:{}", self.own().ports.sasl_tls)
+    }
+
+    /// The way to the port that is reached through a proxy.
+    pub fn proxy(&self) -> &Proxy {
+        let proxy = self.own().proxy.as_ref();
+        proxy.expect("a server that is `proxied`")
     }
 
     /// The certificate to trust.
@@ -216,7 +229,10 @@ impl Kafka {
 
     fn properties(&self) -> String {
         let Own {
-            ports, directory, ..
+            ports,
+            proxy,
+            directory,
+            ..
         } = self.own();
         let directory = directory.path.display();
         let Ports {
@@ -225,22 +241,27 @@ impl Kafka {
             tls,
             sasl,
             sasl_tls,
+            proxied,
         } = ports;
-        let listeners = match self.options.secure {
-            true => format!(
-                "PLAINTEXT://127.0.0.1:{plain},TLS://localhost:{tls},SASL://localhost:{sasl},\
-                 SASLTLS://localhost:{sasl_tls}"
-            ),
-            false => format!("PLAINTEXT://127.0.0.1:{plain}"),
-        };
+        let mut listeners = format!("PLAINTEXT://127.0.0.1:{plain}");
+        if self.options.secure {
+            listeners += &format!(
+                ",TLS://localhost:{tls},SASL://localhost:{sasl},SASLTLS://localhost:{sasl_tls}"
+            );
+        }
+        let mut advertised = listeners.clone();
+        if let Some(proxy) = proxy {
+            listeners += &format!(",PROXIED://127.0.0.1:{proxied}");
+            advertised += &format!(",PROXIED://{}", proxy.servers());
+        }
         let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             "node.id=1".to_owned(),
             format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
             format!("listeners={listeners},CONTROLLER://127.0.0.1:{controller}"),
-            format!("advertised.listeners={listeners}"),
+            format!("advertised.listeners={advertised}"),
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,\
-             SASL:SASL_PLAINTEXT,SASLTLS:SASL_SSL"
+             SASL:SASL_PLAINTEXT,SASLTLS:SASL_SSL,PROXIED:PLAINTEXT"
                 .to_owned(),
             "inter.broker.listener.name=PLAINTEXT".to_owned(),
             "controller.listener.names=CONTROLLER".to_owned(),

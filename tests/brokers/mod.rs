@@ -27,6 +27,8 @@ use std::{
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "kafka")]
+pub mod proxy;
 pub mod redis;
 
 /// A server, and the shell that ends it when this process does, however that happens.

@@ -3,10 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader},
     num::NonZeroUsize,
-    os::unix::process::ExitStatusExt as _,
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -18,7 +15,10 @@ use static_bus::{
     remote::{RemoteBus, Running, Transport, Worker, kafka::KafkaTransport},
 };
 
-use crate::brokers::kafka::Kafka;
+use crate::{
+    brokers::kafka::Kafka,
+    doomed::{self, Doomed, HANDLING},
+};
 
 #[derive(Serialize, Deserialize)]
 struct Move {
@@ -185,56 +185,15 @@ async fn a_broker_killed_under_load_loses_nothing_either_if_leases_run_out_meanw
     through_outages(LEASE).await;
 }
 
-const SERVERS: &str = "STATIC_BUS_TEST_KAFKA_WORKER";
-const MOVING: &str = "moving";
-
-/// Killed when it is dropped.
-struct Doomed(Child);
-
-impl Doomed {
-    /// This test binary once more, as a worker whose handlers never end.
-    fn start(servers: &str) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "rebalances::the_worker_that_is_killed",
-                "--nocapture",
-            ])
-            .env(SERVERS, servers)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Doomed(child)
-    }
-
-    /// Waits until its handler runs, and ends it with SIGKILL.
-    fn kill(mut self) {
-        let output = BufReader::new(self.0.stdout.take().unwrap());
-        let mut lines = output.lines().map_while(Result::ok);
-        let runs = lines.any(|line| line.contains(MOVING));
-        assert!(runs, "it ended, and no handler ran");
-        self.0.kill().unwrap();
-        let status = self.0.wait().unwrap();
-        assert_eq!(status.signal(), Some(9), "{status}");
-    }
-}
-
-impl Drop for Doomed {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
-
 /// No test but a process of one: does nothing unless it is told where the broker is.
 #[tokio::test]
 async fn the_worker_that_is_killed() {
-    let Ok(servers) = std::env::var(SERVERS) else {
+    let Some(servers) = doomed::told() else {
         return;
     };
     let bus = BusBuilder::new()
         .register_command_async_fn(|_: Move| async {
-            println!("{MOVING}");
+            println!("{HANDLING}");
             std::future::pending::<Result<(), BusError>>().await
         })
         .build();
@@ -260,11 +219,9 @@ async fn what_a_killed_worker_held_is_handled_by_others_once_and_in_order() {
     };
     once.execute_async(first).await.unwrap();
     let sending = tokio::spawn(send(bus, 100, Duration::from_millis(20)));
-    let doomed = Doomed::start(servers);
+    let doomed = Doomed::start("rebalances::the_worker_that_is_killed", servers);
     let stays = work(servers, prefix, &book).await;
-    tokio::task::spawn_blocking(move || doomed.kill())
-        .await
-        .unwrap();
+    doomed.kill_while_handling().await;
     // Its producer heard nothing, and sends it again.
     let again = Move {
         account: 99,

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -29,6 +28,7 @@ use static_bus::{
 
 use crate::{
     brokers::kafka::Kafka,
+    doomed::{self, Doomed},
     support::{command, contents},
 };
 
@@ -45,7 +45,6 @@ event!(Paid, name = "billing.paid");
 
 const LONG: Duration = Duration::from_secs(90);
 const LEASE: Duration = Duration::from_secs(6);
-const PAYER: &str = "STATIC_BUS_TEST_PAYER";
 
 async fn connect(servers: &str, prefix: &str) -> KafkaTransport {
     let kafka = KafkaTransport::builder(servers).prefix(prefix);
@@ -368,35 +367,15 @@ async fn handlers_that_fail_after_they_have_sent_have_sent_once() {
     payer.shutdown(LEASE).await;
 }
 
-/// A process that is killed when it is dropped.
-struct Payer(Child);
-
-impl Payer {
-    /// This test binary once more, as a worker.
-    fn start(servers: &str, prefix: &str) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "transactions::the_payer_that_is_killed"])
-            .env(PAYER, format!("{servers} {prefix}"))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Payer(child)
-    }
-}
-
-impl Drop for Payer {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
+fn payer(servers: &str, prefix: &str) -> Doomed {
+    let told = format!("{servers} {prefix}");
+    Doomed::start("transactions::the_payer_that_is_killed", &told)
 }
 
 /// No test but a process of one: does nothing unless it is told where the broker is.
 #[tokio::test]
 async fn the_payer_that_is_killed() {
-    let Ok(told) = std::env::var(PAYER) else {
-        return;
-    };
+    let Some(told) = doomed::told() else { return };
     let (servers, prefix) = told.split_once(' ').unwrap();
     let _running = pay(servers, prefix, 0).await;
     // Not for ever, if nobody kills it.
@@ -416,11 +395,11 @@ async fn progress(servers: &str, prefix: &str, count: usize) {
 async fn processes_that_are_killed_have_sent_everything_once() {
     let (servers, prefix) = (Kafka::common().servers(), "once-killed");
     send(servers, prefix, 0..4000).await;
-    let mut payers = [Payer::start(servers, prefix), Payer::start(servers, prefix)];
+    let mut payers = [payer(servers, prefix), payer(servers, prefix)];
     for round in 0..4 {
         progress(servers, prefix, 300 * (round + 1)).await;
         // The old one is killed where it stands.
-        payers[round % 2] = Payer::start(servers, prefix);
+        payers[round % 2] = payer(servers, prefix);
     }
     is_paid_once(servers, prefix, 4000).await;
 }

@@ -2,6 +2,8 @@
 
 #[path = "../brokers/mod.rs"]
 mod brokers;
+#[path = "../support/doomed.rs"]
+mod doomed;
 
 mod commands;
 mod deduplication;

@@ -1,11 +1,6 @@
 //! Workers on Redis: one that is killed, dead letters that cannot be written, versions that do not agree.
 
-use std::{
-    io::{BufRead, BufReader},
-    os::unix::process::ExitStatusExt as _,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use static_bus::{
@@ -17,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     brokers::redis::Redis,
+    doomed::{self, Doomed, HANDLING},
     support::{LONG, connect, eventually},
 };
 
@@ -27,60 +23,14 @@ struct Pay {
 command!(Pay, name = "billing.pay", key = invoice);
 
 const LEASE: Duration = Duration::from_secs(2);
-const URL: &str = "STATIC_BUS_TEST_WORKER";
-const PAYING: &str = "paying";
-
-/// Killed when it is dropped.
-struct Doomed(Child);
-
-impl Doomed {
-    /// This test binary once more, as a worker whose handler never ends.
-    fn start(redis: &Redis) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "workers::the_worker_that_is_killed",
-                "--nocapture",
-            ])
-            .env(URL, redis.url())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Doomed(child)
-    }
-
-    /// Waits until its handler runs.
-    fn wait_for_handler(&mut self) {
-        let output = BufReader::new(self.0.stdout.take().unwrap());
-        let mut lines = output.lines().map_while(Result::ok);
-        assert!(
-            lines.any(|line| line.contains(PAYING)),
-            "it ended, and no handler ran"
-        );
-    }
-
-    /// With SIGKILL.
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        let status = self.0.wait().unwrap();
-        assert_eq!(status.signal(), Some(9), "{status}");
-    }
-}
-
-impl Drop for Doomed {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
 
 /// No test but a process of one: does nothing unless it is told where the broker is.
 #[tokio::test]
 async fn the_worker_that_is_killed() {
-    let Ok(url) = std::env::var(URL) else { return };
+    let Some(url) = doomed::told() else { return };
     let bus = BusBuilder::new()
         .register_command_async_fn(|_: Pay| async {
-            println!("{PAYING}");
+            println!("{HANDLING}");
             std::future::pending().await
         })
         .build();
@@ -126,16 +76,10 @@ async fn buried(transport: &RedisTransport) -> Vec<DeadLetter> {
 async fn a_message_whose_worker_was_killed_is_handled_by_another_also_with_its_key_claimed() {
     let redis = Redis::start();
     let remote = RemoteBus::connect(connect(&redis).await).await.unwrap();
-    let mut doomed = Doomed::start(&redis);
+    let doomed = Doomed::start("workers::the_worker_that_is_killed", redis.url());
     let once = remote.with_idempotency_key("invoice 7");
     once.execute_async(Pay { invoice: 7 }).await.unwrap();
-    let mut doomed = tokio::task::spawn_blocking(move || {
-        doomed.wait_for_handler();
-        doomed
-    })
-    .await
-    .unwrap();
-    doomed.kill();
+    doomed.kill_while_handling().await;
     // Its producer heard nothing, and sends it again.
     once.execute_async(Pay { invoice: 7 }).await.unwrap();
     remote.execute_async(Pay { invoice: 8 }).await.unwrap();

@@ -1,19 +1,31 @@
 //! Queries are handed out at most once, also when a member crashes, and none that can be answered is lost when
 //! one leaves.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
 };
-use static_bus::remote::{
-    Transport as _,
-    kafka::{KafkaConsumer, KafkaTransport},
-    transport::{Consumer as _, Kind, Record, Subscription, Topic},
+use serde::{Deserialize, Serialize};
+use static_bus::{
+    asynchronous::AsyncSendQuery,
+    prelude::*,
+    remote::{
+        RemoteBus, Running, Transport as _, Worker,
+        kafka::{KafkaConsumer, KafkaTransport},
+        transport::{Consumer as _, Kind, Record, Subscription, Topic},
+    },
 };
 
-use crate::{brokers::kafka::Kafka, support::*};
+use crate::{
+    brokers::kafka::Kafka,
+    doomed::{self, Doomed},
+    support::*,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -138,4 +150,89 @@ async fn what_a_crashed_member_may_have_been_given_is_given_to_nobody() {
     let next = asked.join("next").await;
     assert_eq!(take(&next, 5).await, [20, 21, 22, 23, 24]);
     next.close().await.unwrap();
+}
+
+#[derive(Serialize, Deserialize)]
+struct Double(u32);
+query!(Double -> u32, name = "doubles.get");
+
+const KILLED: &str = "queries-killed";
+
+async fn connect(servers: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).prefix(KILLED);
+    kafka.partitions(4).connect().await.unwrap()
+}
+
+/// A worker that is missed after 6 s, and tells what it is asked.
+async fn answer(
+    servers: &str,
+    tell: impl Fn(u32) + Send + Sync + 'static,
+) -> Running<KafkaTransport> {
+    let bus = BusBuilder::new()
+        .register_query_fn(move |double: Double| {
+            tell(double.0);
+            double.0 * 2
+        })
+        .build();
+    let worker = Worker::new(connect(servers).await, bus).query::<Double>();
+    let worker = worker.lease(Duration::from_secs(6)).start();
+    worker.await.unwrap()
+}
+
+/// No test but a process of one: does nothing unless it is told where the broker is.
+#[tokio::test]
+async fn the_one_that_is_killed_while_it_answers() {
+    let Some(servers) = doomed::told() else {
+        return;
+    };
+    let _worker = answer(&servers, |number| println!("asked {number}")).await;
+    // Not for ever, if nobody kills it.
+    tokio::time::sleep(2 * LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_killed_worker_no_query_is_run_again_and_later_ones_are_answered() {
+    let servers = Kafka::common().servers();
+    let remote = RemoteBus::connect(connect(servers).await).await.unwrap();
+    let remote = remote.with_timeout(LONG);
+    let ask = move |number| {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.send_async(Double(number)).await })
+    };
+    let test = "queries::the_one_that_is_killed_while_it_answers";
+    let doomed = Doomed::start(test, servers);
+    let mut answers = Vec::new();
+    let asked = |line: &str| Some(line.split_once("asked ")?.1.parse::<u32>().unwrap());
+    let killing = tokio::spawn(doomed.kill_when(move |line| asked(line) >= Some(100)));
+    let here = Arc::new(Mutex::new(Vec::new()));
+    let mut worker = None;
+    let mut killed_at = None;
+    for number in 0.. {
+        answers.push((Instant::now(), ask(number)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if killed_at.is_none() && killing.is_finished() {
+            killed_at = Some(Instant::now());
+            let here = here.clone();
+            let tell = move |number| here.lock().unwrap().push(number);
+            worker = Some(answer(servers, tell).await);
+        }
+        if killed_at.is_some_and(|at| at.elapsed() > Duration::from_secs(10)) {
+            break;
+        }
+    }
+    // The one that was killed held its partitions for 3 s, and clocks may differ by one.
+    let certain = killed_at.unwrap() + Duration::from_secs(4);
+    answers.retain(|(asked_at, _)| *asked_at >= certain);
+    for (_, answer) in answers {
+        answer.await.unwrap().unwrap();
+    }
+    worker.unwrap().shutdown(LONG).await;
+    let printed = killing.await.unwrap();
+    let mut all: Vec<_> = printed.iter().filter_map(|line| asked(line)).collect();
+    let (there, here) = (all.len(), here.lock().unwrap().clone());
+    assert!(there > 50 && here.len() > 50, "{there} there, {here:?}");
+    all.extend(here);
+    all.sort_unstable();
+    let twice: Vec<_> = all.windows(2).filter(|two| two[0] == two[1]).collect();
+    assert!(twice.is_empty(), "run twice: {twice:?}");
 }

@@ -44,17 +44,32 @@ impl Doomed {
     }
 
     /// Waits until a handler runs, and ends it with SIGKILL.
-    pub async fn kill_while_handling(mut self) {
+    pub async fn kill_while_handling(self) {
+        self.kill_when(|line| line.contains(HANDLING)).await;
+    }
+
+    /// Waits for a line of its output, and ends it with SIGKILL. Gives all that it has printed.
+    pub async fn kill_when(mut self, is_it: impl Fn(&str) -> bool + Send + 'static) -> Vec<String> {
         let kill = move || {
             let output = BufReader::new(self.0.stdout.take().unwrap());
             let mut lines = output.lines().map_while(Result::ok);
-            let runs = lines.any(|line| line.contains(HANDLING));
-            assert!(runs, "it ended, and no handler ran");
+            let mut printed = Vec::new();
+            loop {
+                let line = lines.next();
+                let line = line.unwrap_or_else(|| panic!("it ended, after {printed:?}"));
+                let is_it = is_it(&line);
+                printed.push(line);
+                if is_it {
+                    break;
+                }
+            }
             self.0.kill().unwrap();
+            printed.extend(lines);
             let status = self.0.wait().unwrap();
             assert_eq!(status.signal(), Some(9), "{status}");
+            printed
         };
-        tokio::task::spawn_blocking(kill).await.unwrap();
+        tokio::task::spawn_blocking(kill).await.unwrap()
     }
 }
 

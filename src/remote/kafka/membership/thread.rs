@@ -37,6 +37,8 @@ pub(super) struct Membership {
     assigning: Option<Vec<i32>>,
     revoking: Option<Revoking>,
     leaving: Option<Leaving>,
+    /// When it left last.
+    left: Instant,
     check: Duration,
     checked: Instant,
 }
@@ -62,6 +64,7 @@ impl Membership {
             assigning: None,
             revoking: None,
             leaving: None,
+            left: Instant::now(),
             check,
             checked: Instant::now(),
         }
@@ -120,6 +123,7 @@ impl Membership {
     /// Does what is to be done. Says whether this is the end.
     fn step(&mut self) -> bool {
         self.take_in_changes();
+        self.revoke_late();
         self.check_leases();
         self.assign();
         self.give_up();
@@ -168,16 +172,30 @@ impl Membership {
             };
             match change {
                 Change::Assign(numbers) => self.assigning = Some(numbers),
-                Change::Revoke(numbers) => {
-                    self.shared.assignment().stop(&numbers);
-                    let settle_until = Instant::now() + GIVE_UP;
-                    self.revoking = Some(Revoking {
-                        numbers,
-                        settle_until,
-                        commit_until: settle_until + FAREWELL,
-                    });
-                }
+                Change::Revoke(numbers) => self.revoke(numbers),
             }
+        }
+    }
+
+    fn revoke(&mut self, numbers: Vec<i32>) {
+        self.shared.assignment().stop(&numbers);
+        let settle_until = Instant::now() + GIVE_UP;
+        self.revoking = Some(Revoking {
+            numbers,
+            settle_until,
+            commit_until: settle_until + FAREWELL,
+        });
+    }
+
+    /// Gives up what the client was given although it had left, if nobody says that it is to go.
+    fn revoke_late(&mut self) {
+        let waits = self.subscribed || self.assigning.is_some() || self.revoking.is_some();
+        if waits || self.left.elapsed() < FAREWELL {
+            return;
+        }
+        let late = self.shared.assignment().numbers();
+        if !late.is_empty() {
+            self.revoke(late);
         }
     }
 
@@ -225,7 +243,7 @@ impl Membership {
             self.fail(error);
             self.leave();
         }
-        if self.leaving.is_some() || left {
+        if self.leaving.is_some() || left || !self.subscribed {
             self.shared.assignment().close(&numbers);
         }
         self.shared.arrived.notify_one();
@@ -274,6 +292,7 @@ impl Membership {
         if quiet && !joining || leaving.since.elapsed() > FAREWELL {
             self.client.unsubscribe();
             (self.subscribed, self.leaving) = (false, None);
+            self.left = Instant::now();
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Pending {
 }
 
 pub(crate) enum Answer {
-    Reply(Record),
+    Reply(Arc<Record>),
     Refused(TransportError),
 }
 

@@ -268,8 +268,8 @@ impl Subscription {
 pub struct Delivery<R> {
     /// Names it when it is settled.
     pub receipt: R,
-    /// What was appended.
-    pub record: Record,
+    /// What was appended; shared with the engine, which may have to hand it out again.
+    pub record: Arc<Record>,
     /// How often it has been handed out, this time included, and not been given back; 1 where the
     /// engine does not count.
     pub attempt: u32,

@@ -213,7 +213,7 @@ async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
     let mut bodies = Vec::new();
     for _ in 0..2 {
         let (delivery, lease) = take(&one).await;
-        bodies.push(delivery.record.body);
+        bodies.push(delivery.record.body.clone());
         one.acknowledge(&[lease]).await.unwrap();
     }
     bodies.sort();

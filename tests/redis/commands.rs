@@ -18,8 +18,8 @@ async fn a_command_is_handed_out_once_and_gone_when_acknowledged() {
     let consumer = transport.consume(subscription(topic, "a")).await.unwrap();
     let mut deliveries = receive(&consumer, 2).await;
     deliveries.sort_by_key(body);
-    assert_eq!(deliveries[0].record, record("1"));
-    assert_eq!(deliveries[1].record, keyed("k", "2"));
+    assert_eq!(*deliveries[0].record, record("1"));
+    assert_eq!(*deliveries[1].record, keyed("k", "2"));
     assert_eq!(deliveries[1].attempt, 1);
     assert_eq!(consumer.backlog().await.unwrap().pending, 2);
     let place = consumer.place(&deliveries[1].receipt).unwrap();

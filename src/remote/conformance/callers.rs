@@ -85,7 +85,7 @@ pub async fn a_query_without_a_handler_is_told_so<H: Harness>(harness: &H) -> Ou
         bus.send_async(stranger).await
     });
     // Somebody puts it into the wrong queue.
-    let query = lost.take(1).await.remove(0).record;
+    let query = (*lost.take(1).await[0].record).clone();
     append(&transport, &topic(Kind::Query, Ask::NAME), [query]).await;
     let answer = within("the caller is told", asking)
         .await

@@ -101,7 +101,7 @@ impl Replies {
                         let number = self.number.fetch_add(1, Ordering::Relaxed);
                         got.push_back(Delivery {
                             receipt: KafkaReceipt::new(message.partition(), 0, number),
-                            record,
+                            record: Arc::new(record),
                             attempt: 1,
                         });
                     }

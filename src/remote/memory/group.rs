@@ -105,7 +105,7 @@ impl Group {
             if self.sweep.is_none() {
                 deliveries.push(self.lease(number, item, member, until));
             } else if item.entry.is_of_use(now) {
-                let record = Arc::unwrap_or_clone(item.entry).record;
+                let record = item.entry.record.clone();
                 deliveries.push(delivery(number, 1, 1, record));
             }
         }
@@ -276,7 +276,7 @@ impl Group {
 
 const SWEEP: usize = 1024;
 
-fn delivery(number: u64, time: u64, attempt: u32, record: Record) -> Delivery<Receipt> {
+fn delivery(number: u64, time: u64, attempt: u32, record: Arc<Record>) -> Delivery<Receipt> {
     let receipt = Receipt {
         number,
         time,

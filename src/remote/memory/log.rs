@@ -34,7 +34,7 @@ pub(super) struct Content {
 /// A record, shared by the groups.
 #[derive(Clone)]
 pub(super) struct Entry {
-    pub record: Record,
+    pub record: Arc<Record>,
     pub appended: Instant,
     pub expires: Option<Instant>,
 }
@@ -74,7 +74,7 @@ impl Log {
             let entry = Arc::new(Entry {
                 expires: record.expires.map(|after| later(now, after)),
                 appended: now,
-                record,
+                record: Arc::new(record),
             });
             if groups.is_empty() && self.kind == Kind::Command {
                 early.insert(*appended, entry);

@@ -62,7 +62,7 @@ impl Consumer for RedisConsumer {
                     receipt: RedisReceipt {
                         place: Err(number.fetch_add(1, Ordering::Relaxed)),
                     },
-                    record,
+                    record: Arc::new(record),
                     attempt: 1,
                 };
                 Ok(records.into_iter().map(delivery).collect())

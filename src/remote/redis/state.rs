@@ -169,7 +169,7 @@ impl State {
                 stream.held += 1;
                 deliveries.push(Delivery {
                     receipt,
-                    record: buffered.entry.record,
+                    record: buffered.entry.record.into(),
                     attempt: buffered.attempt,
                 });
             }

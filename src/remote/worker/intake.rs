@@ -182,7 +182,7 @@ fn sort<R>(delivery: Delivery<R>, asking: &Asking) -> Taken<R> {
             receipt,
             claim: None,
         },
-        record: Arc::new(record),
+        record,
         before: attempt.saturating_sub(1),
         begun: 0,
         failed_by_broker: 0,

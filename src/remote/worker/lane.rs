@@ -82,6 +82,8 @@ pub(super) struct Lane<C: Consumer> {
 
     /// How many messages are here, from intake to acknowledgement.
     here: usize,
+    /// How many of them are handled, and not acknowledged yet.
+    handled: usize,
     /// None of queries.
     leases: Option<Leases<C>>,
     /// What has come in and waits for nobody.
@@ -165,6 +167,7 @@ impl<C: Consumer> Lane<C> {
             with,
             ended: Ended::default(),
             here: 0,
+            handled: 0,
             next: VecDeque::new(),
             ready: VecDeque::new(),
             behind: HashMap::new(),

@@ -1,6 +1,9 @@
 //! A partition that a member has.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     Message,
@@ -15,7 +18,7 @@ use crate::remote::transport::Record;
 pub(super) struct Assigned {
     /// Which of the times it is that the member has it.
     pub epoch: u32,
-    pub partition: Partition<Record>,
+    pub partition: Partition<Arc<Record>>,
     /// None when no more is handed out.
     queue: Option<PartitionQueue<Events>>,
     /// What was read and is to be handed out next.
@@ -34,7 +37,7 @@ impl Assigned {
     /// A partition comes, of which so much is done.
     pub fn new(
         epoch: u32,
-        partition: Partition<Record>,
+        partition: Partition<Arc<Record>>,
         queue: PartitionQueue<Events>,
         hold: Option<Hold>,
     ) -> Self {
@@ -51,7 +54,7 @@ impl Assigned {
     }
 
     /// The next record, under a lease.
-    pub fn next(&mut self, lease: Duration) -> KafkaResult<Option<(i64, Record)>> {
+    pub fn next(&mut self, lease: Duration) -> KafkaResult<Option<(i64, Arc<Record>)>> {
         if self.queue.is_none() {
             return Ok(None);
         }
@@ -68,7 +71,7 @@ impl Assigned {
     }
 
     /// The next record that has not expired, and that nobody was given before, if the partition is held.
-    pub fn next_once(&mut self) -> KafkaResult<Option<(i64, Record)>> {
+    pub fn next_once(&mut self) -> KafkaResult<Option<(i64, Arc<Record>)>> {
         if !self.hold.as_ref().is_some_and(Hold::is_valid) {
             return Ok(None);
         }
@@ -86,7 +89,7 @@ impl Assigned {
     }
 
     /// The next record that is not done, and its timestamp.
-    fn pull(&mut self) -> KafkaResult<Option<(i64, Record, i64)>> {
+    fn pull(&mut self) -> KafkaResult<Option<(i64, Arc<Record>, i64)>> {
         if let Some(message) = self.ahead.take()
             && self.partition.is_new(message.offset())
         {
@@ -184,9 +187,9 @@ fn read<'q>(
 }
 
 /// A record with its offset and timestamp.
-fn decode(message: &impl Message) -> (i64, Record, i64) {
+fn decode(message: &impl Message) -> (i64, Arc<Record>, i64) {
     let record = wire::decode(message, wire::now_millis());
-    (message.offset(), record, timestamp(message))
+    (message.offset(), Arc::new(record), timestamp(message))
 }
 
 fn timestamp(message: &impl Message) -> i64 {

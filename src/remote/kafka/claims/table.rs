@@ -11,7 +11,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
     sync::Arc,
 };
 
@@ -24,9 +24,9 @@ pub struct Table {
     now: u64,
     /// Until then there may be claims and confirmed keys that the table has not heard of.
     complete_from: u64,
-    claimed: HashMap<Fingerprint, Claimed>,
+    claimed: Map<Claimed>,
     /// Until when they are remembered.
-    done: HashMap<Fingerprint, u64>,
+    done: Map<u64>,
     /// How often what has run out is removed, and when next. Until then it counts for nothing.
     pause: u64,
     sweep_at: u64,
@@ -35,7 +35,14 @@ pub struct Table {
 
 /// Stands for a key: there may be millions of them, and they may be long. That two keys have the same one
 /// is out of the question, because whoever chooses the keys does not know the hashers.
-type Fingerprint = [u64; 2];
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Fingerprint([u64; 2]);
+
+/// A fingerprint needs no other hash than its first half.
+type Map<V> = HashMap<Fingerprint, V, BuildHasherDefault<FirstHalf>>;
+
+#[derive(Default)]
+struct FirstHalf(u64);
 
 /// Who has a key: one, or nobody. If that is in doubt, one of these, or nobody.
 struct Claimed {
@@ -55,8 +62,8 @@ impl Table {
         Table {
             now: 0,
             complete_from: 0,
-            claimed: HashMap::new(),
-            done: HashMap::new(),
+            claimed: Map::default(),
+            done: Map::default(),
             pause: (kept / 8).clamp(1000, 60_000),
             sweep_at: 0,
             hashers: [RandomState::new(), RandomState::new()],
@@ -153,7 +160,7 @@ impl Table {
         if self.is_done(&key) {
             return Claim::Done;
         }
-        let mut claimed = self.take(&key);
+        let claimed = self.claimed(key);
         let claim = match claimed.holders.is_empty() && !claimed.in_doubt {
             true => Claim::Granted,
             false => Claim::Held,
@@ -161,7 +168,6 @@ impl Table {
         if claim == Claim::Granted || claimed.in_doubt {
             claimed.holders.push(by);
         }
-        self.claimed.insert(key, claimed);
         claim
     }
 
@@ -171,17 +177,16 @@ impl Table {
         if self.is_done(&key) {
             return;
         }
-        let mut claimed = self.take(&key);
+        let claimed = self.claimed(key);
         claimed.remove(|holder| holder.is(&by.member, by.number));
         if claimed.holders.is_empty() || claimed.in_doubt {
             claimed.holders.push(by);
         }
-        self.claimed.insert(key, claimed);
     }
 
     /// Who has this key now.
-    fn take(&mut self, key: &Fingerprint) -> Claimed {
-        let mut claimed = self.claimed.remove(key).unwrap_or(Claimed {
+    fn claimed(&mut self, key: Fingerprint) -> &mut Claimed {
+        let claimed = self.claimed.entry(key).or_insert_with(|| Claimed {
             holders: Vec::new(),
             in_doubt: true,
         });
@@ -207,7 +212,7 @@ impl Table {
     }
 
     fn fingerprint(&self, key: &str) -> Fingerprint {
-        self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
+        Fingerprint(self.hashers.each_ref().map(|hasher| hasher.hash_one(key)))
     }
 
     /// Removes what has run out.
@@ -229,6 +234,26 @@ impl Table {
 impl Claimed {
     fn remove(&mut self, is_gone: impl Fn(&Holder) -> bool) {
         self.holders.retain(|holder| !is_gone(holder));
+    }
+}
+
+impl Hash for Fingerprint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+impl Hasher for FirstHalf {
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a fingerprint is hashed as a number");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

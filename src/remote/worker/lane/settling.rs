@@ -26,6 +26,7 @@ impl<C: Consumer> Lane<C> {
         if self.is_query() {
             self.here -= 1;
         } else {
+            self.handled += 1;
             self.done.push(lease);
         }
         let Some(key) = &record.key else { return };
@@ -131,6 +132,7 @@ impl<C: Consumer> Lane<C> {
             return;
         }
         self.here -= settling.done.len();
+        self.handled -= settling.done.len();
         self.let_go(&settling.done);
     }
 }

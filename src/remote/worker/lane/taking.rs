@@ -10,13 +10,13 @@ use crate::remote::{
     worker::intake::{self, Batch, Taken},
 };
 
-/// So many may be stuck before a lane takes in fewer.
+/// So many may be stuck, or handled and not acknowledged, before a lane takes in fewer.
 const STUCK: usize = 16 * 1024;
 
 impl<C: Consumer> Lane<C> {
     /// How many more messages may be here. Where handlers take time, not many more than run: those
     /// that wait here could be handled elsewhere. Those that are stuck leave room for others, or
-    /// they would hold up everything.
+    /// they would hold up everything; so do those that are handled, as some brokers take long to hear of it.
     fn room(&self) -> usize {
         let limit = self.with.served.limit;
         let window = if self.quick {
@@ -24,7 +24,7 @@ impl<C: Consumer> Lane<C> {
         } else {
             limit * 2
         };
-        let left = window.saturating_sub(self.here - self.stuck);
+        let left = window.saturating_sub(self.here - self.stuck - self.handled);
         left.min((STUCK + window).saturating_sub(self.here))
     }
 

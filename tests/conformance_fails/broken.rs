@@ -292,7 +292,7 @@ impl BrokenConsumer {
 
     fn hand_out(&self, mut got: Vec<Delivery<Receipt>>) -> Vec<Delivery<Receipt>> {
         for delivery in &mut got {
-            let record = &mut delivery.record;
+            let record = Arc::make_mut(&mut delivery.record);
             if let IgnoresKeys | HasOneKey = self.fault {
                 record.key = record.headers.get("hidden").map(|key| (*key).into());
                 let pairs: Vec<_> = record

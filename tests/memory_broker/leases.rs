@@ -13,7 +13,7 @@ async fn a_record_arrives_as_it_was_appended() {
         expires: Some(LONG),
     };
     append(&broker, Kind::Command, [sent.clone()]).await;
-    assert_eq!(now(&consumer, 1).await[0].record, sent);
+    assert_eq!(*now(&consumer, 1).await[0].record, sent);
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,6 +125,19 @@ async fn acknowledgements_are_batched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn messages_are_handled_while_others_wait_to_be_acknowledged() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    broker.break_(|op| op == Op::Acknowledge);
+    let worker = start(&broker, shipping(tell, well), |worker| worker).await;
+    let remote = connect(&broker).await;
+    remote.execute_many((0..5_000).map(Ship)).await.unwrap();
+    heard.take(5_000).await;
+    broker.mend();
+    all_shipped(&broker).await;
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_acknowledgement_that_fails_is_tried_until_it_succeeds_and_nothing_runs_twice() {
     for fault in [Fault::Before, Fault::After] {
         let (broker, (tell, mut heard)) = (TestBroker::new(), listen());

@@ -5,7 +5,6 @@
 //! that, another one takes its place.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -81,18 +80,22 @@ impl Producer {
             results: Mutex::new(vec![None; records.len()]),
             all_told: Notify::new(),
         });
-        let mut topics = HashMap::new();
+        // Few: it is quicker to look through them than to hash a name for each record.
+        let mut topics: Vec<(&Topic, Result<_, TransportError>)> = Vec::new();
+        let mut numbers = Vec::with_capacity(records.len());
         let now = wire::now_millis();
         let mut encoded = Vec::with_capacity(records.len());
         for (topic, record) in &records {
-            if !topics.contains_key(topic) {
-                topics.insert(topic, self.settings.topic(topic).await);
+            let known = topics.iter().rposition(|(known, _)| *known == topic);
+            numbers.push(known.unwrap_or(topics.len()));
+            if known.is_none() {
+                topics.push((topic, self.settings.topic(topic).await));
             }
             encoded.push(wire::encode(topic, record, now));
         }
         // The client begins to send with the first record: what it is given quickly goes in one request.
-        for (number, ((topic, record), encoded)) in records.iter().zip(encoded).enumerate() {
-            if let Ok((name, _)) = &topics[topic] {
+        for (number, ((_, record), encoded)) in records.iter().zip(encoded).enumerate() {
+            if let Ok((name, _)) = &topics[numbers[number]].1 {
                 let place = Place::new(&batch, number);
                 self.send(&client, name, place, &record.body, encoded, end)
                     .await;
@@ -104,10 +107,10 @@ impl Producer {
         if client.is_broken() {
             self.replace(&client);
         }
-        let result = |((topic, _), result): (&(Topic, Record), Option<_>)| {
-            let name = match &topics[topic] {
-                Ok((name, _)) => name,
-                Err(e) => return Err(e.clone()),
+        let result = |(number, result): (usize, Option<_>)| {
+            let (topic, name) = match &topics[number] {
+                (topic, Ok((name, _))) => (topic, name),
+                (_, Err(e)) => return Err(e.clone()),
             };
             let doing = || format!("appending to {name}");
             let address = &self.settings.address;
@@ -122,7 +125,7 @@ impl Producer {
                 None => Err(errors::unanswered(address, &doing())),
             }
         };
-        records.iter().zip(results).map(result).collect()
+        numbers.into_iter().zip(results).map(result).collect()
     }
 
     /// Gives a record to the client, which tells its place what became of it.

@@ -1,10 +1,11 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(not(feature = "remote"), no_std)]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "sim")]
+#[cfg(any(feature = "serde", feature = "sim"))]
 extern crate std;
 
 #[cfg(feature = "async")]
@@ -18,8 +19,6 @@ pub mod message;
 pub mod module;
 #[cfg(feature = "alloc")]
 pub mod outbox;
-#[cfg(feature = "remote")]
-pub mod remote;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod table;
@@ -112,18 +111,5 @@ mod code_blocks {
     #[cfg(feature = "sim")]
     pages! {
         simulated_time "guide/src/simulated-time.md"
-    }
-    #[cfg(feature = "remote")]
-    pages! {
-        one_process_to_many "guide/src/one-process-to-many.md"
-        delivery_guarantees "guide/src/delivery-guarantees.md"
-    }
-    #[cfg(feature = "redis")]
-    pages! {
-        operating_on_redis "guide/src/operating-on-redis.md"
-    }
-    #[cfg(feature = "kafka")]
-    pages! {
-        operating_on_kafka "guide/src/operating-on-kafka.md"
     }
 }

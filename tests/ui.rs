@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 fn each_mistake_has_its_text() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/fail/*.rs");
-    #[cfg(feature = "remote")]
+    #[cfg(feature = "async")]
     cases.compile_fail("tests/ui/async/*.rs");
     #[cfg(feature = "sim")]
     cases.compile_fail("tests/ui/sim/*.rs");

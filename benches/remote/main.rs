@@ -12,15 +12,15 @@
 
 use std::{future::Future, time::Duration};
 
-use static_bus::remote::{Transport, kafka::KafkaTransport, redis::RedisTransport};
+use static_bus_kafka::KafkaTransport;
+use static_bus_redis::RedisTransport;
+use static_bus_remote::Transport;
 
-use brokers::{
+use test_brokers::{
     kafka::{Kafka, KafkaOptions},
     redis::{Persistence, Redis, RedisOptions},
 };
 
-#[path = "../../tests/brokers/mod.rs"]
-mod brokers;
 mod kafka;
 mod messages;
 mod ours;

@@ -8,10 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus::{
-    prelude::*,
-    remote::{RemoteBus, Running, Transport, Worker},
-};
+use static_bus::prelude::*;
+
+use static_bus_remote::{RemoteBus, Running, Transport, Worker};
 use tokio::sync::Notify;
 
 use super::messages::{Get, Keep, Put};

@@ -1,0 +1,122 @@
+//! Reads bars from CSV. Every error is one line: the file, the line, what is wrong, the remedy.
+
+use std::{fs, path::Path};
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use crate::{output::one_line, timestamp::Timestamp};
+
+const SP500: &str = include_str!("../data/sp500-2000.csv");
+
+const COLUMNS: [&str; 5] = ["date", "open", "high", "low", "close"];
+
+pub struct Bar {
+    pub time: Timestamp,
+    pub open: f64,
+    pub close: f64,
+}
+
+/// The bars of a file, or of the S&P 500 when none is named.
+pub fn load(path: Option<&Path>) -> Result<Vec<Bar>, String> {
+    let Some(path) = path else {
+        return parse(SP500).map_err(|problem| format!("sp500-2000.csv:{problem}"));
+    };
+    let name = one_line(path);
+    let text = fs::read_to_string(path).map_err(|failure| {
+        format!("{name}: cannot be read ({failure}); name a readable CSV file in UTF-8 with --csv")
+    })?;
+    parse(&text).map_err(|problem| format!("{name}:{problem}"))
+}
+
+/// The bars of a CSV text. An error begins with the number of its line.
+fn parse(text: &str) -> Result<Vec<Bar>, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut reader = ReaderBuilder::new()
+        .flexible(true)
+        .trim(Trim::All)
+        .from_reader(text.as_bytes());
+    let header = reader
+        .headers()
+        .map_err(|failure| format!("1: {failure}; check the file"))?;
+    let columns = find_columns(header).map_err(|problem| format!("1: {problem}"))?;
+
+    let mut bars: Vec<Bar> = Vec::new();
+    let mut record = StringRecord::new();
+    let mut start = reader.position().byte();
+    loop {
+        let parsed = match reader.read_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => parse_bar(&record, columns, bars.last()),
+            Err(failure) => Err(format!("{failure}; check the quotes and the encoding")),
+        };
+        bars.push(parsed.map_err(|problem| format!("{}: {problem}", line_at(text, start)))?);
+        start = reader.position().byte();
+    }
+    if bars.is_empty() {
+        return Err("1: no bars follow the header; give a file with at least one".into());
+    }
+    Ok(bars)
+}
+
+/// Where each of [`COLUMNS`] stands.
+fn find_columns(header: &StringRecord) -> Result<[usize; 5], String> {
+    let mut places = [0; 5];
+    for (place, column) in places.iter_mut().zip(COLUMNS) {
+        let mut matching = (0..header.len()).filter(|at| header[*at].eq_ignore_ascii_case(column));
+        *place = matching.next().ok_or_else(|| {
+            format!(
+                "the header has no column `{column}`; \
+                 begin the file with a comma-separated header: {}",
+                COLUMNS.join(",")
+            )
+        })?;
+        if matching.next().is_some() {
+            return Err(format!(
+                "two columns are named `{column}`; rename one of them"
+            ));
+        }
+    }
+    Ok(places)
+}
+
+fn parse_bar(
+    record: &StringRecord,
+    columns: [usize; 5],
+    last: Option<&Bar>,
+) -> Result<Bar, String> {
+    let [date, open, high, low, close] = columns;
+    let text = record.get(date).unwrap_or_default();
+    let time = Timestamp::parse(text).ok_or_else(|| {
+        format!("date {text:?} is not understood; write 2000-01-31, 2000-01-31T14:30:00Z or Unix seconds")
+    })?;
+    if last.is_some_and(|last| last.time >= time) {
+        return Err(format!(
+            "date {text:?} is not after the bar before; sort the bars by date, oldest first, each once"
+        ));
+    }
+    let price = |column: &str, at: usize| parse_price(column, record.get(at).unwrap_or_default());
+    let (open, close) = (price("open", open)?, price("close", close)?);
+    // Nothing trades at the high or the low, yet a bad one shows that the file is damaged.
+    price("high", high)?;
+    price("low", low)?;
+    Ok(Bar { time, open, close })
+}
+
+fn parse_price(column: &str, text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|price: &f64| price.is_finite() && *price > 0.0)
+        .ok_or_else(|| {
+            format!("{column} {text:?} is not a price; write a positive number such as 1455.22")
+        })
+}
+
+/// The line of the record that starts at or after this byte, blank lines passed over.
+fn line_at(text: &str, byte: u64) -> usize {
+    let byte = usize::try_from(byte).map_or(text.len(), |byte| byte.min(text.len()));
+    let blank = text[byte..]
+        .bytes()
+        .take_while(|byte| matches!(byte, b'\n' | b'\r'))
+        .count();
+    1 + text[..byte + blank].matches('\n').count()
+}

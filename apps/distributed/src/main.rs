@@ -1,0 +1,125 @@
+//! The shop of `examples/monolith` with asynchronous handlers: one module, one file, any wiring.
+//!
+//! ```text
+//! cargo run --example distributed --features remote                      # one bus
+//! cargo run --example distributed --features remote -- --bus memory      # a bus for each module
+//! cargo run --example distributed --features redis -- --bus redis        # the same, over Redis
+//! cargo run --example distributed --features kafka -- --bus kafka        # the same, over Kafka
+//! ```
+//!
+//! In several processes, each in a terminal of its own, over Redis or Kafka:
+//!
+//! ```text
+//! cargo run --example distributed --features redis -- --bus redis --serve users,inventory
+//! cargo run --example distributed --features redis -- --bus redis --serve orders,notifications
+//! cargo run --example distributed --features redis -- --bus redis --drive
+//! ```
+//!
+//! `wiring.rs` says who is where. The modules do not know.
+
+mod cli;
+mod driver;
+mod inventory;
+mod journal;
+mod notifications;
+mod orders;
+mod users;
+mod wiring;
+
+use std::{error::Error, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use static_bus_remote::{DeadLetters, MemoryBroker, Transport};
+
+use cli::{Bus, Cli};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How long handlers that run may take to finish when the process ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    cli.check()?;
+    match cli.bus {
+        Bus::Local => driver::drive(&wiring::monolith()).await,
+        Bus::Memory => run_on(&cli, MemoryBroker::new()).await,
+        Bus::Redis => run_on_redis(&cli).await,
+        Bus::Kafka => run_on_kafka(&cli).await,
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn run_on_redis(cli: &Cli) -> Result<(), Failure> {
+    use static_bus_redis::RedisConfig;
+    let config = RedisConfig::new(cli.url()).namespace(&cli.namespace);
+    run_on(cli, config.connect().await?).await
+}
+
+#[cfg(not(feature = "redis"))]
+async fn run_on_redis(_: &Cli) -> Result<(), Failure> {
+    Err("--bus redis needs the feature `redis`: \
+         cargo run --example distributed --features redis -- --bus redis"
+        .into())
+}
+
+#[cfg(feature = "kafka")]
+async fn run_on_kafka(cli: &Cli) -> Result<(), Failure> {
+    use static_bus_kafka::KafkaTransport;
+    let config = KafkaTransport::builder(cli.url()).prefix(&cli.namespace);
+    run_on(cli, config.connect().await?).await
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn run_on_kafka(_: &Cli) -> Result<(), Failure> {
+    Err("--bus kafka needs the feature `kafka`: \
+         cargo run --example distributed --features kafka -- --bus kafka"
+        .into())
+}
+
+async fn run_on<T: Transport>(cli: &Cli, broker: T) -> Result<(), Failure> {
+    let part = cli.part();
+    let mut workers = Vec::new();
+    for &module in &part.serves {
+        workers.push(wiring::serve(module, broker.clone()).await?);
+    }
+
+    if part.drives {
+        let remote = wiring::connect("customer", broker.clone()).await?;
+        if cli.extract_users {
+            driver::drive(&wiring::without_users(remote)).await?;
+        } else {
+            driver::drive(&remote).await?;
+        }
+    } else {
+        let (modules, server) = (&part.serves, broker.address());
+        println!("serving {modules:?} on {server}, until Ctrl-C");
+        tokio::signal::ctrl_c().await?;
+    }
+
+    for worker in workers {
+        worker.shutdown(PATIENCE).await;
+    }
+    if part.drives && !part.serves.is_empty() {
+        print_dead_letters(broker).await?;
+    }
+    Ok(())
+}
+
+/// What could not be handled, for somebody to look at. A worker that has shut down has written all of it.
+async fn print_dead_letters<T: Transport>(broker: T) -> Result<(), Failure> {
+    for letter in DeadLetters::of(broker).list(None, 100).await? {
+        println!("dead letter: {} ({})", letter.origin, letter.error);
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Queries from caller to handler: each ends with an answer, or with an error that says what happened.
+
+use std::time::{Duration, Instant};
+
+use super::support::{
+    SILENCE, append,
+    jobs::{Ask, Stranger, caller},
+    join, must, topic, within,
+};
+use super::{Harness, Outcome};
+use static_bus::asynchronous::{AsyncSendQuery, BusError};
+use static_bus::message::Message;
+use static_bus::prelude::*;
+use static_bus_remote::{
+    Envelope, Transport, Worker,
+    transport::{Kind, Record, Topic},
+};
+
+/// A query that nobody serves ends when its time is over, and says so.
+pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> Outcome {
+    const WAIT: Duration = Duration::from_millis(400);
+    let bus = caller(harness.connect().await).await.with_timeout(WAIT);
+    let begun = Instant::now();
+    let error = ask(&bus, 1).await.expect_err("nobody is there to answer");
+    assert!(
+        begun.elapsed() >= WAIT,
+        "given up after {:?}",
+        begun.elapsed()
+    );
+    assert!(
+        matches!(error, BusError::Timeout { after: WAIT, .. }),
+        "instead of a timeout: {error}"
+    );
+    Ok(())
+}
+
+/// A reply that comes too late is nobody's: the next query gets its own.
+pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
+    let bus = caller(harness.connect().await).await;
+    let transport = harness.connect().await;
+    // A worker that takes its time.
+    let slow = join(
+        &transport,
+        &topic(Kind::Query, Ask::NAME),
+        "handlers",
+        "slow",
+    )
+    .await;
+    let hasty = bus.with_timeout(Duration::from_secs(2));
+    let asking = tokio::spawn(async move { ask(&hasty, 1).await });
+    let query = slow.take(1).await.remove(0).record;
+    let error = within("the caller gives up", asking)
+        .await
+        .expect("no panic");
+    assert!(
+        matches!(error, Err(BusError::Timeout { .. })),
+        "instead of a timeout: {error:?}"
+    );
+    slow.close().await;
+    let query = Envelope::parse(&query.headers).expect("a query has its attributes");
+    let to = Topic {
+        kind: Kind::Reply,
+        name: query
+            .reply_to
+            .clone()
+            .expect("a query says where to reply")
+            .into_owned()
+            .into(),
+    };
+    let mut reply = Envelope::new("slow", &*query.message_type, &*query.content_type);
+    reply.causation_id = Some(query.id.clone());
+    let mut late = Record {
+        headers: reply.headers(),
+        body: "666".into(),
+        ..Record::default()
+    };
+    late.headers.push("status", "answered");
+    late.expires = None;
+    append(&transport, &to, [late]).await;
+
+    let worker = serve(transport).await;
+    for number in 0..5 {
+        let answer = ask(&bus, number).await;
+        assert_eq!(
+            answer.ok(),
+            Some(2 * number),
+            "the answer to query {number}"
+        );
+    }
+    worker.shutdown(SILENCE).await;
+    Ok(())
+}
+
+/// A query that reaches a worker which does not serve it has no handler, and its caller hears so.
+pub async fn a_query_without_a_handler_is_told_so<H: Harness>(harness: &H) -> Outcome {
+    let bus = caller(harness.connect().await).await;
+    let transport = harness.connect().await;
+    let worker = serve(harness.connect().await).await;
+    let lost = topic(Kind::Query, Stranger::NAME);
+    let lost = join(&transport, &lost, "handlers", "lost").await;
+    let asking = tokio::spawn(async move {
+        let stranger = Stranger { key: 0, number: 1 };
+        bus.send_async(stranger).await
+    });
+    // Somebody puts it into the wrong queue.
+    let query = (*lost.take(1).await[0].record).clone();
+    append(&transport, &topic(Kind::Query, Ask::NAME), [query]).await;
+    let answer = within("the caller is told", asking)
+        .await
+        .expect("no panic");
+    assert!(
+        matches!(answer, Err(BusError::NoHandler { message }) if message == Stranger::NAME),
+        "instead of no handler: {answer:?}"
+    );
+    worker.shutdown(SILENCE).await;
+    Ok(())
+}
+
+/// A handler that panics fails its caller's query, and the worker serves the next.
+pub async fn a_handlers_panic_fails_its_query_alone<H: Harness>(harness: &H) -> Outcome {
+    let bus = caller(harness.connect().await).await;
+    let worker = serve(harness.connect().await).await;
+    let error = ask(&bus, PANIC).await.expect_err("its handler panics");
+    assert!(
+        matches!(error, BusError::Remote { .. }),
+        "instead of remote: {error}"
+    );
+    assert!(
+        error.to_string().contains("out of range"),
+        "without its reason: {error}"
+    );
+    assert_eq!(
+        ask(&bus, 21).await.ok(),
+        Some(42),
+        "the next query's answer"
+    );
+    worker.shutdown(SILENCE).await;
+    Ok(())
+}
+
+const PANIC: u32 = 13;
+
+async fn serve<T: Transport>(transport: T) -> static_bus_remote::Running<T> {
+    let bus = BusBuilder::new()
+        .register_query_fn(|ask: Ask| {
+            assert_ne!(ask.number, PANIC, "out of range");
+            2 * ask.number
+        })
+        .build();
+    must(
+        "a worker starts",
+        Worker::new(transport, bus).query::<Ask>().start(),
+    )
+    .await
+}
+
+async fn ask(bus: &impl AsyncSendQuery<Ask>, number: u32) -> Result<u32, BusError> {
+    within("a query ends", bus.send_async(Ask { key: 0, number })).await
+}

@@ -1,0 +1,360 @@
+//! Deduplication keys: claimed before a record is handled, confirmed when it is done.
+
+use std::{
+    panic,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use super::support::{
+    DEADLINE, Member, SILENCE, append, claimed, join, join_all, join_as, record, subscription,
+    topic, tries, while_kept, within,
+};
+use super::{Harness, Outcome};
+use static_bus_remote::transport::{Backlog, Claim, Consumer, Kind, Sharing, Topic, Transport};
+
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A key is granted to the first who claims it, held for everybody else, also for another record of the
+/// same member and in the same call, and done when its record is acknowledged.
+///
+/// A naive engine grants a member its own key again, or answers the keys of one call all alike.
+pub async fn a_claim_is_granted_then_held_then_done<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Command, "claimed");
+    let one = join(&transport, &topic, "handlers", "one").await;
+    let two = join(&transport, &topic, "handlers", "two").await;
+    append(&transport, &topic, (0..3).map(record)).await;
+    let held = one.take(3).await;
+
+    let claims = one.claim(&["a", "b", "a", ""]).await;
+    let (granted, is_held, done) = (Claim::Granted, Claim::Held, Claim::Done);
+    assert_eq!(
+        claims,
+        [granted, granted, is_held, granted],
+        "a, b, a again, and an empty one"
+    );
+    assert_eq!(
+        two.claim(&["a", "c", "b"]).await,
+        [is_held, granted, is_held]
+    );
+    assert_eq!(one.claim(&["a"]).await, [is_held], "the same member again");
+    assert!(one.claim(&[]).await.is_empty(), "no key, no answer");
+
+    one.acknowledge_leases(&[claimed(&held[0], "a")]).await;
+    let after = "a and b, when a is acknowledged";
+    assert_eq!(two.claim(&["a", "b"]).await, [done, is_held], "{after}");
+    assert_eq!(one.claim(&["a", "b"]).await, [done, is_held], "{after}");
+    one.acknowledge_leases(&[claimed(&held[1], "b"), claimed(&held[2], "")])
+        .await;
+    assert_eq!(two.claim(&["", "b", "a"]).await, [done, done, done]);
+    // What is done is done, also when the member that did it has left.
+    one.close().await;
+    assert_eq!(two.claim(&["", "b", "a"]).await, [done, done, done]);
+    Ok(())
+}
+
+/// Of fifty members that claim the same twenty keys at once, each key is granted to one.
+///
+/// A naive engine looks first and claims then.
+pub async fn of_many_who_claim_a_key_one_gets_it<H: Harness>(harness: &H) -> Outcome {
+    let topic = topic(Kind::Command, "contended");
+    let keys: Vec<String> = (0..20).map(|n| format!("key {n}")).collect();
+    let keys = Arc::new(keys);
+    let start = Arc::new(tokio::sync::Barrier::new(50));
+    let mut members = JoinSet::new();
+    for connection in 0..5 {
+        let transport = harness.connect().await;
+        for n in 0..10 {
+            let name = format!("member {connection}{n}");
+            let member = join(&transport, &topic, "handlers", &name).await;
+            let (keys, start) = (Arc::clone(&keys), Arc::clone(&start));
+            members.spawn(async move {
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                start.wait().await;
+                member.claim(&keys).await
+            });
+        }
+    }
+    let claims = join_all(members).await;
+    for (n, key) in keys.iter().enumerate() {
+        let granted = claims.iter().filter(|c| c[n] == Claim::Granted);
+        let granted = granted.count();
+        assert_eq!(granted, 1, "{key} is granted to {granted} members");
+        let done = claims.iter().any(|c| c[n] == Claim::Done);
+        assert!(!done, "{key} is said to be done");
+    }
+    Ok(())
+}
+
+/// A key that is given up with its record is free for whoever gets that next, and so is that of a member
+/// that closes.
+///
+/// A naive engine remembers what it has seen, not what was done: the record that failed is taken for a
+/// duplicate of itself, and is lost.
+pub async fn a_released_claim_is_free_again<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Command, "given up");
+    let one = join(&transport, &topic, "handlers", "one").await;
+    append(&transport, &topic, [record(1)]).await;
+    let got = one.take(1).await;
+    assert_eq!(one.claim(&["key"]).await, [Claim::Granted]);
+    one.release(&[claimed(&got[0], "key")]).await;
+
+    let two = join(&transport, &topic, "handlers", "two").await;
+    let two = one.or(&two);
+    let got = two.take(1).await;
+    assert_eq!(
+        two.claim(&["key"]).await,
+        [Claim::Granted],
+        "it was released"
+    );
+    two.acknowledge_leases(&[claimed(&got[0], "key")]).await;
+    assert_eq!(one.claim(&["key"]).await, [Claim::Done]);
+    Ok(())
+}
+
+/// The key of a member that gives no sign of life is free when its lease runs out, and not before.
+///
+/// A naive engine marks the key as seen for the whole of the deduplication time: the record of a member that
+/// was killed is taken for a duplicate, and is lost.
+pub async fn a_claim_that_runs_out_is_free_again<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Command, "orphaned");
+    let silent = join_short(&transport, &topic, "silent").await;
+    let other = join_short(&transport, &topic, "other").await;
+    let start = Instant::now();
+    assert_eq!(silent.claim(&["key"]).await, [Claim::Granted]);
+    let after = other.claim_when_free("key").await - start;
+    assert!(
+        after > LEASE * 9 / 10,
+        "the key was free after {after:?}, within the lease of {LEASE:?}"
+    );
+    Ok(())
+}
+
+/// A renewal keeps the key as well as the record.
+///
+/// A naive engine renews the record alone: a handler that outlasts the lease is run twice at a time.
+pub async fn a_renewed_claim_stays_held<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    tries(&transport, |transport, n| async move {
+        let topic = topic(Kind::Command, format!("renewed {n}"));
+        let holder = join_short(&transport, &topic, "holder").await;
+        let other = join_short(&transport, &topic, "other").await;
+        append(&transport, &topic, [record(1)]).await;
+        let got = holder.take(1).await;
+        let held = [claimed(&got[0], "key")];
+        assert_eq!(holder.claim(&["key"]).await, [Claim::Granted]);
+        let claims = async {
+            let start = Instant::now();
+            let mut claims = Vec::new();
+            while start.elapsed() < LEASE * 5 / 2 {
+                claims.extend(other.claim(&["key"]).await);
+                tokio::time::sleep(LEASE / 20).await;
+            }
+            claims
+        };
+        let claims = while_kept(&holder, &held, LEASE, claims).await?;
+        let lost = claims.iter().find(|claim| **claim != Claim::Held);
+        assert_eq!(lost, None, "another claimed a key whose lease was renewed");
+        holder.acknowledge_leases(&held).await;
+        assert_eq!(other.claim(&["key"]).await, [Claim::Done]);
+        Some(())
+    })
+    .await
+}
+
+/// A confirmed key is remembered for the deduplication time, longer than a lease, and no longer.
+///
+/// A naive engine remembers for ever, or leaves the key with the lease that it was claimed with.
+pub async fn a_confirmed_key_is_forgotten_after_its_time<H: Harness>(harness: &H) -> Outcome {
+    const REMEMBERED: Duration = Duration::from_secs(4);
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Command, "remembered");
+    let subscription = subscription(&topic, "handlers", "one")
+        .with_lease(Duration::from_secs(1))
+        .with_deduplication(Some(REMEMBERED));
+    let member = join_as(&transport, subscription).await;
+    append(&transport, &topic, [record(1)]).await;
+    let got = member.take(1).await;
+    assert_eq!(member.claim(&["key"]).await, [Claim::Granted]);
+    let start = Instant::now();
+    member.acknowledge_leases(&[claimed(&got[0], "key")]).await;
+    loop {
+        let claim = member.claim(&["key"]).await[0];
+        let after = start.elapsed();
+        match claim {
+            Claim::Done => assert!(
+                after < REMEMBERED + DEADLINE,
+                "still remembered after {after:?}"
+            ),
+            Claim::Held => panic!("a confirmed key is done or forgotten, not held"),
+            Claim::Granted => {
+                assert!(after > REMEMBERED * 9 / 10, "forgotten after {after:?}");
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A group that does not deduplicate has no memory: the key is free when its record is done.
+///
+/// A naive engine takes no time for the longest time.
+pub async fn without_deduplication_no_key_is_remembered<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Command, "forgetful");
+    let subscription = subscription(&topic, "handlers", "one").with_deduplication(None);
+    let member = join_as(&transport, subscription).await;
+    append(&transport, &topic, (0..2).map(record)).await;
+    let got = member.take(2).await;
+    for one in &got {
+        let claim = member.claim(&["key"]).await;
+        assert_eq!(claim, [Claim::Granted], "nothing is remembered");
+        member.acknowledge_leases(&[claimed(one, "key")]).await;
+    }
+    Ok(())
+}
+
+/// What one group has claimed or done another has yet to do.
+///
+/// A naive engine has one set of keys, and an event reaches only its fastest subscriber.
+pub async fn each_group_claims_for_itself<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Event, "twofold");
+    let audit = join(&transport, &topic, "audit", "audit").await;
+    let billing = join(&transport, &topic, "billing", "billing").await;
+    append(&transport, &topic, [record(1)]).await;
+    for member in [&audit, &billing] {
+        let got = member.take(1).await;
+        assert_eq!(
+            member.claim(&["held", "key"]).await,
+            [Claim::Granted, Claim::Granted],
+            "{}",
+            member.name
+        );
+        member.acknowledge_leases(&[claimed(&got[0], "key")]).await;
+        assert_eq!(member.claim(&["key"]).await, [Claim::Done]);
+    }
+    let other = super::support::topic(Kind::Event, "another");
+    let elsewhere = join(&transport, &other, "audit", "elsewhere").await;
+    assert_eq!(
+        elsewhere.claim(&["key"]).await,
+        [Claim::Granted],
+        "a group of the same name, of another topic"
+    );
+    Ok(())
+}
+
+/// A member that has lost its claim to another and comes late with its release or its renewal neither
+/// frees the key nor takes it: the record is being handled by the other.
+///
+/// A naive engine goes by the key alone.
+pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    tries(&transport, |transport, n| async move {
+        let topic = topic(Kind::Command, format!("late {n}"));
+        let old = join_short(&transport, &topic, "old").await;
+        let new = join_short(&transport, &topic, "new").await;
+        let third = join_short(&transport, &topic, "third").await;
+        append(&transport, &topic, [record(1)]).await;
+        let lost = old.take(1).await;
+        assert_eq!(old.claim(&["key"]).await, [Claim::Granted]);
+        let got = new.take(1).await;
+        let held = [claimed(&got[0], "key")];
+        new.claim_when_free("key").await;
+        let late = [claimed(&lost[0], "key")];
+        let claims = async {
+            old.renew(&late).await;
+            // Whether it says that the lease is lost is up to the engine.
+            let _ = within("a late release", old.consumer.release(&late)).await;
+            let at_once = third.claim(&["key"]).await;
+            tokio::time::sleep(LEASE * 5 / 4).await;
+            [at_once, third.claim(&["key"]).await].concat()
+        };
+        let claims = while_kept(&new, &held, LEASE, claims).await?;
+        assert_eq!(
+            claims,
+            [Claim::Held, Claim::Held],
+            "a key that its new owner renews, at once and later"
+        );
+        new.acknowledge_leases(&held).await;
+        assert_eq!(third.claim(&["key"]).await, [Claim::Done]);
+        Some(())
+    })
+    .await
+}
+
+/// A member that has lost its lease to another and comes late to acknowledge has handled the record: its
+/// key is done, and the record does not come again when the other gives it back.
+///
+/// A naive engine settles the record and leaves the key to its new owner: when that one fails, the record
+/// is gone and its key is not remembered, so that a copy is handled again.
+pub async fn a_late_acknowledgement_confirms_the_key<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topic = topic(Kind::Command, "late");
+    let old = join_short(&transport, &topic, "old").await;
+    let new = join_short(&transport, &topic, "new").await;
+    append(&transport, &topic, [record(1)]).await;
+    let lost = old.take(1).await;
+    assert_eq!(old.claim(&["key"]).await, [Claim::Granted]);
+    let got = new.take(1).await;
+    new.claim_when_free("key").await;
+
+    old.acknowledge_leases(&[claimed(&lost[0], "key")]).await;
+    let claim = old.claim(&["key"]).await;
+    assert_eq!(claim, [Claim::Done], "record 1 was handled, if late");
+    // Whether it says that there is nothing to give back is up to the engine.
+    let given_back = [claimed(&got[0], "key")];
+    let _ = within("a release", new.consumer.release(&given_back)).await;
+    let claim = old.claim(&["key"]).await;
+    assert_eq!(claim, [Claim::Done], "record 1 was handled, and given back");
+    old.nothing(SILENCE, "it was handled").await;
+    new.nothing(SILENCE, "it was handled").await;
+    Ok(())
+}
+
+/// Who sees a record settled sees its key confirmed.
+///
+/// A naive engine settles the record, and then confirms: whoever dies in between leaves a duplicate that is
+/// handled again.
+pub async fn a_key_is_confirmed_no_later_than_its_record<H: Harness>(harness: &H) -> Outcome {
+    let (here, there) = (harness.connect().await, harness.connect().await);
+    let topic = topic(Kind::Command, "together");
+    let member = join(&here, &topic, "handlers", "member").await;
+    let observer = join(&there, &topic, "handlers", "observer").await;
+    for n in 0..50 {
+        let key = format!("key {n}");
+        append(&here, &topic, [record(n)]).await;
+        let got = member.take(1).await;
+        assert_eq!(member.claim(&[&key]).await, [Claim::Granted]);
+        let done = [claimed(&got[0], &key)];
+        let observe = async {
+            // Where partitions are shared, what others have been handed counts as waiting.
+            let unsettled = |backlog: Backlog| match observer.sharing {
+                Sharing::Partitions => backlog.pending + backlog.lag,
+                _ => backlog.pending,
+            };
+            while unsettled(observer.backlog().await) > 0 {
+                tokio::task::yield_now().await;
+            }
+            observer.claim(&[&key]).await
+        };
+        let observe = within("the record is settled", observe);
+        let ((), claim) = tokio::join!(member.acknowledge_leases(&done), observe);
+        assert_eq!(
+            claim,
+            [Claim::Done],
+            "record {n} was settled before its key"
+        );
+    }
+    Ok(())
+}
+
+async fn join_short<T: Transport>(transport: &T, topic: &Topic, name: &str) -> Member<T::Consumer> {
+    let subscription = subscription(topic, "handlers", name).with_lease(LEASE);
+    join_as(transport, subscription).await
+}

@@ -1,0 +1,136 @@
+//! What arrives is what was appended.
+
+use std::panic;
+
+use bytes::Bytes;
+
+use super::support::{Dice, append, id, join, keyed, list, must, record, topic, within};
+use super::{Harness, Outcome};
+use static_bus_remote::{
+    Headers,
+    transport::{Kind, Record, Sharing, Transport},
+};
+
+/// Body, headers and key come as they were appended: an empty body, one of 1 MB, every byte there is,
+/// header values of several lines and in any script, the same name twice.
+///
+/// A naive engine takes bodies for text, puts headers into a format that has lines, or drops what is
+/// empty.
+pub async fn a_record_arrives_as_it_was_appended<H: Harness>(harness: &H) -> Outcome {
+    let (here, there) = (harness.connect().await, harness.connect().await);
+    must("check", here.check()).await;
+    for kind in [Kind::Command, Kind::Event, Kind::Query, Kind::Reply] {
+        let topic = topic(kind, "payload");
+        let member = join(&there, &topic, "handlers", "reader").await;
+        for (what, appended) in awkward_records() {
+            append(&here, &topic, [appended.clone()]).await;
+            let got = member.take(1).await;
+            differs(
+                &format!("{what} ({})", kind.as_str()),
+                &appended,
+                &got[0].record,
+            );
+            assert_eq!(got[0].attempt, 1, "{what}: handed out for the first time");
+            member.acknowledge(&got).await;
+        }
+    }
+    Ok(())
+}
+
+/// One result for each record, also when the records go to many topics, and in one topic the order in
+/// which they were given; where partitions are shared, if they have one key.
+///
+/// A naive engine sorts by topic and forgets to sort its results back, or sends in parallel.
+pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    let topics = ["one", "two", "three"].map(|name| topic(Kind::Command, name));
+    let none = within("append of nothing", transport.append(Vec::new())).await;
+    assert!(none.is_empty(), "no record has {} results", none.len());
+
+    let one = |n| match transport.capabilities().sharing {
+        Sharing::Partitions => keyed(n, "one"),
+        _ => record(n),
+    };
+    let all: Vec<_> = (0..1_000)
+        .map(|n| (topics[n % 3].clone(), one(n)))
+        .collect();
+    let results = within("append", transport.append(all)).await;
+    assert_eq!(results.len(), 1_000, "one result for each record");
+    for (n, result) in results.into_iter().enumerate() {
+        result.unwrap_or_else(|error| panic!("record {n}: {error}"));
+    }
+
+    for (n, topic) in topics.iter().enumerate() {
+        let member = join(&transport, topic, "handlers", "reader").await;
+        let expected: Vec<_> = (n..1_000).step_by(3).collect();
+        let got = member.take(expected.len()).await;
+        let got: Vec<_> = got.iter().map(|d| id(&d.record)).collect();
+        assert!(
+            got == expected,
+            "topic {} is out of order: {}",
+            topic.name,
+            list(got)
+        );
+    }
+    Ok(())
+}
+
+/// Panics with what is different, but not with a megabyte of it.
+pub(super) fn differs(what: &str, appended: &Record, arrived: &Record) {
+    assert_eq!(arrived.headers, appended.headers, "{what}: headers");
+    assert_eq!(arrived.key, appended.key, "{what}: key");
+    let at = appended
+        .body
+        .iter()
+        .zip(arrived.body.iter())
+        .position(|(a, b)| a != b);
+    assert!(
+        at.is_none() && arrived.body.len() == appended.body.len(),
+        "{what}: the body is {} bytes instead of {}, and differs from byte {} on",
+        arrived.body.len(),
+        appended.body.len(),
+        at.unwrap_or(arrived.body.len().min(appended.body.len()))
+    );
+}
+
+pub(super) fn awkward_records() -> Vec<(&'static str, Record)> {
+    let mut dice = Dice::new(0);
+    let megabyte: Vec<u8> = (0..1 << 20).map(|_| dice.below(256) as u8).collect();
+    let body = |body: Bytes| Record { body, ..record(0) };
+    let headers = |pairs: &[(&str, &str)]| Record {
+        headers: pairs.iter().copied().collect::<Headers>(),
+        ..record(0)
+    };
+    let key = |key: &str| Record {
+        key: Some(key.into()),
+        ..record(0)
+    };
+    vec![
+        ("an empty body", body(Bytes::new())),
+        ("nothing but a body", headers(&[])),
+        ("nothing at all", Record::default()),
+        ("every byte", body((0..=255).collect())),
+        ("1 MB", body(megabyte.into())),
+        ("a body of line feeds", body("\r\n\r\n\n".into())),
+        (
+            "headers of several lines",
+            headers(&[("note", "one\ntwo\r\nthree\n"), ("last", "100 %0A %25\r")]),
+        ),
+        (
+            "headers in any script",
+            headers(&[("name", "Zoë Καλημέρα 東京 🚌"), ("sign", ": =;,\"'\\\0\t")]),
+        ),
+        (
+            "empty and repeated headers",
+            headers(&[
+                ("empty", ""),
+                ("twice", "1"),
+                ("twice", "2"),
+                ("blank", " "),
+            ]),
+        ),
+        ("a key", key("customer-7")),
+        ("an empty key", key("")),
+        ("an awkward key", key("é:{b}\n%7 🔑")),
+    ]
+}

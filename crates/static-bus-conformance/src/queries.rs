@@ -1,0 +1,111 @@
+//! Queries and replies: at most once, and not after their time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::support::{
+    LONG, SILENCE, Tally, append, ids, join, join_all, join_as, list, record, subscription, topic,
+};
+use super::{Harness, Outcome};
+use static_bus_remote::transport::{Kind, Record};
+
+/// A query goes to one member, and is gone: it does not come again when nobody settles it, when its time
+/// runs out or when the member closes.
+///
+/// A naive engine treats it like a command, and has a slow query answered twice.
+pub async fn a_query_is_handed_out_once<H: Harness>(harness: &H) -> Outcome {
+    const LEASE: Duration = Duration::from_millis(500);
+    let topic = topic(Kind::Query, "asked");
+    let tally = Arc::new(Tally::new(0..1_000));
+    let mut members = JoinSet::new();
+    let transport = harness.connect().await;
+    for n in 0..10 {
+        let subscription =
+            subscription(&topic, "handlers", &format!("member {n}")).with_lease(LEASE);
+        let member = join_as(&transport, subscription).await;
+        let tally = Arc::clone(&tally);
+        members.spawn(async move {
+            while !tally.complete() {
+                tally.saw(&member.receive(5, Duration::from_millis(250)).await);
+            }
+            member
+        });
+    }
+    let asked = (0..1_000).map(|n| Record {
+        expires: Some(LONG),
+        ..record(n)
+    });
+    append(&transport, &topic, asked).await;
+    let mut members = join_all(members).await;
+    for member in members.drain(..5) {
+        member.close().await;
+    }
+    for member in members {
+        tally.saw(&member.receive(5, LEASE).await);
+    }
+    let late = join(&transport, &topic, "handlers", "late").await;
+    late.nothing(SILENCE, "every query was handed out").await;
+    tally.exactly_once();
+    Ok(())
+}
+
+/// Each of five processes gets its own replies, each once.
+///
+/// A naive engine has one channel for all of them.
+pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Outcome {
+    let sender = harness.connect().await;
+    let mut processes = JoinSet::new();
+    let mut topics = Vec::new();
+    for n in 0..5 {
+        let topic = topic(Kind::Reply, format!("process-{n}"));
+        let transport = harness.connect().await;
+        let member = join(&transport, &topic, "handlers", &format!("process {n}")).await;
+        topics.push(topic);
+        processes.spawn(async move {
+            let tally = Tally::new((n..500).step_by(5));
+            while !tally.complete() {
+                tally.saw(&member.receive(50, Duration::from_millis(250)).await);
+                tally.none_foreign();
+            }
+            tally.saw(&member.receive(50, SILENCE).await);
+            tally.exactly_once();
+        });
+    }
+    for n in 0..500 {
+        append(&sender, &topics[n % 5], [record(n)]).await;
+    }
+    join_all(processes).await;
+    Ok(())
+}
+
+/// What has expired while nobody asked for it is not handed out, and does not hold up what has not.
+///
+/// A naive engine runs a query whose caller has long given up.
+pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    for kind in [Kind::Query, Kind::Reply] {
+        let topic = topic(kind, "expired");
+        let member = join(&transport, &topic, "handlers", "reader").await;
+        let records = (0..100).map(|n| Record {
+            expires: match n % 10 {
+                0 => Some(LONG),
+                5 => None,
+                _ => Some(Duration::from_millis(300)),
+            },
+            ..record(n)
+        });
+        append(&transport, &topic, records).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let got = ids(&member.take_in_order(20).await);
+        let alive: Vec<usize> = (0..100).step_by(5).collect();
+        assert!(
+            got == alive,
+            "every fifth {} is alive, and {} came",
+            kind.as_str(),
+            list(got)
+        );
+        member.nothing(SILENCE, "the rest has expired").await;
+    }
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! What the cases share: waits with a deadline, members that speak plainly, a tally of records.
+
+pub(super) mod jobs;
+mod member;
+mod tally;
+
+use std::{
+    fmt::Write,
+    panic,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use super::{Harness, Outcome, Skipped};
+use static_bus_remote::transport::{
+    Consumer, Delivery, Kind, Lease, Record, Sharing, Subscription, Topic, Transport,
+    TransportError,
+};
+
+pub(super) use member::Member;
+pub(super) use tally::Tally;
+
+/// How long anything may take that should happen soon.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+/// How long "at once" may take on a busy machine.
+pub(super) const AT_ONCE: Duration = Duration::from_secs(10);
+/// A lease that outlasts every case.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+/// How long it takes until a member that joins has its part of the partitions.
+pub(super) const JOINING: Duration = Duration::from_secs(2);
+/// How long a member listens for what must not come.
+pub(super) const SILENCE: Duration = Duration::from_millis(300);
+
+pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not done after {DEADLINE:?}"),
+    }
+}
+
+pub(super) async fn must<T>(
+    what: &str,
+    future: impl Future<Output = Result<T, TransportError>>,
+) -> T {
+    match within(what, future).await {
+        Ok(value) => value,
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+/// Waits for all tasks; one that panics makes its caller panic.
+pub(super) async fn join_all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
+    let mut results = Vec::new();
+    while let Some(result) = tasks.join_next().await {
+        match result {
+            Ok(value) => results.push(value),
+            Err(error) => panic::resume_unwind(error.into_panic()),
+        }
+    }
+    results
+}
+
+pub(super) fn needs_key_order<T: Transport>(transport: &T) -> Outcome {
+    needs(
+        transport.capabilities().key_order,
+        "the engine does not keep the order of keys",
+    )
+}
+
+pub(super) fn needs_other_processes<T: Transport>(transport: &T) -> Outcome {
+    needs(
+        transport.capabilities().other_processes,
+        "the engine's records do not outlive the process that appended them",
+    )
+}
+
+pub(super) fn needs_restart<H: Harness>(harness: &H, transport: &H::Transport) -> Outcome {
+    needs(
+        transport.capabilities().persistence,
+        "the engine's records do not outlive a restart of the broker",
+    )?;
+    needs(harness.restarts(), "the harness cannot restart the broker")
+}
+
+fn needs(met: bool, reason: &'static str) -> Outcome {
+    if met { Ok(()) } else { Err(Skipped(reason)) }
+}
+
+pub(super) fn topic(kind: Kind, name: impl Into<String>) -> Topic {
+    Topic {
+        kind,
+        name: name.into().into(),
+    }
+}
+
+/// A record that names itself in its headers and its body.
+pub(super) fn record(id: usize) -> Record {
+    Record {
+        headers: [("id", id.to_string().as_str())].into_iter().collect(),
+        body: format!("body of {id}").into(),
+        ..Record::default()
+    }
+}
+
+pub(super) fn keyed(id: usize, key: &str) -> Record {
+    Record {
+        key: Some(key.into()),
+        ..record(id)
+    }
+}
+
+pub(super) fn id(record: &Record) -> usize {
+    let named = record.headers.get("id").and_then(|id| id.parse().ok());
+    let Some(id) = named else {
+        panic!("a record came without its headers: {record:?}")
+    };
+    let body = format!("body of {id}");
+    assert!(
+        record.body == body.as_bytes(),
+        "record {id} came with a body that is not its own: {:?}",
+        record.body
+    );
+    id
+}
+
+/// Records without a key, in the order in which they were appended: by their ids, if that order is
+/// lost where partitions are shared.
+pub(super) fn in_order<R>(sharing: Sharing, mut got: Vec<Delivery<R>>) -> Vec<Delivery<R>> {
+    if sharing == Sharing::Partitions {
+        got.sort_by_key(|delivery| id(&delivery.record));
+    }
+    got
+}
+
+pub(super) fn ids<R>(deliveries: &[Delivery<R>]) -> Vec<usize> {
+    deliveries.iter().map(|d| id(&d.record)).collect()
+}
+
+/// Appends records to one topic; each has to be confirmed.
+pub(super) async fn append<T: Transport>(
+    transport: &T,
+    topic: &Topic,
+    records: impl IntoIterator<Item = Record>,
+) {
+    let mut records = records.into_iter().map(|r| (topic.clone(), r)).peekable();
+    while records.peek().is_some() {
+        let some: Vec<_> = records.by_ref().take(500).collect();
+        for result in within("append", transport.append(some)).await {
+            result.unwrap_or_else(|error| panic!("append: {error}"));
+        }
+    }
+}
+
+pub(super) fn subscription(topic: &Topic, group: &str, member: &str) -> Subscription {
+    Subscription::new(topic.clone(), group.to_owned(), member).with_lease(LONG)
+}
+
+/// Joins a group with a lease that nothing outlasts.
+pub(super) async fn join<T: Transport>(
+    transport: &T,
+    topic: &Topic,
+    group: &str,
+    member: &str,
+) -> Member<T::Consumer> {
+    join_as(transport, subscription(topic, group, member)).await
+}
+
+pub(super) async fn join_as<T: Transport>(
+    transport: &T,
+    subscription: Subscription,
+) -> Member<T::Consumer> {
+    let name = Arc::clone(&subscription.member);
+    let consumer = must(&format!("{name} joins"), transport.consume(subscription)).await;
+    Member {
+        name,
+        consumer,
+        sharing: transport.capabilities().sharing,
+    }
+}
+
+/// Renews leases while `check` runs. Gives nothing if the machine was too busy to renew in time, as
+/// nothing can be said of the engine then.
+pub(super) async fn while_kept<C: Consumer, T>(
+    member: &Member<C>,
+    leases: &[Lease<C::Receipt>],
+    lease: Duration,
+    check: impl Future<Output = T>,
+) -> Option<T> {
+    let mut check = pin!(check);
+    let mut renewed = Instant::now();
+    let mut late = false;
+    loop {
+        tokio::select! {
+            found = &mut check => {
+                late |= renewed.elapsed() > lease / 2;
+                return (!late).then_some(found);
+            }
+            () = tokio::time::sleep(lease / 10) => {
+                let start = Instant::now();
+                member.renew(leases).await;
+                late |= renewed.elapsed() > lease / 2;
+                renewed = start;
+            }
+        }
+    }
+}
+
+/// Tries until a try says something; the machine may be too busy for a few of them.
+pub(super) async fn tries<T: Clone, F>(on: &T, check: impl Fn(T, usize) -> F) -> Outcome
+where
+    F: Future<Output = Option<()>>,
+{
+    for n in 0..5 {
+        if check(on.clone(), n).await.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Skipped("the machine is too busy to renew leases in time"))
+}
+
+pub(super) fn leases<R: Clone>(deliveries: &[Delivery<R>]) -> Vec<Lease<R>> {
+    let lease = |delivery: &Delivery<R>| Lease {
+        receipt: delivery.receipt.clone(),
+        claim: None,
+    };
+    deliveries.iter().map(lease).collect()
+}
+
+pub(super) fn claimed<R: Clone>(delivery: &Delivery<R>, key: &str) -> Lease<R> {
+    Lease {
+        receipt: delivery.receipt.clone(),
+        claim: Some(key.into()),
+    }
+}
+
+/// All members receive and acknowledge until everything came, and listen for a moment longer.
+pub(super) async fn drain<C: Consumer>(members: Vec<Member<C>>, tally: &Arc<Tally>, max: usize) {
+    let mut tasks = JoinSet::new();
+    for member in members {
+        let tally = Arc::clone(tally);
+        tasks.spawn(async move {
+            while !tally.complete() {
+                let got = member.receive(max, Duration::from_millis(250)).await;
+                tally.saw(&got);
+                member.acknowledge(&got).await;
+            }
+            tally.saw(&member.receive(max, SILENCE).await);
+        });
+    }
+    join_all(tasks).await;
+}
+
+/// `1, 2, 5 to 90`, and no more than twenty of them.
+pub(super) fn list(ids: impl IntoIterator<Item = usize>) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for id in ids {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == id => *last = id,
+            _ => runs.push((id, id)),
+        }
+    }
+    let mut text = String::new();
+    for (at, (first, last)) in runs.iter().enumerate() {
+        let comma = if at > 0 { ", " } else { "" };
+        let _ = match last - first {
+            _ if at == 20 => {
+                let _ = write!(text, " and {} more", runs.len() - at);
+                break;
+            }
+            0 => write!(text, "{comma}{first}"),
+            1 => write!(text, "{comma}{first}, {last}"),
+            _ => write!(text, "{comma}{first} to {last}"),
+        };
+    }
+    text
+}
+
+/// Numbers that look random and are the same every time.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: usize) -> Self {
+        Dice(seed as u64 + 1)
+    }
+
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}

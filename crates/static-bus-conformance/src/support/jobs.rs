@@ -1,0 +1,175 @@
+//! Messages, handlers that say what they do, and workers that run them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::sync::mpsc;
+
+use super::{AT_ONCE, must, within};
+use static_bus::asynchronous::{AsyncExecuteCommand, BusError};
+use static_bus::prelude::*;
+use static_bus_remote::{DeadLetter, DeadLetters, RemoteBus, Retries, Running, Transport, Worker};
+
+/// Declares a message that no compile error of a user names.
+macro_rules! message {
+    ($message:ident, $name:literal, $kind:ident { $($content:tt)* } $(, $key:ident)?) => {
+        #[diagnostic::do_not_recommend]
+        impl Message for $message {
+            const NAME: &'static str = $name;
+            type Key = key!($name);
+            $(fn ordering_key(&self, show: &mut dyn FnMut(&dyn std::fmt::Display)) {
+                show(&self.$key);
+            })?
+        }
+        #[diagnostic::do_not_recommend]
+        impl $kind for $message { $($content)* }
+    };
+}
+
+/// A command; its `key` keeps the order.
+pub struct Job {
+    pub key: u32,
+    pub number: u32,
+}
+message!(Job, "conformance.job", Command { type Output = (); }, key);
+
+/// An event; its `key` keeps the order.
+pub struct Happened {
+    pub key: u32,
+    pub number: u32,
+}
+message!(Happened, "conformance.happened", Event { type Output = (); }, key);
+
+/// A query.
+pub struct Ask {
+    pub key: u32,
+    pub number: u32,
+}
+message!(Ask, "conformance.ask", Query { type Response = u32; });
+
+/// A query that no worker serves.
+pub struct Stranger {
+    pub key: u32,
+    pub number: u32,
+}
+message!(Stranger, "conformance.stranger", Query { type Response = u32; });
+
+/// By hand, as the derive is not a dependency of the library.
+macro_rules! written_as_a_pair {
+    ($($message:ident)+) => { $(
+        impl Serialize for $message {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                (self.key, self.number).serialize(serializer)
+            }
+        }
+        impl<'de> Deserialize<'de> for $message {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let (key, number) = Deserialize::deserialize(deserializer)?;
+                Ok($message { key, number })
+            }
+        }
+    )+ };
+}
+written_as_a_pair!(Job Happened Ask Stranger);
+
+pub type Tell<T> = mpsc::UnboundedSender<T>;
+
+/// What handlers told.
+pub struct Heard<T>(mpsc::UnboundedReceiver<T>);
+
+pub fn listen<T>() -> (Tell<T>, Heard<T>) {
+    let (tell, heard) = mpsc::unbounded_channel();
+    (tell, Heard(heard))
+}
+
+impl<T> Heard<T> {
+    /// The next that is told, or a failure that says what was waited for.
+    pub async fn next(&mut self, what: &str) -> T {
+        let told = within(what, self.0.recv()).await;
+        told.unwrap_or_else(|| panic!("{what}: all handlers are gone"))
+    }
+
+    pub async fn take(&mut self, what: &str, count: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            taken.push(self.next(what).await);
+        }
+        taken
+    }
+
+    /// What has been told already.
+    pub fn rest(&mut self) -> Vec<T> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
+
+/// A bus whose handler of [`Job`] tells that it begins, and then does as it is told.
+pub fn doing<F, Done>(
+    tell: Tell<(u32, u32)>,
+    then: F,
+) -> impl AsyncExecuteCommand<Job> + Send + 'static
+where
+    F: Fn(Job) -> Done + Send + Sync + 'static,
+    Done: Future<Output = Result<(), BusError>> + Send + 'static,
+{
+    BusBuilder::new()
+        .register_command_async_fn(move |job: Job| {
+            let _ = tell.send((job.key, job.number));
+            then(job)
+        })
+        .build()
+}
+
+/// A worker for jobs that tries again soon; `change` may say otherwise.
+pub async fn work<T: Transport, B>(
+    transport: T,
+    bus: B,
+    change: impl FnOnce(Worker<T, B>) -> Worker<T, B>,
+) -> Running<T>
+where
+    B: AsyncExecuteCommand<Job> + Send + Sync + 'static,
+{
+    let worker = Worker::new(transport, bus)
+        .command::<Job>()
+        .retries(quick(5));
+    must("a worker starts", change(worker).start()).await
+}
+
+/// Retries that do not take long.
+pub fn quick(attempts: u32) -> Retries {
+    Retries {
+        attempts,
+        first: Duration::from_millis(20),
+        longest: Duration::from_millis(200),
+    }
+}
+
+pub async fn caller<T: Transport>(transport: T) -> RemoteBus<T> {
+    let connecting = RemoteBus::builder(transport).timeout(AT_ONCE).connect();
+    must("a caller connects", connecting).await
+}
+
+pub async fn execute<T: Transport>(bus: &RemoteBus<T>, jobs: impl IntoIterator<Item = (u32, u32)>) {
+    let jobs = jobs.into_iter().map(|(key, number)| Job { key, number });
+    let sent = within("commands", bus.execute_many(jobs)).await;
+    sent.unwrap_or_else(|error| panic!("commands: {error}"));
+}
+
+pub async fn letters<T: Transport>(transport: &T) -> Vec<DeadLetter> {
+    let dead = DeadLetters::of(transport.clone());
+    must("dead letters", dead.list(None, 1_000)).await
+}
+
+/// Waits until there are so many dead letters.
+pub async fn buried<T: Transport>(transport: &T, count: usize) -> Vec<DeadLetter> {
+    within("the dead letters are there", async {
+        loop {
+            let letters = letters(transport).await;
+            if letters.len() >= count {
+                return letters;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}

@@ -1,0 +1,97 @@
+//! What came, and what is missing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{DEADLINE, ids, list};
+use static_bus_remote::transport::Delivery;
+
+/// Which records came, and how often, against those that should.
+pub struct Tally(Mutex<Seen>);
+
+struct Seen {
+    expected: BTreeSet<usize>,
+    missing: BTreeSet<usize>,
+    times: BTreeMap<usize, usize>,
+    last: Instant,
+}
+
+impl Tally {
+    pub fn new(expected: impl IntoIterator<Item = usize>) -> Self {
+        let expected: BTreeSet<_> = expected.into_iter().collect();
+        Tally(Mutex::new(Seen {
+            missing: expected.clone(),
+            expected,
+            times: BTreeMap::new(),
+            last: Instant::now(),
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn saw<R>(&self, deliveries: &[Delivery<R>]) {
+        let mut seen = self.lock();
+        for id in ids(deliveries) {
+            *seen.times.entry(id).or_default() += 1;
+            seen.missing.remove(&id);
+            seen.last = Instant::now();
+        }
+    }
+
+    /// Whether everything came. Panics when nothing has come for long.
+    pub fn complete(&self) -> bool {
+        let stuck = self.lock().last.elapsed() > DEADLINE;
+        if stuck {
+            self.none_lost();
+        }
+        self.lock().missing.is_empty()
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().times.len()
+    }
+
+    pub fn none_lost(&self) {
+        let seen = self.lock();
+        assert!(
+            seen.missing.is_empty(),
+            "lost {} of {} records: {}",
+            seen.missing.len(),
+            seen.expected.len(),
+            list(seen.missing.iter().copied())
+        );
+    }
+
+    pub fn none_twice(&self) {
+        let seen = self.lock();
+        let twice: Vec<_> = seen.times.iter().filter(|(_, n)| **n > 1).collect();
+        assert!(
+            twice.is_empty(),
+            "handed out more than once: {} of {} records: {}",
+            twice.len(),
+            seen.expected.len(),
+            list(twice.iter().map(|(id, _)| **id))
+        );
+    }
+
+    pub fn none_foreign(&self) {
+        let seen = self.lock();
+        let foreign = seen.times.keys().filter(|id| !seen.expected.contains(id));
+        let foreign = list(foreign.copied());
+        assert!(
+            foreign.is_empty(),
+            "got records that belong elsewhere: {foreign}"
+        );
+    }
+
+    pub fn exactly_once(&self) {
+        self.none_lost();
+        self.none_twice();
+        self.none_foreign();
+    }
+}

@@ -1,0 +1,90 @@
+//! Topics and groups that have nothing to do with each other.
+
+use std::{panic, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::support::{SILENCE, Tally, append, ids, join, join_all, list, record, topic, within};
+use super::{Harness, Outcome};
+use static_bus_remote::transport::{Claim, Kind, Topic, Transport};
+
+/// Twenty topics, all filled and emptied at the same time, and none gets a record of another. A topic is
+/// its kind and its name: a command and an event may have the same.
+///
+/// A naive engine names streams by the message alone, or matches names as patterns.
+pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
+    const EACH: usize = 100;
+    let transport = harness.connect().await;
+    let names = [
+        "orders",
+        "orders.place",
+        "shop::orders",
+        "Orders",
+        "orders*",
+    ];
+    let kinds = [Kind::Query, Kind::Reply, Kind::Command, Kind::Event];
+    let topics: Vec<Topic> = kinds
+        .iter()
+        .flat_map(|kind| names.map(|name| topic(*kind, name)))
+        .collect();
+
+    let mut readers = JoinSet::new();
+    for (n, topic) in topics.iter().enumerate() {
+        let member = join(&transport, topic, "handlers", &format!("reader {n}")).await;
+        let what = format!("{} {}", topic.kind.as_str(), topic.name);
+        readers.spawn(async move {
+            let tally = Tally::new(n * EACH..(n + 1) * EACH);
+            while !tally.complete() {
+                let got = member.receive(20, Duration::from_secs(1)).await;
+                tally.saw(&got);
+                tally.none_foreign();
+                member.acknowledge(&got).await;
+            }
+            tally.saw(&member.receive(20, SILENCE).await);
+            println!("{what}: {} records", tally.count());
+            tally.exactly_once();
+        });
+    }
+    for n in 0..EACH {
+        let one_each = topics.iter().enumerate();
+        let one_each = one_each.map(|(at, topic)| (topic.clone(), record(at * EACH + n)));
+        for result in within("append", transport.append(one_each.collect())).await {
+            result.unwrap_or_else(|error| panic!("append: {error}"));
+        }
+    }
+    join_all(readers).await;
+    Ok(())
+}
+
+/// Group `c` of topic `a.b` and group `b.c` of topic `a` are two groups, whatever the engine puts
+/// between the parts of its own names.
+///
+/// A naive engine joins them, and has one group do the work, or the claims, of the other.
+pub async fn names_that_read_alike_when_joined_stay_apart<H: Harness>(harness: &H) -> Outcome {
+    let transport = harness.connect().await;
+    for separator in [".", ":", "::", "/", "-", "_"] {
+        let long = topic(Kind::Event, format!("a{separator}b"));
+        let short = topic(Kind::Event, "a");
+        let of_long = join(&transport, &long, "c", "reader").await;
+        let group: Arc<str> = format!("b{separator}c").into();
+        let of_short = join(&transport, &short, &group, "reader").await;
+
+        append(&transport, &long, [record(1)]).await;
+        append(&transport, &short, [record(2)]).await;
+        for (member, expected) in [(&of_long, 1), (&of_short, 2)] {
+            let got = member.take(1).await;
+            assert_eq!(
+                list(ids(&got)),
+                expected.to_string(),
+                "with {separator:?} between the names"
+            );
+            let claim = member.claim(&["key"]).await;
+            assert_eq!(claim, [Claim::Granted], "with {separator:?} between");
+            member.acknowledge(&got).await;
+        }
+        of_long.nothing(SILENCE, "it has all of its topic").await;
+        of_short.nothing(SILENCE, "it has all of its topic").await;
+        of_short.close().await;
+    }
+    Ok(())
+}

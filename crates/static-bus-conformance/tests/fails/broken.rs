@@ -1,0 +1,471 @@
+//! A broker engine that does one thing wrong.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    mem::take,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use static_bus_conformance::Harness;
+use static_bus_remote::{
+    Headers, MemoryBroker, Transport,
+    memory::{MemoryConsumer, Receipt},
+    transport::{
+        Backlog, Capabilities, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record,
+        Subscription, Topic, TransportError,
+    },
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Nothing,
+    TakesBodiesForText,
+    AnswersForTheBatch,
+    LosesOneInAHundred,
+    HandsOutTwice,
+    ForgetsTheKind,
+    CutsNames,
+    HasOneGroup,
+    ReplaysEvents,
+    CommandsForThoseWhoListen,
+    ForgetsGroupsWithoutMembers,
+    IgnoresKeys,
+    HasOneKey,
+    PutsBackAtTheEnd,
+    KeepsLeasesForever,
+    ReleasesNothing,
+    ReleasesForOthers,
+    DropsReleased,
+    RenewsNothing,
+    RenewsRecordsAlone,
+    AcknowledgesNothing,
+    DropsWhatClosingMembersHold,
+    ConfirmsWhatIsInABuffer,
+    LooksEverySoOften,
+    DoesNotWait,
+    TakesZeroForEver,
+    FetchesAhead,
+    LosesWhatIsOnItsWay,
+    GrantsEverything,
+    ClaimsForAllGroups,
+    GivesUpByKeyAlone,
+    ConfirmsNoKeys,
+    ConfirmsKeysLast,
+    RemembersForever,
+    TreatsQueriesAsCommands,
+    HasOneReplyChannel,
+    KeepsWhatHasExpired,
+    ListsDeadLettersBackwards,
+    RemovesDeadLettersUpTo,
+    CountsNothing,
+    ForgetsEverythingOnRestart,
+}
+
+/// Says that it outlives its clients and restarts, as a broker does.
+pub struct Broken {
+    fault: Fault,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    broker: Mutex<MemoryBroker>,
+    /// Keys that were ever claimed, with the end of their lease; none once they are done.
+    keys: Mutex<HashMap<Arc<str>, Option<Instant>>>,
+    holders: Mutex<HashMap<String, (Arc<MemoryConsumer>, Receipt)>>,
+    /// The members of a group, and how often there were none.
+    members: Mutex<HashMap<(Topic, String), (usize, usize)>>,
+}
+
+#[derive(Clone)]
+pub struct BrokenBroker {
+    fault: Fault,
+    shared: Arc<Shared>,
+    buffer: Arc<Mutex<Vec<(Topic, Record)>>>,
+}
+
+pub struct BrokenConsumer {
+    fault: Fault,
+    shared: Arc<Shared>,
+    broker: MemoryBroker,
+    consumer: Arc<MemoryConsumer>,
+    group: (Topic, String),
+    lease: Duration,
+    held: Mutex<HashMap<Receipt, Record>>,
+    again: Mutex<Option<Delivery<Receipt>>>,
+}
+
+use Fault::*;
+
+impl Broken {
+    pub fn new(fault: Fault) -> Self {
+        let shared = Arc::default();
+        Broken { fault, shared }
+    }
+}
+
+impl Harness for Broken {
+    type Transport = BrokenBroker;
+
+    async fn connect(&self) -> BrokenBroker {
+        BrokenBroker {
+            fault: self.fault,
+            shared: self.shared.clone(),
+            buffer: Arc::default(),
+        }
+    }
+
+    fn restarts(&self) -> bool {
+        true
+    }
+
+    async fn restart(&self) {
+        if self.fault == ForgetsEverythingOnRestart {
+            *lock(&self.shared.broker) = MemoryBroker::new();
+        }
+    }
+
+    fn may_skip(&self) -> bool {
+        false
+    }
+}
+
+impl BrokenBroker {
+    fn broker(&self) -> MemoryBroker {
+        lock(&self.shared.broker).clone()
+    }
+
+    fn spoil(&self, (topic, record): (Topic, Record)) -> (Topic, Record) {
+        (spoil_topic(self.fault, topic), self.spoil_record(record))
+    }
+
+    fn spoil_record(&self, mut record: Record) -> Record {
+        match self.fault {
+            TakesBodiesForText => {
+                record.body = String::from_utf8_lossy(&record.body).into_owned().into();
+            }
+            IgnoresKeys | HasOneKey => {
+                if let Some(key) = record.key.take() {
+                    record.headers.push("hidden", &key);
+                }
+                record.key = (self.fault == HasOneKey).then(|| "all".into());
+            }
+            KeepsWhatHasExpired => record.expires = None,
+            _ => {}
+        }
+        record
+    }
+}
+
+impl Transport for BrokenBroker {
+    type Consumer = BrokenConsumer;
+
+    fn address(&self) -> &str {
+        "broken"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER
+    }
+
+    async fn check(&self) -> Result<(), TransportError> {
+        self.broker().check().await
+    }
+
+    async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
+        let mut results = vec![Ok(()); records.len()];
+        let mut records: Vec<_> = records.into_iter().map(|r| self.spoil(r)).collect();
+        match self.fault {
+            ConfirmsWhatIsInABuffer => {
+                records = std::mem::replace(&mut lock(&self.buffer), records)
+            }
+            LosesOneInAHundred => records.retain(|(_, record)| {
+                let id = record.headers.get("id");
+                !id.is_some_and(|id| id.ends_with("42"))
+            }),
+            AnswersForTheBatch => results.truncate(1),
+            _ => {}
+        }
+        self.broker().append(records).await;
+        results
+    }
+
+    async fn consume(
+        &self,
+        mut subscription: Subscription,
+    ) -> Result<BrokenConsumer, TransportError> {
+        let group = (subscription.topic.clone(), subscription.group.to_string());
+        let gone = {
+            let mut members = lock(&self.shared.members);
+            let (members, gone) = members.entry(group.clone()).or_default();
+            *members += 1;
+            *gone
+        };
+        match self.fault {
+            HasOneGroup => subscription.group = "handlers".into(),
+            CutsNames => subscription.group = "handlers".into(),
+            ForgetsGroupsWithoutMembers => {
+                subscription.group = format!("{} {gone}", group.1).into()
+            }
+            KeepsLeasesForever => subscription.lease = Duration::from_secs(3600),
+            RemembersForever => subscription.deduplication = Some(Duration::from_secs(3600)),
+            _ => {}
+        }
+        subscription.topic = spoil_topic(self.fault, subscription.topic);
+        let lease = subscription.lease;
+        Ok(BrokenConsumer {
+            fault: self.fault,
+            shared: self.shared.clone(),
+            consumer: Arc::new(self.broker().consume(subscription).await?),
+            broker: self.broker(),
+            group,
+            lease,
+            held: Mutex::default(),
+            again: Mutex::default(),
+        })
+    }
+
+    async fn dead_letters(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterRecord>, TransportError> {
+        let mut page = self.broker().dead_letters(after, limit).await?;
+        if self.fault == ListsDeadLettersBackwards {
+            page.reverse();
+        }
+        Ok(page)
+    }
+
+    async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
+        let mut positions: BTreeSet<String> = positions.iter().cloned().collect();
+        if self.fault == RemovesDeadLettersUpTo {
+            let all = self.broker().dead_letters(None, 1_000).await?;
+            let last = positions.last().cloned().unwrap_or_default();
+            let before = all.into_iter().map(|letter| letter.position);
+            positions.extend(before.filter(|position| *position <= last));
+        }
+        let positions: Vec<_> = positions.into_iter().collect();
+        self.broker().remove_dead_letters(&positions).await
+    }
+}
+
+fn spoil_topic(fault: Fault, mut topic: Topic) -> Topic {
+    match (fault, topic.kind) {
+        (_, Kind::DeadLetter) => {}
+        (ForgetsTheKind, _) => topic.kind = Kind::Command,
+        (CutsNames, _) => {
+            let first = topic.name.split(['.', ':', '/', '-', '_']).next();
+            topic.name = Cow::Owned(first.unwrap_or_default().to_owned());
+        }
+        (ReplaysEvents, Kind::Event) => topic.kind = Kind::Command,
+        (CommandsForThoseWhoListen, Kind::Command) => topic.kind = Kind::Event,
+        (TreatsQueriesAsCommands, Kind::Query) => topic.kind = Kind::Command,
+        (HasOneReplyChannel, Kind::Reply) => topic.name = "all".into(),
+        _ => {}
+    }
+    topic
+}
+
+impl BrokenConsumer {
+    /// The leases as the broker is told of them.
+    fn without_claims(leases: &[Lease<Receipt>]) -> Vec<Lease<Receipt>> {
+        let without = |lease: &Lease<Receipt>| Lease {
+            claim: None,
+            ..lease.clone()
+        };
+        leases.iter().map(without).collect()
+    }
+
+    fn held(&self) -> Vec<Lease<Receipt>> {
+        let lease = |(receipt, _)| Lease {
+            receipt,
+            claim: None,
+        };
+        take(&mut *lock(&self.held))
+            .into_iter()
+            .map(lease)
+            .collect()
+    }
+
+    fn hand_out(&self, mut got: Vec<Delivery<Receipt>>) -> Vec<Delivery<Receipt>> {
+        for delivery in &mut got {
+            let record = Arc::make_mut(&mut delivery.record);
+            if let IgnoresKeys | HasOneKey = self.fault {
+                record.key = record.headers.get("hidden").map(|key| (*key).into());
+                let pairs: Vec<_> = record
+                    .headers
+                    .iter()
+                    .filter(|(n, _)| *n != "hidden")
+                    .collect();
+                let pairs = pairs.iter().map(|(name, value)| (*name, &**value));
+                record.headers = pairs.collect::<Headers>();
+            }
+            lock(&self.held).insert(delivery.receipt.clone(), record.clone());
+            let holder = (self.consumer.clone(), delivery.receipt.clone());
+            lock(&self.shared.holders).insert(name(record), holder);
+        }
+        got
+    }
+}
+
+impl Consumer for BrokenConsumer {
+    type Receipt = Receipt;
+
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<Receipt>>, TransportError> {
+        let got = match self.fault {
+            LooksEverySoOften => {
+                tokio::time::sleep(Duration::from_secs(12)).await;
+                self.consumer.receive(max, Duration::ZERO).await?
+            }
+            DoesNotWait => self.consumer.receive(max, Duration::ZERO).await?,
+            TakesZeroForEver if wait.is_zero() => {
+                self.consumer
+                    .receive(max, Duration::from_secs(3600))
+                    .await?
+            }
+            HandsOutTwice => {
+                let mut got = self.consumer.receive(max, wait).await?;
+                let mut again = lock(&self.again);
+                if got.len() < max {
+                    got.extend(again.take());
+                }
+                *again = got.first().cloned();
+                got
+            }
+            FetchesAhead => self.consumer.receive(max + 1, wait).await?,
+            LosesWhatIsOnItsWay => {
+                let got = self.consumer.receive(max, wait).await?;
+                self.hand_out(got.clone());
+                self.consumer.acknowledge(&self.held()).await?;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                got
+            }
+            _ => self.consumer.receive(max, wait).await?,
+        };
+        Ok(self.hand_out(got))
+    }
+
+    async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
+        if !matches!(
+            self.fault,
+            GrantsEverything | ClaimsForAllGroups | GivesUpByKeyAlone
+        ) {
+            return self.consumer.claim(keys).await;
+        }
+        let mut known = lock(&self.shared.keys);
+        let now = Instant::now();
+        let claim = |key: &Arc<str>| match (self.fault, known.get(key)) {
+            (GrantsEverything, _) => Claim::Granted,
+            (ClaimsForAllGroups, Some(_)) | (GivesUpByKeyAlone, Some(None)) => Claim::Done,
+            (_, Some(Some(until))) if *until > now => Claim::Held,
+            _ => {
+                known.insert(key.clone(), Some(now + self.lease));
+                Claim::Granted
+            }
+        };
+        Ok(keys.iter().map(claim).collect())
+    }
+
+    async fn acknowledge(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        for lease in leases {
+            lock(&self.held).remove(&lease.receipt);
+            if let Some(key) = &lease.claim {
+                lock(&self.shared.keys).insert(key.clone(), None);
+            }
+        }
+        match self.fault {
+            AcknowledgesNothing => Ok(()),
+            ConfirmsNoKeys => {
+                self.consumer
+                    .acknowledge(&Self::without_claims(leases))
+                    .await
+            }
+            ConfirmsKeysLast => {
+                self.consumer
+                    .acknowledge(&Self::without_claims(leases))
+                    .await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.consumer.acknowledge(leases).await
+            }
+            _ => self.consumer.acknowledge(leases).await,
+        }
+    }
+
+    async fn renew(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        for key in leases.iter().filter_map(|lease| lease.claim.as_ref()) {
+            if let Some(Some(until)) = lock(&self.shared.keys).get_mut(key) {
+                *until = Instant::now() + self.lease;
+            }
+        }
+        match self.fault {
+            RenewsNothing => Ok(()),
+            RenewsRecordsAlone => self.consumer.renew(&Self::without_claims(leases)).await,
+            _ => self.consumer.renew(leases).await,
+        }
+    }
+
+    async fn release(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        if self.fault == GivesUpByKeyAlone {
+            let keys = leases.iter().filter_map(|lease| lease.claim.as_ref());
+            keys.for_each(|key| _ = lock(&self.shared.keys).remove(key));
+        }
+        match self.fault {
+            ReleasesNothing => return Ok(()),
+            DropsReleased => return self.consumer.acknowledge(leases).await,
+            ReleasesForOthers | PutsBackAtTheEnd => {}
+            _ => return self.consumer.release(leases).await,
+        }
+        for lease in leases {
+            let Some(record) = lock(&self.held).remove(&lease.receipt) else {
+                continue;
+            };
+            if self.fault == PutsBackAtTheEnd {
+                self.consumer
+                    .acknowledge(std::slice::from_ref(lease))
+                    .await?;
+                self.broker
+                    .append(vec![(self.group.0.clone(), record)])
+                    .await;
+            } else {
+                let holder = lock(&self.shared.holders).get(&name(&record)).cloned();
+                let (consumer, receipt) = holder.expect("it was handed out");
+                let claim = lease.claim.clone();
+                consumer.release(&[Lease { receipt, claim }]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), TransportError> {
+        if let Some((members, gone)) = lock(&self.shared.members).get_mut(&self.group) {
+            *members -= 1;
+            *gone += usize::from(*members == 0);
+        }
+        if self.fault == DropsWhatClosingMembersHold {
+            self.consumer.acknowledge(&self.held()).await?;
+        }
+        self.consumer.close().await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, TransportError> {
+        match self.fault {
+            CountsNothing => Ok(Backlog::default()),
+            _ => self.consumer.backlog().await,
+        }
+    }
+}
+
+fn name(record: &Record) -> String {
+    record.headers.get("id").unwrap_or_default().into_owned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,115 @@
+//! Faults of servers, with the cluster that the client library has for its own tests.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr as Fault},
+};
+use static_bus_kafka::{KafkaBuilder, KafkaTransport};
+use static_bus_remote::Transport as _;
+
+use crate::support::*;
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
+
+const TOPIC: &str = "static-bus.command.faults";
+
+fn mock() -> Mock {
+    let mock = MockCluster::new(3).unwrap();
+    mock.create_topic(TOPIC, 4, 3).unwrap();
+    mock
+}
+
+fn builder(mock: &Mock) -> KafkaBuilder {
+    KafkaTransport::builder(mock.bootstrap_servers()).deadline(Duration::from_secs(5))
+}
+
+async fn append(kafka: &KafkaTransport, numbers: std::ops::Range<u32>) -> Vec<String> {
+    let records = numbers.map(|n| (command("faults"), record(n.to_string(), Some("key"))));
+    let results = kafka.append(records.collect()).await;
+    results
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|e| e.to_string())
+        .collect()
+}
+
+async fn assert_in_order(mock: &Mock, count: u32) {
+    let messages = contents(&mock.bootstrap_servers(), TOPIC).await;
+    let expected: Vec<_> = (0..count).map(|n| n.to_string()).collect();
+    assert_eq!(bodies(&messages), expected);
+}
+
+#[tokio::test]
+async fn faults_that_pass_are_not_seen() {
+    let mock = mock();
+    let kafka = builder(&mock).connect().await.unwrap();
+    assert_eq!(append(&kafka, 0..10).await, [""; 0]);
+    let faults = [
+        Fault::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Fault::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        Fault::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+    ];
+    mock.request_errors(RDKafkaApiKey::Produce, &faults);
+    // Alone: a real server refuses what comes after a request that it refused, and the mock takes it.
+    assert_eq!(append(&kafka, 10..11).await, [""; 0]);
+    assert_eq!(append(&kafka, 11..100).await, [""; 0]);
+    assert_in_order(&mock, 100).await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_remedy() {
+    let mock = mock();
+    let kafka = builder(&mock)
+        .set("topic.metadata.refresh.interval.ms", "100")
+        .connect()
+        .await
+        .unwrap();
+    let fault = [Fault::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    mock.request_errors(RDKafkaApiKey::Produce, &fault);
+    assert_eq!(
+        append(&kafka, 0..1).await,
+        [format!(
+            "kafka://{}: appending to {TOPIC}: TopicAuthorizationFailed (Broker: Topic authorization \
+             failed); the user lacks a permission: grant it with kafka-acls",
+            mock.bootstrap_servers()
+        )]
+    );
+    // The client takes it for granted until it looks again.
+    let begin = Instant::now();
+    while let [failure, ..] = &*append(&kafka, 0..1).await {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{failure}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_in_order(&mock, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_go_on_is_replaced() {
+    let mock = mock();
+    let fault = [Fault::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED];
+    mock.request_errors(RDKafkaApiKey::InitProducerId, &fault);
+    let kafka = builder(&mock).connect().await.unwrap();
+    let failures = append(&kafka, 0..5).await;
+    assert_eq!(failures.len(), 5, "{failures:?}");
+    assert_eq!(append(&kafka, 0..10).await, [""; 0]);
+    assert_in_order(&mock, 10).await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_down_is_gone_around() {
+    let mock = mock();
+    let kafka = builder(&mock).connect().await.unwrap();
+    assert_eq!(append(&kafka, 0..10).await, [""; 0]);
+    for partition in 0..4 {
+        mock.partition_leader(TOPIC, partition, Some(1)).unwrap();
+    }
+    mock.broker_down(1).unwrap();
+    for partition in 0..4 {
+        mock.partition_leader(TOPIC, partition, Some(2)).unwrap();
+    }
+    assert_eq!(append(&kafka, 10..20).await, [""; 0]);
+    assert_in_order(&mock, 20).await;
+}

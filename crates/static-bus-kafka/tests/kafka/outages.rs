@@ -1,0 +1,216 @@
+//! A cluster that is not well.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use static_bus_kafka::KafkaTransport;
+use static_bus_remote::{
+    Transport as _,
+    transport::{Claim, Consumer as _, Record, Subscription, Topic},
+};
+
+use crate::support::*;
+use test_brokers::kafka::{Kafka, KafkaOptions};
+
+/// Records of seven keys.
+fn numbered(topic: &str, numbers: Range<u32>) -> Vec<(Topic, Record)> {
+    let records = numbers.map(|n| {
+        let key = format!("key-{}", n % 7);
+        (command(topic), record(n.to_string(), Some(&key)))
+    });
+    records.collect()
+}
+
+/// Of these records all are there, and of all that are there each is so once, and in its key's order.
+async fn assert_kept(kafka: &Kafka, topic: &str, confirmed: impl IntoIterator<Item = u32>) {
+    let messages = contents(kafka.servers(), &format!("static-bus.command.{topic}")).await;
+    let found: Vec<u32> = bodies(&messages)
+        .iter()
+        .map(|b| b.parse().unwrap())
+        .collect();
+    let there: HashSet<_> = found.iter().copied().collect();
+    assert_eq!(there.len(), found.len(), "none is there twice");
+    let confirmed = confirmed.into_iter();
+    let lost: Vec<_> = confirmed.filter(|n| !there.contains(n)).collect();
+    assert!(lost.is_empty(), "confirmed and lost: {lost:?}");
+    let mut last = HashMap::new();
+    for n in found {
+        if let Some(before) = last.insert(n % 7, n) {
+            assert!(before < n, "{n} comes after {before}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_confirmed_is_there_once_after_two_crashes() {
+    let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let transport = KafkaTransport::builder(kafka.servers())
+        .deadline(Duration::from_secs(5))
+        .connect()
+        .await
+        .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let appending = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let (mut confirmed, mut number) = (Vec::new(), 0_u32);
+            let mut refused = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let records = numbered("crashes", number..number + 50);
+                for (n, result) in (number..).zip(transport.append(records).await) {
+                    match result {
+                        Ok(()) => confirmed.push(n),
+                        Err(_) => refused += 1,
+                    }
+                }
+                number += 50;
+            }
+            (confirmed, refused, number)
+        }
+    });
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        kafka = tokio::task::spawn_blocking(move || {
+            kafka.restart();
+            kafka
+        })
+        .await
+        .unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stop.store(true, Ordering::Relaxed);
+    let (confirmed, refused, number) = appending.await.unwrap();
+    assert_eq!(confirmed.len() + refused, number as usize);
+    assert!(!confirmed.is_empty());
+    assert_kept(&kafka, "crashes", confirmed).await;
+}
+
+/// A server, and a transport whose connections to it go through a proxy.
+async fn start_proxied() -> (Kafka, KafkaTransport) {
+    let options = KafkaOptions {
+        proxied: true,
+        ..KafkaOptions::default()
+    };
+    let kafka = tokio::task::spawn_blocking(|| Kafka::with(options));
+    let kafka = kafka.await.unwrap();
+    let transport = KafkaTransport::builder(kafka.proxy().servers())
+        .deadline(Duration::from_secs(90))
+        .set("reconnect.backoff.max.ms", "100")
+        // So that several are under way for each partition.
+        .set("batch.num.messages", "10")
+        .connect()
+        .await
+        .unwrap();
+    (kafka, transport)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_again_because_its_answer_was_lost_is_there_once_and_in_order() {
+    let (kafka, transport) = start_proxied().await;
+    kafka.proxy().lose_every(5);
+    for round in 0..5 {
+        let records = numbered("answers", round * 210..(round + 1) * 210);
+        for result in transport.append(records).await {
+            result.unwrap();
+        }
+    }
+    kafka.proxy().lose_nothing();
+    let lost = kafka.proxy().lost();
+    assert!(lost > 20, "{lost} answers were lost");
+    assert_kept(&kafka, "answers", 0..1050).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_is_written_again_because_its_answer_was_lost_is_there_once() {
+    let (kafka, transport) = start_proxied().await;
+    let subscription = Subscription::new(command("answers"), "handlers", "one");
+    let member = transport.consume(subscription).await.unwrap();
+    kafka.proxy().lose_every(3);
+    for n in 0..30 {
+        let claims = member.claim(&[format!("key {n}").into()]).await.unwrap();
+        assert_eq!(claims, [Claim::Granted]);
+    }
+    // Which is written when all of them are.
+    member.close().await.unwrap();
+    kafka.proxy().lose_nothing();
+    let lost = kafka.proxy().lost();
+    assert!(lost > 5, "{lost} answers were lost");
+    let log = "static-bus.claims.command.answers-at-handlers";
+    let log = contents(kafka.servers(), log).await;
+    let entries = bodies(&log);
+    let different: HashSet<_> = entries.iter().collect();
+    assert!(different.len() > 30, "{entries:?}");
+    assert_eq!(different.len(), entries.len(), "{entries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let transport = KafkaTransport::builder(kafka.servers())
+        .deadline(Duration::from_secs(2))
+        .connect()
+        .await
+        .unwrap();
+    let append = async |name: &str| {
+        let record = (command(name), record("", Some("key")));
+        transport.append(vec![record]).await.remove(0)
+    };
+    append("hangs").await.unwrap();
+    kafka.pause();
+    // What hangs, hangs for ever.
+    let limit = Duration::from_secs(30);
+    for name in ["hangs", "hangs too"] {
+        let begin = Instant::now();
+        let error = append(name).await.unwrap_err();
+        assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
+        assert!(
+            error
+                .to_string()
+                .ends_with("cannot be reached, and may or may not have done it"),
+            "{error}"
+        );
+    }
+    let begin = Instant::now();
+    transport.check().await.unwrap_err();
+    assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
+    kafka.resume();
+    let begin = Instant::now();
+    while let Err(e) = append("hangs").await {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{e}");
+    }
+    transport.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_that_the_cluster_is_gone_and_that_it_is_back() {
+    let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let transport = KafkaTransport::builder(kafka.servers())
+        .deadline(Duration::from_secs(2))
+        .connect()
+        .await
+        .unwrap();
+    transport.check().await.unwrap();
+    kafka.kill();
+    let error = transport.check().await.unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("kafka://{}: ", kafka.servers())),
+        "{error}"
+    );
+    let _kafka = tokio::task::spawn_blocking(move || {
+        kafka.launch();
+        kafka
+    })
+    .await
+    .unwrap();
+    let begin = Instant::now();
+    while let Err(e) = transport.check().await {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{e}");
+    }
+}

@@ -1,0 +1,233 @@
+//! Queries are handed out at most once, also when a member crashes, and none that can be answered is lost when
+//! one leaves.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+};
+use serde::{Deserialize, Serialize};
+use static_bus::{asynchronous::AsyncSendQuery, prelude::*};
+use static_bus_kafka::{KafkaConsumer, KafkaTransport};
+use static_bus_remote::{
+    RemoteBus, Running, Transport as _, Worker,
+    transport::{Consumer as _, Kind, Record, Subscription, Topic},
+};
+
+use crate::support::*;
+use test_brokers::doomed::{self, Doomed};
+use test_brokers::kafka::Kafka;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A topic of queries with one partition, and a look at what its group has committed.
+struct Asked {
+    kafka: KafkaTransport,
+    topic: Topic,
+    name: String,
+    group: String,
+}
+
+impl Asked {
+    async fn new(prefix: &str) -> Self {
+        let kafka = KafkaTransport::builder(Kafka::common().servers());
+        Asked {
+            kafka: kafka.prefix(prefix).partitions(1).connect().await.unwrap(),
+            topic: Topic {
+                kind: Kind::Query,
+                name: "asked".into(),
+            },
+            name: format!("{prefix}.query.asked"),
+            group: format!("{prefix}.query.asked@handlers"),
+        }
+    }
+
+    async fn ask(&self, numbers: std::ops::Range<u32>) {
+        let record = |n: u32| Record {
+            expires: Some(LONG),
+            ..record(n.to_string(), None)
+        };
+        let records = numbers.map(|n| (self.topic.clone(), record(n)));
+        for result in self.kafka.append(records.collect()).await {
+            result.unwrap();
+        }
+    }
+
+    async fn join(&self, member: &str) -> KafkaConsumer {
+        let subscription = Subscription::new(self.topic.clone(), "handlers", member);
+        self.kafka.consume(subscription).await.unwrap()
+    }
+
+    /// Calls the group's coordinator, without being a member.
+    async fn with_group<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&BaseConsumer, TopicPartitionList) -> T + Send + 'static,
+    ) -> T {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", Kafka::common().servers());
+        config.set("group.id", &self.group);
+        let mut places = TopicPartitionList::new();
+        places.add_partition(&self.name, 0);
+        let calling = move || call(&config.create().unwrap(), places);
+        tokio::task::spawn_blocking(calling).await.unwrap()
+    }
+
+    /// The position of the group, and the metadata.
+    async fn committed(&self) -> (Offset, String) {
+        self.with_group(|client, places| {
+            let committed = client.committed_offsets(places, LONG).unwrap();
+            let place = &committed.elements()[0];
+            (place.offset(), place.metadata().to_owned())
+        })
+        .await
+    }
+
+    /// Leaves behind what a member does that has crashed.
+    async fn crashed(&self, position: i64, held_until: u64) {
+        self.with_group(move |client, mut places| {
+            places.set_all_offsets(Offset::Offset(position)).unwrap();
+            let name = places.elements()[0].topic().to_owned();
+            let mut place = places.find_partition(&name, 0).unwrap();
+            place.set_metadata(format!("held until {held_until}"));
+            client.commit(&places, CommitMode::Sync).unwrap();
+        })
+        .await;
+    }
+}
+
+async fn take(member: &KafkaConsumer, count: usize) -> Vec<u32> {
+    let mut got = Vec::new();
+    while got.len() < count {
+        let more = member.receive(count - got.len(), LONG).await.unwrap();
+        assert!(!more.is_empty(), "{got:?} and no more");
+        let number = |body: &[u8]| str::from_utf8(body).unwrap().parse::<u32>().unwrap();
+        got.extend(more.iter().map(|one| number(&one.record.body)));
+    }
+    got
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_commits_what_it_was_given_and_no_more() {
+    let asked = Asked::new("queries-leave").await;
+    asked.ask(0..10).await;
+    let first = asked.join("first").await;
+    assert_eq!(take(&first, 4).await, [0, 1, 2, 3]);
+    let (_, metadata) = asked.committed().await;
+    assert!(metadata.starts_with("held until "), "{metadata:?}");
+    first.close().await.unwrap();
+    assert_eq!(asked.committed().await, (Offset::Offset(4), String::new()));
+    let second = asked.join("second").await;
+    assert_eq!(take(&second, 6).await, [4, 5, 6, 7, 8, 9]);
+    second.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_crashed_member_may_have_been_given_is_given_to_nobody() {
+    let asked = Asked::new("queries-crash").await;
+    asked.ask(0..10).await;
+    // The clocks of those who ask may differ by a second.
+    let end = now() + 1_000;
+    asked.crashed(3, end).await;
+    asked.ask(10..20).await;
+    while now() < end + 1_000 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    asked.ask(20..25).await;
+    let next = asked.join("next").await;
+    assert_eq!(take(&next, 5).await, [20, 21, 22, 23, 24]);
+    next.close().await.unwrap();
+}
+
+#[derive(Serialize, Deserialize)]
+struct Double(u32);
+query!(Double -> u32, name = "doubles.get");
+
+const KILLED: &str = "queries-killed";
+
+async fn connect(servers: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).prefix(KILLED);
+    kafka.partitions(4).connect().await.unwrap()
+}
+
+/// A worker that is missed after 6 s, and tells what it is asked.
+async fn answer(
+    servers: &str,
+    tell: impl Fn(u32) + Send + Sync + 'static,
+) -> Running<KafkaTransport> {
+    let bus = BusBuilder::new()
+        .register_query_fn(move |double: Double| {
+            tell(double.0);
+            double.0 * 2
+        })
+        .build();
+    let worker = Worker::new(connect(servers).await, bus).query::<Double>();
+    let worker = worker.lease(Duration::from_secs(6)).start();
+    worker.await.unwrap()
+}
+
+/// No test but a process of one: does nothing unless it is told where the broker is.
+#[tokio::test]
+async fn the_one_that_is_killed_while_it_answers() {
+    let Some(servers) = doomed::told() else {
+        return;
+    };
+    let _worker = answer(&servers, |number| println!("asked {number}")).await;
+    // Not for ever, if nobody kills it.
+    tokio::time::sleep(2 * LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_killed_worker_no_query_is_run_again_and_later_ones_are_answered() {
+    let servers = Kafka::common().servers();
+    let remote = RemoteBus::connect(connect(servers).await).await.unwrap();
+    let remote = remote.with_timeout(LONG);
+    let ask = move |number| {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.send_async(Double(number)).await })
+    };
+    let test = "queries::the_one_that_is_killed_while_it_answers";
+    let doomed = Doomed::start(test, servers);
+    let mut answers = Vec::new();
+    let asked = |line: &str| Some(line.split_once("asked ")?.1.parse::<u32>().unwrap());
+    let killing = tokio::spawn(doomed.kill_when(move |line| asked(line) >= Some(100)));
+    let here = Arc::new(Mutex::new(Vec::new()));
+    let mut worker = None;
+    let mut killed_at = None;
+    for number in 0.. {
+        answers.push((Instant::now(), ask(number)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if killed_at.is_none() && killing.is_finished() {
+            killed_at = Some(Instant::now());
+            let here = here.clone();
+            let tell = move |number| here.lock().unwrap().push(number);
+            worker = Some(answer(servers, tell).await);
+        }
+        if killed_at.is_some_and(|at| at.elapsed() > Duration::from_secs(10)) {
+            break;
+        }
+    }
+    // The one that was killed held its partitions for 3 s, and clocks may differ by one.
+    let certain = killed_at.unwrap() + Duration::from_secs(4);
+    answers.retain(|(asked_at, _)| *asked_at >= certain);
+    for (_, answer) in answers {
+        answer.await.unwrap().unwrap();
+    }
+    worker.unwrap().shutdown(LONG).await;
+    let printed = killing.await.unwrap();
+    let mut all: Vec<_> = printed.iter().filter_map(|line| asked(line)).collect();
+    let (there, here) = (all.len(), here.lock().unwrap().clone());
+    assert!(there > 50 && here.len() > 50, "{there} there, {here:?}");
+    all.extend(here);
+    all.sort_unstable();
+    let twice: Vec<_> = all.windows(2).filter(|two| two[0] == two[1]).collect();
+    assert!(twice.is_empty(), "run twice: {twice:?}");
+}

@@ -1,0 +1,235 @@
+//! Workers come, go and die under load, and so does the broker: nothing that was confirmed is lost, each
+//! key keeps its order, and nothing is handled twice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use static_bus::{
+    asynchronous::{AsyncExecuteCommand, BusError},
+    prelude::*,
+};
+use static_bus_kafka::KafkaTransport;
+use static_bus_remote::{RemoteBus, Running, Transport, Worker};
+
+use test_brokers::doomed::{self, Doomed, HANDLING};
+use test_brokers::kafka::Kafka;
+
+#[derive(Serialize, Deserialize)]
+struct Move {
+    account: u32,
+    number: u32,
+}
+command!(Move, name = "ledger.move", key = account);
+
+const LONG: Duration = Duration::from_secs(90);
+const LEASE: Duration = Duration::from_secs(6);
+const ACCOUNTS: u32 = 16;
+
+/// What was handled, in the order in which it began.
+#[derive(Clone, Default)]
+struct Ledger(Arc<Mutex<Vec<(u32, u32)>>>);
+
+impl Ledger {
+    fn moves(&self) -> Vec<(u32, u32)> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Waits until all of these are handled.
+    async fn has(&self, expected: &BTreeSet<(u32, u32)>) {
+        let mut last = (Instant::now(), 0);
+        loop {
+            let moves: BTreeSet<_> = self.moves().into_iter().collect();
+            let missing: Vec<_> = expected.difference(&moves).take(20).collect();
+            if missing.is_empty() {
+                return;
+            }
+            if moves.len() > last.1 {
+                last = (Instant::now(), moves.len());
+            }
+            assert!(last.0.elapsed() < LONG, "lost, among others: {missing:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Each account's moves are in order, and none is there twice.
+    fn is_in_order(&self) {
+        let mut last = BTreeMap::new();
+        for (account, number) in self.moves() {
+            let before = last.insert(account, number);
+            assert!(
+                before.is_none_or(|before| before < number),
+                "account {account}: {number} after {before:?}"
+            );
+        }
+    }
+}
+
+fn ledger(ledger: &Ledger) -> impl AsyncExecuteCommand<Move> + Send + 'static {
+    let ledger = ledger.clone();
+    BusBuilder::new()
+        .register_command_async_fn(move |one: Move| {
+            ledger.0.lock().unwrap().push((one.account, one.number));
+            async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Ok::<_, BusError>(())
+            }
+        })
+        .build()
+}
+
+async fn connect(servers: &str, prefix: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).prefix(prefix);
+    kafka.partitions(6).connect().await.unwrap()
+}
+
+async fn work(servers: &str, prefix: &str, book: &Ledger) -> Running<KafkaTransport> {
+    work_with(LEASE, servers, prefix, book).await
+}
+
+async fn work_with(
+    lease: Duration,
+    servers: &str,
+    prefix: &str,
+    book: &Ledger,
+) -> Running<KafkaTransport> {
+    let worker = Worker::new(connect(servers, prefix).await, ledger(book)).command::<Move>();
+    worker.lease(lease).start().await.unwrap()
+}
+
+/// Sends moves for a while. Gives those that were confirmed.
+async fn send(
+    bus: RemoteBus<impl Transport>,
+    rounds: u32,
+    pause: Duration,
+) -> BTreeSet<(u32, u32)> {
+    let mut confirmed = BTreeSet::new();
+    for number in 0..rounds {
+        for account in 0..ACCOUNTS {
+            let sent = bus.execute_async(Move { account, number }).await;
+            if sent.is_ok() {
+                confirmed.insert((account, number));
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+    confirmed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_come_and_go_handle_each_message_once_and_in_order() {
+    let (servers, prefix) = (Kafka::common().servers(), "come-and-go");
+    let book = Ledger::default();
+    let bus = RemoteBus::connect(connect(servers, prefix).await);
+    let sending = tokio::spawn(send(bus.await.unwrap(), 250, Duration::from_millis(20)));
+    let mut workers = vec![work(servers, prefix, &book).await];
+    for _ in 0..3 {
+        workers.push(work(servers, prefix, &book).await);
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        workers.push(work(servers, prefix, &book).await);
+        workers.remove(0).shutdown(LONG).await;
+    }
+    let confirmed = sending.await.unwrap();
+    assert_eq!(confirmed.len(), 250 * 16, "the broker was there");
+    book.has(&confirmed).await;
+    for worker in workers {
+        worker.shutdown(LONG).await;
+    }
+    book.is_in_order();
+    assert_eq!(book.moves().len(), confirmed.len(), "each once");
+}
+
+/// Kills the broker twice under load, and waits until all that it confirmed is handled.
+async fn through_outages(lease: Duration) -> Ledger {
+    let mut kafka = Kafka::start();
+    let (servers, prefix) = (kafka.servers().to_owned(), "killed");
+    let book = Ledger::default();
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(work_with(lease, &servers, prefix, &book).await);
+    }
+    let bus = RemoteBus::connect(connect(&servers, prefix).await);
+    let sending = tokio::spawn(send(bus.await.unwrap(), 150, Duration::from_millis(30)));
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        kafka = tokio::task::spawn_blocking(move || {
+            kafka.restart();
+            kafka
+        })
+        .await
+        .unwrap();
+    }
+    let confirmed = sending.await.unwrap();
+    println!("confirmed: {} of {}", confirmed.len(), 150 * ACCOUNTS);
+    book.has(&confirmed).await;
+    for worker in workers {
+        worker.shutdown(LONG).await;
+    }
+    book
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_under_load_loses_nothing_and_doubles_nothing() {
+    // What outlasts the outage: otherwise others may handle again what was handled meanwhile.
+    let book = through_outages(Duration::from_secs(60)).await;
+    book.is_in_order();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_under_load_loses_nothing_either_if_leases_run_out_meanwhile() {
+    through_outages(LEASE).await;
+}
+
+/// No test but a process of one: does nothing unless it is told where the broker is.
+#[tokio::test]
+async fn the_worker_that_is_killed() {
+    let Some(servers) = doomed::told() else {
+        return;
+    };
+    let bus = BusBuilder::new()
+        .register_command_async_fn(|_: Move| async {
+            println!("{HANDLING}");
+            std::future::pending::<Result<(), BusError>>().await
+        })
+        .build();
+    let transport = connect(&servers, "mid-handler").await;
+    let worker = Worker::new(transport, bus).command::<Move>().lease(LEASE);
+    let worker = worker.limit::<Move>(NonZeroUsize::new(4).unwrap());
+    let _worker = worker.start().await.unwrap();
+    // Not for ever, if nobody kills it.
+    tokio::time::sleep(2 * LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_worker_held_is_handled_by_others_once_and_in_order() {
+    let (servers, prefix) = (Kafka::common().servers(), "mid-handler");
+    let book = Ledger::default();
+    let bus = RemoteBus::connect(connect(servers, prefix).await)
+        .await
+        .unwrap();
+    let once = bus.with_idempotency_key("the first");
+    let first = Move {
+        account: 99,
+        number: 0,
+    };
+    once.execute_async(first).await.unwrap();
+    let sending = tokio::spawn(send(bus, 100, Duration::from_millis(20)));
+    let doomed = Doomed::start("rebalances::the_worker_that_is_killed", servers);
+    let stays = work(servers, prefix, &book).await;
+    doomed.kill_while_handling().await;
+    // Its producer heard nothing, and sends it again.
+    let again = Move {
+        account: 99,
+        number: 0,
+    };
+    once.execute_async(again).await.unwrap();
+    let mut confirmed = sending.await.unwrap();
+    confirmed.insert((99, 0));
+    book.has(&confirmed).await;
+    stays.shutdown(LONG).await;
+    book.is_in_order();
+}

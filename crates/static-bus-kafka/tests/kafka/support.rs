@@ -1,0 +1,90 @@
+//! What several tests need: records, and a look into topics that goes around the engine.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    message::OwnedMessage,
+    types::RDKafkaErrorCode,
+};
+use static_bus_kafka::KafkaBuilder;
+use static_bus_remote::transport::{Kind, Record, Topic, TransportError};
+
+pub fn command(name: &str) -> Topic {
+    Topic {
+        kind: Kind::Command,
+        name: name.to_owned().into(),
+    }
+}
+
+pub fn record(body: impl Into<String>, key: Option<&str>) -> Record {
+    Record {
+        body: body.into().into(),
+        key: key.map(Arc::from),
+        ..Record::default()
+    }
+}
+
+/// Everything that an error says, its causes included; it must not say a secret.
+pub async fn refusal(builder: KafkaBuilder, secret: &str) -> String {
+    assert!(!format!("{builder:?}").contains(secret), "{builder:?}");
+    let error: TransportError = builder.connect().await.expect_err("it is refused");
+    let mut texts = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        texts += &format!(" {e} {e:?}");
+        cause = e.source();
+    }
+    assert!(!texts.contains(secret), "{texts}");
+    error.to_string()
+}
+
+/// Everything in a Kafka topic, each partition's in its order.
+pub async fn contents(servers: &str, topic: &str) -> Vec<OwnedMessage> {
+    let (servers, topic) = (servers.to_owned(), topic.to_owned());
+    tokio::task::spawn_blocking(move || read(&servers, &topic))
+        .await
+        .unwrap()
+}
+
+/// The bodies of messages.
+pub fn bodies(messages: &[OwnedMessage]) -> Vec<&str> {
+    let body = |message| str::from_utf8(OwnedMessage::payload(message).unwrap_or_default());
+    messages.iter().map(|m| body(m).unwrap()).collect()
+}
+
+fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
+    let limit = Duration::from_secs(30);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("group.id", "tests")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), limit).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        let place = (topic, partition.id(), Offset::Beginning);
+        partitions
+            .add_partition_offset(place.0, place.1, place.2)
+            .unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+    let mut messages = Vec::new();
+    let mut ended = 0;
+    while ended < partitions.count() {
+        match consumer.poll(limit) {
+            Some(Ok(message)) => messages.push(message.detach()),
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            // A server that is down, which the client goes around.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure))) => {
+            }
+            Some(Err(e)) => panic!("{topic}: {e}"),
+            None => panic!("{topic} cannot be read"),
+        }
+    }
+    messages
+}

@@ -1,0 +1,142 @@
+//! How topics come to be.
+
+use std::{collections::HashMap, time::Duration};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+};
+use static_bus_kafka::KafkaTransport;
+use static_bus_remote::{
+    Transport as _,
+    transport::{Kind, Record, Topic},
+};
+
+use crate::support::*;
+use test_brokers::kafka::Kafka;
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", Kafka::common().servers())
+        .create()
+        .unwrap()
+}
+
+fn partitions(topic: &str) -> usize {
+    let limit = Duration::from_secs(30);
+    let metadata = admin().inner().fetch_metadata(Some(topic), limit).unwrap();
+    metadata.topics()[0].partitions().len()
+}
+
+async fn configuration(topic: &str) -> HashMap<String, String> {
+    let which = [ResourceSpecifier::Topic(topic)];
+    let configs = admin().describe_configs(&which, &AdminOptions::new()).await;
+    let config = configs.unwrap().remove(0).unwrap();
+    let entry = |(name, entry): (&str, &rdkafka::admin::ConfigEntry)| {
+        (name.to_owned(), entry.value.clone().unwrap_or_default())
+    };
+    config.entry_map().into_iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn a_topic_is_created_as_its_kind_needs_it() {
+    let kafka = KafkaTransport::builder(Kafka::common().servers())
+        .prefix("topics")
+        .partitions(3)
+        .retention(Duration::from_secs(3600))
+        .connect()
+        .await
+        .unwrap();
+    let kinds = [
+        (Kind::Query, "topics.query.n", 3, "600000", "delete"),
+        (Kind::Reply, "topics.replies", 3, "600000", "delete"),
+        (Kind::Command, "topics.command.n", 3, "3600000", "delete"),
+        (Kind::Event, "topics.event.n", 3, "3600000", "delete"),
+        (
+            Kind::DeadLetter,
+            "topics.dead-letters",
+            1,
+            "604800000",
+            "compact",
+        ),
+    ];
+    let records = kinds.map(|(kind, ..)| {
+        let name = "n".into();
+        (Topic { kind, name }, Record::default())
+    });
+    for result in kafka.append(records.into()).await {
+        result.unwrap();
+    }
+    for (_, name, count, retention, cleanup) in kinds {
+        assert_eq!(partitions(name), count, "{name}");
+        let configuration = configuration(name).await;
+        assert_eq!(configuration["retention.ms"], retention, "{name}");
+        assert_eq!(configuration["cleanup.policy"], cleanup, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_exists_keeps_its_partitions() {
+    let name = "static-bus.command.topics.existing";
+    let new = NewTopic::new(name, 2, TopicReplication::Fixed(1));
+    let created = admin().create_topics([&new], &AdminOptions::new()).await;
+    created.unwrap().remove(0).unwrap();
+    let kafka = KafkaTransport::connect(Kafka::common().servers());
+    let kafka = kafka.await.unwrap();
+    let record = (command("topics.existing"), Record::default());
+    kafka.append(vec![record]).await.remove(0).unwrap();
+    assert_eq!(partitions(name), 2);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_deleted_is_created_again() {
+    let kafka = KafkaTransport::builder(Kafka::common().servers()).deadline(Duration::from_secs(3));
+    let kafka = kafka.connect().await.unwrap();
+    let append = async |body: &str| {
+        let record = (command("topics.deleted"), record(body, None));
+        kafka.append(vec![record]).await.remove(0)
+    };
+    append("before").await.unwrap();
+    let name = "static-bus.command.topics.deleted";
+    let deleted = admin().delete_topics(&[name], &AdminOptions::new()).await;
+    deleted.unwrap().remove(0).unwrap();
+    let mut tries = 0;
+    while let Err(e) = append("after").await {
+        tries += 1;
+        assert!(tries < 10, "{e}");
+    }
+    let messages = contents(Kafka::common().servers(), name).await;
+    assert!(bodies(&messages).contains(&"after"));
+}
+
+#[tokio::test]
+async fn more_replicas_than_servers_are_refused_with_the_remedy() {
+    let servers = Kafka::common().servers();
+    let kafka = KafkaTransport::builder(servers).replication(3).connect();
+    let kafka = kafka.await.unwrap();
+    let record = (command("topics.replicated"), Record::default());
+    let error = kafka.append(vec![record]).await.remove(0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "kafka://{servers}: creating the topic static-bus.command.topics.replicated: \
+             InvalidReplicationFactor (Broker: Invalid replication factor); the cluster has fewer \
+             servers than `replication` says"
+        )
+    );
+}
+
+#[tokio::test]
+async fn two_programs_may_create_a_topic_at_the_same_time() {
+    let servers = Kafka::common().servers();
+    let (one, other) = tokio::join!(
+        KafkaTransport::connect(servers),
+        KafkaTransport::connect(servers)
+    );
+    let record = || vec![(command("topics.at once"), Record::default())];
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let (mut one, mut other) = tokio::join!(one.append(record()), other.append(record()));
+    one.remove(0).unwrap();
+    other.remove(0).unwrap();
+}

@@ -1,0 +1,427 @@
+//! Exactly once, from Kafka to Kafka: through processes that are killed, a broker that is, and handlers that
+//! fail.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use serde::{Deserialize, Serialize};
+use static_bus::{
+    asynchronous::{AsyncPublishEvent, BusError},
+    prelude::*,
+};
+use static_bus_kafka::{KafkaConsumer, KafkaReceipt, KafkaTransport};
+use static_bus_remote::{
+    DeadLetters, Envelope, RemoteBus, Running, Transport, Worker,
+    transport::{
+        Backlog, Claim, Consumer as _, Delivery, Kind, Lease, Record, Subscription, Topic,
+        TransportError,
+    },
+};
+
+use crate::support::{command, contents};
+use test_brokers::doomed::{self, Doomed};
+use test_brokers::kafka::Kafka;
+
+#[derive(Serialize, Deserialize)]
+struct Pay {
+    invoice: u32,
+}
+command!(Pay, name = "billing.pay", key = invoice);
+#[derive(Serialize, Deserialize)]
+struct Paid {
+    invoice: u32,
+}
+event!(Paid, name = "billing.paid");
+
+const LONG: Duration = Duration::from_secs(90);
+const LEASE: Duration = Duration::from_secs(6);
+
+async fn connect(servers: &str, prefix: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).prefix(prefix);
+    let kafka = kafka.partitions(4).deadline(Duration::from_secs(5));
+    kafka.exactly_once().connect().await.unwrap()
+}
+
+/// What a handler that was given this sends.
+fn effect(of: &Record, n: u32) -> (Topic, Record) {
+    let cause = Envelope::parse(&of.headers).unwrap().id.into_owned();
+    let mut envelope = Envelope::new("test", "billing.paid", "application/json");
+    envelope.causation_id = Some(cause.into());
+    let record = Record {
+        headers: envelope.headers(),
+        body: format!(r#"{{"invoice":{n}}}"#).into(),
+        ..Record::default()
+    };
+    let topic = Topic {
+        kind: Kind::Event,
+        name: "billing.paid".into(),
+    };
+    (topic, record)
+}
+
+fn cause(n: u32) -> (Topic, Record) {
+    let envelope = Envelope::new("test", "billing.pay", "application/json");
+    let record = Record {
+        headers: envelope.headers(),
+        body: format!(r#"{{"invoice":{n}}}"#).into(),
+        ..Record::default()
+    };
+    (command("billing.pay"), record)
+}
+
+async fn append(kafka: &KafkaTransport, record: (Topic, Record)) -> Result<(), TransportError> {
+    kafka.append(vec![record]).await.remove(0)
+}
+
+async fn join(kafka: &KafkaTransport, member: &str) -> KafkaConsumer {
+    let mut subscription = Subscription::new(command("billing.pay"), "handlers", member);
+    subscription.lease = LEASE;
+    kafka.consume(subscription).await.unwrap()
+}
+
+/// Receives a record and claims its key.
+async fn take(member: &KafkaConsumer) -> (Delivery<KafkaReceipt>, Lease<KafkaReceipt>) {
+    let end = Instant::now() + LONG;
+    let delivery = loop {
+        let wait = Duration::from_secs(1);
+        if let Some(got) = member.receive(1, wait).await.unwrap().pop() {
+            break got;
+        }
+        assert!(Instant::now() < end, "nothing came");
+    };
+    let id = Envelope::parse(&delivery.record.headers).unwrap().id;
+    let key: Arc<str> = (&*id).into();
+    loop {
+        match member.claim(std::slice::from_ref(&key)).await.unwrap()[0] {
+            Claim::Granted => break,
+            Claim::Held => tokio::time::sleep(Duration::from_millis(100)).await,
+            Claim::Done => panic!("it was handled"),
+        }
+        assert!(Instant::now() < end, "its key is not free");
+    }
+    let lease = Lease {
+        receipt: delivery.receipt,
+        claim: Some(key),
+    };
+    (delivery, lease)
+}
+
+/// How often each invoice was paid, as whoever consumes it sees it.
+async fn paid(servers: &str, prefix: &str) -> BTreeMap<u32, usize> {
+    let mut paid = BTreeMap::new();
+    for message in contents(servers, &format!("{prefix}.event.billing.paid")).await {
+        let one: Paid = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        *paid.entry(one.invoice).or_default() += 1;
+    }
+    paid
+}
+
+#[tokio::test]
+async fn what_a_handler_sends_comes_with_the_acknowledgement_and_not_before() {
+    let (servers, prefix) = (Kafka::common().servers(), "once-together");
+    let kafka = connect(servers, prefix).await;
+    append(&kafka, cause(1)).await.unwrap();
+    let one = join(&kafka, "one").await;
+    let (delivery, lease) = take(&one).await;
+    append(&kafka, effect(&delivery.record, 1)).await.unwrap();
+    append(&kafka, effect(&delivery.record, 2)).await.unwrap();
+    assert_eq!(paid(servers, prefix).await, BTreeMap::new());
+    one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
+    let both = BTreeMap::from([(1, 1), (2, 1)]);
+    assert_eq!(paid(servers, prefix).await, both);
+    // To ask again does nothing again.
+    one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
+    assert_eq!(paid(servers, prefix).await, both);
+    let other = join(&connect(servers, prefix).await, "other").await;
+    let claims = other.claim(&[lease.claim.unwrap()]).await.unwrap();
+    assert_eq!(claims, [Claim::Done]);
+}
+
+#[tokio::test]
+async fn what_was_sent_for_a_message_that_is_given_back_is_dropped() {
+    let (servers, prefix) = (Kafka::common().servers(), "once-given-back");
+    let kafka = connect(servers, prefix).await;
+    append(&kafka, cause(1)).await.unwrap();
+    let one = join(&kafka, "one").await;
+    let (delivery, lease) = take(&one).await;
+    append(&kafka, effect(&delivery.record, 1)).await.unwrap();
+    one.release(&[lease]).await.unwrap();
+    let (delivery, lease) = take(&one).await;
+    append(&kafka, effect(&delivery.record, 2)).await.unwrap();
+    one.failed(&lease.receipt);
+    append(&kafka, effect(&delivery.record, 3)).await.unwrap();
+    one.acknowledge(&[lease]).await.unwrap();
+    assert_eq!(paid(servers, prefix).await, BTreeMap::from([(3, 1)]));
+}
+
+/// A member that hangs for longer than a lease, and then comes to an end.
+#[tokio::test]
+async fn who_has_lost_a_message_leaves_nothing_behind() {
+    let (servers, prefix) = (Kafka::common().servers(), "once-late");
+    let (here, there) = (
+        connect(servers, prefix).await,
+        connect(servers, prefix).await,
+    );
+    append(&here, cause(1)).await.unwrap();
+    let slow = join(&here, "slow").await;
+    let (delivery, late) = take(&slow).await;
+    append(&here, effect(&delivery.record, 1)).await.unwrap();
+    let other = join(&there, "other").await;
+    let (delivery, lease) = take(&other).await;
+    append(&there, effect(&delivery.record, 2)).await.unwrap();
+    slow.acknowledge(&[late]).await.unwrap();
+    assert_eq!(paid(servers, prefix).await, BTreeMap::new());
+    other.acknowledge(&[lease]).await.unwrap();
+    assert_eq!(paid(servers, prefix).await, BTreeMap::from([(2, 1)]));
+}
+
+#[tokio::test]
+async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
+    let (servers, prefix) = (Kafka::common().servers(), "once-aborted");
+    let kafka = connect(servers, prefix).await;
+    append(&kafka, cause(1)).await.unwrap();
+    let servers = servers.to_owned();
+    let abort = move || {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("transactional.id", "once-aborted")
+            .create()
+            .unwrap();
+        producer.init_transactions(LONG).unwrap();
+        producer.begin_transaction().unwrap();
+        let topic = "once-aborted.command.billing.pay";
+        for _ in 0..5 {
+            let record = BaseRecord::<(), _>::to(topic).payload("aborted");
+            producer.send(record).map_err(|(e, _)| e).unwrap();
+        }
+        producer.flush(LONG).unwrap();
+        producer.abort_transaction(LONG).unwrap();
+    };
+    tokio::task::spawn_blocking(abort).await.unwrap();
+    append(&kafka, cause(2)).await.unwrap();
+    let one = join(&kafka, "one").await;
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let (delivery, lease) = take(&one).await;
+        bodies.push(delivery.record.body.clone());
+        one.acknowledge(&[lease]).await.unwrap();
+    }
+    bodies.sort();
+    assert_eq!(bodies, [r#"{"invoice":1}"#, r#"{"invoice":2}"#]);
+    // Nor is it a backlog, for the member that has the partitions and for one that has none.
+    let two = join(&kafka, "two").await;
+    for member in [one, two] {
+        let end = Instant::now() + LONG;
+        loop {
+            let backlog = member.backlog().await.unwrap();
+            if backlog == Backlog::default() {
+                break;
+            }
+            assert!(Instant::now() < end, "{backlog:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_promised_is_refused() {
+    let servers = Kafka::common().servers();
+    let kafka = connect(servers, "once-refused").await;
+    let event = |group: &'static str| {
+        let topic = Topic {
+            kind: Kind::Event,
+            name: "billing.paid".into(),
+        };
+        Subscription::new(topic, group, group)
+    };
+    let _audit = kafka.consume(event("audit")).await.unwrap();
+    let refused = kafka.consume(event("stock")).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("\"audit\" is the one subscriber"),
+        "{refused}"
+    );
+    let mut forgetful = event("audit");
+    forgetful.deduplication = None;
+    let refused = kafka.consume(forgetful).await.unwrap_err().to_string();
+    assert!(refused.contains("needs deduplication"), "{refused}");
+
+    append(&kafka, cause(1)).await.unwrap();
+    let one = join(&kafka, "one").await;
+    let (delivery, lease) = take(&one).await;
+    let (topic, mut large) = effect(&delivery.record, 1);
+    large.body = vec![b'x'; 2_000_000].into();
+    let refused = append(&kafka, (topic, large))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("message.max.bytes"), "{refused}");
+    append(&kafka, effect(&delivery.record, 2)).await.unwrap();
+    one.acknowledge(&[lease]).await.unwrap();
+    let paid = paid(servers, "once-refused").await;
+    assert_eq!(paid, BTreeMap::from([(2, 1)]));
+}
+
+/// A worker that says that invoices are paid, and whose handler then fails so many times for every third.
+async fn pay(servers: &str, prefix: &str, fails: u32) -> Running<KafkaTransport> {
+    let kafka = connect(servers, prefix).await;
+    let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
+    let failed = Arc::new(Mutex::new(HashMap::new()));
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |pay: Pay| {
+            let (remote, failed) = (remote.clone(), failed.clone());
+            async move {
+                let Pay { invoice } = pay;
+                remote.publish_async(&Paid { invoice }).await?;
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                let mut failed = failed.lock().unwrap();
+                let times: &mut u32 = failed.entry(invoice).or_default();
+                if invoice % 3 > 0 || *times >= fails {
+                    return Ok(());
+                }
+                *times += 1;
+                Err(BusError::rejected::<Pay>("not this time"))
+            }
+        })
+        .build();
+    let worker = Worker::new(kafka, bus).command::<Pay>().lease(LEASE);
+    worker.start().await.unwrap()
+}
+
+async fn send(servers: &str, prefix: &str, invoices: std::ops::Range<u32>) {
+    let kafka = KafkaTransport::builder(servers).prefix(prefix);
+    let kafka = kafka.partitions(4).connect().await.unwrap();
+    let remote = RemoteBus::connect(kafka).await.unwrap();
+    let all = invoices.map(|invoice| Pay { invoice });
+    remote.execute_many(all).await.unwrap();
+}
+
+/// Waits until the whole topic is committed, and then compares.
+async fn is_paid_once(servers: &str, prefix: &str, invoices: u32) {
+    let mut last = (Instant::now(), Vec::new());
+    loop {
+        let left = left(servers, prefix).await;
+        if left.iter().all(|left| *left == 0) {
+            break;
+        }
+        if left != last.1 {
+            last = (Instant::now(), left);
+        }
+        assert!(last.0.elapsed() < LONG, "nobody goes on: {:?} left", last.1);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let paid = paid(servers, prefix).await;
+    let missing: Vec<_> = (0..invoices).filter(|n| !paid.contains_key(n)).collect();
+    let doubled: Vec<_> = paid.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(
+        missing.is_empty() && doubled.is_empty(),
+        "missing: {missing:?}, more than once: {doubled:?}"
+    );
+}
+
+/// How many messages are not committed, for each partition.
+async fn left(servers: &str, prefix: &str) -> Vec<i64> {
+    let (servers, topic) = (servers.to_owned(), format!("{prefix}.command.billing.pay"));
+    let look = move || {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("group.id", format!("{topic}@handlers"))
+            .set("isolation.level", "read_committed")
+            .create()
+            .unwrap();
+        let mut places = TopicPartitionList::new();
+        places.add_partition_range(&topic, 0, 3);
+        // The group may be moving, or its broker starting.
+        let Ok(committed) = client.committed_offsets(places, LONG) else {
+            return vec![-1];
+        };
+        let left = committed.elements().into_iter().map(|place| {
+            let (begin, end) = client.fetch_watermarks(&topic, place.partition(), LONG)?;
+            Ok::<_, rdkafka::error::KafkaError>(match place.offset() {
+                Offset::Offset(offset) => end - offset,
+                _ => end - begin,
+            })
+        });
+        left.collect::<Result<_, _>>().unwrap_or_else(|_| vec![-1])
+    };
+    tokio::task::spawn_blocking(look).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_that_fail_after_they_have_sent_have_sent_once() {
+    let (servers, prefix) = (Kafka::common().servers(), "once-failures");
+    send(servers, prefix, 0..200).await;
+    let kafka = connect(servers, prefix).await;
+    let payer = pay(servers, prefix, 2).await;
+    is_paid_once(servers, prefix, 200).await;
+    let dead = DeadLetters::of(kafka).list(None, 10).await.unwrap();
+    assert_eq!(dead.len(), 0, "{dead:?}");
+    payer.shutdown(LEASE).await;
+}
+
+fn payer(servers: &str, prefix: &str) -> Doomed {
+    let told = format!("{servers} {prefix}");
+    Doomed::start("transactions::the_payer_that_is_killed", &told)
+}
+
+/// No test but a process of one: does nothing unless it is told where the broker is.
+#[tokio::test]
+async fn the_payer_that_is_killed() {
+    let Some(told) = doomed::told() else { return };
+    let (servers, prefix) = told.split_once(' ').unwrap();
+    let _running = pay(servers, prefix, 0).await;
+    // Not for ever, if nobody kills it.
+    tokio::time::sleep(2 * LONG).await;
+}
+
+/// Waits until so many invoices are paid.
+async fn progress(servers: &str, prefix: &str, count: usize) {
+    let end = Instant::now() + LONG;
+    while paid(servers, prefix).await.len() < count {
+        assert!(Instant::now() < end, "nobody goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_are_killed_have_sent_everything_once() {
+    let (servers, prefix) = (Kafka::common().servers(), "once-killed");
+    send(servers, prefix, 0..4000).await;
+    let mut payers = [payer(servers, prefix), payer(servers, prefix)];
+    for round in 0..4 {
+        progress(servers, prefix, 300 * (round + 1)).await;
+        // The old one is killed where it stands.
+        payers[round % 2] = payer(servers, prefix);
+    }
+    is_paid_once(servers, prefix, 4000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_killed_has_everything_once() {
+    let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let (servers, prefix) = (kafka.servers().to_owned(), "once-restarted");
+    send(&servers, prefix, 0..3000).await;
+    let payers = [
+        pay(&servers, prefix, 1).await,
+        pay(&servers, prefix, 1).await,
+    ];
+    for round in 1..3 {
+        progress(&servers, prefix, 500 * round).await;
+        kafka = tokio::task::spawn_blocking(move || {
+            kafka.restart();
+            kafka
+        })
+        .await
+        .unwrap();
+    }
+    is_paid_once(&servers, prefix, 3000).await;
+    for payer in payers {
+        payer.shutdown(LEASE).await;
+    }
+}

@@ -1,0 +1,334 @@
+//! Connections: how one is opened, found to be lost, and opened again.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection, cmd,
+};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{
+    errors::{connect_error, reply_error},
+    scripts::Lua,
+};
+use static_bus_remote::{lock::lock, retry, transport::TransportError};
+
+/// A server, and how long it has for an answer.
+pub(super) struct Server {
+    client: Client,
+    address: Arc<str>,
+    pub deadline: Duration,
+    /// Why the last attempt to connect failed.
+    trouble: Mutex<Option<RedisError>>,
+}
+
+/// One connection.
+#[derive(Clone)]
+pub(super) struct Connection {
+    inner: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
+    /// The server's number for it; none if the server does not tell.
+    pub number: Option<i64>,
+}
+
+/// A connection for all who send commands that do not block. It is opened when it is needed, and
+/// again after it was lost.
+pub(super) struct Link {
+    pub server: Arc<Server>,
+    current: Mutex<Option<Connection>>,
+    /// Held by the one that connects.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+impl Server {
+    pub fn new(client: Client, address: Arc<str>, deadline: Duration) -> Self {
+        // The third version of the protocol tells of a connection that ends while nobody waits.
+        let info = client.get_connection_info().clone();
+        let settings = info.redis_settings().clone();
+        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+        Server {
+            client: Client::open(info).expect("it was a client's before"),
+            address,
+            deadline,
+            trouble: Mutex::new(None),
+        }
+    }
+
+    pub fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    /// Opens a connection, or says why not.
+    pub async fn open(&self) -> RedisResult<Connection> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let told = lost.clone();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.deadline))
+            // Every call has its deadline, and one that blocks has a later one.
+            .set_response_timeout(None)
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    told.store(true, Ordering::Release);
+                }
+                Ok::<(), fmt::Error>(())
+            });
+        let open = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        let opened = timeout(self.deadline, open)
+            .await
+            .unwrap_or_else(|_| Err(late(self.deadline)));
+        let trouble = opened.as_ref().err().cloned();
+        *lock(&self.trouble) = trouble;
+        opened.map(|inner| Connection {
+            inner,
+            lost,
+            number: None,
+        })
+    }
+
+    /// Opens a connection for reads that block, as soon as the server can be reached.
+    pub async fn open_reader(&self) -> RedisResult<Connection> {
+        let mut connection = self.reopen().await?;
+        let mut command = cmd("CLIENT");
+        command.arg("ID");
+        if let Ok(Value::Int(number)) = connection.send(&command).await {
+            connection.number = Some(number);
+        }
+        Ok(connection)
+    }
+
+    /// Opens a connection as soon as the server can be reached. Gives up only when the server
+    /// answers that it will not.
+    pub async fn reopen(&self) -> RedisResult<Connection> {
+        let mut backoff = retry::reconnect();
+        loop {
+            match self.open().await {
+                Err(e) if passes(&e) => {
+                    sleep(backoff.next()).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Why the server cannot be reached, if it cannot.
+    pub fn trouble(&self) -> Option<TransportError> {
+        let trouble = lock(&self.trouble).clone();
+        trouble.map(|e| connect_error(&self.address, &e))
+    }
+
+    /// What to report when a call ended without an answer.
+    pub fn unanswered(&self, waited: Duration) -> TransportError {
+        self.trouble()
+            .unwrap_or_else(|| reply_error(&self.address, &late(waited)))
+    }
+
+    pub fn error(&self, error: &RedisError) -> TransportError {
+        reply_error(&self.address, error)
+    }
+
+    /// That a consumer was asked after it was closed.
+    pub fn closed(&self) -> TransportError {
+        TransportError::new(self.address.clone(), "this consumer was closed")
+    }
+
+    /// An answer that is not what the command gives.
+    pub fn unexpected(&self, command: &'static str) -> TransportError {
+        TransportError::new(
+            self.address.clone(),
+            format!(
+                "an answer to {command} that cannot be read: is this a Redis or Valkey server?"
+            ),
+        )
+    }
+}
+
+impl Connection {
+    /// Sends a command, and leaves errors that the server reports in `Err`.
+    pub async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match self.inner.send_packed_command(command).await {
+            Ok(Value::ServerError(e)) => Err(e.into()),
+            answer => answer,
+        }
+    }
+
+    /// Sends commands in one go. Errors that the server reports are among the values.
+    pub async fn send_all(&mut self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        self.inner
+            .send_packed_commands(commands, 0, commands.len())
+            .await
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+}
+
+impl Link {
+    pub fn new(server: Arc<Server>, connection: Connection) -> Self {
+        Link {
+            server,
+            current: Mutex::new(Some(connection)),
+            connecting: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Sends a command, and waits for the answer until the deadline.
+    pub async fn send(&self, command: &Cmd) -> Result<Value, TransportError> {
+        self.attempt(command)
+            .await?
+            .map_err(|e| self.server.error(&e))
+    }
+
+    /// Like `send`; an error that the server reports is the inner one.
+    pub async fn attempt(&self, command: &Cmd) -> Result<RedisResult<Value>, TransportError> {
+        self.call(async |connection| Ok(connection.send(command).await))
+            .await
+    }
+
+    /// Sends commands in one go, and waits for all answers.
+    pub async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, TransportError> {
+        self.call(async |connection| connection.send_all(commands).await)
+            .await
+    }
+
+    /// Runs a script, which the server may not know yet.
+    pub async fn run(&self, script: &Lua, command: &Cmd) -> Result<Value, TransportError> {
+        self.attempt_run(script, command)
+            .await?
+            .map_err(|e| self.server.error(&e))
+    }
+
+    /// Like `run`; an error that the server reports is the inner one.
+    pub async fn attempt_run(
+        &self,
+        script: &Lua,
+        command: &Cmd,
+    ) -> Result<RedisResult<Value>, TransportError> {
+        self.call(async |connection| match connection.send(command).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                connection.send(&script.load()).await?;
+                Ok(connection.send(command).await)
+            }
+            answer => Ok(answer),
+        })
+        .await
+    }
+
+    /// Ends a read that blocks, as if its time was up; only a courtesy, and may be forbidden.
+    pub async fn unblock(&self, number: i64) {
+        let mut command = cmd("CLIENT");
+        command.arg("UNBLOCK").arg(number);
+        let _ = self.attempt(&command).await;
+    }
+
+    async fn call<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, TransportError>
+    where
+        T: Broken,
+    {
+        let deadline = self.server.deadline;
+        let end = Instant::now() + deadline;
+        let mut connection = match self.usable() {
+            Some(connection) => connection,
+            None => match timeout_at(end, self.connection()).await {
+                Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
+                Err(_) => return Err(self.server.unanswered(deadline)),
+            },
+        };
+        match timeout_at(end, work(&mut connection)).await {
+            Ok(Ok(done)) => match done.broken() {
+                Some(e) => {
+                    self.forget(&connection);
+                    Err(self.server.error(e))
+                }
+                None => Ok(done),
+            },
+            Ok(Err(e)) => {
+                if ends_connection(&e) {
+                    self.forget(&connection);
+                }
+                Err(self.server.error(&e))
+            }
+            Err(_) => {
+                self.forget(&connection);
+                Err(self.server.error(&late(deadline)))
+            }
+        }
+    }
+
+    async fn connection(&self) -> RedisResult<Connection> {
+        let _one_at_a_time = self.connecting.lock().await;
+        if let Some(connection) = self.usable() {
+            return Ok(connection);
+        }
+        let connection = self.server.reopen().await?;
+        *lock(&self.current) = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn usable(&self) -> Option<Connection> {
+        let mut current = lock(&self.current);
+        if current.as_ref().is_some_and(Connection::is_lost) {
+            *current = None;
+        }
+        current.clone()
+    }
+
+    fn forget(&self, connection: &Connection) {
+        let mut current = lock(&self.current);
+        if matches!(&*current, Some(c) if Arc::ptr_eq(&c.lost, &connection.lost)) {
+            *current = None;
+        }
+    }
+}
+
+/// An answer that may tell that the connection is gone.
+trait Broken {
+    fn broken(&self) -> Option<&RedisError>;
+}
+
+impl Broken for RedisResult<Value> {
+    fn broken(&self) -> Option<&RedisError> {
+        self.as_ref().err().filter(|e| ends_connection(e))
+    }
+}
+
+impl Broken for Vec<Value> {
+    fn broken(&self) -> Option<&RedisError> {
+        None
+    }
+}
+
+/// Whether the connection is of no use after this error.
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    error.is_unrecoverable_error() || error.kind() == ErrorKind::Io
+}
+
+/// Whether another attempt to connect can go better.
+fn passes(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Io | ErrorKind::Server(ServerErrorKind::BusyLoading)
+    )
+}
+
+/// That an answer did not come in time.
+pub(super) fn late(waited: Duration) -> RedisError {
+    std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no answer within {waited:?}"),
+    )
+    .into()
+}

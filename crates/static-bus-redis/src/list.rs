@@ -1,0 +1,238 @@
+//! Consumers of queries and replies: elements of a list, gone once they are taken.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{RedisResult, Value, cmd};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    link::{Connection, Link, Server, ends_connection, late},
+    wire::{from_blob, now_millis},
+};
+use static_bus_remote::transport::{Backlog, Record, TransportError};
+
+/// Takes elements of one list, through a connection of its own.
+pub(super) struct List {
+    server: Arc<Server>,
+    link: Arc<Link>,
+    key: String,
+    block: Duration,
+    reader: tokio::sync::Mutex<Reader>,
+    /// The connection on which a read may block.
+    number: AtomicI64,
+    closed: AtomicBool,
+    closing: Notify,
+}
+
+type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Value>)> + Send>>;
+
+struct Reader {
+    connection: Option<Connection>,
+    /// A read that outlived the call that began it: what it takes is nowhere else.
+    read: Option<Read>,
+    taken: VecDeque<Vec<u8>>,
+}
+
+impl List {
+    pub async fn open(
+        link: Arc<Link>,
+        key: String,
+        block: Duration,
+    ) -> Result<Self, TransportError> {
+        let server = link.server.clone();
+        let deadline = server.deadline;
+        let connection = match timeout(deadline, server.open_reader()).await {
+            Ok(opened) => opened.map_err(|e| server.error(&e))?,
+            Err(_) => return Err(server.unanswered(deadline)),
+        };
+        Ok(List {
+            server,
+            link,
+            key,
+            block,
+            reader: tokio::sync::Mutex::new(Reader {
+                connection: Some(connection),
+                read: None,
+                taken: VecDeque::new(),
+            }),
+            number: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+            closing: Notify::new(),
+        })
+    }
+
+    pub async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Record>, TransportError> {
+        let mut reader = self.reader.lock().await;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.server.closed());
+        }
+        tokio::select! {
+            biased;
+            () = self.closing.notified() => Err(self.server.closed()),
+            received = self.read_until(&mut reader, max, wait) => received,
+        }
+    }
+
+    async fn read_until(
+        &self,
+        reader: &mut Reader,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Record>, TransportError> {
+        let end = Instant::now() + wait;
+        let mut last = false;
+        loop {
+            let records = reader.hand_out(max);
+            if !records.is_empty() || last || max == 0 {
+                return Ok(records);
+            }
+            last = Instant::now() >= end;
+            let read = match &mut reader.read {
+                Some(read) => read,
+                None => {
+                    let connection = self.connection(&mut reader.connection, end).await?;
+                    let number = connection.number.unwrap_or(0);
+                    self.number.store(number, Ordering::Release);
+                    reader.read.insert(self.read(connection, max, end))
+                }
+            };
+            // The server answers in time when the read began with this call.
+            let patience = Duration::from_millis(200);
+            let Ok((connection, answer)) = timeout_at(end + patience, read).await else {
+                return Ok(Vec::new());
+            };
+            reader.read = None;
+            match answer {
+                Ok(answer) => {
+                    reader.connection = Some(connection);
+                    reader.taken.extend(elements(answer));
+                }
+                Err(e) => {
+                    if !ends_connection(&e) {
+                        reader.connection = Some(connection);
+                    }
+                    return Err(self.server.error(&e));
+                }
+            }
+        }
+    }
+
+    /// Ends the connection, and gives back what was taken and not handed out.
+    pub async fn close(&self) -> Result<(), TransportError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.closing.notify_one();
+        let mut reader = self.reader.lock().await;
+        if let Some(read) = reader.read.take() {
+            let number = self.number.load(Ordering::Acquire);
+            if number > 0 {
+                self.link.unblock(number).await;
+            }
+            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline, read).await {
+                reader.taken.extend(elements(answer));
+            }
+        }
+        reader.connection = None;
+        if reader.taken.is_empty() {
+            return Ok(());
+        }
+        let mut commands = redis::pipe();
+        commands.cmd("LPUSH").arg(&self.key);
+        for blob in reader.taken.drain(..).rev() {
+            commands.arg(blob);
+        }
+        commands.cmd("PEXPIRE").arg(&self.key).arg(60_000).arg("NX");
+        self.link.send_all(&commands).await.map(drop)
+    }
+
+    pub async fn backlog(&self) -> Result<Backlog, TransportError> {
+        let mut command = cmd("LLEN");
+        command.arg(&self.key);
+        match self.link.send(&command).await? {
+            Value::Int(length) => Ok(Backlog {
+                lag: u64::try_from(length).unwrap_or(0),
+                ..Backlog::default()
+            }),
+            _ => Err(self.server.unexpected("LLEN")),
+        }
+    }
+
+    async fn connection(
+        &self,
+        current: &mut Option<Connection>,
+        end: Instant,
+    ) -> Result<Connection, TransportError> {
+        match current.take() {
+            Some(connection) if !connection.is_lost() => return Ok(connection),
+            _ => {}
+        }
+        let at_least = Instant::now() + Duration::from_millis(100);
+        match timeout_at(end.max(at_least), self.server.open_reader()).await {
+            Ok(opened) => opened.map_err(|e| self.server.error(&e)),
+            Err(_) => Err(self.server.unanswered(self.server.deadline)),
+        }
+    }
+
+    fn read(&self, mut connection: Connection, max: usize, end: Instant) -> Read {
+        let wait = end
+            .saturating_duration_since(Instant::now())
+            .min(self.block);
+        // To block for no time would be to block forever.
+        let block = (wait >= Duration::from_millis(1)).then_some(wait);
+        let mut command = match block {
+            Some(block) => {
+                let mut command = cmd("BLMPOP");
+                command.arg(block.as_secs_f64());
+                command
+            }
+            None => cmd("LMPOP"),
+        };
+        command.arg(1).arg(&self.key).arg("LEFT");
+        command.arg("COUNT").arg(max);
+        let limit = block.unwrap_or_default() + self.server.deadline;
+        Box::pin(async move {
+            let answer = timeout(limit, connection.send(&command)).await;
+            (connection, answer.unwrap_or_else(|_| Err(late(limit))))
+        })
+    }
+}
+
+impl Reader {
+    fn hand_out(&mut self, max: usize) -> Vec<Record> {
+        let now = now_millis();
+        let mut records = Vec::with_capacity(max.min(self.taken.len()));
+        while records.len() < max
+            && let Some(blob) = self.taken.pop_front()
+        {
+            records.extend(from_blob(blob, now));
+        }
+        records
+    }
+}
+
+/// The elements in `[key, [element, …]]`.
+fn elements(answer: Value) -> impl Iterator<Item = Vec<u8>> {
+    let list = match answer {
+        Value::Array(mut parts) if parts.len() == 2 => match parts.pop() {
+            Some(Value::Array(list)) => list,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    list.into_iter().filter_map(|element| match element {
+        Value::BulkString(blob) => Some(blob),
+        _ => None,
+    })
+}

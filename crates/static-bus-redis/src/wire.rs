@@ -1,0 +1,234 @@
+//! What records look like on the server.
+//!
+//! An element of a list is one blob: a version (1), the time of expiry in milliseconds since 1970
+//! (64 bits, big-endian, 0 for never), the lengths of key and headers (32 bits each, the key's plus
+//! one, 0 for no key), key, headers, and the body to the end.
+//!
+//! An entry of a stream has the fields `h` (headers), `d` (body), and, where there is one, `k` (key)
+//! and `x` (time of expiry).
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
+
+use static_bus_remote::{Headers, transport::Record};
+
+/// An entry's place in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub(super) struct EntryId {
+    pub millis: u64,
+    pub sequence: u64,
+}
+
+/// An entry of a stream.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub id: EntryId,
+    pub record: Record,
+}
+
+pub(super) fn now_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn expiry(record: &Record, now: u64) -> Option<u64> {
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    record.expires.map(|d| now.saturating_add(millis(d)).max(1))
+}
+
+fn remaining(expiry: u64, now: u64) -> Duration {
+    Duration::from_millis(expiry.saturating_sub(now))
+}
+
+/// A record as an element of a list.
+pub(super) fn to_blob(record: &Record, now: u64) -> Vec<u8> {
+    let headers = record.headers.as_str().as_bytes();
+    let key = record.key.as_deref().map(str::as_bytes);
+    let length = |n: usize| u32::try_from(n).expect("less than 4 GiB").to_be_bytes();
+    let mut blob =
+        Vec::with_capacity(17 + key.map_or(0, <[u8]>::len) + headers.len() + record.body.len());
+    blob.push(1);
+    blob.extend(expiry(record, now).unwrap_or(0).to_be_bytes());
+    blob.extend(length(key.map_or(0, |k| k.len() + 1)));
+    blob.extend(length(headers.len()));
+    blob.extend(key.unwrap_or_default());
+    blob.extend(headers);
+    blob.extend(&record.body[..]);
+    blob
+}
+
+/// The record of an element of a list; none if it is expired, or not one of ours.
+pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
+    let blob = Bytes::from(blob);
+    let number = |at: usize| {
+        let bytes = blob.get(at..at + 4)?;
+        usize::try_from(u32::from_be_bytes(bytes.try_into().ok()?)).ok()
+    };
+    if blob.first() != Some(&1) {
+        return None;
+    }
+    let expiry = u64::from_be_bytes(blob.get(1..9)?.try_into().ok()?);
+    if expiry != 0 && expiry <= now {
+        return None;
+    }
+    let (key, headers) = (number(9)?, number(13)?);
+    let headers_at = 17 + key.saturating_sub(1);
+    let body_at = headers_at.checked_add(headers)?;
+    let text = |from: usize, to: usize| str::from_utf8(blob.get(from..to)?).ok();
+    Some(Record {
+        key: match key {
+            0 => None,
+            _ => Some(text(17, headers_at)?.into()),
+        },
+        headers: Headers::parse(text(headers_at, body_at)?.to_owned()).ok()?,
+        expires: (expiry != 0).then(|| remaining(expiry, now)),
+        body: blob.slice(body_at..),
+    })
+}
+
+/// Adds a record's fields to a command that adds it to a stream.
+pub(super) fn add_fields(command: &mut Cmd, record: &Record, now: u64) {
+    command.arg("h").arg(record.headers.as_str());
+    command.arg("d").arg(&record.body[..]);
+    if let Some(key) = &record.key {
+        command.arg("k").arg(&**key);
+    }
+    if let Some(expiry) = expiry(record, now) {
+        command.arg("x").arg(expiry);
+    }
+}
+
+/// The entry in `[id, [field, value, …]]`. Fields that are not ours are left out.
+pub(super) fn entry(value: Value, now: u64) -> Option<Entry> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    let id = id(&parts.next()?)?;
+    let Value::Array(fields) = parts.next()? else {
+        return None;
+    };
+    let mut record = Record::default();
+    let mut fields = fields.into_iter();
+    while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
+        (fields.next(), fields.next())
+    {
+        match &name[..] {
+            b"h" => {
+                let text = String::from_utf8(value).unwrap_or_default();
+                record.headers = Headers::parse(text).unwrap_or_default();
+            }
+            b"d" => record.body = value.into(),
+            b"k" => record.key = String::from_utf8(value).ok().map(Arc::from),
+            b"x" => {
+                let expiry = str::from_utf8(&value).ok().and_then(|x| x.parse().ok());
+                record.expires = expiry.map(|x| remaining(x, now));
+            }
+            _ => {}
+        }
+    }
+    Some(Entry { id, record })
+}
+
+/// The id in a reply.
+pub(super) fn id(value: &Value) -> Option<EntryId> {
+    match value {
+        Value::BulkString(text) => EntryId::parse(str::from_utf8(text).ok()?),
+        Value::SimpleString(text) => EntryId::parse(text),
+        _ => None,
+    }
+}
+
+impl EntryId {
+    /// Reads `<milliseconds>-<sequence>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (millis, sequence) = text.split_once('-')?;
+        Some(EntryId {
+            millis: millis.parse().ok()?,
+            sequence: sequence.parse().ok()?,
+        })
+    }
+
+    /// As text in which later ones are greater: digits are padded with zeros.
+    pub fn padded(self) -> String {
+        format!("{:014}-{:010}", self.millis, self.sequence)
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+impl ToRedisArgs for EntryId {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg_fmt(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{EntryId, from_blob, to_blob};
+    use static_bus_remote::{Headers, transport::Record};
+
+    fn record() -> Record {
+        Record {
+            headers: Headers::from_iter([("type", "t")]),
+            body: b"{}".as_slice().into(),
+            key: Some("k1".into()),
+            expires: Some(Duration::from_secs(2)),
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_blob_stay_as_they_are() {
+        let blob = to_blob(&record(), 0x0102_0304_0506);
+        let mut expected = b"\x01\x00\x00\x01\x02\x03\x04\x0c\xd6".to_vec();
+        expected.extend(b"\x00\x00\x00\x03\x00\x00\x00\x08k1type: t\n{}");
+        assert_eq!(blob, expected);
+        assert_eq!(from_blob(blob, 0x0102_0304_0506), Some(record()));
+    }
+
+    #[test]
+    fn an_expired_blob_is_dropped() {
+        let blob = to_blob(&record(), 1000);
+        assert!(from_blob(blob.clone(), 2999).is_some());
+        assert!(from_blob(blob, 3000).is_none());
+    }
+
+    #[test]
+    fn a_record_without_key_and_expiry_keeps_neither() {
+        let record = Record {
+            body: b"x".as_slice().into(),
+            ..Record::default()
+        };
+        assert_eq!(from_blob(to_blob(&record, 7), u64::MAX), Some(record));
+    }
+
+    #[test]
+    fn a_cut_or_foreign_blob_is_dropped() {
+        let blob = to_blob(&record(), 0);
+        for length in 0..blob.len() - 2 {
+            assert_eq!(from_blob(blob[..length].to_vec(), 0), None, "{length}");
+        }
+        assert_eq!(from_blob(b"hello".to_vec(), 0), None);
+    }
+
+    #[test]
+    fn padded_positions_are_ordered_as_the_entries_are() {
+        let id = |text| EntryId::parse(text).unwrap();
+        assert!(id("999-9") < id("1000-10"));
+        assert!(id("999-9").padded() < id("1000-10").padded());
+        assert!(id("1000-9").padded() < id("1000-10").padded());
+        assert_eq!(EntryId::parse(&id("1000-9").padded()), Some(id("1000-9")));
+    }
+}

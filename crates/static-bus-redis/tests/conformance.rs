@@ -1,0 +1,54 @@
+//! Redis keeps every promise.
+
+use std::sync::{Mutex, PoisonError};
+
+use static_bus_conformance::Harness;
+use static_bus_redis::{RedisConfig, RedisTransport};
+use test_brokers::redis::{Persistence, Redis, RedisOptions};
+
+/// A server of its own, which keeps what it was told.
+struct OneRedis(Mutex<Redis>);
+
+impl OneRedis {
+    fn start() -> Self {
+        OneRedis(Mutex::new(Redis::with(RedisOptions {
+            persistence: Persistence::EverySecond,
+            ..RedisOptions::default()
+        })))
+    }
+}
+
+impl Harness for OneRedis {
+    type Transport = RedisTransport;
+
+    async fn connect(&self) -> RedisTransport {
+        let url = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .url()
+            .to_owned();
+        RedisConfig::new(url)
+            .connect()
+            .await
+            .expect("the server runs")
+    }
+
+    fn restarts(&self) -> bool {
+        true
+    }
+
+    async fn restart(&self) {
+        // Meanwhile the other threads of the runtime go on.
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .restart();
+    }
+
+    fn may_skip(&self) -> bool {
+        false
+    }
+}
+
+static_bus_conformance::conformance_tests!(OneRedis::start());

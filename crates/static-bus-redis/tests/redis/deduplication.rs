@@ -1,0 +1,164 @@
+//! Keys of records: claimed once, remembered for a while, and no longer.
+
+use std::{sync::Arc, time::Duration};
+
+use static_bus_remote::{
+    Transport,
+    transport::{Claim, Consumer, Subscription},
+};
+
+use crate::support::*;
+use test_brokers::redis::Redis;
+
+fn keys(keys: &[&str]) -> Vec<Arc<str>> {
+    keys.iter().map(|key| Arc::from(*key)).collect()
+}
+
+#[tokio::test]
+async fn a_key_is_granted_once_held_while_it_is_handled_and_done_afterwards() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let a = transport
+        .consume(subscription(topic.clone(), "a"))
+        .await
+        .unwrap();
+    let b = transport
+        .consume(subscription(topic.clone(), "b"))
+        .await
+        .unwrap();
+    append(&transport, &topic, [record("1")]).await;
+    let held = receive(&a, 1).await;
+    let claims = a.claim(&keys(&["x", "y", "x"])).await.unwrap();
+    assert_eq!(claims, [Claim::Granted, Claim::Granted, Claim::Held]);
+    assert_eq!(
+        b.claim(&keys(&["x", "z"])).await.unwrap(),
+        [Claim::Held, Claim::Granted]
+    );
+    a.acknowledge(&claimed(&held[0], "x")).await.unwrap();
+    assert_eq!(
+        b.claim(&keys(&["x", "y"])).await.unwrap(),
+        [Claim::Done, Claim::Held]
+    );
+    let mut other_group = Subscription::new(topic, "others", "c");
+    other_group.lease = Duration::from_secs(10);
+    let other_group = transport.consume(other_group).await.unwrap();
+    assert_eq!(
+        other_group.claim(&keys(&["x"])).await.unwrap(),
+        [Claim::Granted]
+    );
+}
+
+#[tokio::test]
+async fn releasing_gives_a_claim_up_but_not_one_that_was_lost() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let a = transport.consume(short(topic.clone(), "a")).await.unwrap();
+    let b = transport.consume(short(topic.clone(), "b")).await.unwrap();
+    append(&transport, &topic, [record("1")]).await;
+    let held = receive(&a, 1).await;
+    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Granted]);
+    a.release(&claimed(&held[0], "x")).await.unwrap();
+    let held = receive(&a, 1).await;
+    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Granted]);
+    // Its lease runs out, and another member claims the key.
+    eventually("the claim ends", || async {
+        b.claim(&keys(&["x"])).await.unwrap() == [Claim::Granted]
+    })
+    .await;
+    a.release(&claimed(&held[0], "x")).await.unwrap();
+    a.renew(&claimed(&held[0], "x")).await.unwrap();
+    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Held]);
+}
+
+#[tokio::test]
+async fn a_renewed_claim_outlasts_its_lease() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let a = transport.consume(short(topic.clone(), "a")).await.unwrap();
+    append(&transport, &topic, [record("1")]).await;
+    let held = receive(&a, 1).await;
+    a.claim(&keys(&["x"])).await.unwrap();
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        a.renew(&claimed(&held[0], "x")).await.unwrap();
+    }
+    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Held]);
+}
+
+#[tokio::test]
+async fn closing_gives_claims_up() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let a = transport
+        .consume(subscription(topic.clone(), "a"))
+        .await
+        .unwrap();
+    let b = transport
+        .consume(subscription(topic.clone(), "b"))
+        .await
+        .unwrap();
+    a.claim(&keys(&["x"])).await.unwrap();
+    a.close().await.unwrap();
+    assert_eq!(b.claim(&keys(&["x"])).await.unwrap(), [Claim::Granted]);
+}
+
+#[tokio::test]
+async fn handled_keys_are_forgotten_in_time_and_leave_no_memory() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let mut subscription = short(topic.clone(), "a");
+    subscription.deduplication = Some(Duration::from_secs(2));
+    let consumer = transport.consume(subscription).await.unwrap();
+    append(&transport, &topic, (0..2000).map(|n| record(n.to_string()))).await;
+    let held = receive(&consumer, 2000).await;
+    let all: Vec<Arc<str>> = (0..2000).map(|n| format!("key {n}").into()).collect();
+    let claims = consumer.claim(&all).await.unwrap();
+    assert!(claims.iter().all(|c| *c == Claim::Granted));
+    let mut done = leases(&held);
+    for (lease, key) in done.iter_mut().zip(&all) {
+        lease.claim = Some(key.clone());
+    }
+    consumer.acknowledge(&done).await.unwrap();
+    let claims = consumer.claim(&all).await.unwrap();
+    assert!(claims.iter().all(|c| *c == Claim::Done));
+    let left = || async { redis.command(&["KEYS", "static-bus:done*"]) == "*0\r\n" };
+    eventually("the keys are gone", left).await;
+    let left = || async { redis.command(&["KEYS", "static-bus:claims*"]) == "*0\r\n" };
+    eventually("no claim is left", left).await;
+    let claims = consumer.claim(&all).await.unwrap();
+    assert!(claims.iter().all(|c| *c == Claim::Granted));
+}
+
+#[tokio::test]
+async fn claiming_and_acknowledging_cost_a_command_for_a_batch_not_for_a_record() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let consumer = transport
+        .consume(subscription(topic.clone(), "a"))
+        .await
+        .unwrap();
+    append(&transport, &topic, (0..500).map(|n| record(n.to_string()))).await;
+    let held = receive(&consumer, 500).await;
+    let all: Vec<Arc<str>> = (0..500).map(|n| format!("key {n}").into()).collect();
+    redis.command(&["CONFIG", "RESETSTAT"]);
+    consumer.claim(&all).await.unwrap();
+    let mut done = leases(&held);
+    for (lease, key) in done.iter_mut().zip(&all) {
+        lease.claim = Some(key.clone());
+    }
+    consumer.acknowledge(&done).await.unwrap();
+    let calls = calls(&redis);
+    let of = |names: &[&str]| -> u64 {
+        let calls = calls.iter().filter(|(name, _)| names.contains(&&**name));
+        calls.map(|(_, calls)| calls).sum()
+    };
+    let data = of(&["zmscore", "smismember", "zadd", "sadd", "zrem", "xack"]);
+    assert!((7..=11).contains(&data), "{calls:?}");
+    assert!(of(&["zscore", "sismember"]) == 0, "{calls:?}");
+}

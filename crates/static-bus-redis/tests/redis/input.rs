@@ -1,0 +1,287 @@
+//! What users get wrong: the error names the server and the remedy, and never the password.
+
+use std::{
+    error::Error,
+    io::{Read, Write},
+    net::TcpListener,
+    time::Duration,
+};
+
+use static_bus_redis::{RedisConfig, RedisTransport};
+use static_bus_remote::{
+    Transport,
+    transport::{Consumer, TransportError},
+};
+
+use crate::support::*;
+use test_brokers::redis::{Redis, RedisOptions};
+
+const SECRET: &str = "s3cr3t";
+
+/// Everything that an error says, its causes included.
+async fn refusal(url: &str) -> String {
+    let config = RedisConfig::new(url).deadline(Duration::from_secs(10));
+    assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
+    let error: TransportError = config.connect().await.expect_err("it is refused");
+    let mut texts = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        texts += &format!(" {e} {e:?}");
+        cause = e.source();
+    }
+    assert!(!texts.contains(SECRET), "{texts}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_malformed_url_is_refused() {
+    for url in [
+        "",
+        "localhost",
+        "http://user:s3cr3t@example.com",
+        "redis://user:s3cr3t",
+        "redis://:s3cr3t@host:port",
+        "redis://:s3cr3t@host:6379/abc",
+        "redis://:pa/s3cr3t@host:6379/0",
+        "redis://user:s3cr3t/host",
+    ] {
+        let text = refusal(url).await;
+        assert!(text.contains("the URL cannot be read"), "{url}: {text}");
+        assert!(text.contains("redis://[[user]:password@]host"), "{text}");
+    }
+    let text = refusal("redis://:s3cr3t@host:6379/abc").await;
+    assert!(text.starts_with("redis://host:6379: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_names_the_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let text = refusal(&format!("redis://user:s3cr3t@{address}")).await;
+    assert_eq!(
+        text,
+        format!(
+            "redis://{address}: nobody listens there: start the server, or correct the host and \
+             port of the URL"
+        )
+    );
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused() {
+    let redis = Redis::with(RedisOptions {
+        password: Some("right".to_owned()),
+        ..RedisOptions::default()
+    });
+    let address = redis.host_and_port();
+    for credentials in ["", ":s3cr3t@", "nobody:s3cr3t@"] {
+        let text = refusal(&format!("redis://{credentials}{address}")).await;
+        let start = format!("redis://{address}: the server refuses the credentials");
+        assert!(text.starts_with(&start), "{text}");
+    }
+    let transport = connect(&redis).await;
+    transport.check().await.unwrap();
+    assert!(!format!("{transport:?}").contains("right"));
+    assert_eq!(transport.address(), format!("redis://{address}"));
+    redis.command(&[
+        "ACL", "SETUSER", "ann", "on", ">s3cr3t", "~*", "+@all", "-info",
+    ]);
+    let text = refusal(&format!("redis://ann:s3cr3t@{address}")).await;
+    assert!(text.contains("ACL"), "{text}");
+    redis.command(&["ACL", "SETUSER", "ann", "+info"]);
+    let url = format!("redis://ann:s3cr3t@{address}");
+    let ann = RedisTransport::connect(&url);
+    ann.await.unwrap().check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named() {
+    let redis = Redis::start();
+    redis.command(&[
+        "ACL", "SETUSER", "ann", "on", ">s3cr3t", "~*", "+@all", "-xadd",
+    ]);
+    let url = format!("redis://ann:s3cr3t@{}", redis.host_and_port());
+    let transport = RedisTransport::connect(&url).await.unwrap();
+    let result = transport.append(vec![(command("c"), record("1"))]).await;
+    let text = result[0].as_ref().unwrap_err().to_string();
+    assert!(
+        text.contains("xadd") && text.contains("ACL SETUSER"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &issuer).unwrap();
+
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let arguments = [
+        ("--tls-port", port.to_string()),
+        ("--tls-cert-file", file("server.pem", &server.pem())),
+        ("--tls-key-file", file("key.pem", &key.serialize_pem())),
+        ("--tls-ca-cert-file", file("root.pem", &root.pem())),
+        ("--tls-auth-clients", "no".to_owned()),
+    ];
+    let arguments = arguments
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value]);
+    let _redis = Redis::with(RedisOptions {
+        password: Some("s3cr3t".to_owned()),
+        arguments: arguments.collect(),
+        ..Default::default()
+    });
+    let url = format!("rediss://:s3cr3t@localhost:{port}");
+
+    let config = RedisConfig::new(&url).root_certificate(root.pem());
+    let transport = config.clone().connect().await.unwrap();
+    let consumer = transport.consume(subscription(command("c"), "member"));
+    let consumer = consumer.await.unwrap();
+    transport
+        .append(vec![(command("c"), record("over TLS"))])
+        .await
+        .remove(0)
+        .unwrap();
+    let got = consumer.receive(1, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(got[0].record.body, "over TLS");
+
+    // Nobody vouches for it here.
+    let text = refusal(&url).await;
+    assert!(
+        text.starts_with(&format!("rediss://localhost:{port}: ")),
+        "{text}"
+    );
+    assert!(
+        text.contains("certificate") && !text.contains("s3cr3t"),
+        "{text}"
+    );
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn tls_to_a_port_without_it_is_refused() {
+    let redis = Redis::start();
+    let text = refusal(&format!("rediss://:s3cr3t@{}", redis.host_and_port())).await;
+    let start = format!("rediss://{}: no TLS connection", redis.host_and_port());
+    assert!(text.starts_with(&start), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_redis_is_refused() {
+    let address = speak(|_| "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned());
+    let text = refusal(&format!("redis://{address}")).await;
+    assert!(text.contains("does not speak as Redis does"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let config = RedisConfig::new(url).deadline(Duration::from_millis(200));
+    let error = config.connect().await.unwrap_err().to_string();
+    assert!(error.contains("firewall"), "{error}");
+}
+
+#[tokio::test]
+async fn an_old_server_is_refused() {
+    let address = speak(|request| {
+        let answers = request.split_terminator('*').skip(1).map(|command| {
+            if command.contains("INFO\r\n$6\r\nserver") {
+                let info = "# Server\r\nredis_version:6.2.14\r\nredis_mode:standalone\r\n";
+                format!("${}\r\n{info}\r\n", info.len())
+            } else if command.contains("HELLO") {
+                "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned()
+            } else {
+                "+OK\r\n".to_owned()
+            }
+        });
+        answers.collect()
+    });
+    let text = refusal(&format!("redis://{address}")).await;
+    assert!(text.contains("too old: it is version 6.2.14"), "{text}");
+    // Before version 6 not even the protocol was known.
+    let unknown = "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n";
+    let address = speak(move |request| unknown.repeat(request.matches('*').count()));
+    let text = refusal(&format!("redis://{address}")).await;
+    assert!(text.contains("too old"), "{text}");
+}
+
+#[tokio::test]
+async fn a_cluster_is_refused() {
+    let redis = Redis::with(RedisOptions {
+        arguments: ["--cluster-enabled", "yes"].map(str::to_owned).into(),
+        ..RedisOptions::default()
+    });
+    let text = refusal(redis.url()).await;
+    assert!(text.contains("part of a cluster"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_may_evict_messages_is_refused() {
+    let redis = Redis::start();
+    let set = |name, value| redis.command(&["CONFIG", "SET", name, value]);
+    set("maxmemory-policy", "allkeys-lru");
+    // Without a limit it removes nothing.
+    RedisTransport::connect(redis.url()).await.unwrap();
+    set("maxmemory", "1gb");
+    let text = refusal(redis.url()).await;
+    assert_eq!(
+        text,
+        format!(
+            "redis://{}: its `maxmemory-policy` is allkeys-lru: it would remove messages when \
+             memory is short; set it to noeviction, in its configuration or with CONFIG SET",
+            redis.host_and_port()
+        )
+    );
+    set("maxmemory-policy", "noeviction");
+    RedisTransport::connect(redis.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_server_says_what_to_raise() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let result = transport.append(vec![(command("c"), record("1"))]).await;
+    let text = result[0].as_ref().unwrap_err().to_string();
+    let start = format!("redis://{}: OOM command not allowed", redis.host_and_port());
+    assert!(text.starts_with(&start), "{text}");
+    assert!(
+        text.ends_with("; the server is full: raise `maxmemory`"),
+        "{text}"
+    );
+}
+
+/// A server that answers what it is told to.
+fn speak(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut request) {
+            let text = String::from_utf8_lossy(&request[..length]).into_owned();
+            if stream.write_all(answer(&text).as_bytes()).is_err() {
+                break;
+            }
+        }
+    });
+    address
+}

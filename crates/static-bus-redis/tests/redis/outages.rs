@@ -1,0 +1,245 @@
+//! Servers that are gone, hang, forget, or come back.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use static_bus_redis::RedisConfig;
+use static_bus_remote::{
+    Transport,
+    transport::{Consumer, Kind, Subscription},
+};
+
+use crate::support::*;
+use test_brokers::redis::{Persistence, Redis, RedisOptions};
+
+/// The server's clients, but for the one that asks.
+fn clients(redis: &Redis) -> usize {
+    let list = redis.command(&["CLIENT", "LIST"]);
+    list.lines().filter(|l| l.contains("addr=")).count() - 1
+}
+
+async fn seven_consumers_survive(mut redis: Redis, outage: impl AsyncFnOnce(&mut Redis)) {
+    let transport = RedisConfig::new(redis.url())
+        .deadline(Duration::from_secs(1))
+        .connect()
+        .await
+        .unwrap();
+    let mut consumers = Vec::new();
+    for n in 0..7 {
+        let topic = match n {
+            0..5 => command(&format!("c{n}")),
+            _ => topic(Kind::Query, &format!("q{n}")),
+        };
+        let consumer = transport.consume(subscription(topic.clone(), "a")).await;
+        consumers.push((topic, std::sync::Arc::new(consumer.unwrap())));
+    }
+    let readers: Vec<_> = consumers
+        .iter()
+        .map(|(_, consumer)| {
+            let consumer = consumer.clone();
+            tokio::spawn(async move {
+                let mut got = Vec::new();
+                while got.is_empty() {
+                    match consumer.receive(10, Duration::from_secs(1)).await {
+                        Ok(deliveries) => got = bodies(&deliveries),
+                        Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    }
+                }
+                got
+            })
+        })
+        .collect();
+    eventually("all are connected", || async { clients(&redis) == 8 }).await;
+    outage(&mut redis).await;
+    eventually("the server is back", || async {
+        transport.check().await.is_ok()
+    })
+    .await;
+    for (topic, _) in &consumers {
+        append(&transport, topic, [record("after")]).await;
+    }
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), ["after"]);
+    }
+    eventually("there are as many connections as before", || async {
+        clients(&redis) == 8
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outage_of_three_seconds_with_seven_consumers_leaves_no_extra_connections() {
+    seven_consumers_survive(Redis::start(), async |redis: &mut Redis| {
+        redis.kill();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        redis.launch();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_for_three_seconds_leaves_no_extra_connections() {
+    seven_consumers_survive(Redis::start(), async |redis: &mut Redis| {
+        redis.pause();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        redis.resume();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_call_waits_longer_than_its_deadline() {
+    let mut redis = Redis::start();
+    let transport = RedisConfig::new(redis.url())
+        .deadline(Duration::from_millis(500))
+        .connect()
+        .await
+        .unwrap();
+    let consumer = transport
+        .consume(subscription(command("c"), "a"))
+        .await
+        .unwrap();
+    let query = topic(Kind::Query, "q");
+    let queries = transport.consume(subscription(query, "a")).await.unwrap();
+    for hangs in [true, false] {
+        match hangs {
+            true => redis.pause(),
+            false => redis.kill(),
+        }
+        let start = Instant::now();
+        assert!(transport.check().await.is_err());
+        let results = transport.append(vec![(command("c"), record("1"))]).await;
+        assert!(results[0].is_err());
+        let other = transport.consume(subscription(command("d"), "a")).await;
+        assert!(other.is_err());
+        let wait = Duration::from_millis(200);
+        assert!(consumer.receive(1, wait).await.is_err());
+        // It keeps what a read may still bring, until the read is late.
+        eventually("its read fails", || async {
+            queries.receive(1, wait).await.is_err()
+        })
+        .await;
+        assert!(consumer.backlog().await.is_err());
+        assert!(transport.dead_letters(None, 1).await.is_err());
+        assert!(start.elapsed() < Duration::from_secs(30));
+        if hangs {
+            redis.resume();
+            eventually("it answers", || async { transport.check().await.is_ok() }).await;
+        }
+    }
+    let error = transport.check().await.unwrap_err().to_string();
+    assert!(error.contains("nobody listens there"), "{error}");
+}
+
+#[tokio::test]
+async fn consumers_go_on_after_a_restart_that_lost_everything() {
+    let mut redis = Redis::start();
+    let transport = connect(&redis).await;
+    let commands = transport
+        .consume(subscription(command("c"), "a"))
+        .await
+        .unwrap();
+    let events = Subscription::new(event("e"), "mail", "a");
+    let events = transport.consume(events).await.unwrap();
+    append(
+        &transport,
+        &command("c"),
+        [record("lost"), keyed("k", "lost")],
+    )
+    .await;
+    let held = receive(&commands, 2).await;
+    redis.restart();
+    eventually("it answers", || async { transport.check().await.is_ok() }).await;
+    append(&transport, &command("c"), [record("1"), keyed("k", "2")]).await;
+    let mut got = drain(&commands, 2).await;
+    got.sort();
+    assert_eq!(got, ["1", "2"]);
+    // An event is dropped until its group is there again.
+    let arrives = async || {
+        append(&transport, &event("e"), [record("1")]).await;
+        !receive_now(&events).await.is_empty()
+    };
+    eventually("events arrive", arrives).await;
+    commands.renew(&leases(&held)).await.unwrap();
+    commands.release(&leases(&held)).await.unwrap();
+    commands.acknowledge(&leases(&held)).await.unwrap();
+}
+
+async fn receive_now(consumer: &static_bus_redis::RedisConsumer) -> Vec<String> {
+    let got = consumer.receive(10, Duration::from_millis(100)).await;
+    bodies(&got.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn scripts_are_loaded_again_when_the_server_forgot_them() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let consumer = transport
+        .consume(subscription(command("c"), "a"))
+        .await
+        .unwrap();
+    append(&transport, &command("c"), [record("1")]).await;
+    redis.command(&["SCRIPT", "FLUSH"]);
+    consumer.claim(&["x".into()]).await.unwrap();
+    let held = receive(&consumer, 1).await;
+    redis.command(&["SCRIPT", "FLUSH"]);
+    consumer.acknowledge(&claimed(&held[0], "x")).await.unwrap();
+    redis.command(&["SCRIPT", "FLUSH"]);
+    consumer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_confirmed_is_lost_when_the_server_is_killed_under_load() {
+    let mut redis = Redis::with(RedisOptions {
+        persistence: Persistence::Always,
+        ..RedisOptions::default()
+    });
+    let transport = connect(&redis).await;
+    let consumer = transport.consume(short(command("c"), "a")).await.unwrap();
+    let (mut confirmed, mut seen) = (HashSet::new(), HashSet::new());
+    let mut number = 0;
+    for round in 0..3 {
+        let until = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < until {
+            let bodies: Vec<_> = (number..number + 20).map(|n| n.to_string()).collect();
+            number += 20;
+            let records = bodies.iter().enumerate().map(|(n, body)| {
+                let record = match n % 2 {
+                    0 => record(body.as_str()),
+                    _ => keyed(body, body.as_str()),
+                };
+                (command("c"), record)
+            });
+            let append = transport.append(records.collect());
+            let consume = async {
+                if let Ok(got) = consumer.receive(100, Duration::from_millis(5)).await {
+                    let _ = consumer.acknowledge(&leases(&got)).await;
+                    return self::bodies(&got);
+                }
+                Vec::new()
+            };
+            let (results, got) = tokio::join!(append, consume);
+            let taken = bodies.into_iter().zip(results);
+            confirmed.extend(taken.filter_map(|(body, r)| r.is_ok().then_some(body)));
+            seen.extend(got);
+        }
+        if round < 2 {
+            redis.restart();
+        }
+    }
+    let end = Instant::now() + LONG;
+    while !confirmed.is_subset(&seen) {
+        assert!(
+            Instant::now() < end,
+            "{} are missing",
+            confirmed.difference(&seen).count()
+        );
+        if let Ok(got) = consumer.receive(100, Duration::from_millis(500)).await {
+            let _ = consumer.acknowledge(&leases(&got)).await;
+            seen.extend(bodies(&got));
+        }
+    }
+    assert!(confirmed.len() > 100);
+}

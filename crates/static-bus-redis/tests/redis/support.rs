@@ -1,0 +1,156 @@
+//! What the tests have in common.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use static_bus_redis::{RedisConsumer, RedisReceipt, RedisTransport};
+use static_bus_remote::{
+    Headers, Transport,
+    transport::{Consumer, Delivery, Kind, Lease, Record, Subscription, Topic},
+};
+
+use test_brokers::redis::Redis;
+
+/// How long anything may take on a busy machine.
+pub const LONG: Duration = Duration::from_secs(60);
+
+pub fn topic(kind: Kind, name: &str) -> Topic {
+    Topic {
+        kind,
+        name: name.to_owned().into(),
+    }
+}
+
+pub fn command(name: &str) -> Topic {
+    topic(Kind::Command, name)
+}
+
+pub fn event(name: &str) -> Topic {
+    topic(Kind::Event, name)
+}
+
+pub fn record(body: impl Into<String>) -> Record {
+    Record {
+        headers: Headers::from_iter([("type", "test")]),
+        body: body.into().into_bytes().into(),
+        ..Record::default()
+    }
+}
+
+pub fn keyed(key: &str, body: impl Into<String>) -> Record {
+    Record {
+        key: Some(key.into()),
+        ..record(body)
+    }
+}
+
+pub fn body(delivery: &Delivery<RedisReceipt>) -> String {
+    String::from_utf8(delivery.record.body.to_vec()).unwrap()
+}
+
+pub fn bodies(deliveries: &[Delivery<RedisReceipt>]) -> Vec<String> {
+    deliveries.iter().map(body).collect()
+}
+
+pub fn leases(deliveries: &[Delivery<RedisReceipt>]) -> Vec<Lease<RedisReceipt>> {
+    let lease = |d: &Delivery<RedisReceipt>| Lease {
+        receipt: d.receipt,
+        claim: None,
+    };
+    deliveries.iter().map(lease).collect()
+}
+
+pub fn claimed(delivery: &Delivery<RedisReceipt>, key: &str) -> Vec<Lease<RedisReceipt>> {
+    vec![Lease {
+        receipt: delivery.receipt,
+        claim: Some(Arc::from(key)),
+    }]
+}
+
+pub fn subscription(topic: Topic, member: &str) -> Subscription {
+    let mut subscription = Subscription::new(topic, "handlers", member);
+    subscription.lease = Duration::from_secs(10);
+    subscription
+}
+
+pub fn short(topic: Topic, member: &str) -> Subscription {
+    let mut subscription = subscription(topic, member);
+    subscription.lease = Duration::from_millis(600);
+    subscription
+}
+
+pub async fn connect(redis: &Redis) -> RedisTransport {
+    RedisTransport::connect(redis.url()).await.unwrap()
+}
+
+/// Appends records, all of which the broker has to take.
+pub async fn append(
+    transport: &RedisTransport,
+    topic: &Topic,
+    records: impl IntoIterator<Item = Record>,
+) {
+    let records = records.into_iter().map(|r| (topic.clone(), r)).collect();
+    for result in transport.append(records).await {
+        result.unwrap();
+    }
+}
+
+/// Receives until there are this many.
+pub async fn receive(consumer: &RedisConsumer, count: usize) -> Vec<Delivery<RedisReceipt>> {
+    let mut all = Vec::new();
+    let end = Instant::now() + LONG;
+    while all.len() < count {
+        assert!(Instant::now() < end, "{} of {count} came", all.len());
+        let wait = Duration::from_secs(1);
+        all.extend(consumer.receive(count - all.len(), wait).await.unwrap());
+    }
+    all
+}
+
+/// Receives and acknowledges until there are this many different ones; gives them in order.
+pub async fn drain(consumer: &RedisConsumer, count: usize) -> Vec<String> {
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
+    let end = Instant::now() + LONG;
+    while seen.len() < count {
+        assert!(Instant::now() < end, "{} of {count} came", seen.len());
+        let deliveries = consumer
+            .receive(1000, Duration::from_secs(1))
+            .await
+            .unwrap();
+        consumer.acknowledge(&leases(&deliveries)).await.unwrap();
+        seen.extend(bodies(&deliveries));
+        all.extend(bodies(&deliveries));
+    }
+    all
+}
+
+/// Waits until something holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let end = Instant::now() + LONG;
+    while !holds().await {
+        assert!(Instant::now() < end, "it never happened that {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The number in a reply of one integer.
+pub fn integer(reply: &str) -> u64 {
+    let number = reply.trim().strip_prefix(':');
+    number
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| panic!("a number, not {reply:?}"))
+}
+
+/// How often each command was called since the statistics were reset.
+pub fn calls(redis: &Redis) -> Vec<(String, u64)> {
+    let stats = redis.command(&["INFO", "commandstats"]);
+    let line = |line: &str| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+    };
+    stats.lines().filter_map(line).collect()
+}

@@ -1,0 +1,309 @@
+//! Known ways to lose or double entries of a stream.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use static_bus_remote::{
+    Transport,
+    transport::{Consumer, Kind, Subscription, Topic},
+};
+
+use crate::support::*;
+use test_brokers::redis::Redis;
+
+#[tokio::test]
+async fn trimming_removes_nothing_that_a_group_has_not_read_and_acknowledged() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = event("e");
+    let group = |name: &'static str| Subscription::new(topic.clone(), name, name);
+    let quick = transport.consume(group("quick")).await.unwrap();
+    let slow = transport.consume(group("slow")).await.unwrap();
+    append(&transport, &topic, (0..3000).map(|n| record(n.to_string()))).await;
+    drain(&quick, 3000).await;
+    let read = receive(&slow, 1000).await;
+    slow.acknowledge(&leases(&read[..600])).await.unwrap();
+    let length = || async { integer(&redis.command(&["XLEN", "static-bus:event:e"])) };
+    eventually("what both are done with is removed", || async {
+        length().await < 2600
+    })
+    .await;
+    // Two more rounds of trimming.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(length().await >= 2400);
+    slow.release(&leases(&read[600..])).await.unwrap();
+    let rest: HashSet<_> = drain(&slow, 2400).await.into_iter().collect();
+    let expected: HashSet<_> = (600..3000).map(|n| n.to_string()).collect();
+    assert_eq!(rest, expected);
+    eventually("everything is removed", || async { length().await < 200 }).await;
+}
+
+#[tokio::test]
+async fn a_new_group_of_a_trimmed_stream_reports_its_lag() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = event("e");
+    let group = |name: &'static str| Subscription::new(topic.clone(), name, name);
+    let first = transport.consume(group("first")).await.unwrap();
+    append(&transport, &topic, (0..1000).map(|n| record(n.to_string()))).await;
+    drain(&first, 1000).await;
+    eventually("the stream is trimmed", || async {
+        integer(&redis.command(&["XLEN", "static-bus:event:e"])) < 200
+    })
+    .await;
+    let second = transport.consume(group("second")).await.unwrap();
+    append(&transport, &topic, (0..70).map(|n| record(n.to_string()))).await;
+    for consumer in [&first, &second] {
+        assert_eq!(consumer.backlog().await.unwrap().lag, 70);
+    }
+    let read = receive(&second, 30).await;
+    let backlog = second.backlog().await.unwrap();
+    assert_eq!((backlog.pending, backlog.lag), (30, 40));
+    // An entry that is deleted from the middle makes the server's own figure unknown.
+    let last = redis.command(&["XREVRANGE", "static-bus:event:e", "+", "-", "COUNT", "2"]);
+    let id = last.split("\r\n").nth(3).unwrap();
+    let second_to_last = last.split("\r\n").filter(|l| l.contains('-')).nth(1);
+    redis.command(&["XDEL", "static-bus:event:e", second_to_last.unwrap_or(id)]);
+    assert_eq!(second.backlog().await.unwrap().lag, 39);
+    second.acknowledge(&leases(&read)).await.unwrap();
+}
+
+#[tokio::test]
+async fn renewing_keeps_an_entry_and_does_not_count_as_handing_it_out() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let a = transport.consume(short(topic.clone(), "a")).await.unwrap();
+    let b = transport.consume(short(topic.clone(), "b")).await.unwrap();
+    append(&transport, &topic, [record("1")]).await;
+    let held = receive(&a, 1).await;
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        a.renew(&leases(&held)).await.unwrap();
+        let stolen = b.receive(1, Duration::from_millis(100)).await.unwrap();
+        assert!(stolen.is_empty(), "{stolen:?}");
+    }
+    a.release(&leases(&held)).await.unwrap();
+    assert_eq!(receive(&b, 1).await[0].attempt, 1);
+}
+
+#[tokio::test]
+async fn renewing_neither_steals_nor_revives() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let a = transport.consume(short(topic.clone(), "a")).await.unwrap();
+    append(&transport, &topic, [record("1"), record("2")]).await;
+    let late = receive(&a, 2).await;
+    let b = transport.consume(short(topic.clone(), "b")).await.unwrap();
+    let mut taken = receive(&b, 2).await;
+    taken.sort_by_key(body);
+    b.acknowledge(&leases(&taken[..1])).await.unwrap();
+    a.renew(&leases(&late)).await.unwrap();
+    let pending = redis.command(&[
+        "XPENDING",
+        "static-bus:command:c",
+        "handlers",
+        "-",
+        "+",
+        "9",
+    ]);
+    assert!(pending.starts_with("*1\r\n"), "one is pending: {pending}");
+    assert!(
+        pending.contains("$1\r\nb\r\n"),
+        "it is still b's: {pending}"
+    );
+    // Nor does it give anything of b's away.
+    a.release(&leases(&late)).await.unwrap();
+    let pending = redis.command(&[
+        "XPENDING",
+        "static-bus:command:c",
+        "handlers",
+        "-",
+        "+",
+        "9",
+    ]);
+    assert!(
+        pending.contains("$1\r\nb\r\n"),
+        "it is still b's: {pending}"
+    );
+}
+
+#[tokio::test]
+async fn closing_gives_back_everything_at_once() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let with_long_lease = |member| {
+        let mut subscription = subscription(topic.clone(), member);
+        subscription.lease = Duration::from_secs(3600);
+        subscription
+    };
+    let a = transport.consume(with_long_lease("a")).await.unwrap();
+    let records = (0..400).map(|n| match n % 2 {
+        0 => record(n.to_string()),
+        _ => keyed(&format!("k{n}"), n.to_string()),
+    });
+    append(&transport, &topic, records).await;
+    // Some in hand, and some read and not handed out.
+    let held = receive(&a, 20).await;
+    a.acknowledge(&leases(&held[..5])).await.unwrap();
+    a.close().await.unwrap();
+    a.close().await.unwrap();
+    assert!(a.receive(1, Duration::ZERO).await.is_err());
+    let b = transport.consume(with_long_lease("b")).await.unwrap();
+    let rest = receive(&b, 395).await;
+    let seen: HashSet<_> = bodies(&rest).into_iter().collect();
+    assert_eq!(seen.len(), 395, "each once");
+    assert!(rest.iter().all(|d| d.attempt == 1), "given back: {rest:?}");
+    let names = redis.command(&["XINFO", "CONSUMERS", "static-bus:command:c", "handlers"]);
+    assert!(!names.contains("$1\r\na\r\n"), "its name is gone: {names}");
+}
+
+#[tokio::test]
+async fn a_backlog_of_twenty_thousand_pending_is_worked_off() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    for _ in 0..20 {
+        append(&transport, &topic, (0..1000).map(|n| record(n.to_string()))).await;
+    }
+    let gone = transport
+        .consume(short(topic.clone(), "gone"))
+        .await
+        .unwrap();
+    let mut left = 0;
+    while left < 20_000 {
+        left += gone
+            .receive(2000, Duration::from_secs(1))
+            .await
+            .unwrap()
+            .len();
+    }
+    drop(gone);
+    let b = transport.consume(short(topic, "b")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (start, mut count) = (Instant::now(), 0);
+    while count < 20_000 {
+        let deliveries = b.receive(100, Duration::from_secs(1)).await.unwrap();
+        b.acknowledge(&leases(&deliveries)).await.unwrap();
+        count += deliveries.len();
+        assert!(start.elapsed() < LONG, "{count} came");
+    }
+    assert_eq!(count, 20_000, "each once");
+    assert_eq!(b.backlog().await.unwrap().pending, 0);
+}
+
+#[tokio::test]
+async fn dropping_the_future_of_receive_loses_nothing() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let consumer = transport
+        .consume(subscription(topic.clone(), "a"))
+        .await
+        .unwrap();
+    let (mut seen, mut appended) = (Vec::new(), 0);
+    let end = Instant::now() + LONG;
+    while appended < 300 || seen.len() < 300 {
+        assert!(Instant::now() < end, "{} came", seen.len());
+        if appended < 300 {
+            append(&transport, &topic, [record(appended.to_string())]).await;
+            appended += 1;
+        }
+        let wait = Duration::from_micros(100 * (appended % 9));
+        let receive = consumer.receive(10, Duration::from_millis(50));
+        if let Ok(deliveries) = tokio::time::timeout(wait, receive).await {
+            let deliveries = deliveries.unwrap();
+            consumer.acknowledge(&leases(&deliveries)).await.unwrap();
+            seen.extend(bodies(&deliveries));
+        }
+        if appended == 300 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let deliveries = consumer
+                .receive(10, Duration::from_millis(50))
+                .await
+                .unwrap();
+            consumer.acknowledge(&leases(&deliveries)).await.unwrap();
+            seen.extend(bodies(&deliveries));
+        }
+    }
+    let expected: HashSet<_> = (0..300).map(|n| n.to_string()).collect();
+    assert_eq!(seen.into_iter().collect::<HashSet<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_not_asked_reads_nothing() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let idle = transport
+        .consume(subscription(topic.clone(), "idle"))
+        .await
+        .unwrap();
+    append(&transport, &topic, (0..50).map(|n| record(n.to_string()))).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let backlog = idle.backlog().await.unwrap();
+    assert_eq!((backlog.pending, backlog.lag), (0, 50));
+    assert!(backlog.oldest >= Duration::from_millis(1000));
+    assert_eq!(receive(&idle, 7).await.len(), 7);
+    assert_eq!(idle.backlog().await.unwrap().pending, 7);
+}
+
+#[tokio::test]
+async fn an_event_that_no_group_waits_for_leaves_nothing_behind() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    append(&transport, &event("e"), [record("1"), keyed("k", "2")]).await;
+    let keys = redis.command(&["KEYS", "static-bus:event*"]);
+    assert_eq!(keys, "*0\r\n");
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_in_pages_and_removed() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = Topic {
+        kind: Kind::DeadLetter,
+        name: "".into(),
+    };
+    append(
+        &transport,
+        &topic,
+        (0..25).map(|n| keyed("k", n.to_string())),
+    )
+    .await;
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = transport.dead_letters(after.as_deref(), 10).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.position.clone());
+        all.extend(page);
+    }
+    let numbers = all.iter().map(|l| l.record.clone());
+    assert!(numbers.eq((0..25).map(|n| keyed("k", n.to_string()))));
+    assert!(all.is_sorted_by(|a, b| a.position < b.position));
+    let gone: Vec<_> = all[..20].iter().map(|l| l.position.clone()).collect();
+    transport.remove_dead_letters(&gone).await.unwrap();
+    transport.remove_dead_letters(&gone).await.unwrap();
+    assert_eq!(transport.dead_letters(None, 100).await.unwrap().len(), 5);
+    let error = transport.dead_letters(Some("nonsense"), 1).await;
+    assert!(error.unwrap_err().to_string().contains("nonsense"));
+}
+
+#[tokio::test]
+async fn a_consumer_reads_the_namespace_of_its_own_only() {
+    let redis = Redis::start();
+    let connect = |namespace: &'static str| {
+        let config = static_bus_redis::RedisConfig::new(redis.url());
+        config.namespace(namespace).connect()
+    };
+    let (a, b) = (connect("a").await.unwrap(), connect("b").await.unwrap());
+    append(&a, &command("c"), [record("a")]).await;
+    append(&b, &command("c"), [record("b")]).await;
+    let consumer = b.consume(subscription(command("c"), "x")).await.unwrap();
+    assert_eq!(drain(&consumer, 1).await, ["b"]);
+    assert_eq!(consumer.backlog().await.unwrap().lag, 0);
+}

@@ -1,0 +1,156 @@
+//! A record's attributes, in the form in which they travel.
+
+use std::{borrow::Cow, fmt};
+
+/// Attributes of a record: names with values, in the order in which they were added.
+///
+/// They are kept as text, one `name: value` to a line, because that is what most records do with
+/// them: they are written once and sent. A name is lower-case ASCII letters and digits; a
+/// value is any text, with `%`, carriage return and line feed escaped as `%25`, `%0D` and `%0A`.
+///
+/// ```
+/// use static_bus_remote::Headers;
+///
+/// let mut headers = Headers::default();
+/// headers.push("type", "orders.place");
+/// headers.push("note", "100 %\nsure");
+/// assert_eq!(headers.as_str(), "type: orders.place\nnote: 100 %25%0Asure\n");
+/// assert_eq!(headers.get("note").as_deref(), Some("100 %\nsure"));
+/// assert_eq!(Headers::parse(headers.as_str().to_owned()).unwrap(), headers);
+/// ```
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Headers(String);
+
+impl Headers {
+    /// No attributes yet, with room for some.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Headers(String::with_capacity(bytes))
+    }
+
+    /// Attributes that were written elsewhere, whatever they look like.
+    #[doc(hidden)]
+    pub fn as_they_are(text: String) -> Self {
+        Headers(text)
+    }
+
+    /// Whether an attribute can have this name.
+    #[doc(hidden)]
+    pub fn is_name(name: &str) -> bool {
+        is_name(name)
+    }
+
+    /// The others.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let other = |line: &&str| !attribute(line).is_some_and(|(n, _)| names.contains(&n));
+        Headers(self.0.split_inclusive('\n').filter(other).collect())
+    }
+
+    /// Adds an attribute.
+    ///
+    /// # Panics
+    /// If the name is empty or has characters other than `a` to `z` and `0` to `9`.
+    pub fn push(&mut self, name: &str, value: &str) {
+        assert!(
+            is_name(name),
+            "an attribute's name is lower-case letters and digits: {name:?}"
+        );
+        self.0.push_str(name);
+        self.0.push_str(": ");
+        let mut rest = value;
+        while let Some(at) = memchr::memchr3(b'%', b'\r', b'\n', rest.as_bytes()) {
+            self.0.push_str(&rest[..at]);
+            self.0.push_str(match rest.as_bytes()[at] {
+                b'%' => "%25",
+                b'\r' => "%0D",
+                _ => "%0A",
+            });
+            rest = &rest[at + 1..];
+        }
+        self.0.push_str(rest);
+        self.0.push('\n');
+    }
+
+    /// The value of the first attribute of this name.
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All attributes.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let attributes = lines(&self.0).filter_map(attribute);
+        attributes.map(|(name, value)| (name, unescape(value)))
+    }
+
+    /// All attributes as they travel.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes attributes as they travel.
+    ///
+    /// # Errors
+    /// The text itself, when a line is not `name: value`.
+    pub fn parse(text: String) -> Result<Self, String> {
+        let fits = |line| attribute(line).is_some_and(|(name, _)| is_name(name));
+        let ends = text.is_empty() || text.ends_with('\n');
+        if ends && lines(&text).all(fits) {
+            Ok(Headers(text))
+        } else {
+            Err(text)
+        }
+    }
+}
+
+/// What is before each line feed, and after the last.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest.as_bytes());
+        let line = &rest[..end.unwrap_or(rest.len())];
+        rest = end.map_or("", |end| &rest[end + 1..]);
+        (end.is_some() || !line.is_empty()).then_some(line)
+    })
+}
+
+/// The name and the value in a line.
+fn attribute(line: &str) -> Option<(&str, &str)> {
+    // A name is short and has no colon.
+    let end = line.bytes().position(|byte| byte == b':')?;
+    Some((&line[..end], line[end + 1..].strip_prefix(' ')?))
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    !name.is_empty() && name.bytes().all(fits)
+}
+
+fn unescape(value: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'%', value.as_bytes()).is_none() {
+        return Cow::Borrowed(value);
+    }
+    // `%25` last, or an escaped `%0A` would become a line feed.
+    Cow::Owned(
+        value
+            .replace("%0D", "\r")
+            .replace("%0A", "\n")
+            .replace("%25", "%"),
+    )
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(attributes: I) -> Self {
+        let mut headers = Headers::default();
+        for (name, value) in attributes {
+            headers.push(name, value);
+        }
+        headers
+    }
+}

@@ -1,0 +1,92 @@
+//! Dispatch across processes: the same messages and the same handlers, with a broker between them.
+//!
+//! A module that asks for `AsyncSendQuery<GetUser>` does not know whether the answer comes from this
+//! process. [`RemoteBus`] sends messages to a broker, as a bus or as the handler of single messages of a
+//! bus; a [`Worker`] takes them from there and gives them to a bus of its own process. So a module moves to
+//! another process by a change of wiring:
+//!
+//! ```
+//! # use static_bus::prelude::*;
+//! # use static_bus_remote::{MemoryBroker, RemoteBus, Worker};
+//! # use serde::{Serialize, Deserialize};
+//! # #[derive(Serialize, Deserialize)] pub struct GetUser { user: u32 }
+//! # query!(GetUser -> Option<String>, name = "users.get");
+//! # mod users {
+//! #     use static_bus::prelude::*;
+//! #     pub struct Users;
+//! #     impl<B> QueryHandler<super::GetUser, B> for Users {
+//! #         fn handle(&self, _: super::GetUser, _: &B) -> Option<String> { Some("Ada".to_owned()) }
+//! #     }
+//! #     pub fn module() -> HList![OnQuery<super::GetUser, Users>] { hlist![on_query(Users)] }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = MemoryBroker::new();
+//!
+//! // Before: one process.
+//! let bus = BusBuilder::new().mount(users::module()).build();
+//! assert!(bus.send_async(GetUser { user: 7 }).await?.is_some());
+//!
+//! // After: one process that has the module,
+//! let bus = BusBuilder::new().mount(users::module()).build();
+//! let worker = Worker::new(broker.clone(), bus).query::<GetUser>().start().await?;
+//!
+//! // and one that has a line for each message of it.
+//! let remote = RemoteBus::connect(broker).await?;
+//! let bus = BusBuilder::new().register_query_async::<GetUser, _>(remote).build();
+//! assert!(bus.send_async(GetUser { user: 7 }).await?.is_some());
+//! # worker.shutdown(std::time::Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | what | delivered | `Ok` says |
+//! |---|---|---|
+//! | query | at most once, before its deadline | here is the answer |
+//! | command | at least once, to one worker; duplicates are recognised | the broker has it |
+//! | event | at least once to each subscriber that exists; duplicates are recognised | the broker has it |
+//!
+//! A broker engine is a [`Transport`]: [`MemoryBroker`] in this process, for development and tests,
+//! with feature `redis` that of Redis, and with feature `kafka` that of Apache Kafka. Everything else is
+//! written once, for all engines. What an engine has to promise is in [`transport`], and feature
+//! `conformance` has the checks.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(missing_docs)]
+
+mod client;
+mod codec;
+mod context;
+mod dead_letters;
+mod envelope;
+mod headers;
+#[doc(hidden)]
+pub mod lock;
+pub mod memory;
+mod outbound;
+mod pending;
+mod reply;
+#[doc(hidden)]
+pub mod retry;
+pub mod transport;
+mod worker;
+
+pub use client::{RemoteBus, RemoteBusBuilder};
+pub use codec::Codec;
+pub use context::current;
+#[doc(hidden)]
+pub use dead_letters::DEAD_LETTERS;
+pub use dead_letters::{DeadLetter, DeadLetters};
+pub use envelope::{Envelope, EnvelopeError};
+pub use headers::Headers;
+pub use memory::MemoryBroker;
+pub use retry::Retries;
+pub use transport::{Transport, TransportError};
+pub use worker::{Health, Running, Shutdown, Worker};
+
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/src/one-process-to-many.md")]
+    mod one_process_to_many {}
+    #[doc = include_str!("../../../docs/guide/src/delivery-guarantees.md")]
+    mod delivery_guarantees {}
+}

@@ -1,0 +1,290 @@
+//! What one group has not settled, and its members.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    claims::Claims,
+    consumer::Receipt,
+    lines::{Item, Lines},
+    log::Entry,
+    waiters::Waiters,
+};
+use crate::transport::{Backlog, Delivery, Record};
+
+/// A group: a record that it has not settled is in `lines` while it waits, and in `leased` while a
+/// member holds it. Whoever changes a group calls [`rouse`](Group::rouse) afterwards.
+#[derive(Default)]
+pub(super) struct Group {
+    pub claims: Claims,
+    lines: Lines,
+    leased: BTreeMap<u64, Leased>,
+    /// When leases end.
+    ends: BTreeSet<(Instant, u64)>,
+    members: HashMap<u64, Member>,
+    joined: u64,
+    waiters: Waiters,
+    /// Of queries and replies, which are not leased: how many may wait before those that have
+    /// expired are removed.
+    sweep: Option<usize>,
+}
+
+struct Leased {
+    item: Item,
+    member: u64,
+    until: Instant,
+    /// It was acknowledged by one who held it earlier. Nobody else gets it, but until this lease ends
+    /// the others of its key wait.
+    done: bool,
+}
+
+#[derive(Default)]
+struct Member {
+    leased: usize,
+    vanished: bool,
+}
+
+/// What came of an attempt to receive.
+pub(super) enum Outcome {
+    Received(Vec<Delivery<Receipt>>),
+    /// There is nothing; try again when woken, and at this time.
+    Wait(Instant),
+    /// The member has left.
+    Left,
+}
+
+impl Group {
+    /// A queue of queries or replies.
+    pub fn at_most_once() -> Self {
+        let mut group = Group::default();
+        group.lines.ignores_keys = true;
+        group.sweep = Some(SWEEP);
+        group
+    }
+
+    pub fn append(&mut self, number: u64, entry: Arc<Entry>, now: Instant) {
+        if self.sweep.is_some_and(|limit| self.lines.len() >= limit) {
+            self.drop_expired(now);
+        }
+        self.lines.append(number, entry);
+    }
+
+    pub fn join(&mut self, wake: Arc<Notify>) -> u64 {
+        self.joined += 1;
+        self.members.insert(self.joined, Member::default());
+        self.waiters.join(self.joined, wake);
+        self.joined
+    }
+
+    pub fn has(&self, member: u64) -> bool {
+        self.members.contains_key(&member)
+    }
+
+    /// Hands out records, leased until `until`; if there are none, the member waits until `end`.
+    pub fn receive(
+        &mut self,
+        member: u64,
+        max: usize,
+        until: Instant,
+        end: Instant,
+        now: Instant,
+    ) -> Outcome {
+        self.waiters.remove(member);
+        if !self.has(member) {
+            return Outcome::Left;
+        }
+        self.expire(now);
+        let mut deliveries = Vec::new();
+        while deliveries.len() < max
+            && let Some((number, item)) = self.lines.take(member)
+        {
+            if self.sweep.is_none() {
+                deliveries.push(self.lease(number, item, member, until));
+            } else if item.entry.is_of_use(now) {
+                let record = item.entry.record.clone();
+                deliveries.push(delivery(number, 1, 1, record));
+            }
+        }
+        if !deliveries.is_empty() || max == 0 || now >= end {
+            return Outcome::Received(deliveries);
+        }
+        let wakes = self.ends.first().map_or(end, |(until, _)| end.min(*until));
+        self.waiters.add(member, wakes);
+        Outcome::Wait(wakes)
+    }
+
+    pub fn no_longer_waits(&mut self, member: u64) {
+        self.waiters.remove(member);
+    }
+
+    pub fn acknowledge(&mut self, receipt: &Receipt) {
+        match self.leased.get_mut(&receipt.number) {
+            Some(leased) => {
+                leased.done = true;
+                self.release(receipt);
+            }
+            // The lease was lost, and the record may be waiting for another member.
+            None => self.lines.remove(receipt.number, receipt.key.as_ref()),
+        }
+    }
+
+    pub fn renew(&mut self, receipt: &Receipt, until: Instant) {
+        if let Some(leased) = self.leased.get_mut(&receipt.number)
+            && leased.item.times == receipt.time
+        {
+            self.ends.remove(&(leased.until, receipt.number));
+            leased.until = until;
+            self.ends.insert((until, receipt.number));
+        }
+    }
+
+    pub fn release(&mut self, receipt: &Receipt) {
+        let leased = self.leased.get(&receipt.number);
+        if leased.is_some_and(|leased| leased.item.times == receipt.time) {
+            self.give_back(receipt.number);
+        }
+    }
+
+    /// The member gives everything back.
+    pub fn leave(&mut self, member: u64) {
+        let all = self.leased.iter();
+        let its = all.filter(|(_, leased)| leased.member == member);
+        for number in its.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.give_back(number);
+        }
+        self.claims.give_up_all(member);
+        self.members.remove(&member);
+        self.waiters.leave(member);
+    }
+
+    /// The member is gone, and its leases are left to run out.
+    pub fn vanish(&mut self, member: u64) {
+        if let Some(gone) = self.members.get_mut(&member) {
+            gone.vanished = true;
+            if gone.leased == 0 {
+                self.members.remove(&member);
+            }
+        }
+        self.waiters.leave(member);
+    }
+
+    pub fn backlog(&mut self, now: Instant) -> Backlog {
+        self.expire(now);
+        if self.sweep.is_some() {
+            self.drop_expired(now);
+        }
+        let leased = self.leased.first_key_value();
+        let leased = leased.map(|(number, leased)| (*number, &leased.item));
+        let both = leased.into_iter().chain(self.lines.oldest());
+        let oldest = both.min_by_key(|(number, _)| *number);
+        Backlog {
+            pending: self.leased.len() as u64,
+            lag: self.lines.len() as u64,
+            oldest: oldest.map_or_else(Default::default, |(_, item)| {
+                now.saturating_duration_since(item.entry.appended)
+            }),
+        }
+    }
+
+    pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Arc<Entry>)> {
+        let leased = self.leased.iter().filter(|(_, leased)| !leased.done);
+        let leased = leased.map(|(number, leased)| (*number, &leased.item));
+        let both = self.lines.all().chain(leased);
+        both.map(|(number, item)| (number, &item.entry))
+    }
+
+    /// Wakes whom the last change concerns.
+    pub fn rouse(&mut self) {
+        for member in self.lines.roused.drain(..) {
+            self.waiters.wake(member);
+        }
+        if self.lines.any_free() {
+            self.waiters.wake_one();
+        }
+        if let Some((end, _)) = self.ends.first() {
+            self.waiters.watch(*end);
+        }
+    }
+
+    fn lease(
+        &mut self,
+        number: u64,
+        mut item: Item,
+        member: u64,
+        until: Instant,
+    ) -> Delivery<Receipt> {
+        item.times += 1;
+        item.attempts += 1;
+        let record = item.entry.record.clone();
+        let delivery = delivery(number, item.times, item.attempts, record);
+        let leased = Leased {
+            item,
+            member,
+            until,
+            done: false,
+        };
+        self.leased.insert(number, leased);
+        self.ends.insert((until, number));
+        self.members.entry(member).or_default().leased += 1;
+        delivery
+    }
+
+    /// Ends a lease as if there had been none.
+    fn give_back(&mut self, number: u64) {
+        if let Some(leased) = self.leased.get_mut(&number) {
+            leased.item.attempts -= 1;
+        }
+        self.end(number);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((until, number)) = self.ends.first()
+            && *until <= now
+        {
+            self.end(*number);
+        }
+    }
+
+    /// Ends a lease. If its record is not done, it waits again, at its old place.
+    fn end(&mut self, number: u64) {
+        let Some(leased) = self.leased.remove(&number) else {
+            return;
+        };
+        self.ends.remove(&(leased.until, number));
+        if leased.done {
+            self.lines.done(&leased.item);
+        } else {
+            self.lines.give_back(number, leased.item);
+        }
+        if let Some(member) = self.members.get_mut(&leased.member) {
+            member.leased -= 1;
+            if member.leased == 0 && member.vanished {
+                self.members.remove(&leased.member);
+            }
+        }
+    }
+
+    fn drop_expired(&mut self, now: Instant) {
+        self.lines.retain(|entry| entry.is_of_use(now));
+        self.sweep = Some(2 * self.lines.len().max(SWEEP));
+    }
+}
+
+const SWEEP: usize = 1024;
+
+fn delivery(number: u64, time: u64, attempt: u32, record: Arc<Record>) -> Delivery<Receipt> {
+    let receipt = Receipt {
+        number,
+        time,
+        key: record.key.clone(),
+    };
+    Delivery {
+        receipt,
+        record,
+        attempt,
+    }
+}

@@ -1,0 +1,69 @@
+//! What a worker counts, through the [`metrics`] facade.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::serve::Served;
+use crate::transport::{Backlog, Consumer, Kind};
+
+/// How often the broker is asked for the backlog.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// The meters of one message and subscriber. They belong to the recorder that is installed when
+/// the worker starts.
+#[derive(Clone)]
+pub(super) struct Meter {
+    pub(super) processed: Counter,
+    pub(super) failed: Counter,
+    pub(super) retried: Counter,
+    pub(super) dead_lettered: Counter,
+    pub(super) duplicates: Counter,
+    pub(super) handler_seconds: Histogram,
+    pending: Gauge,
+    lag: Gauge,
+    oldest: Gauge,
+    /// Queries are gone when they are handed out: there is no backlog to ask for.
+    has_backlog: bool,
+}
+
+impl Meter {
+    pub(super) fn new(served: &Served) -> Self {
+        let labels = [
+            ("message", served.message.to_owned()),
+            ("group", served.group.clone().into_owned()),
+        ];
+        Meter {
+            processed: counter!("static_bus_processed_total", &labels),
+            failed: counter!("static_bus_failed_total", &labels),
+            retried: counter!("static_bus_retried_total", &labels),
+            dead_lettered: counter!("static_bus_dead_lettered_total", &labels),
+            duplicates: counter!("static_bus_duplicates_total", &labels),
+            handler_seconds: histogram!("static_bus_handler_seconds", &labels),
+            pending: gauge!("static_bus_pending", &labels),
+            lag: gauge!("static_bus_lag", &labels),
+            oldest: gauge!("static_bus_oldest_seconds", &labels),
+            has_backlog: served.topic.kind != Kind::Query,
+        }
+    }
+
+    fn backlog(&self, backlog: Backlog) {
+        self.pending.set(backlog.pending as f64);
+        self.lag.set(backlog.lag as f64);
+        self.oldest.set(backlog.oldest.as_secs_f64());
+    }
+}
+
+/// Asks for the backlogs, again and again.
+pub(super) async fn measure<C: Consumer>(watched: Vec<(Arc<C>, Meter)>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        for (consumer, meter) in watched.iter().filter(|(_, meter)| meter.has_backlog) {
+            // A broker that is gone shows in the worker's health.
+            if let Ok(backlog) = consumer.backlog().await {
+                meter.backlog(backlog);
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the broker in this process promises, in tokio's paused time: nothing here waits for a clock.
+
+mod anything;
+mod claims;
+mod key_order;
+mod leases;
+mod many;
+mod topics;
+mod waiting;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use static_bus_remote::{
+    Headers, MemoryBroker, Transport,
+    memory::{MemoryConsumer, Receipt},
+    transport::{
+        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record, Subscription,
+        Topic,
+    },
+};
+use tokio::time::{advance, sleep, timeout};
+
+const LEASE: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(3600);
+
+fn topic(kind: Kind) -> Topic {
+    let name = "test".into();
+    Topic { kind, name }
+}
+
+fn record(body: impl ToString) -> Record {
+    Record {
+        body: body.to_string().into(),
+        ..Record::default()
+    }
+}
+
+fn keyed(key: &str, body: impl ToString) -> Record {
+    let key = Some(key.into());
+    Record {
+        key,
+        ..record(body)
+    }
+}
+
+fn expiring(body: impl ToString, after: Duration) -> Record {
+    let expires = Some(after);
+    Record {
+        expires,
+        ..record(body)
+    }
+}
+
+async fn append(broker: &MemoryBroker, kind: Kind, records: impl IntoIterator<Item = Record>) {
+    let records = records.into_iter().map(|record| (topic(kind), record));
+    for result in broker.append(records.collect()).await {
+        result.unwrap();
+    }
+}
+
+async fn member(broker: &MemoryBroker, kind: Kind, name: &str) -> MemoryConsumer {
+    let subscription = Subscription::new(topic(kind), "handlers", name);
+    broker.consume(subscription).await.unwrap()
+}
+
+async fn group(broker: &MemoryBroker, kind: Kind, group: &'static str) -> MemoryConsumer {
+    let subscription = Subscription::new(topic(kind), group, "one");
+    broker.consume(subscription).await.unwrap()
+}
+
+/// What is there now.
+async fn now(consumer: &MemoryConsumer, max: usize) -> Vec<Delivery<Receipt>> {
+    consumer.receive(max, Duration::ZERO).await.unwrap()
+}
+
+fn bodies(deliveries: &[Delivery<Receipt>]) -> Vec<&str> {
+    deliveries
+        .iter()
+        .map(|delivery| str::from_utf8(&delivery.record.body).unwrap())
+        .collect()
+}
+
+fn leases(deliveries: &[Delivery<Receipt>]) -> Vec<Lease<Receipt>> {
+    deliveries
+        .iter()
+        .map(|delivery| Lease {
+            receipt: delivery.receipt.clone(),
+            claim: None,
+        })
+        .collect()
+}
+
+fn claimed(delivery: &Delivery<Receipt>, key: &Arc<str>) -> [Lease<Receipt>; 1] {
+    let (receipt, claim) = (delivery.receipt.clone(), Some(key.clone()));
+    [Lease { receipt, claim }]
+}
+
+async fn acknowledge(consumer: &MemoryConsumer, deliveries: &[Delivery<Receipt>]) {
+    consumer.acknowledge(&leases(deliveries)).await.unwrap();
+}
+
+async fn release(consumer: &MemoryConsumer, deliveries: &[Delivery<Receipt>]) {
+    consumer.release(&leases(deliveries)).await.unwrap();
+}
+
+async fn claim(consumer: &MemoryConsumer, key: &Arc<str>) -> Claim {
+    consumer.claim(std::slice::from_ref(key)).await.unwrap()[0]
+}

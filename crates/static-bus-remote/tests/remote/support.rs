@@ -1,0 +1,447 @@
+//! A broker that writes down what it is asked and fails on demand, and short words for the tests.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use static_bus_remote::{
+    DeadLetter, DeadLetters, Envelope, MemoryBroker, RemoteBus, Retries, Transport, TransportError,
+    memory::{MemoryConsumer, Receipt},
+    transport::{
+        Backlog, Capabilities, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record,
+        Subscription, Topic,
+    },
+};
+use tokio::sync::mpsc;
+
+/// What a broker is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Check,
+    Append(Kind),
+    Consume,
+    Receive(Kind),
+    Claim,
+    Acknowledge,
+    Renew,
+    Release,
+    Close,
+    Backlog,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    #[default]
+    None,
+    /// It fails, and nothing is done.
+    Before,
+    /// It is done, and fails.
+    After,
+    /// It is done, later.
+    Late(Duration),
+    /// It is not done, and fails later.
+    NoAnswer(Duration),
+}
+
+type Rule = Box<dyn FnMut(Op) -> Fault + Send>;
+
+#[derive(Default)]
+struct State {
+    rule: Mutex<Option<Rule>>,
+    calls: Mutex<Vec<(Op, usize)>>,
+    records: Mutex<Vec<(Topic, Record)>>,
+}
+
+/// A [`MemoryBroker`] behind a connection that can be watched and broken.
+#[derive(Clone, Default)]
+pub struct TestBroker {
+    pub inner: MemoryBroker,
+    state: Arc<State>,
+}
+
+impl TestBroker {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on this says what happens to each call.
+    pub fn rule(&self, rule: impl FnMut(Op) -> Fault + Send + 'static) {
+        *self.state.rule.lock().unwrap() = Some(Box::new(rule));
+    }
+
+    /// From now on calls of this kind fail, and do nothing.
+    pub fn break_(&self, broken: impl Fn(Op) -> bool + Send + 'static) {
+        self.rule(move |op| {
+            if broken(op) {
+                Fault::Before
+            } else {
+                Fault::None
+            }
+        });
+    }
+
+    pub fn mend(&self) {
+        *self.state.rule.lock().unwrap() = None;
+    }
+
+    /// How often it was asked this.
+    pub fn calls(&self, op: Op) -> usize {
+        let calls = self.state.calls.lock().unwrap();
+        calls.iter().filter(|(o, _)| *o == op).count()
+    }
+
+    /// How many records it was asked this for.
+    pub fn items(&self, op: Op) -> usize {
+        let calls = self.state.calls.lock().unwrap();
+        calls.iter().filter(|(o, _)| *o == op).map(|(_, n)| n).sum()
+    }
+
+    /// What was appended of this kind.
+    pub fn appended(&self, kind: Kind) -> Vec<Record> {
+        let records = self.state.records.lock().unwrap();
+        let of_kind = records.iter().filter(|(topic, _)| topic.kind == kind);
+        of_kind.map(|(_, record)| record.clone()).collect()
+    }
+
+    /// The one record of this kind that was appended.
+    pub fn only(&self, kind: Kind) -> Record {
+        let mut records = self.appended(kind);
+        assert_eq!(records.len(), 1, "{kind:?}: {records:?}");
+        records.remove(0)
+    }
+
+    fn fault(&self, op: Op, items: usize) -> Fault {
+        self.state.calls.lock().unwrap().push((op, items));
+        let mut rule = self.state.rule.lock().unwrap();
+        rule.as_mut().map_or(Fault::None, |rule| rule(op))
+    }
+
+    async fn through<R>(
+        &self,
+        op: Op,
+        items: usize,
+        call: impl Future<Output = Result<R, TransportError>>,
+    ) -> Result<R, TransportError> {
+        match self.fault(op, items) {
+            Fault::None => call.await,
+            Fault::Before => Err(broken()),
+            Fault::After => {
+                _ = call.await;
+                Err(broken())
+            }
+            Fault::Late(time) => {
+                tokio::time::sleep(time).await;
+                call.await
+            }
+            Fault::NoAnswer(time) => {
+                tokio::time::sleep(time).await;
+                Err(broken())
+            }
+        }
+    }
+}
+
+pub fn broken() -> TransportError {
+    TransportError::new("test://broker", "the connection is broken")
+}
+
+impl Transport for TestBroker {
+    type Consumer = TestConsumer;
+
+    fn address(&self) -> &str {
+        "test://broker"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn check(&self) -> Result<(), TransportError> {
+        self.through(Op::Check, 0, self.inner.check()).await
+    }
+
+    async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
+        let mut faults = Vec::new();
+        let mut kept = Vec::new();
+        // One call for the run of each kind, so that calls can be counted.
+        let mut last = None;
+        for (topic, record) in records {
+            let op = Op::Append(topic.kind);
+            let fault = if last == Some(op) {
+                let mut rule = self.state.rule.lock().unwrap();
+                self.state.calls.lock().unwrap().last_mut().unwrap().1 += 1;
+                rule.as_mut().map_or(Fault::None, |rule| rule(op))
+            } else {
+                self.fault(op, 1)
+            };
+            last = Some(op);
+            if !matches!(fault, Fault::Before | Fault::NoAnswer(_)) {
+                kept.push((topic, record));
+            }
+            faults.push(fault);
+        }
+        let no_answer = faults.iter().filter_map(|fault| match fault {
+            Fault::NoAnswer(time) => Some(*time),
+            _ => None,
+        });
+        tokio::time::sleep(no_answer.max().unwrap_or_default()).await;
+        for fault in &faults {
+            if let Fault::Late(time) = fault {
+                tokio::time::sleep(*time).await;
+            }
+        }
+        self.state
+            .records
+            .lock()
+            .unwrap()
+            .extend(kept.iter().cloned());
+        for result in self.inner.append(kept).await {
+            result.unwrap();
+        }
+        let results = faults.into_iter().map(|fault| match fault {
+            Fault::None | Fault::Late(_) => Ok(()),
+            Fault::Before | Fault::After | Fault::NoAnswer(_) => Err(broken()),
+        });
+        results.collect()
+    }
+
+    async fn consume(&self, subscription: Subscription) -> Result<TestConsumer, TransportError> {
+        let kind = subscription.topic.kind;
+        let inner = self.inner.consume(subscription);
+        Ok(TestConsumer {
+            inner: self.through(Op::Consume, 0, inner).await?,
+            kind,
+            broker: self.clone(),
+        })
+    }
+
+    async fn dead_letters(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterRecord>, TransportError> {
+        self.inner.dead_letters(after, limit).await
+    }
+
+    async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
+        self.inner.remove_dead_letters(positions).await
+    }
+}
+
+pub struct TestConsumer {
+    inner: MemoryConsumer,
+    kind: Kind,
+    broker: TestBroker,
+}
+
+impl Consumer for TestConsumer {
+    type Receipt = Receipt;
+
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<Receipt>>, TransportError> {
+        let call = self.inner.receive(max, wait);
+        self.broker.through(Op::Receive(self.kind), 0, call).await
+    }
+
+    async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
+        let call = self.inner.claim(keys);
+        self.broker.through(Op::Claim, keys.len(), call).await
+    }
+
+    async fn acknowledge(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        let call = self.inner.acknowledge(leases);
+        self.broker
+            .through(Op::Acknowledge, leases.len(), call)
+            .await
+    }
+
+    async fn renew(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        let call = self.inner.renew(leases);
+        self.broker.through(Op::Renew, leases.len(), call).await
+    }
+
+    async fn release(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
+        let call = self.inner.release(leases);
+        self.broker.through(Op::Release, leases.len(), call).await
+    }
+
+    async fn close(&self) -> Result<(), TransportError> {
+        self.broker.through(Op::Close, 0, self.inner.close()).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, TransportError> {
+        self.broker
+            .through(Op::Backlog, 0, self.inner.backlog())
+            .await
+    }
+}
+
+// ----- short words
+
+pub const MS: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
+/// Far longer than anything here takes.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Waits until something happens, but not forever.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    let result = tokio::time::timeout(LONG, future).await;
+    result.unwrap_or_else(|_| panic!("{what}: not within {LONG:?}"))
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    soon(what, async {
+        while !is_so().await {
+            tokio::time::sleep(MS).await;
+        }
+    })
+    .await;
+}
+
+/// Where handlers tell what they do.
+pub struct Heard<T>(mpsc::UnboundedReceiver<T>);
+pub type Tell<T> = mpsc::UnboundedSender<T>;
+
+pub fn listen<T>() -> (Tell<T>, Heard<T>) {
+    let (tell, heard) = mpsc::unbounded_channel();
+    (tell, Heard(heard))
+}
+
+impl<T> Heard<T> {
+    pub async fn next(&mut self) -> T {
+        let next = soon("a handler is to be heard of", self.0.recv()).await;
+        next.expect("all handlers are gone")
+    }
+
+    pub async fn take(&mut self, count: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            taken.push(self.next().await);
+        }
+        taken
+    }
+
+    /// Nothing has been heard meanwhile.
+    pub fn is_silent(&mut self)
+    where
+        T: std::fmt::Debug,
+    {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+
+    /// What has been heard already.
+    pub fn rest(&mut self) -> Vec<T> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
+
+/// Counts who is in, and the most that were in at a time.
+#[derive(Clone, Default)]
+pub struct Gauge(Arc<(AtomicUsize, AtomicUsize)>);
+pub struct Inside(Gauge);
+impl Gauge {
+    pub fn enter(&self) -> Inside {
+        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+        Inside(self.clone())
+    }
+    pub fn now(&self) -> usize {
+        self.0.0.load(Ordering::SeqCst)
+    }
+    pub fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Retries that do not take long.
+pub fn quick(attempts: u32) -> Retries {
+    Retries {
+        attempts,
+        first: MS,
+        longest: 10 * MS,
+    }
+}
+
+pub async fn connect<T: Transport>(broker: &T) -> RemoteBus<T> {
+    RemoteBus::builder(broker.clone())
+        .source("shop")
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub async fn letters<T: Transport>(broker: &T) -> Vec<DeadLetter> {
+    DeadLetters::of(broker.clone())
+        .list(None, 10_000)
+        .await
+        .unwrap()
+}
+
+/// Waits for so many dead letters.
+pub async fn buried<T: Transport>(broker: &T, count: usize) -> Vec<DeadLetter> {
+    until("the dead letters are there", async || {
+        letters(broker).await.len() >= count
+    })
+    .await;
+    letters(broker).await
+}
+
+/// Waits until a group has settled everything.
+pub async fn settled<T: Transport>(
+    broker: &T,
+    kind: Kind,
+    name: &'static str,
+    group: &'static str,
+) {
+    let topic = Topic {
+        kind,
+        name: name.into(),
+    };
+    let watcher = Subscription::new(topic, group, "watcher");
+    let watcher = broker.consume(watcher).await.unwrap();
+    until("everything is settled", async || {
+        watcher.backlog().await.unwrap() == Backlog::default()
+    })
+    .await;
+    watcher.close().await.unwrap();
+}
+
+/// A record as a client writes it, of which parts can be changed.
+pub fn record(
+    message_type: &str,
+    body: &'static str,
+    change: impl FnOnce(&mut Envelope<'_>),
+) -> Record {
+    let mut envelope = Envelope::new("test", message_type.to_owned(), "application/json");
+    change(&mut envelope);
+    Record {
+        headers: envelope.headers(),
+        body: body.into(),
+        ..Record::default()
+    }
+}
+
+pub async fn append<T: Transport>(broker: &T, kind: Kind, name: &'static str, record: Record) {
+    let topic = Topic {
+        kind,
+        name: name.into(),
+    };
+    for result in broker.append(vec![(topic, record)]).await {
+        result.unwrap();
+    }
+}

@@ -1,0 +1,108 @@
+//! Starts the brokers that tests need, and stops them.
+//!
+//! ```ignore
+//! let redis = test_brokers::redis::Redis::start();
+//! let transport = RedisTransport::connect(redis.url()).await?;
+//!
+//! let kafka = test_brokers::kafka::Kafka::common();
+//! let transport = KafkaTransport::connect(kafka.servers()).await?;
+//! ```
+//!
+//! `REDIS_URL` and `KAFKA_BOOTSTRAP` name servers to use instead of starting them, for tests that
+//! need no special ones.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+pub mod doomed;
+pub mod kafka;
+pub mod proxy;
+pub mod redis;
+
+/// A server, and the shell that ends it when this process does, however that happens.
+struct Process {
+    shell: Child,
+    id: String,
+}
+
+/// Runs a program, tells its process id, and kills it when the standard input ends.
+const GUARD: &str = r#"
+exec 3<&0
+"$0" "$@" 3<&- >/dev/null 2>&1 &
+id=$!
+echo $id
+{ cat <&3 >/dev/null; kill -9 $id; } 2>/dev/null &
+wait $id
+"#;
+
+impl Process {
+    fn start(program: &str, arguments: &[String]) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", GUARD, program])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh can be run");
+        let output = shell.stdout.take().expect("it is a pipe");
+        let mut id = String::new();
+        BufReader::new(output)
+            .read_line(&mut id)
+            .expect("the shell tells the process id");
+        Process {
+            shell,
+            id: id.trim().to_owned(),
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.id])
+            .status()
+            .expect("kill can be run");
+        assert!(status.success(), "kill {signal}");
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.shell.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.shell.stdin = None;
+        let _ = self.shell.wait();
+    }
+}
+
+/// Fails with the remedy where a program is missing: tests install nothing.
+fn need(program: &str) {
+    let mut command = Command::new(program);
+    let command = command.arg("--version").stdout(Stdio::null());
+    let found = command.stderr(Stdio::null()).status().is_ok();
+    assert!(
+        found,
+        "`{program}` is missing: run `scripts/test`, which installs what the tests need"
+    );
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn directory(broker: &str) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("static-bus-{broker}-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(&directory).expect("a directory for temporary files");
+    directory
+}

@@ -1,0 +1,222 @@
+//! A Redis server of the machine's `redis-server`.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Process, directory, free_port, need};
+
+/// How a server keeps its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Persistence {
+    /// Not at all.
+    #[default]
+    None,
+    /// A log that is written to disk every second.
+    EverySecond,
+    /// A log that is written to disk with every command.
+    Always,
+}
+
+/// What kind of server to start.
+#[derive(Debug, Clone, Default)]
+pub struct RedisOptions {
+    pub persistence: Persistence,
+    pub password: Option<String>,
+    /// More arguments of `redis-server`.
+    pub arguments: Vec<String>,
+}
+
+/// A Redis server on a free port of this machine, gone when it is dropped.
+pub struct Redis {
+    options: RedisOptions,
+    url: String,
+    /// None if it is somebody else's.
+    own: Option<Own>,
+}
+
+struct Own {
+    port: u16,
+    directory: PathBuf,
+    process: Option<Process>,
+}
+
+impl Redis {
+    /// A server without persistence: that of `REDIS_URL`, or a new one.
+    pub fn shared() -> Self {
+        match std::env::var("REDIS_URL") {
+            Ok(url) if !url.is_empty() => Redis {
+                options: RedisOptions::default(),
+                url,
+                own: None,
+            },
+            _ => Redis::start(),
+        }
+    }
+
+    /// A new server without persistence.
+    pub fn start() -> Self {
+        Redis::with(RedisOptions::default())
+    }
+
+    /// A new server.
+    pub fn with(options: RedisOptions) -> Self {
+        need("redis-server");
+        // Another program may take the port between finding and using it.
+        for _ in 0..10 {
+            let directory = directory("redis");
+            let port = free_port();
+            let secret = match &options.password {
+                Some(password) => format!(":{password}@"),
+                None => String::new(),
+            };
+            let mut redis = Redis {
+                options: options.clone(),
+                url: format!("redis://{secret}127.0.0.1:{port}"),
+                own: Some(Own {
+                    port,
+                    directory,
+                    process: None,
+                }),
+            };
+            if redis.try_launch() {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start with {options:?}");
+    }
+
+    /// Its URL, with the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn host_and_port(&self) -> String {
+        format!("127.0.0.1:{}", self.own().port)
+    }
+
+    /// Stops it at once, as a crash would. What is not on disk is lost.
+    pub fn kill(&mut self) {
+        self.own_mut().process = None;
+    }
+
+    /// Starts it again, on the same port and with what it had kept.
+    pub fn launch(&mut self) {
+        assert!(self.try_launch(), "redis-server starts again");
+    }
+
+    /// Kills it and starts it again.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.launch();
+    }
+
+    /// Stops it from running until [`resume`](Redis::resume), with its connections open.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it run again.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends one command on a connection of its own, and gives the reply as it is on the wire.
+    pub fn command(&self, words: &[&str]) -> String {
+        self.try_command(words)
+            .unwrap_or_else(|e| panic!("{words:?}: {e}"))
+    }
+
+    fn try_command(&self, words: &[&str]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.host_and_port())?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut request = Vec::new();
+        if let Some(password) = &self.options.password {
+            encode(&["AUTH", password], &mut request);
+        }
+        encode(words, &mut request);
+        encode(&["QUIT"], &mut request);
+        stream.write_all(&request)?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        let reply = String::from_utf8_lossy(&reply);
+        let reply = match &self.options.password {
+            Some(_) => reply.strip_prefix("+OK\r\n").unwrap_or(&reply),
+            None => &reply,
+        };
+        Ok(reply.strip_suffix("+OK\r\n").unwrap_or(reply).to_owned())
+    }
+
+    fn try_launch(&mut self) -> bool {
+        let options = self.options.clone();
+        let own = self.own_mut();
+        let port = own.port.to_string();
+        let directory = own.directory.to_string_lossy();
+        let mut arguments = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", &directory];
+        arguments.extend(["--save", "", "--daemonize", "no", "--logfile", "log"]);
+        arguments.extend(match options.persistence {
+            Persistence::None => ["--appendonly", "no", "--appendfsync", "no"],
+            Persistence::EverySecond => ["--appendonly", "yes", "--appendfsync", "everysec"],
+            Persistence::Always => ["--appendonly", "yes", "--appendfsync", "always"],
+        });
+        if let Some(password) = &options.password {
+            arguments.extend(["--requirepass", password]);
+        }
+        arguments.extend(options.arguments.iter().map(String::as_str));
+        let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
+        own.process = Some(Process::start("redis-server", &arguments));
+        let limit = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Ok(reply) = self.try_command(&["PING"])
+                && reply.starts_with("+PONG")
+            {
+                return true;
+            }
+            let ended = self
+                .own_mut()
+                .process
+                .as_mut()
+                .is_none_or(Process::has_ended);
+            if ended || Instant::now() > limit {
+                self.kill();
+                return false;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.own().process.as_ref().expect("the server is running");
+        process.signal(signal);
+    }
+
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("a server of the test's own")
+    }
+
+    fn own_mut(&mut self) -> &mut Own {
+        self.own.as_mut().expect("a server of the test's own")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.process = None;
+            let _ = fs::remove_dir_all(&own.directory);
+        }
+    }
+}
+
+fn encode(words: &[&str], request: &mut Vec<u8>) {
+    request.extend(format!("*{}\r\n", words.len()).bytes());
+    for word in words {
+        request.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
+    }
+}

@@ -61,12 +61,12 @@ fn main() {
     }
     in_all_ways!(query command event_1 event_3 nested);
 
-    let mut outbox = Shape::new(&mut criterion, "outbox", plain::event_1);
-    outbox.measure("plain", plain::event_1);
-    outbox.measure("publish", bus::event_1);
-    outbox.measure("post-and-settle", bus::post_and_settle);
-    outbox.measure("queue-by-hand", bus::queue_by_hand);
-    ratios.add(outbox);
+    let mut mailbox = Shape::new(&mut criterion, "mailbox", plain::event_1);
+    mailbox.measure("plain", plain::event_1);
+    mailbox.measure("publish", bus::event_1);
+    mailbox.measure("post-and-settle", bus::post_and_settle);
+    mailbox.measure("queue-by-hand", bus::queue_by_hand);
+    ratios.add(mailbox);
 
     criterion.final_summary();
     println!(

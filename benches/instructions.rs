@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scripts/instructions                                 # installs what is missing, runs this, and checks the promises
-//! cargo bench --bench instructions --features async    # only runs it
+//! cargo bench --bench instructions    # only runs it
 //! ```
 //!
 //! Callgrind counts instructions, so the machine's load does not matter. Each group has the same work done in several
@@ -24,8 +24,8 @@ mod asynchronous;
 mod by_hand;
 #[path = "instructions/fallible.rs"]
 mod fallible;
-#[path = "instructions/outbox.rs"]
-mod outbox;
+#[path = "instructions/mailbox.rs"]
+mod mailbox;
 #[path = "../tests/zero_cost/services.rs"]
 mod services;
 #[path = "instructions/sizes.rs"]
@@ -192,16 +192,16 @@ fn handlers_bus<B: SendQuery<sizes::First>>(bus: &B) -> u64 {
 library_benchmark_group!(name = handlers, benchmarks = [handlers_none, handlers_bus]);
 
 #[library_benchmark]
-#[bench::one(on_heap(outbox::bus()), 1)]
-#[bench::thousand(on_heap(outbox::bus()), 1_000)]
-fn posted_not(bus: &outbox::Bus, messages: u64) -> usize {
-    outbox::publish(bus, black_box(messages))
+#[bench::one(on_heap(mailbox::bus()), 1)]
+#[bench::thousand(on_heap(mailbox::bus()), 1_000)]
+fn posted_not(bus: &mailbox::Bus, messages: u64) -> usize {
+    mailbox::publish(bus, black_box(messages))
 }
 #[library_benchmark]
-#[bench::one(on_heap(outbox::bus()), 1)]
-#[bench::thousand(on_heap(outbox::bus()), 1_000)]
-fn posted_and_settled(bus: &outbox::Bus, messages: u64) -> usize {
-    outbox::post_and_settle(bus, black_box(messages))
+#[bench::one(on_heap(mailbox::bus()), 1)]
+#[bench::thousand(on_heap(mailbox::bus()), 1_000)]
+fn posted_and_settled(bus: &mailbox::Bus, messages: u64) -> usize {
+    mailbox::post_and_settle(bus, black_box(messages))
 }
 library_benchmark_group!(
     name = posted,

@@ -34,13 +34,13 @@
 mod builder;
 mod bus;
 mod dispatch;
+pub(crate) mod entry;
 mod error;
+pub(crate) mod event;
 mod handler;
 mod module;
 mod outcome;
 mod refusal;
-pub(crate) mod topic;
-pub(crate) mod wire;
 
 pub use dispatch::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
 pub use error::BusError;

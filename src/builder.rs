@@ -1,18 +1,20 @@
 //! Wiring: the builder that collects handlers in its type.
 
-use crate::bus::{Bus, NoOutbox};
+use crate::bus::{Bus, NoMailbox};
 use crate::handler::Function;
+#[cfg(feature = "alloc")]
+use crate::mailbox::Mailbox;
 use crate::message::{Command, Event, Message, Query};
 use crate::module::Module;
-#[cfg(feature = "alloc")]
-use crate::outbox::Outbox;
-use crate::table::{CommandWire, InsertInto, Pour, QueryWire, ROOT, Root, Topic, Wired};
+use crate::table::{
+    CommandEntry, InsertInto, MergeInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
+};
 
 /// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
 /// static.
 ///
 /// However the bus was built, by a chain of registrations or from modules, its type is this one.
-/// A bus with an outbox is `BusOf<Handlers, Outbox<Cascade>>`.
+/// A bus with a mailbox is `BusOf<Handlers, Mailbox<Cascade>>`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -34,11 +36,11 @@ use crate::table::{CommandWire, InsertInto, Pour, QueryWire, ROOT, Root, Topic, 
 /// let app = App { bus: BusBuilder::new().register_query::<Double, _>(Doubler).build() };
 /// assert_eq!(app.bus.send::<Double>(Double(21)), 42);
 /// ```
-pub type BusOf<Handlers, Outbox = NoOutbox> = Bus<<Handlers as Pour<Root>>::Out, Outbox>;
+pub type BusOf<Handlers, Mailbox = NoMailbox> = Bus<<Handlers as MergeInto<Root>>::Out, Mailbox>;
 
 /// Collects handlers in its type; [`build`](BusBuilder::build) freezes them into a [`Bus`].
 ///
-/// Nobody needs to write its parameters: `T` is the table of what is registered, `O` the outbox.
+/// Nobody needs to write its parameters: `T` is the table of what is registered, `O` the mailbox.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -65,9 +67,9 @@ pub type BusOf<Handlers, Outbox = NoOutbox> = Bus<<Handlers as Pour<Root>>::Out,
 /// assert_eq!(total.get(), 0);
 /// ```
 #[must_use = "a builder does nothing until `build`"]
-pub struct BusBuilder<T = Root, O = NoOutbox> {
+pub struct BusBuilder<T = Root, O = NoMailbox> {
     table: T,
-    outbox: O,
+    mailbox: O,
 }
 
 impl BusBuilder {
@@ -81,7 +83,7 @@ impl BusBuilder {
     pub const fn new() -> Self {
         BusBuilder {
             table: ROOT,
-            outbox: NoOutbox,
+            mailbox: NoMailbox,
         }
     }
 }
@@ -91,8 +93,8 @@ impl Default for BusBuilder {
     }
 }
 
-/// Table `T` once wire `W` of message `M` is in it.
-pub(crate) type With<T, M, W> = <<M as Message>::Key as InsertInto<T, W>>::Out;
+/// Table `T` once entry `W` of message `M` is in it.
+pub(crate) type With<T, M, W> = <<M as Message>::NameKey as InsertInto<T, W>>::Out;
 
 impl<T, O> BusBuilder<T, O> {
     /// Registers the one handler of query `Q`. A second one does not compile.
@@ -124,11 +126,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_query<Q: Query, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, Q, QueryWire<Q, H>>, O>
+    ) -> BusBuilder<With<T, Q, QueryEntry<Q, H>>, O>
     where
-        Q::Key: InsertInto<T, QueryWire<Q, H>>,
+        Q::NameKey: InsertInto<T, QueryEntry<Q, H>>,
     {
-        self.insert::<Q, _>(QueryWire::new(handler))
+        self.insert::<Q, _>(QueryEntry::new(handler))
     }
 
     /// Registers a function or closure as the one handler of query `Q`.
@@ -147,11 +149,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_query_fn<Q: Query, F: Fn(Q) -> Q::Response>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, Q, QueryWire<Q, Function<F>>>, O>
+    ) -> BusBuilder<With<T, Q, QueryEntry<Q, Function<F>>>, O>
     where
-        Q::Key: InsertInto<T, QueryWire<Q, Function<F>>>,
+        Q::NameKey: InsertInto<T, QueryEntry<Q, Function<F>>>,
     {
-        self.insert::<Q, _>(QueryWire::new(Function(function)))
+        self.insert::<Q, _>(QueryEntry::new(Function(function)))
     }
 
     /// Registers the one handler of command `C`. A second one does not compile.
@@ -177,11 +179,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_command<C: Command, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, C, CommandWire<C, H>>, O>
+    ) -> BusBuilder<With<T, C, CommandEntry<C, H>>, O>
     where
-        C::Key: InsertInto<T, CommandWire<C, H>>,
+        C::NameKey: InsertInto<T, CommandEntry<C, H>>,
     {
-        self.insert::<C, _>(CommandWire::new(handler))
+        self.insert::<C, _>(CommandEntry::new(handler))
     }
 
     /// Registers a function or closure as the one handler of command `C`.
@@ -202,11 +204,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_command_fn<C: Command, F: Fn(C) -> C::Output>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, C, CommandWire<C, Function<F>>>, O>
+    ) -> BusBuilder<With<T, C, CommandEntry<C, Function<F>>>, O>
     where
-        C::Key: InsertInto<T, CommandWire<C, Function<F>>>,
+        C::NameKey: InsertInto<T, CommandEntry<C, Function<F>>>,
     {
-        self.insert::<C, _>(CommandWire::new(Function(function)))
+        self.insert::<C, _>(CommandEntry::new(Function(function)))
     }
 
     /// Adds a subscriber of event `E`, to run after those that are there.
@@ -236,11 +238,14 @@ impl<T, O> BusBuilder<T, O> {
     /// assert_eq!(clicks.0.get(), 2);
     /// ```
     #[inline]
-    pub fn subscribe<E: Event, H>(self, handler: H) -> BusBuilder<With<T, E, Topic<E, H>>, O>
+    pub fn subscribe<E: Event, H>(
+        self,
+        handler: H,
+    ) -> BusBuilder<With<T, E, SingleSubscriber<E, H>>, O>
     where
-        E::Key: InsertInto<T, Topic<E, H>>,
+        E::NameKey: InsertInto<T, SingleSubscriber<E, H>>,
     {
-        self.insert::<E, _>(Topic::of(handler))
+        self.insert::<E, _>(SingleSubscriber::of(handler))
     }
 
     /// Adds a function or closure as a subscriber of event `E`, to run after those that are there.
@@ -261,11 +266,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn subscribe_fn<E: Event, F: Fn(&E) -> E::Output>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, E, Topic<E, Function<F>>>, O>
+    ) -> BusBuilder<With<T, E, SingleSubscriber<E, Function<F>>>, O>
     where
-        E::Key: InsertInto<T, Topic<E, Function<F>>>,
+        E::NameKey: InsertInto<T, SingleSubscriber<E, Function<F>>>,
     {
-        self.insert::<E, _>(Topic::of(Function(function)))
+        self.insert::<E, _>(SingleSubscriber::of(Function(function)))
     }
 
     /// Adds all handlers of a [module](crate::module), in order.
@@ -292,13 +297,13 @@ impl<T, O> BusBuilder<T, O> {
     pub fn mount<M: Module>(
         self,
         module: M,
-    ) -> BusBuilder<<<M::Handlers as Pour<Root>>::Out as Pour<T>>::Out, O>
+    ) -> BusBuilder<<<M::Handlers as MergeInto<Root>>::Out as MergeInto<T>>::Out, O>
     where
-        M::Handlers: Pour<Root, Out: Pour<T>>,
+        M::Handlers: MergeInto<Root, Out: MergeInto<T>>,
     {
         BusBuilder {
-            table: module.handlers().pour(ROOT).pour(self.table),
-            outbox: self.outbox,
+            table: module.handlers().merge_into(ROOT).merge_into(self.table),
+            mailbox: self.mailbox,
         }
     }
 
@@ -327,26 +332,26 @@ impl<T, O> BusBuilder<T, O> {
     {
         Bus {
             table: self.table,
-            outbox: self.outbox,
+            mailbox: self.mailbox,
         }
     }
 
     #[inline]
-    pub(crate) fn insert<M: Message, W>(self, wire: W) -> BusBuilder<With<T, M, W>, O>
+    pub(crate) fn insert<M: Message, W>(self, entry: W) -> BusBuilder<With<T, M, W>, O>
     where
-        M::Key: InsertInto<T, W>,
+        M::NameKey: InsertInto<T, W>,
     {
         BusBuilder {
-            table: M::Key::insert(self.table, wire),
-            outbox: self.outbox,
+            table: M::NameKey::insert(self.table, entry),
+            mailbox: self.mailbox,
         }
     }
 }
 
 #[cfg(feature = "alloc")]
 impl<T> BusBuilder<T> {
-    /// Adds an [outbox](mod@crate::outbox) for the messages of `C`, an enum that
-    /// [`outbox!`](crate::outbox!) declares.
+    /// Adds an [mailbox](mod@crate::mailbox) for the messages of `C`, an enum that
+    /// [`mailbox!`](crate::mailbox!) declares.
     ///
     /// Posting does not allocate while no more than `capacity` messages are queued. The capacity is
     /// not a limit: the queue grows when it has to.
@@ -355,21 +360,21 @@ impl<T> BusBuilder<T> {
     /// use static_bus::prelude::*;
     /// struct Tick;
     /// event!(Tick);
-    /// outbox! { enum Cascade { event Tick } }
-    /// let bus = BusBuilder::new().outbox::<Cascade>(16).build();
+    /// mailbox! { enum Cascade { event Tick } }
+    /// let bus = BusBuilder::new().mailbox::<Cascade>(16).build();
     /// bus.post(Tick);
     /// assert_eq!(bus.settle(), Ok(1));
     /// ```
-    pub fn outbox<C>(self, capacity: usize) -> BusBuilder<T, Outbox<C>> {
+    pub fn mailbox<C>(self, capacity: usize) -> BusBuilder<T, Mailbox<C>> {
         BusBuilder {
             table: self.table,
-            outbox: Outbox::with_capacity(capacity),
+            mailbox: Mailbox::with_capacity(capacity),
         }
     }
 }
 
 #[cfg(feature = "alloc")]
-impl<T, C> BusBuilder<T, Outbox<C>> {
+impl<T, C> BusBuilder<T, Mailbox<C>> {
     /// Sets how many messages one [`settle`](Bus::settle) delivers before it gives up: 1,000,000
     /// unless set.
     ///
@@ -377,21 +382,21 @@ impl<T, C> BusBuilder<T, Outbox<C>> {
     /// use static_bus::prelude::*;
     /// struct Tick;
     /// event!(Tick);
-    /// outbox! { enum Cascade { event Tick } }
+    /// mailbox! { enum Cascade { event Tick } }
     /// struct Forever;
     /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for Forever {
     ///     fn handle(&self, _: &Tick, bus: &B) { bus.post(Tick) }
     /// }
     /// let bus = BusBuilder::new()
     ///     .subscribe::<Tick, _>(Forever)
-    ///     .outbox::<Cascade>(16)
+    ///     .mailbox::<Cascade>(16)
     ///     .cascade_limit(100)
     ///     .build();
     /// bus.post(Tick);
     /// assert_eq!(bus.settle().unwrap_err().limit, 100);
     /// ```
     pub fn cascade_limit(mut self, limit: usize) -> Self {
-        self.outbox.limit = limit;
+        self.mailbox.limit = limit;
         self
     }
 }

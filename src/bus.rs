@@ -3,12 +3,14 @@
 use crate::dispatch::{ExecuteCommand, PublishEvent, SendQuery};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::message::{Command, Event, EventOutput, Query};
-use crate::table::{At, CarryOut, Find, First, Found, Publish, Respond, Subscribers, Tail, Wired};
+use crate::table::{
+    At, Find, First, Found, HasCommandHandler, HasQueryHandler, Publish, Subscribers, Tail, Wired,
+};
 
 /// The frozen bus: each call goes straight to its handlers.
 ///
 /// Made by [`BusBuilder::build`](crate::builder::BusBuilder::build); [`BusOf`](crate::builder::BusOf)
-/// names its type. Nobody needs to write its parameters: `T` is the table of handlers, `O` the outbox.
+/// names its type. Nobody needs to write its parameters: `T` is the table of handlers, `O` the mailbox.
 ///
 /// A bus is as large as its handlers together, so one of stateless handlers takes no space. It is
 /// `Clone`, `Send` and `Sync` when they are, and lives as long as what they borrow. `Debug` prints a
@@ -26,18 +28,18 @@ use crate::table::{At, CarryOut, Find, First, Found, Publish, Respond, Subscribe
 /// assert_eq!(bus.send::<GetUser>(GetUser { id: 7 }), Some("Ada"));
 /// ```
 #[derive(Clone)]
-pub struct Bus<T, O = NoOutbox> {
+pub struct Bus<T, O = NoMailbox> {
     pub(crate) table: T,
     #[cfg_attr(
         not(feature = "alloc"),
-        expect(dead_code, reason = "an outbox needs `alloc`")
+        expect(dead_code, reason = "a mailbox needs `alloc`")
     )]
-    pub(crate) outbox: O,
+    pub(crate) mailbox: O,
 }
 
-/// No outbox: nothing can be posted.
+/// No mailbox: nothing can be posted.
 #[derive(Debug, Clone, Copy)]
-pub struct NoOutbox;
+pub struct NoMailbox;
 
 impl<T, O> Bus<T, O> {
     /// Sends a query to its handler and returns the answer.
@@ -115,8 +117,8 @@ impl<T, O, Q: Query> SendQuery<Q> for Bus<T, O>
 where
     T: At<First<Q>>,
     T::Slot: Find<Tail<Q>>,
-    Found<T, Q>: Respond<Q>,
-    <Found<T, Q> as Respond<Q>>::Handler: QueryHandler<Q, Self>,
+    Found<T, Q>: HasQueryHandler<Q>,
+    <Found<T, Q> as HasQueryHandler<Q>>::Handler: QueryHandler<Q, Self>,
 {
     #[inline]
     fn send(&self, query: Q) -> Q::Response {
@@ -127,8 +129,8 @@ impl<T, O, C: Command> ExecuteCommand<C> for Bus<T, O>
 where
     T: At<First<C>>,
     T::Slot: Find<Tail<C>>,
-    Found<T, C>: CarryOut<C>,
-    <Found<T, C> as CarryOut<C>>::Handler: CommandHandler<C, Self>,
+    Found<T, C>: HasCommandHandler<C>,
+    <Found<T, C> as HasCommandHandler<C>>::Handler: CommandHandler<C, Self>,
 {
     #[inline]
     fn execute(&self, command: C) -> C::Output {
@@ -152,4 +154,4 @@ where
 }
 
 impl<T: Wired<Self>, O: Wired<Self>> Wired<Self> for Bus<T, O> {}
-impl<B> Wired<B> for NoOutbox {}
+impl<B> Wired<B> for NoMailbox {}

@@ -82,13 +82,13 @@ pub trait PublishEvent<E: Event> {
     fn publish(&self, event: &E) -> <E::Output as EventOutput>::Published;
 }
 
-/// Can queue message `M` in the bus's [outbox](mod@crate::outbox).
+/// Can queue message `M` in the bus's [mailbox](mod@crate::mailbox).
 ///
 /// ```
 /// use static_bus::prelude::*;
 /// struct Tick(u32);
 /// event!(Tick);
-/// outbox! { enum Cascade { event Tick } }
+/// mailbox! { enum Cascade { event Tick } }
 ///
 /// struct CountDown;
 /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for CountDown {
@@ -98,7 +98,7 @@ pub trait PublishEvent<E: Event> {
 ///         }
 ///     }
 /// }
-/// let bus = BusBuilder::new().subscribe::<Tick, _>(CountDown).outbox::<Cascade>(8).build();
+/// let bus = BusBuilder::new().subscribe::<Tick, _>(CountDown).mailbox::<Cascade>(8).build();
 /// bus.post(Tick(3));
 /// assert_eq!(bus.settle(), Ok(4));
 /// ```

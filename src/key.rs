@@ -19,10 +19,10 @@ pub struct KeyEnd;
 /// One digit, alone.
 pub struct Digit<const DIGIT: u8>;
 
-/// A whole key; made by [`key!`](crate::key!).
+/// A whole key; made by [`name_key!`](crate::name_key!).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message's key",
-    note = "write it with the message's name: `type Key = key!(\"the.name\");`"
+    note = "write it with the message's name: `type NameKey = name_key!(\"the.name\");`"
 )]
 pub trait Key {
     /// The first digit.

@@ -15,10 +15,10 @@ pub mod bus;
 pub mod dispatch;
 pub mod handler;
 pub mod key;
+#[cfg(feature = "alloc")]
+pub mod mailbox;
 pub mod message;
 pub mod module;
-#[cfg(feature = "alloc")]
-pub mod outbox;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod table;
@@ -49,14 +49,14 @@ pub mod prelude {
     pub use crate::bus::Bus;
     pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};
     pub use crate::handler::{CommandHandler, EventHandler, QueryHandler};
+    #[cfg(feature = "alloc")]
+    pub use crate::mailbox;
     pub use crate::message::{Command, Event, Message, Query};
     pub use crate::module::{
         Module, OnCommand, OnEvent, OnQuery, on_command, on_command_fn, on_event, on_event_fn,
         on_query, on_query_fn,
     };
-    #[cfg(feature = "alloc")]
-    pub use crate::outbox;
-    pub use crate::{HList, assert_wired, command, event, hlist, key, query};
+    pub use crate::{HList, assert_wired, command, event, hlist, name_key, query};
 }
 
 /// What the macros expand to; not part of the API.
@@ -64,7 +64,7 @@ pub mod prelude {
 pub mod __private {
     pub use crate::key::{Digits, KeyEnd, digit, hash};
     #[cfg(feature = "alloc")]
-    pub use crate::outbox::{Cascade, DeliverAs, check_command, check_event, kind};
+    pub use crate::mailbox::{Cascade, DeliverAs, check_command, check_event, kind};
     pub use static_assertions::assert_impl_all;
 }
 
@@ -98,7 +98,7 @@ mod code_blocks {
         getting_started "guide/src/getting-started.md"
         messages "guide/src/messages.md"
         handlers_and_modules "guide/src/handlers-and-modules.md"
-        cycles "guide/src/cycles-and-the-outbox.md"
+        cycles "guide/src/cycles-and-the-mailbox.md"
         testing "guide/src/testing-your-modules.md"
         storing "guide/src/storing-a-bus.md"
         reading_the_assembly "guide/src/reading-the-assembly.md"

@@ -27,14 +27,14 @@ pub use fallible::{Failure, PublishError};
 /// A message's identity on a bus.
 ///
 /// The macros [`query!`](crate::query!), [`command!`](crate::command!) and [`event!`](crate::event!)
-/// write the impl. By hand it takes [`key!`](crate::key!) with the same name:
+/// write the impl. By hand it takes [`name_key!`](crate::name_key!) with the same name:
 ///
 /// ```
 /// use static_bus::prelude::*;
 /// struct Ping;
 /// impl Message for Ping {
 ///     const NAME: &'static str = "net.ping";
-///     type Key = key!("net.ping");
+///     type NameKey = name_key!("net.ping");
 /// }
 /// impl Query for Ping { type Response = u8; }
 /// let bus = BusBuilder::new().register_query_fn(|_: Ping| 1).build();
@@ -48,8 +48,8 @@ pub use fallible::{Failure, PublishError};
 pub trait Message {
     /// The name, unique on a bus: `module_path!()::Type` unless set with `name = "…"`.
     const NAME: &'static str;
-    /// The name's hash as a type, from [`key!`](crate::key!).
-    type Key: crate::key::Key;
+    /// The name's hash as a type, from [`name_key!`](crate::name_key!).
+    type NameKey: crate::key::Key;
 
     /// Shows the message's ordering key, if it has one.
     ///

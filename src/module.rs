@@ -31,7 +31,7 @@
 
 use crate::handler::Function;
 use crate::message::{Command, Event, Message, Query};
-use crate::table::{CommandWire, InsertInto, Pour, QueryWire, Topic};
+use crate::table::{CommandEntry, InsertInto, MergeInto, QueryEntry, SingleSubscriber};
 use core::marker::PhantomData;
 use frunk::{HCons, HNil};
 
@@ -217,24 +217,25 @@ pub const fn on_event_fn<E: Event, F: Fn(&E) -> E::Output>(function: F) -> OnEve
     on_event(Function(function))
 }
 
-impl<Table> Pour<Table> for HNil {
+impl<Table> MergeInto<Table> for HNil {
     type Out = Table;
     #[inline]
-    fn pour(self, table: Table) -> Table {
+    fn merge_into(self, table: Table) -> Table {
         table
     }
 }
 /// The key of an entry's message.
-type KeyOf<P> = <<P as Part>::Message as Message>::Key;
-impl<P: Part, Rest, Table> Pour<Table> for HCons<P, Rest>
+type KeyOf<P> = <<P as Part>::Message as Message>::NameKey;
+impl<P: Part, Rest, Table> MergeInto<Table> for HCons<P, Rest>
 where
-    KeyOf<P>: InsertInto<Table, P::Wire>,
-    Rest: Pour<<KeyOf<P> as InsertInto<Table, P::Wire>>::Out>,
+    KeyOf<P>: InsertInto<Table, P::Entry>,
+    Rest: MergeInto<<KeyOf<P> as InsertInto<Table, P::Entry>>::Out>,
 {
     type Out = Rest::Out;
     #[inline]
-    fn pour(self, table: Table) -> Rest::Out {
-        self.tail.pour(<KeyOf<P>>::insert(table, self.head.wire()))
+    fn merge_into(self, table: Table) -> Rest::Out {
+        self.tail
+            .merge_into(<KeyOf<P>>::insert(table, self.head.entry()))
     }
 }
 
@@ -247,30 +248,30 @@ where
 )]
 pub trait Part {
     type Message: Message;
-    type Wire;
-    fn wire(self) -> Self::Wire;
+    type Entry;
+    fn entry(self) -> Self::Entry;
 }
 impl<Q: Query, H> Part for OnQuery<Q, H> {
     type Message = Q;
-    type Wire = QueryWire<Q, H>;
+    type Entry = QueryEntry<Q, H>;
     #[inline]
-    fn wire(self) -> Self::Wire {
-        QueryWire::new(self.handler)
+    fn entry(self) -> Self::Entry {
+        QueryEntry::new(self.handler)
     }
 }
 impl<C: Command, H> Part for OnCommand<C, H> {
     type Message = C;
-    type Wire = CommandWire<C, H>;
+    type Entry = CommandEntry<C, H>;
     #[inline]
-    fn wire(self) -> Self::Wire {
-        CommandWire::new(self.handler)
+    fn entry(self) -> Self::Entry {
+        CommandEntry::new(self.handler)
     }
 }
 impl<E: Event, H> Part for OnEvent<E, H> {
     type Message = E;
-    type Wire = Topic<E, H>;
+    type Entry = SingleSubscriber<E, H>;
     #[inline]
-    fn wire(self) -> Self::Wire {
-        Topic::of(self.handler)
+    fn entry(self) -> Self::Entry {
+        SingleSubscriber::of(self.handler)
     }
 }

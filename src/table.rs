@@ -1,8 +1,8 @@
 //! How a message finds its handler: a table that is a type.
 //!
 //! Its first two levels are chosen by the first two digits of the message's [key](mod@crate::key),
-//! sixteen ways each. They end in a bucket: a short list of wires, told apart by the rest of the
-//! key. There are three kinds of wire: [`QueryWire`], [`CommandWire`] and [`EventWire`]. With the feature
+//! sixteen ways each. They end in a bucket: a short list of entries, told apart by the rest of the
+//! key. There are three kinds of entry: [`QueryEntry`], [`CommandEntry`] and [`EventEntry`]. With the feature
 //! `async` there is one more of each, for handlers that may wait; they live in the same buckets.
 //!
 //! ```text
@@ -12,35 +12,37 @@
 //!                             │
 //!   Node        ┌ 0 ┬ 1 ┬ … ┬ 12 ┬ … ┬ 15 ┐    second digit
 //!                             │
-//!   wires       GetUser ─ OrderPlaced ─ ()        the rest: 30 4 …
+//!   entries       GetUser ─ OrderPlaced ─ ()        the rest: 30 4 …
 //! ```
 //!
 //! The types are public so that a compile error can call them by their short names. Nobody needs to
 //! write them.
 //!
-//! A lookup always succeeds: it ends in a wire or in [`Missing`]. Whether what it found can do
+//! A lookup always succeeds: it ends in an entry or in [`Missing`]. Whether what it found can do
 //! the work is a bound on the result, so that a failure names the message and not the table.
 //!
 //! Every `impl` between `bus.send` and the bucket makes rustc walk the whole type of the bus. So
-//! there are few of them, and the type has few nodes: a wire is one, and not a list node around
+//! there are few of them, and the type has few nodes: an entry is one, and not a list node around
 //! another, and its kind is its name. Debug info spells the whole type for every function that is
 //! generic over it, so there are few of those as well.
 
 mod bucket;
-mod topic;
+mod event;
 
 #[cfg(feature = "async")]
 pub use crate::asynchronous::{
-    topic::{AsyncEventWire, HAsync},
-    wire::{AsyncCommandWire, AsyncQueryWire},
+    entry::{AsyncCommandEntry, AsyncQueryEntry},
+    event::{AsyncEventEntry, HAsync},
 };
-pub(crate) use bucket::{CarryOut, Respond};
-pub use bucket::{CommandWire, EventWire, QueryWire};
+pub use bucket::{CommandEntry, EventEntry, QueryEntry};
 #[cfg(feature = "async")]
-pub(crate) use bucket::{FindIf, InsertIf, RestOf, SecondCommandHandler, SecondQueryHandler, wire};
+pub(crate) use bucket::{
+    FindIf, InsertIf, RestOf, SecondCommandHandler, SecondQueryHandler, entry,
+};
+pub(crate) use bucket::{HasCommandHandler, HasQueryHandler};
 #[cfg(feature = "async")]
-pub(crate) use topic::{Before, EachName, MoreSubscribers};
-pub(crate) use topic::{Publish, Subscribers, Topic};
+pub(crate) use event::{Before, EachName, MoreSubscribers};
+pub(crate) use event::{Publish, SingleSubscriber, Subscribers};
 
 use crate::key::{Digit, Digits, Key};
 use crate::message::Message;
@@ -90,7 +92,7 @@ pub trait Find<K> {
     type Found;
     fn find(&self) -> &Self::Found;
 }
-/// Puts a wire into a table under this key, or joins it to the one that has the key.
+/// Puts an entry into a table under this key, or joins it to the one that has the key.
 ///
 /// It is the key that implements this, because rustc works out the type that a builder's method
 /// returns before it knows the message. With a key yet unknown it gives up at once; with a table of
@@ -98,16 +100,16 @@ pub trait Find<K> {
 #[doc(hidden)]
 pub trait InsertInto<Table, W> {
     type Out;
-    fn insert(table: Table, wire: W) -> Self::Out;
+    fn insert(table: Table, entry: W) -> Self::Out;
 }
-/// Pours all wires into another table, bucket by bucket: how a module is mounted.
+/// Merges all entries into another table, bucket by bucket: how a module is mounted.
 ///
-/// A module's list is poured into a small table of its own first, which costs the compiler less
-/// than inserting its wires one by one into the large one.
+/// A module's list is merged into a small table of its own first, which costs the compiler less
+/// than inserting its entries one by one into the large one.
 #[doc(hidden)]
-pub trait Pour<Table> {
+pub trait MergeInto<Table> {
     type Out;
-    fn pour(self, table: Table) -> Self::Out;
+    fn merge_into(self, table: Table) -> Self::Out;
 }
 /// Every handler's needs are met by the bus `B`.
 #[doc(hidden)]
@@ -119,9 +121,9 @@ pub trait Registrations {
 }
 
 /// The first digit of message `M`.
-pub(crate) type First<M> = <<M as Message>::Key as Key>::First;
+pub(crate) type First<M> = <<M as Message>::NameKey as Key>::First;
 /// The other digits of message `M`.
-pub(crate) type Tail<M> = <<M as Message>::Key as Key>::Tail;
+pub(crate) type Tail<M> = <<M as Message>::NameKey as Key>::Tail;
 /// What table `T` holds for message `M`.
 pub(crate) type Found<T, M> = <<T as At<First<M>>>::Slot as Find<Tail<M>>>::Found;
 
@@ -138,14 +140,14 @@ where
 {
     type Out = <Self as InsertInto<Buckets, W>>::Out;
     #[inline]
-    fn insert(_: Free, wire: W) -> Self::Out {
-        <Self as InsertInto<Buckets, W>>::insert(BUCKETS, wire)
+    fn insert(_: Free, entry: W) -> Self::Out {
+        <Self as InsertInto<Buckets, W>>::insert(BUCKETS, entry)
     }
 }
-impl<T> Pour<T> for Free {
+impl<T> MergeInto<T> for Free {
     type Out = T;
     #[inline]
-    fn pour(self, table: T) -> T {
+    fn merge_into(self, table: T) -> T {
         table
     }
 }
@@ -180,8 +182,8 @@ macro_rules! one_slot {
         {
             type Out = Node<$($Before,)* R::Out, $($After),*>;
             #[inline]
-            fn insert(table: Node<$($Before,)* $Slot, $($After),*>, wire: W) -> Self::Out {
-                Node($(table.$bi,)* R::insert(table.$i, wire), $(table.$ai),*)
+            fn insert(table: Node<$($Before,)* $Slot, $($After),*>, entry: W) -> Self::Out {
+                Node($(table.$bi,)* R::insert(table.$i, entry), $(table.$ai),*)
             }
         }
         one_slot!([$($bi $Before)* $i $Slot] [$($ai $After)*]);
@@ -191,18 +193,18 @@ one_slot!([] [0 S0 1 S1 2 S2 3 S3 4 S4 5 S5 6 S6 7 S7 8 S8 9 S9 10 S10 11 S11 12
 
 macro_rules! all_slots {
     ($($i:tt $Slot:ident $Into:ident,)*) => {
-        impl<$($Slot),*> Pour<Free> for Node<$($Slot),*> {
+        impl<$($Slot),*> MergeInto<Free> for Node<$($Slot),*> {
             type Out = Self;
             #[inline]
-            fn pour(self, _: Free) -> Self {
+            fn merge_into(self, _: Free) -> Self {
                 self
             }
         }
-        impl<$($Slot: Pour<$Into>,)* $($Into),*> Pour<Node<$($Into),*>> for Node<$($Slot),*> {
+        impl<$($Slot: MergeInto<$Into>,)* $($Into),*> MergeInto<Node<$($Into),*>> for Node<$($Slot),*> {
             type Out = Node<$($Slot::Out),*>;
             #[inline]
-            fn pour(self, table: Node<$($Into),*>) -> Self::Out {
-                Node($(self.$i.pour(table.$i)),*)
+            fn merge_into(self, table: Node<$($Into),*>) -> Self::Out {
+                Node($(self.$i.merge_into(table.$i)),*)
             }
         }
         impl<$($Slot: Wired<B>,)* B> Wired<B> for Node<$($Slot),*> {}

@@ -1,7 +1,7 @@
 //! What dispatch promises, one test for each promise.
 #![cfg(feature = "alloc")]
 
-use static_bus::{outbox::Outbox, prelude::*};
+use static_bus::{mailbox::Mailbox, prelude::*};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -239,7 +239,7 @@ fn a_module_that_only_subscribes_can_be_mounted_twice() {
     assert_eq!(counter.0.get(), 2);
 }
 
-outbox! { #[derive(Clone)] enum Cascade { event Tick, command Store } }
+mailbox! { #[derive(Clone)] enum Cascade { event Tick, command Store } }
 
 struct CountDown;
 impl<B: PostMessage<Tick> + PostMessage<Store>> EventHandler<Tick, B> for CountDown {
@@ -252,13 +252,13 @@ impl<B: PostMessage<Tick> + PostMessage<Store>> EventHandler<Tick, B> for CountD
 }
 
 #[test]
-fn the_outbox_is_fifo_and_posts_run_after_all_subscribers() {
+fn the_mailbox_is_fifo_and_posts_run_after_all_subscribers() {
     let log = RefCell::new(vec![]);
     let bus = BusBuilder::new()
         .subscribe::<Tick, _>(CountDown)
         .subscribe_fn(|t: &Tick| log.borrow_mut().push(format!("tick {}", t.0)))
         .register_command_fn(|s: Store| log.borrow_mut().push(s.0))
-        .outbox::<Cascade>(8)
+        .mailbox::<Cascade>(8)
         .build();
     bus.post(Tick(2));
     assert_eq!(bus.settle(), Ok(5));
@@ -273,8 +273,8 @@ event!(Number);
 #[derive(Clone, Debug)]
 struct Note(u32);
 event!(Note);
-outbox! { enum Numbers { event Number } }
-outbox! { #[derive(Clone, Debug)] enum Notes { event Note } }
+mailbox! { enum Numbers { event Number } }
+mailbox! { #[derive(Clone, Debug)] enum Notes { event Note } }
 
 /// Posts the two numbers below each number of a binary tree.
 #[derive(Clone, Copy)]
@@ -289,12 +289,12 @@ impl<B: PostMessage<Number>> EventHandler<Number, B> for Branch {
 }
 
 #[test]
-fn the_outbox_is_fifo_however_many_messages_wait() {
+fn the_mailbox_is_fifo_however_many_messages_wait() {
     let seen = RefCell::new(vec![]);
     let bus = BusBuilder::new()
         .subscribe_fn(|number: &Number| seen.borrow_mut().push(number.0))
         .subscribe::<Number, _>(Branch)
-        .outbox::<Numbers>(2)
+        .mailbox::<Numbers>(2)
         .cascade_limit(10)
         .build();
     bus.post(Number(1));
@@ -307,7 +307,7 @@ fn a_clone_of_a_bus_has_its_own_queue_with_equal_content() {
     let seen = RefCell::new(vec![]);
     let bus = BusBuilder::new()
         .subscribe_fn(|note: &Note| seen.borrow_mut().push(note.0))
-        .outbox::<Notes>(8)
+        .mailbox::<Notes>(8)
         .build();
     (1..4).for_each(|number| bus.post(Note(number)));
     let clone = bus.clone();
@@ -321,7 +321,7 @@ fn a_cascade_over_its_limit_stops_and_the_rest_is_delivered_by_the_next_settle()
     let bus = BusBuilder::new()
         .subscribe::<Tick, _>(CountDown)
         .register_command_fn(|_: Store| ())
-        .outbox::<Cascade>(8)
+        .mailbox::<Cascade>(8)
         .cascade_limit(3)
         .build();
     bus.post(Tick(2));
@@ -333,7 +333,7 @@ fn a_cascade_over_its_limit_stops_and_the_rest_is_delivered_by_the_next_settle()
 }
 
 #[test]
-fn nothing_is_allocated_by_dispatch_nor_by_an_outbox_within_its_capacity() {
+fn nothing_is_allocated_by_dispatch_nor_by_an_mailbox_within_its_capacity() {
     let sum = Cell::new(0);
     let bus = BusBuilder::new()
         .register_query_fn(|q: Double| q.0 * 2)
@@ -341,7 +341,7 @@ fn nothing_is_allocated_by_dispatch_nor_by_an_outbox_within_its_capacity() {
         .subscribe_fn(|t: &Tick| sum.set(sum.get() + t.0))
         .subscribe_fn(|t: &Tick| sum.set(sum.get() + t.0))
         .register_command_fn(|_: Store| ())
-        .outbox::<Cascade>(8)
+        .mailbox::<Cascade>(8)
         .build();
     let allocations = |work: &dyn Fn()| allocation_counter::measure(work).count_total;
 
@@ -368,7 +368,7 @@ fn a_cloned_bus_has_a_queue_of_its_own() {
     let bus = BusBuilder::new()
         .subscribe_fn(|_: &Tick| ticks.set(ticks.get() + 1))
         .register_command_fn(|_: Store| ())
-        .outbox::<Cascade>(8)
+        .mailbox::<Cascade>(8)
         .build();
     bus.post(Tick(0));
     let clone = bus.clone();
@@ -386,7 +386,7 @@ fn a_panic_while_settling_loses_only_the_message_that_was_being_handled() {
             delivered.borrow_mut().push(t.0);
         })
         .register_command_fn(|_: Store| ())
-        .outbox::<Cascade>(8)
+        .mailbox::<Cascade>(8)
         .build();
     (1..=3).for_each(|n| bus.post(Tick(n)));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bus.settle()));
@@ -425,7 +425,7 @@ static_assertions::const_assert_eq!(size_of::<Small>(), 0);
 static_assertions::assert_impl_all!(Small: Clone, Send, Sync, std::fmt::Debug);
 static_assertions::assert_not_impl_any!(BusOf<HList![OnQuery<Double, Rc<Stateless>>]>: Send, Sync);
 assert_wired!(Small: SendQuery<Double>, PublishEvent<Tick>);
-type Settling = BusOf<HList![OnCommand<Store, Stateless>], Outbox<Cascade>>;
+type Settling = BusOf<HList![OnCommand<Store, Stateless>], Mailbox<Cascade>>;
 static_assertions::assert_impl_all!(Settling: Clone, Send, PostMessage<Tick>);
 static_assertions::assert_not_impl_any!(Settling: Sync);
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 use serde_json::Value;
 
 /// The types that a table is made of.
-const INTERNAL: [&str; 5] = ["Node<", "Free", "Wire<", "Digits<", "Missing"];
+const INTERNAL: [&str; 5] = ["Node<", "Free", "Entry<", "Digits<", "Missing"];
 
 /// Mentions in one error.
 const LIMIT: usize = 10;

@@ -1,6 +1,6 @@
 //! How many instructions a call through the bus takes, counted by `benches/instructions.rs` under valgrind.
 //!
-//! All counts come from one run on one machine, and are compared with each other. Only the outbox has figures of its
+//! All counts come from one run on one machine, and are compared with each other. Only the mailbox has figures of its
 //! own below: it does something that a direct call does not, and its price may fall but not rise.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ const THOUSAND_POSTED: u64 = 76_446;
 
 #[test]
 #[ignore = "needs valgrind: run scripts/instructions"]
-fn without_the_outbox_a_call_takes_the_instructions_of_the_calls_by_hand() {
+fn without_the_mailbox_a_call_takes_the_instructions_of_the_calls_by_hand() {
     for (pair, way) in [
         ("query", "call"),
         ("command", "call"),

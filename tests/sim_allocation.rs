@@ -23,11 +23,11 @@ fn a_merge_allocates_nothing_per_item() {
 
 struct Tick(u64);
 event!(Tick);
-outbox! { enum Timers { event Tick } }
+mailbox! { enum Timers { event Tick } }
 
 struct Quote;
 event!(Quote);
-outbox! { enum Input { event Quote } }
+mailbox! { enum Input { event Quote } }
 
 /// Schedules itself again, at ever other distances, and another message that it cancels.
 struct Ticks<'a>(&'a Timeline<Timers>);

@@ -90,12 +90,12 @@ pub fn nested([a, b, c]: Mixers) -> impl Fn(u64) -> u64 {
     move |n| bus.send::<Outer>(Outer(n))
 }
 
-outbox! { pub enum Posted { event Tick } }
+mailbox! { pub enum Posted { event Tick } }
 
 pub fn post_and_settle([a, ..]: Mixers) -> impl Fn(u64) -> u64 {
     let bus = BusBuilder::new()
         .subscribe::<Tick, _>(a)
-        .outbox::<Posted>(16)
+        .mailbox::<Posted>(16)
         .build();
     move |n| {
         bus.post(Tick(n));
@@ -103,7 +103,7 @@ pub fn post_and_settle([a, ..]: Mixers) -> impl Fn(u64) -> u64 {
     }
 }
 
-/// The outbox without a bus: what queueing alone costs.
+/// The mailbox without a bus: what queueing alone costs.
 pub fn queue_by_hand([a, ..]: Mixers) -> impl Fn(u64) -> u64 {
     let queue = RefCell::new(VecDeque::with_capacity(16));
     move |n| {

@@ -30,7 +30,7 @@ macro_rules! queries {
     ($module:literal: $($n:literal)*) => { $(
         impl Message for Ask<$module, $n> {
             const NAME: &'static str = concat!("ask.", $module, ".", $n);
-            type Key = key!(concat!("ask.", $module, ".", $n));
+            type NameKey = name_key!(concat!("ask.", $module, ".", $n));
         }
         impl Query for Ask<$module, $n> {
             type Response = u64;

@@ -1,8 +1,8 @@
 //! The same work over a broker with bare calls of its client and with ours, in one run.
 //!
 //! ```text
-//! cargo bench --bench remote --features redis,kafka
-//! cargo bench --bench remote --features redis,kafka -- Kafka      # the tables whose title has this
+//! cargo bench -p bench-remote
+//! cargo bench -p bench-remote -- Kafka      # the tables whose title has this
 //! ```
 //!
 //! It starts the machine's `redis-server` twice, without persistence and with a log that is written to disk

@@ -10,7 +10,7 @@ use std::{
 
 use static_bus::prelude::*;
 
-use static_bus_remote::{RemoteBus, Running, Transport, Worker};
+use static_bus_remote::{RemoteBus, Transport, Worker, WorkerHandle};
 use tokio::sync::Notify;
 
 use super::messages::{Get, Keep, Put};
@@ -124,7 +124,7 @@ pub async fn queries(transport: &impl Transport, count: usize, together: usize) 
     took
 }
 
-async fn answering<T: Transport>(transport: &T) -> (RemoteBus<T>, Running<T>) {
+async fn answering<T: Transport>(transport: &T) -> (RemoteBus<T>, WorkerHandle<T>) {
     let bus = BusBuilder::new()
         .register_query_fn(|query: Get| query.number + 1)
         .build();

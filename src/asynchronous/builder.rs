@@ -1,8 +1,8 @@
 //! Wiring of asynchronous handlers.
 
 use super::BusError;
-use super::topic::AsyncTopic;
-use super::wire::{AsyncCommandWire, AsyncQueryWire};
+use super::entry::{AsyncCommandEntry, AsyncQueryEntry};
+use super::event::SingleAsyncSubscriber;
 use crate::builder::{BusBuilder, With};
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};
@@ -41,11 +41,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_query_async<Q: Query, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, Q, AsyncQueryWire<Q, H>>, O>
+    ) -> BusBuilder<With<T, Q, AsyncQueryEntry<Q, H>>, O>
     where
-        Q::Key: InsertInto<T, AsyncQueryWire<Q, H>>,
+        Q::NameKey: InsertInto<T, AsyncQueryEntry<Q, H>>,
     {
-        self.insert::<Q, _>(AsyncQueryWire::new(handler))
+        self.insert::<Q, _>(AsyncQueryEntry::new(handler))
     }
 
     /// Registers a function or closure that returns a future as the one handler of query `Q`.
@@ -69,13 +69,13 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_query_async_fn<Q: Query, F, Answer>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, Q, AsyncQueryWire<Q, Function<F>>>, O>
+    ) -> BusBuilder<With<T, Q, AsyncQueryEntry<Q, Function<F>>>, O>
     where
-        Q::Key: InsertInto<T, AsyncQueryWire<Q, Function<F>>>,
+        Q::NameKey: InsertInto<T, AsyncQueryEntry<Q, Function<F>>>,
         F: Fn(Q) -> Answer,
         Answer: Future<Output = Result<Q::Response, BusError>> + Send,
     {
-        self.insert::<Q, _>(AsyncQueryWire::new(Function(function)))
+        self.insert::<Q, _>(AsyncQueryEntry::new(Function(function)))
     }
 
     /// Registers the one handler of command `C`, an asynchronous one. A second one, of either kind,
@@ -111,11 +111,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_command_async<C: Command, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, C, AsyncCommandWire<C, H>>, O>
+    ) -> BusBuilder<With<T, C, AsyncCommandEntry<C, H>>, O>
     where
-        C::Key: InsertInto<T, AsyncCommandWire<C, H>>,
+        C::NameKey: InsertInto<T, AsyncCommandEntry<C, H>>,
     {
-        self.insert::<C, _>(AsyncCommandWire::new(handler))
+        self.insert::<C, _>(AsyncCommandEntry::new(handler))
     }
 
     /// Registers a function or closure that returns a future as the one handler of command `C`.
@@ -145,13 +145,13 @@ impl<T, O> BusBuilder<T, O> {
     pub fn register_command_async_fn<C: Command, F, Done>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, C, AsyncCommandWire<C, Function<F>>>, O>
+    ) -> BusBuilder<With<T, C, AsyncCommandEntry<C, Function<F>>>, O>
     where
-        C::Key: InsertInto<T, AsyncCommandWire<C, Function<F>>>,
+        C::NameKey: InsertInto<T, AsyncCommandEntry<C, Function<F>>>,
         F: Fn(C) -> Done,
         Done: Future<Output = Result<(), BusError>> + Send,
     {
-        self.insert::<C, _>(AsyncCommandWire::new(Function(function)))
+        self.insert::<C, _>(AsyncCommandEntry::new(Function(function)))
     }
 
     /// Adds an asynchronous subscriber of event `E`, to be started after those that are there, of
@@ -187,11 +187,11 @@ impl<T, O> BusBuilder<T, O> {
     pub fn subscribe_async<E: Event, H>(
         self,
         handler: H,
-    ) -> BusBuilder<With<T, E, AsyncTopic<E, H>>, O>
+    ) -> BusBuilder<With<T, E, SingleAsyncSubscriber<E, H>>, O>
     where
-        E::Key: InsertInto<T, AsyncTopic<E, H>>,
+        E::NameKey: InsertInto<T, SingleAsyncSubscriber<E, H>>,
     {
-        self.insert::<E, _>(AsyncTopic::of(handler))
+        self.insert::<E, _>(SingleAsyncSubscriber::of(handler))
     }
 
     /// Adds a function or closure that returns a future as a subscriber of event `E`, to be started
@@ -224,12 +224,12 @@ impl<T, O> BusBuilder<T, O> {
     pub fn subscribe_async_fn<E: Event, F, Done>(
         self,
         function: F,
-    ) -> BusBuilder<With<T, E, AsyncTopic<E, Function<F>>>, O>
+    ) -> BusBuilder<With<T, E, SingleAsyncSubscriber<E, Function<F>>>, O>
     where
-        E::Key: InsertInto<T, AsyncTopic<E, Function<F>>>,
+        E::NameKey: InsertInto<T, SingleAsyncSubscriber<E, Function<F>>>,
         F: Fn(&E) -> Done,
         Done: Future<Output = Result<(), BusError>> + Send,
     {
-        self.insert::<E, _>(AsyncTopic::of(Function(function)))
+        self.insert::<E, _>(SingleAsyncSubscriber::of(Function(function)))
     }
 }

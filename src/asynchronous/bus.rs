@@ -1,7 +1,7 @@
 //! The frozen bus, asked asynchronously.
 
-use super::topic::{AsyncSubscribers, PublishAsync};
-use super::wire::{Answer, CarryOutAsync, Perform, RespondAsync};
+use super::entry::{Answer, HasAsyncCommandHandler, HasAsyncQueryHandler, Perform};
+use super::event::{AsyncSubscribers, PublishAsync};
 use super::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery, BusError};
 use crate::bus::Bus;
 use crate::message::{Command, Event, EventOutput, Failure, Message, PublishError, Query};
@@ -16,7 +16,7 @@ impl<T, O> Bus<T, O> {
     /// runs when the future is first polled.
     ///
     /// The message owns what it holds (`Q: 'static`), and every handler on the bus is `Sync`. A bus with an
-    /// outbox is not, and stays on its thread.
+    /// mailbox is not, and stays on its thread.
     ///
     /// # Errors
     /// The handler's own, or that of a nested call.
@@ -118,30 +118,30 @@ impl<T, O, Q: Query + 'static> AsyncSendQuery<Q> for Bus<T, O>
 where
     T: At<First<Q>>,
     T::Slot: Find<Tail<Q>>,
-    Found<T, Q>: RespondAsync<Q>,
-    <Found<T, Q> as RespondAsync<Q>>::Mode:
-        Answer<Q, <Found<T, Q> as RespondAsync<Q>>::Handler, Self>,
+    Found<T, Q>: HasAsyncQueryHandler<Q>,
+    <Found<T, Q> as HasAsyncQueryHandler<Q>>::Mode:
+        Answer<Q, <Found<T, Q> as HasAsyncQueryHandler<Q>>::Handler, Self>,
     Self: Sync,
 {
     #[inline]
     fn send_async(&self, query: Q) -> impl Future<Output = Result<Q::Response, BusError>> + Send {
         let handler = self.table.at().find().handler();
-        <Found<T, Q> as RespondAsync<Q>>::Mode::answer(handler, query, self)
+        <Found<T, Q> as HasAsyncQueryHandler<Q>>::Mode::answer(handler, query, self)
     }
 }
 impl<T, O, C: Command + 'static> AsyncExecuteCommand<C> for Bus<T, O>
 where
     T: At<First<C>>,
     T::Slot: Find<Tail<C>>,
-    Found<T, C>: CarryOutAsync<C>,
-    <Found<T, C> as CarryOutAsync<C>>::Mode:
-        Perform<C, <Found<T, C> as CarryOutAsync<C>>::Handler, Self>,
+    Found<T, C>: HasAsyncCommandHandler<C>,
+    <Found<T, C> as HasAsyncCommandHandler<C>>::Mode:
+        Perform<C, <Found<T, C> as HasAsyncCommandHandler<C>>::Handler, Self>,
     Self: Sync,
 {
     #[inline]
     fn execute_async(&self, command: C) -> impl Future<Output = Result<(), BusError>> + Send {
         let handler = self.table.at().find().handler();
-        <Found<T, C> as CarryOutAsync<C>>::Mode::perform(handler, command, self)
+        <Found<T, C> as HasAsyncCommandHandler<C>>::Mode::perform(handler, command, self)
     }
 }
 impl<T, O, E: Event + Sync> AsyncPublishEvent<E> for Bus<T, O>

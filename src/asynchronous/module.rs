@@ -1,8 +1,8 @@
 //! Asynchronous entries of [modules](crate::module).
 
 use super::BusError;
-use super::topic::AsyncTopic;
-use super::wire::{AsyncCommandWire, AsyncQueryWire};
+use super::entry::{AsyncCommandEntry, AsyncQueryEntry};
+use super::event::SingleAsyncSubscriber;
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};
 use crate::module::{Part, entries};
@@ -153,27 +153,27 @@ where
 #[diagnostic::do_not_recommend]
 impl<Q: Query, H> Part for OnQueryAsync<Q, H> {
     type Message = Q;
-    type Wire = AsyncQueryWire<Q, H>;
+    type Entry = AsyncQueryEntry<Q, H>;
     #[inline]
-    fn wire(self) -> Self::Wire {
-        AsyncQueryWire::new(self.handler)
+    fn entry(self) -> Self::Entry {
+        AsyncQueryEntry::new(self.handler)
     }
 }
 #[diagnostic::do_not_recommend]
 impl<C: Command, H> Part for OnCommandAsync<C, H> {
     type Message = C;
-    type Wire = AsyncCommandWire<C, H>;
+    type Entry = AsyncCommandEntry<C, H>;
     #[inline]
-    fn wire(self) -> Self::Wire {
-        AsyncCommandWire::new(self.handler)
+    fn entry(self) -> Self::Entry {
+        AsyncCommandEntry::new(self.handler)
     }
 }
 #[diagnostic::do_not_recommend]
 impl<E: Event, H> Part for OnEventAsync<E, H> {
     type Message = E;
-    type Wire = AsyncTopic<E, H>;
+    type Entry = SingleAsyncSubscriber<E, H>;
     #[inline]
-    fn wire(self) -> Self::Wire {
-        AsyncTopic::of(self.handler)
+    fn entry(self) -> Self::Entry {
+        SingleAsyncSubscriber::of(self.handler)
     }
 }

@@ -91,14 +91,14 @@ macro_rules! event {
 /// struct Ping;
 /// impl Message for Ping {
 ///     const NAME: &'static str = "net.ping";
-///     type Key = key!("net.ping");
+///     type NameKey = name_key!("net.ping");
 /// }
 /// impl Event for Ping { type Output = (); }
 /// BusBuilder::new().subscribe_fn(|_: &Ping| ()).build().publish(&Ping);
 /// ```
 #[macro_export]
-macro_rules! key {
-    ($name:expr) => { $crate::__key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7) };
+macro_rules! name_key {
+    ($name:expr) => { $crate::__name_key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7) };
 }
 
 #[doc(hidden)]
@@ -117,7 +117,7 @@ macro_rules! __message {
             const HASH: u64 = $crate::__private::hash($name);
             impl $crate::message::Message for $message {
                 const NAME: &'static str = $name;
-                type Key = $crate::__key!(HASH, 0 1 2 3 4 5 6 7);
+                type NameKey = $crate::__name_key!(HASH, 0 1 2 3 4 5 6 7);
                 $(#[inline]
                 fn ordering_key(&self, show: &mut dyn ::core::ops::FnMut(&dyn ::core::fmt::Display)) {
                     show(&self.$key);
@@ -129,12 +129,12 @@ macro_rules! __message {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __key {
+macro_rules! __name_key {
     ($hash:expr,) => { $crate::__private::KeyEnd };
     ($hash:expr, $digit:literal $($more:literal)*) => {
         $crate::__private::Digits<
             { $crate::__private::digit($hash, $digit) },
-            $crate::__key!($hash, $($more)*)
+            $crate::__name_key!($hash, $($more)*)
         >
     };
 }

@@ -1,7 +1,7 @@
 //! A log of inputs, from which a run can be repeated. With features `sim` and `serde`.
 //!
 //! The log is JSON Lines: one input a line, as an array of its time and itself. Inputs are enums that
-//! [`outbox!`](crate::outbox!) declares with serde's derives. What the timeline delivers is not in the
+//! [`mailbox!`](crate::mailbox!) declares with serde's derives. What the timeline delivers is not in the
 //! log: the handlers schedule it again when the inputs come again.
 //!
 //! Numbers keep every bit, but JSON has no infinity and no NaN: such a number is written as `null`,
@@ -15,7 +15,7 @@
 //! #[derive(Serialize, Deserialize)]
 //! struct Deposit { amount: u32 }
 //! event!(Deposit);
-//! outbox! {
+//! mailbox! {
 //!     #[derive(Serialize, Deserialize)]
 //!     enum Input { event Deposit }
 //! }

@@ -2,14 +2,14 @@
 
 use super::report::Tally;
 use super::{Report, Settle, Time, Timeline};
-use crate::outbox::{Cascade, CascadeError};
+use crate::mailbox::{Cascade, CascadeError};
 use core::ops::ControlFlow;
 use core::{error::Error, fmt};
 use std::time::{Duration, Instant};
 
 /// Drives a bus from a stream of inputs and a timeline. Nobody needs to write its parameters.
 ///
-/// Inputs are enums that [`outbox!`](crate::outbox!) declares, like the messages of a timeline, so
+/// Inputs are enums that [`mailbox!`](crate::mailbox!) declares, like the messages of a timeline, so
 /// both are delivered by direct calls. Before each input everything that is due at or before its time
 /// is delivered from the timeline; so at one time, timers go before inputs. After every message the
 /// bus is settled: it is quiescent when the next one arrives.
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 /// event!(Price);
 /// struct Review;
 /// event!(Review);
-/// outbox! { enum Input { event Price } }
-/// outbox! { enum Timers { event Review } }
+/// mailbox! { enum Input { event Price } }
+/// mailbox! { enum Timers { event Review } }
 ///
 /// let seen = RefCell::new(vec![]);
 /// let bus = BusBuilder::new()
@@ -106,7 +106,7 @@ where
     /// # use static_bus::{prelude::*, sim::{Replay, Stream, Timeline, Unsorted, merge}};
     /// # struct Tick;
     /// # event!(Tick);
-    /// # outbox! { enum Input { event Tick } }
+    /// # mailbox! { enum Input { event Tick } }
     /// use std::ops::ControlFlow;
     ///
     /// # let bus = BusBuilder::new().build();
@@ -154,7 +154,7 @@ where
     }
 
     fn feed(&mut self, progress: &mut impl Callback) -> Result<(), Pause<E>> {
-        // A run that ended in a cascade error has left messages in the outbox.
+        // A run that ended in a cascade error has left messages in the mailbox.
         self.bus.settle()?;
         match self.feed_inputs(progress) {
             Ok(()) | Err(Pause::NextIsLater) => {}

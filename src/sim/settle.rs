@@ -1,11 +1,11 @@
 //! What a simulation needs of a bus besides delivery.
 
-use crate::bus::{Bus, NoOutbox};
-use crate::outbox::{Cascade, CascadeError, Outbox};
+use crate::bus::{Bus, NoMailbox};
+use crate::mailbox::{Cascade, CascadeError, Mailbox};
 
 /// A bus that can be made quiescent: nothing posted is left to deliver.
 ///
-/// Every [`Bus`] is one: with an outbox by its own [`settle`](Bus::settle), without one trivially.
+/// Every [`Bus`] is one: with a mailbox by its own [`settle`](Bus::settle), without one trivially.
 pub trait Settle {
     /// Delivers what was posted until nothing is left; returns how many messages.
     ///
@@ -14,14 +14,14 @@ pub trait Settle {
     fn settle(&self) -> Result<usize, CascadeError>;
 }
 
-impl<T, C: Cascade<Self>> Settle for Bus<T, Outbox<C>> {
+impl<T, C: Cascade<Self>> Settle for Bus<T, Mailbox<C>> {
     #[inline]
     fn settle(&self) -> Result<usize, CascadeError> {
         Bus::settle(self)
     }
 }
 
-impl<T> Settle for Bus<T, NoOutbox> {
+impl<T> Settle for Bus<T, NoMailbox> {
     #[inline]
     fn settle(&self) -> Result<usize, CascadeError> {
         Ok(0)

@@ -2,10 +2,10 @@
 
 use super::queue::{Handle, Queue};
 use super::{Settle, Time};
-use crate::outbox::{Cascade, CascadeError};
+use crate::mailbox::{Cascade, CascadeError};
 use core::cell::{Cell, RefCell};
 
-/// Messages that wait for their time, in an enum `C` that [`outbox!`](crate::outbox!) declares.
+/// Messages that wait for their time, in an enum `C` that [`mailbox!`](crate::mailbox!) declares.
 ///
 /// They are delivered in order of time; at the same time the smaller priority goes first, and of one
 /// priority what was scheduled first.
@@ -19,7 +19,7 @@ use core::cell::{Cell, RefCell};
 ///
 /// struct Beep;
 /// event!(Beep);
-/// outbox! { enum Timers { event Beep } }
+/// mailbox! { enum Timers { event Beep } }
 ///
 /// /// Beeps every 10 units of time.
 /// struct Clock<'a> {
@@ -73,7 +73,7 @@ impl<C> Timeline<C> {
     /// use static_bus::{prelude::*, sim::Timeline};
     /// struct Note(u32);
     /// event!(Note);
-    /// outbox! { enum Timers { event Note } }
+    /// mailbox! { enum Timers { event Note } }
     ///
     /// let order_under = |timeline: Timeline<Timers>| {
     ///     let seen = RefCell::new(vec![]);
@@ -130,7 +130,7 @@ impl<C> Timeline<C> {
     /// use static_bus::{prelude::*, sim::Timeline};
     /// struct Note(&'static str);
     /// event!(Note);
-    /// outbox! { enum Timers { event Note } }
+    /// mailbox! { enum Timers { event Note } }
     ///
     /// let seen = RefCell::new(vec![]);
     /// let bus = BusBuilder::new().subscribe_fn(|note: &Note| seen.borrow_mut().push(note.0)).build();
@@ -139,7 +139,7 @@ impl<C> Timeline<C> {
     /// timeline.schedule_with_priority(5, 1, Note("first"));
     /// timeline.advance_to(5, &bus)?;
     /// assert_eq!(*seen.borrow(), ["first", "last"]);
-    /// # Ok::<_, static_bus::outbox::CascadeError>(())
+    /// # Ok::<_, static_bus::mailbox::CascadeError>(())
     /// ```
     pub fn schedule_with_priority(
         &self,
@@ -161,7 +161,7 @@ impl<C> Timeline<C> {
     /// use static_bus::{prelude::*, sim::Timeline};
     /// struct Expire { order: u32 }
     /// event!(Expire);
-    /// outbox! { enum Timers { event Expire } }
+    /// mailbox! { enum Timers { event Expire } }
     ///
     /// let timeline = Timeline::<Timers>::new();
     /// let expiry = timeline.schedule(60, Expire { order: 1 });
@@ -183,7 +183,7 @@ impl<C> Timeline<C> {
     /// # Errors
     ///
     /// When a cascade passes the bus's limit. The time is then that of the message that began it.
-    /// Nothing is lost: what was posted is in the outbox, what was scheduled is here, and the next
+    /// Nothing is lost: what was posted is in the mailbox, what was scheduled is here, and the next
     /// call continues with both, in the same order.
     pub fn advance_to<B: Settle>(&self, time: Time, bus: &B) -> Result<usize, CascadeError>
     where
@@ -226,11 +226,11 @@ impl<C> Default for Timeline<C> {
     }
 }
 
-/// A message that a timeline of `C` can hold: one that the `outbox!` of `C` lists, or `C` itself.
+/// A message that a timeline of `C` can hold: one that the `mailbox!` of `C` lists, or `C` itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be scheduled: it is not in `{C}`, which this timeline holds",
     label = "not listed in `{C}`",
-    note = "list it in the `outbox!` that declares `{C}`; a timeline carries events and commands whose output is `()`"
+    note = "list it in the `mailbox!` that declares `{C}`; a timeline carries events and commands whose output is `()`"
 )]
 pub trait Schedule<C> {
     #[doc(hidden)]

@@ -1,6 +1,6 @@
-//! What stands at the end of two digits: a list of wires, told apart by the rest of the key.
+//! What stands at the end of two digits: a list of entries, told apart by the rest of the key.
 
-use super::{Find, InsertInto, Missing, Pour, Registrations, Wired};
+use super::{Find, InsertInto, MergeInto, Missing, Registrations, Wired};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::key::{Key, Other, Rest, Same};
 use crate::message::{Command, Message, Query};
@@ -8,21 +8,21 @@ use crate::wiring::{Kind, Registration};
 use core::marker::PhantomData;
 
 /// The key of message `M`, without the digits that chose the bucket.
-pub(crate) type RestOf<M> = <<M as Message>::Key as Key>::Rest;
+pub(crate) type RestOf<M> = <<M as Message>::NameKey as Key>::Rest;
 
-/// [`Find`], once it is known whether the first wire has the key.
+/// [`Find`], once it is known whether the first entry has the key.
 pub trait FindIf<Is, R> {
     type Found;
     fn find_if(&self) -> &Self::Found;
 }
-/// [`InsertInto`], once it is known whether the first wire has the key `R`.
+/// [`InsertInto`], once it is known whether the first entry has the key `R`.
 pub trait InsertIf<Is, R, W> {
     type Out;
-    fn insert_if(self, wire: W) -> Self::Out;
+    fn insert_if(self, entry: W) -> Self::Out;
 }
 
 // The end of a bucket is `()`: the shortest there is to spell in debug info, which spells it for
-// every empty bucket and every last wire.
+// every empty bucket and every last entry.
 impl<R> Find<R> for () {
     type Found = Missing;
     #[inline]
@@ -33,49 +33,49 @@ impl<R> Find<R> for () {
 impl<R: Rest, W> InsertInto<(), W> for R {
     type Out = W;
     #[inline]
-    fn insert(_: (), wire: W) -> W {
-        wire
+    fn insert(_: (), entry: W) -> W {
+        entry
     }
 }
-impl<T> Pour<T> for () {
+impl<T> MergeInto<T> for () {
     type Out = T;
     #[inline]
-    fn pour(self, table: T) -> T {
+    fn merge_into(self, table: T) -> T {
         table
     }
 }
 
-/// One kind of wire. The kind is the name of the type, and not a parameter of it, because rustc
-/// walks each parameter of each wire for every `impl` it matches against the bus.
-macro_rules! wire {
-    ($(#[$doc:meta])* $Wire:ident) => {
+/// One kind of entry. The kind is the name of the type, and not a parameter of it, because rustc
+/// walks each parameter of each entry for every `impl` it matches against the bus.
+macro_rules! entry {
+    ($(#[$doc:meta])* $Entry:ident) => {
         $(#[$doc])*
         // What is not stored, and the last field, need not be `Sized`. That spares the compiler a
         // proof for each of them wherever the type of a bus appears.
-        pub struct $Wire<M: ?Sized, H, Next: ?Sized = ()> {
+        pub struct $Entry<M: ?Sized, H, Next: ?Sized = ()> {
             message: PhantomData<fn(&M)>,
             pub(super) handler: H,
             pub(super) next: Next,
         }
-        impl<M, H> $Wire<M, H> {
+        impl<M, H> $Entry<M, H> {
             #[inline]
             pub(crate) const fn new(handler: H) -> Self {
-                $Wire::before(handler, ())
+                $Entry::before(handler, ())
             }
         }
-        impl<M, H, T> $Wire<M, H, T> {
+        impl<M, H, T> $Entry<M, H, T> {
             #[inline]
             pub(super) const fn before(handler: H, next: T) -> Self {
-                $Wire { message: PhantomData, handler, next }
+                $Entry { message: PhantomData, handler, next }
             }
         }
-        impl<M, H: Clone, T: Clone> Clone for $Wire<M, H, T> {
+        impl<M, H: Clone, T: Clone> Clone for $Entry<M, H, T> {
             fn clone(&self) -> Self {
-                $Wire::before(self.handler.clone(), self.next.clone())
+                $Entry::before(self.handler.clone(), self.next.clone())
             }
         }
 
-        impl<M: Message, H, T, R: Rest> Find<R> for $Wire<M, H, T>
+        impl<M: Message, H, T, R: Rest> Find<R> for $Entry<M, H, T>
         where
             Self: FindIf<<RestOf<M> as Rest>::Is<R>, R>,
         {
@@ -85,14 +85,14 @@ macro_rules! wire {
                 self.find_if()
             }
         }
-        impl<M, H, T, R> FindIf<Same, R> for $Wire<M, H, T> {
+        impl<M, H, T, R> FindIf<Same, R> for $Entry<M, H, T> {
             type Found = Self;
             #[inline]
             fn find_if(&self) -> &Self {
                 self
             }
         }
-        impl<M, H, T: Find<R>, R> FindIf<Other, R> for $Wire<M, H, T> {
+        impl<M, H, T: Find<R>, R> FindIf<Other, R> for $Entry<M, H, T> {
             type Found = T::Found;
             #[inline]
             fn find_if(&self) -> &T::Found {
@@ -100,52 +100,52 @@ macro_rules! wire {
             }
         }
 
-        impl<M: Message, H, T, R: Rest, W> InsertInto<$Wire<M, H, T>, W> for R
+        impl<M: Message, H, T, R: Rest, W> InsertInto<$Entry<M, H, T>, W> for R
         where
-            $Wire<M, H, T>: InsertIf<<RestOf<M> as Rest>::Is<R>, R, W>,
+            $Entry<M, H, T>: InsertIf<<RestOf<M> as Rest>::Is<R>, R, W>,
         {
-            type Out = <$Wire<M, H, T> as InsertIf<<RestOf<M> as Rest>::Is<R>, R, W>>::Out;
+            type Out = <$Entry<M, H, T> as InsertIf<<RestOf<M> as Rest>::Is<R>, R, W>>::Out;
             #[inline]
-            fn insert(bucket: $Wire<M, H, T>, wire: W) -> Self::Out {
-                bucket.insert_if(wire)
+            fn insert(bucket: $Entry<M, H, T>, entry: W) -> Self::Out {
+                bucket.insert_if(entry)
             }
         }
-        impl<M, H, T, R: InsertInto<T, W>, W> InsertIf<Other, R, W> for $Wire<M, H, T> {
-            type Out = $Wire<M, H, R::Out>;
+        impl<M, H, T, R: InsertInto<T, W>, W> InsertIf<Other, R, W> for $Entry<M, H, T> {
+            type Out = $Entry<M, H, R::Out>;
             #[inline]
-            fn insert_if(self, wire: W) -> Self::Out {
-                $Wire::before(self.handler, R::insert(self.next, wire))
+            fn insert_if(self, entry: W) -> Self::Out {
+                $Entry::before(self.handler, R::insert(self.next, entry))
             }
         }
 
-        impl<M: Message, H, T, Into> Pour<Into> for $Wire<M, H, T>
+        impl<M: Message, H, T, Into> MergeInto<Into> for $Entry<M, H, T>
         where
-            RestOf<M>: InsertInto<Into, $Wire<M, H>>,
-            T: Pour<<RestOf<M> as InsertInto<Into, $Wire<M, H>>>::Out>,
+            RestOf<M>: InsertInto<Into, $Entry<M, H>>,
+            T: MergeInto<<RestOf<M> as InsertInto<Into, $Entry<M, H>>>::Out>,
         {
             type Out = T::Out;
             #[inline]
-            fn pour(self, table: Into) -> Self::Out {
-                self.next.pour(<RestOf<M>>::insert(table, $Wire::new(self.handler)))
+            fn merge_into(self, table: Into) -> Self::Out {
+                self.next.merge_into(<RestOf<M>>::insert(table, $Entry::new(self.handler)))
             }
         }
     };
 }
 #[cfg(feature = "async")]
-pub(crate) use wire;
+pub(crate) use entry;
 
-wire! {
-    /// A query `M`, its handler, and the wires after it in its bucket.
-    QueryWire
+entry! {
+    /// A query `M`, its handler, and the entries after it in its bucket.
+    QueryEntry
 }
-wire! {
-    /// A command `M`, its handler, and the wires after it in its bucket.
-    CommandWire
+entry! {
+    /// A command `M`, its handler, and the entries after it in its bucket.
+    CommandEntry
 }
-wire! {
-    /// An event `M`, the list of its subscribers, the newest first, and the wires after it in its
+entry! {
+    /// An event `M`, the list of its subscribers, the newest first, and the entries after it in its
     /// bucket.
-    EventWire
+    EventEntry
 }
 
 // ----- queries and commands, which have one handler
@@ -159,11 +159,11 @@ wire! {
     label = "nobody handles `{Q}`",
     note = "register one: `.register_query::<{Q}, _>(handler)`, `.register_query_fn(|query: {Q}| …)`, or mount a module that has one"
 )]
-pub(crate) trait Respond<Q> {
+pub(crate) trait HasQueryHandler<Q> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
-impl<Q: Query, H, T> Respond<Q> for QueryWire<Q, H, T> {
+impl<Q: Query, H, T> HasQueryHandler<Q> for QueryEntry<Q, H, T> {
     type Handler = H;
     #[inline]
     fn handler(&self) -> &H {
@@ -176,11 +176,11 @@ impl<Q: Query, H, T> Respond<Q> for QueryWire<Q, H, T> {
     label = "nobody handles `{C}`",
     note = "register one: `.register_command::<{C}, _>(handler)`, `.register_command_fn(|command: {C}| …)`, or mount a module that has one"
 )]
-pub(crate) trait CarryOut<C> {
+pub(crate) trait HasCommandHandler<C> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
-impl<C: Command, H, T> CarryOut<C> for CommandWire<C, H, T> {
+impl<C: Command, H, T> HasCommandHandler<C> for CommandEntry<C, H, T> {
     type Handler = H;
     #[inline]
     fn handler(&self) -> &H {
@@ -196,7 +196,7 @@ impl<C: Command, H, T> CarryOut<C> for CommandWire<C, H, T> {
 )]
 pub trait SecondQueryHandler<M> {}
 impl<M> SecondQueryHandler<M> for Missing {}
-impl<M, H, T, R, W: SecondQueryHandler<M>> InsertIf<Same, R, W> for QueryWire<M, H, T> {
+impl<M, H, T, R, W: SecondQueryHandler<M>> InsertIf<Same, R, W> for QueryEntry<M, H, T> {
     type Out = Self;
     fn insert_if(self, _: W) -> Self {
         self
@@ -210,7 +210,7 @@ impl<M, H, T, R, W: SecondQueryHandler<M>> InsertIf<Same, R, W> for QueryWire<M,
 )]
 pub trait SecondCommandHandler<M> {}
 impl<M> SecondCommandHandler<M> for Missing {}
-impl<M, H, T, R, W: SecondCommandHandler<M>> InsertIf<Same, R, W> for CommandWire<M, H, T> {
+impl<M, H, T, R, W: SecondCommandHandler<M>> InsertIf<Same, R, W> for CommandEntry<M, H, T> {
     type Out = Self;
     fn insert_if(self, _: W) -> Self {
         self
@@ -218,19 +218,19 @@ impl<M, H, T, R, W: SecondCommandHandler<M>> InsertIf<Same, R, W> for CommandWir
 }
 
 impl<B> Wired<B> for () {}
-impl<Q: Query, H: QueryHandler<Q, B>, T: Wired<B>, B> Wired<B> for QueryWire<Q, H, T> {}
-impl<C: Command, H: CommandHandler<C, B>, T: Wired<B>, B> Wired<B> for CommandWire<C, H, T> {}
+impl<Q: Query, H: QueryHandler<Q, B>, T: Wired<B>, B> Wired<B> for QueryEntry<Q, H, T> {}
+impl<C: Command, H: CommandHandler<C, B>, T: Wired<B>, B> Wired<B> for CommandEntry<C, H, T> {}
 
 impl Registrations for () {
     fn each(_: &mut dyn FnMut(Registration)) {}
 }
-impl<Q: Query, H, T: Registrations> Registrations for QueryWire<Q, H, T> {
+impl<Q: Query, H, T: Registrations> Registrations for QueryEntry<Q, H, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {
         visit(Registration::new::<Q, H>(Kind::Query));
         T::each(visit);
     }
 }
-impl<C: Command, H, T: Registrations> Registrations for CommandWire<C, H, T> {
+impl<C: Command, H, T: Registrations> Registrations for CommandEntry<C, H, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {
         visit(Registration::new::<C, H>(Kind::Command));
         T::each(visit);

@@ -2,7 +2,7 @@
 //! happens is in its journal.
 
 use static_bus::{
-    outbox::Outbox,
+    mailbox::Mailbox,
     prelude::*,
     sim::{Handle, Merge, Replay, Stream, Time, Timeline, merge},
 };
@@ -35,12 +35,12 @@ pub struct PlaceOrder {
 }
 command!(PlaceOrder);
 
-outbox! {
+mailbox! {
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     pub enum Input { event Price, event Halt }
 }
-outbox! { pub enum Timers { event Review, event Expire } }
-outbox! { pub enum Cascade { command PlaceOrder } }
+mailbox! { pub enum Timers { event Review, event Expire } }
+mailbox! { pub enum Cascade { command PlaceOrder } }
 
 pub const SYMBOLS: usize = 3;
 
@@ -154,7 +154,7 @@ pub type MarketBus<'m> = BusOf<
         OnEvent<Expire, &'m Market<'m>>,
         OnCommand<PlaceOrder, &'m Market<'m>>,
     ],
-    Outbox<Cascade>,
+    Mailbox<Cascade>,
 >;
 
 /// Gives a function the replay of some inputs on a market; returns the journal.
@@ -176,7 +176,7 @@ where
             on_event::<Expire, _>(&market),
             on_command::<PlaceOrder, _>(&market),
         ])
-        .outbox::<Cascade>(8)
+        .mailbox::<Cascade>(8)
         .build();
     drive(&mut Replay::new(&bus, timeline, inputs));
     drop(bus);

@@ -15,9 +15,9 @@ event!(Ring);
 struct Note(u32);
 event!(Note);
 
-outbox! { enum Said { event Say } }
-outbox! { enum Rings { event Ring } }
-outbox! { enum Posted { event Note } }
+mailbox! { enum Said { event Say } }
+mailbox! { enum Rings { event Ring } }
+mailbox! { enum Posted { event Note } }
 
 struct Poster;
 impl<B: PostMessage<Note>> EventHandler<Say, B> for Poster {
@@ -42,7 +42,7 @@ macro_rules! bus {
             .subscribe_fn(|note: &Note| $seen.borrow_mut().push(note.0))
             .subscribe::<Say, _>(Poster)
             .subscribe::<Ring, _>(Poster)
-            .outbox::<Posted>(8)
+            .mailbox::<Posted>(8)
             .cascade_limit(3)
             .build()
     };

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Due(usize);
 event!(Due);
-outbox! {
+mailbox! {
     #[derive(Debug, PartialEq)]
     enum Timers { event Due }
 }
@@ -254,10 +254,10 @@ fn a_spent_handle_never_cancels_a_later_message() {
     assert_eq!(timeline.cancel(waiting), Some(Timers::Due(Due(2))));
 }
 
-/// What `Due` leads to, through the outbox.
+/// What `Due` leads to, through the mailbox.
 struct Effect(usize);
 event!(Effect);
-outbox! { enum Posted { event Effect } }
+mailbox! { enum Posted { event Effect } }
 
 /// Posts as many effects as the number says.
 struct Effects;
@@ -268,14 +268,14 @@ impl<B: PostMessage<Effect>> EventHandler<Due, B> for Effects {
 }
 
 #[test]
-fn the_outbox_is_settled_before_and_after_each_message() {
+fn the_mailbox_is_settled_before_and_after_each_message() {
     let timeline = Timeline::<Timers>::new();
     let seen = RefCell::new(vec![]);
     let bus = BusBuilder::new()
         .subscribe_fn(|due: &Due| seen.borrow_mut().push(due.0))
         .subscribe::<Due, _>(Effects)
         .subscribe_fn(|effect: &Effect| seen.borrow_mut().push(effect.0))
-        .outbox::<Posted>(8)
+        .mailbox::<Posted>(8)
         .build();
     timeline.schedule(1, Due(1));
     timeline.schedule(1, Due(2));
@@ -296,7 +296,7 @@ fn after_a_cascade_error_the_next_call_continues_and_nothing_is_lost() {
         .subscribe_fn(|due: &Due| seen.borrow_mut().push(due.0))
         .subscribe::<Due, _>(Effects)
         .subscribe_fn(|effect: &Effect| seen.borrow_mut().push(effect.0))
-        .outbox::<Posted>(8)
+        .mailbox::<Posted>(8)
         .cascade_limit(2)
         .build();
     timeline.schedule(1, Due(1));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use static_bus::{outbox::CascadeError, prelude::*};
+use static_bus::{mailbox::CascadeError, prelude::*};
 
 use crate::{
     bars::Bar,
@@ -16,8 +16,8 @@ use crate::{
     tally::{Counted, Tally},
 };
 
-/// More messages than one bar ever posts, so that the outbox never grows.
-const OUTBOX: usize = 64;
+/// More messages than one bar ever posts, so that the mailbox never grows.
+const MAILBOX: usize = 64;
 
 #[derive(Clone, Copy)]
 pub struct Settings {
@@ -70,7 +70,7 @@ pub fn run(bars: &[Bar], settings: &Settings) -> Result<Outcome, CascadeError> {
         .register_query::<GetPosition, _>(Counted(&tally.get_position, &portfolio))
         .register_query::<GetEquity, _>(Counted(&tally.get_equity, &portfolio))
         .register_query::<CheckOrder, _>(Counted(&tally.check_order, &Risk))
-        .outbox::<Cascade>(OUTBOX)
+        .mailbox::<Cascade>(MAILBOX)
         .build();
 
     let start = Instant::now();

@@ -1,6 +1,6 @@
 //! A moving-average backtest on twenty years of S&P 500 bars, run over a static bus.
 //!
-//! `cargo run --release --example backtest -- --help` lists the options.
+//! `cargo run --release -p backtest -- --help` lists the options.
 //! The services know each other only by the messages of `messages.rs`; `app.rs` wires them.
 
 mod app;

@@ -1,4 +1,4 @@
-//! Everything the services say to each other, and the outbox that breaks the cycle.
+//! Everything the services say to each other, and the mailbox that breaks the cycle.
 
 use static_bus::prelude::*;
 
@@ -114,7 +114,7 @@ pub enum Verdict {
     Rejected,
 }
 
-outbox! {
+mailbox! {
     /// What is said later, after everyone has heard the message before it.
     pub enum Cascade {
         event Fill,

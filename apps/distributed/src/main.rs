@@ -1,18 +1,18 @@
 //! The shop of `examples/monolith` with asynchronous handlers: one module, one file, any wiring.
 //!
 //! ```text
-//! cargo run --example distributed --features remote                      # one bus
-//! cargo run --example distributed --features remote -- --bus memory      # a bus for each module
-//! cargo run --example distributed --features redis -- --bus redis        # the same, over Redis
-//! cargo run --example distributed --features kafka -- --bus kafka        # the same, over Kafka
+//! cargo run -p distributed                      # one bus
+//! cargo run -p distributed -- --bus memory      # a bus for each module
+//! cargo run -p distributed --features redis -- --bus redis        # the same, over Redis
+//! cargo run -p distributed --features kafka -- --bus kafka        # the same, over Kafka
 //! ```
 //!
 //! In several processes, each in a terminal of its own, over Redis or Kafka:
 //!
 //! ```text
-//! cargo run --example distributed --features redis -- --bus redis --serve users,inventory
-//! cargo run --example distributed --features redis -- --bus redis --serve orders,notifications
-//! cargo run --example distributed --features redis -- --bus redis --drive
+//! cargo run -p distributed --features redis -- --bus redis --serve users,inventory
+//! cargo run -p distributed --features redis -- --bus redis --serve orders,notifications
+//! cargo run -p distributed --features redis -- --bus redis --drive
 //! ```
 //!
 //! `wiring.rs` says who is where. The modules do not know.
@@ -61,29 +61,29 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 
 #[cfg(feature = "redis")]
 async fn run_on_redis(cli: &Cli) -> Result<(), Failure> {
-    use static_bus_redis::RedisConfig;
-    let config = RedisConfig::new(cli.url()).namespace(&cli.namespace);
+    use static_bus_redis::RedisTransport;
+    let config = RedisTransport::builder(cli.url()).namespace(&cli.namespace);
     run_on(cli, config.connect().await?).await
 }
 
 #[cfg(not(feature = "redis"))]
 async fn run_on_redis(_: &Cli) -> Result<(), Failure> {
     Err("--bus redis needs the feature `redis`: \
-         cargo run --example distributed --features redis -- --bus redis"
+         cargo run -p distributed --features redis -- --bus redis"
         .into())
 }
 
 #[cfg(feature = "kafka")]
 async fn run_on_kafka(cli: &Cli) -> Result<(), Failure> {
     use static_bus_kafka::KafkaTransport;
-    let config = KafkaTransport::builder(cli.url()).prefix(&cli.namespace);
+    let config = KafkaTransport::builder(cli.url()).namespace(&cli.namespace);
     run_on(cli, config.connect().await?).await
 }
 
 #[cfg(not(feature = "kafka"))]
 async fn run_on_kafka(_: &Cli) -> Result<(), Failure> {
     Err("--bus kafka needs the feature `kafka`: \
-         cargo run --example distributed --features kafka -- --bus kafka"
+         cargo run -p distributed --features kafka -- --bus kafka"
         .into())
 }
 

@@ -6,7 +6,7 @@
 
 use static_bus::prelude::*;
 
-use static_bus_remote::{RemoteBus, Running, Transport, TransportError, Worker};
+use static_bus_remote::{RemoteBus, Transport, TransportError, Worker, WorkerHandle};
 
 use crate::{
     cli::Module,
@@ -53,7 +53,10 @@ pub fn without_users<T: Transport>(remote: RemoteBus<T>) -> impl Shop {
 }
 
 /// Serves one module, from a bus of its own.
-pub async fn serve<T: Transport>(module: Module, broker: T) -> Result<Running<T>, TransportError> {
+pub async fn serve<T: Transport>(
+    module: Module,
+    broker: T,
+) -> Result<WorkerHandle<T>, TransportError> {
     match module {
         Module::Users => serve_users(broker).await,
         Module::Inventory => serve_inventory(broker).await,
@@ -62,40 +65,40 @@ pub async fn serve<T: Transport>(module: Module, broker: T) -> Result<Running<T>
     }
 }
 
-async fn serve_users<T: Transport>(broker: T) -> Result<Running<T>, TransportError> {
+async fn serve_users<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
     let bus = BusBuilder::new().mount(users::module()).build();
     Worker::new(broker, bus)
-        .name("users")
+        .service("users")
         .query::<GetUser>()
         .start()
         .await
 }
 
-async fn serve_inventory<T: Transport>(broker: T) -> Result<Running<T>, TransportError> {
+async fn serve_inventory<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
     let bus = BusBuilder::new().mount(inventory::module()).build();
     Worker::new(broker, bus)
-        .name("inventory")
+        .service("inventory")
         .query::<GetStock>()
         .event::<OrderPlaced>("inventory")
         .start()
         .await
 }
 
-async fn serve_notifications<T: Transport>(broker: T) -> Result<Running<T>, TransportError> {
+async fn serve_notifications<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
     let remote = connect("notifications", broker.clone()).await?;
     let bus = BusBuilder::new()
         .mount(notifications::module())
         .register_query_async::<GetUser, _>(remote)
         .build();
     Worker::new(broker, bus)
-        .name("notifications")
+        .service("notifications")
         .query::<GetMail>()
         .event::<OrderPlaced>("notifications")
         .start()
         .await
 }
 
-async fn serve_orders<T: Transport>(broker: T) -> Result<Running<T>, TransportError> {
+async fn serve_orders<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
     let remote = connect("orders", broker.clone()).await?;
     let bus = BusBuilder::new()
         .mount(orders::module())
@@ -104,7 +107,7 @@ async fn serve_orders<T: Transport>(broker: T) -> Result<Running<T>, TransportEr
         .subscribe_async::<OrderPlaced, _>(remote)
         .build();
     Worker::new(broker, bus)
-        .name("orders")
+        .service("orders")
         .command::<PlaceOrder>()
         .query::<GetOutcome>()
         .start()
@@ -116,5 +119,5 @@ pub async fn connect<T: Transport>(
     service: &str,
     broker: T,
 ) -> Result<RemoteBus<T>, TransportError> {
-    RemoteBus::builder(broker).source(service).connect().await
+    RemoteBus::builder(broker).service(service).connect().await
 }

@@ -140,7 +140,7 @@ pub async fn a_handlers_panic_fails_its_query_alone<H: Harness>(harness: &H) -> 
 
 const PANIC: u32 = 13;
 
-async fn serve<T: Transport>(transport: T) -> static_bus_remote::Running<T> {
+async fn serve<T: Transport>(transport: T) -> static_bus_remote::WorkerHandle<T> {
     let bus = BusBuilder::new()
         .register_query_fn(|ask: Ask| {
             assert_ne!(ask.number, PANIC, "out of range");

@@ -196,7 +196,7 @@ pub async fn a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed<H: Ha
     let worker = Worker::new(harness.connect().await, bus).event::<Happened>("stock");
     let stock_worker = must(
         "a worker starts",
-        worker.name("shop").retries(quick(3)).start(),
+        worker.service("shop").retries(quick(3)).start(),
     )
     .await;
     let bus = BusBuilder::new()

@@ -42,7 +42,7 @@ pub(super) struct Assignment {
     epoch: u32,
     commits: Commits,
     /// What goes with the next commit.
-    outbox: Vec<Settled>,
+    mailbox: Vec<Settled>,
     /// Why reading failed.
     pub error: Option<KafkaError>,
 }
@@ -61,7 +61,7 @@ pub(super) struct Commit {
     pub client: Arc<Client>,
     pub list: TopicPartitionList,
     /// What happens together with it.
-    pub outbox: Vec<Settled>,
+    pub mailbox: Vec<Settled>,
     /// Which of the times it is that the group has divided its partitions; asked for with what is committed
     /// together.
     pub group: Option<ConsumerGroupMetadata>,
@@ -101,7 +101,7 @@ impl Assignment {
             turn: -1,
             epoch: 0,
             commits: Commits::new(),
-            outbox: Vec::new(),
+            mailbox: Vec::new(),
             error: None,
         }
     }
@@ -166,18 +166,18 @@ impl Assignment {
     /// Acknowledges records, with what is to happen together with that. Says which of them come too late.
     pub fn settle(&mut self, settled: Vec<Settled>) -> (Option<Wanted>, Vec<Settled>) {
         let receipts: Vec<_> = settled.iter().map(|one| one.receipt).collect();
-        let (mut late, mut outbox) = (Vec::new(), Vec::new());
+        let (mut late, mut mailbox) = (Vec::new(), Vec::new());
         for one in settled {
             match self.of(one.receipt) {
                 Some(assigned) if assigned.partition.is_open(one.receipt.offset) => {
-                    outbox.push(one)
+                    mailbox.push(one)
                 }
                 // It is acknowledged already: somebody has asked again.
                 Some(_) => {}
                 None => late.push(one),
             }
         }
-        self.outbox.append(&mut outbox);
+        self.mailbox.append(&mut mailbox);
         (self.acknowledge(receipts.into_iter()), late)
     }
 
@@ -250,13 +250,13 @@ impl Assignment {
         Some(Commit {
             client,
             list,
-            outbox: std::mem::take(&mut self.outbox),
+            mailbox: std::mem::take(&mut self.mailbox),
             group,
         })
     }
 
     /// The end of the commit that was on its way.
-    pub fn on_committed(&mut self, result: &KafkaResult<()>, mut outbox: Vec<Settled>) {
+    pub fn on_committed(&mut self, result: &KafkaResult<()>, mut mailbox: Vec<Settled>) {
         let Some(ended) = self.commits.end(result) else {
             return;
         };
@@ -270,9 +270,9 @@ impl Assignment {
             }
         }
         if result.is_err() {
-            outbox.retain(|one| self.is_here(one.receipt));
-            outbox.append(&mut self.outbox);
-            self.outbox = outbox;
+            mailbox.retain(|one| self.is_here(one.receipt));
+            mailbox.append(&mut self.mailbox);
+            self.mailbox = mailbox;
         }
     }
 
@@ -346,7 +346,7 @@ impl Assignment {
             self.partitions.remove(number);
         }
         // Their new owner handles these again.
-        self.outbox
+        self.mailbox
             .retain(|one| !numbers.contains(&one.receipt.partition));
     }
 

@@ -45,7 +45,7 @@ const OURS: [(&str, &str); 20] = [
     ("delivery.timeout.ms", "use `deadline`"),
 ];
 
-/// The words that follow the prefix in names.
+/// The words that follow the namespace in names.
 const WORDS: [&str; 6] = [
     "query",
     "command",
@@ -58,7 +58,7 @@ const WORDS: [&str; 6] = [
 pub(super) fn check(
     address: &Arc<str>,
     servers: &str,
-    prefix: &str,
+    namespace: &str,
     more: &BTreeMap<String, String>,
 ) -> Result<(), TransportError> {
     let refuse = |reason: String| Err(TransportError::new(address.clone(), reason));
@@ -68,14 +68,17 @@ pub(super) fn check(
         );
     }
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if prefix.is_empty() || prefix.len() > 100 || !prefix.bytes().all(fits) {
+    if namespace.is_empty() || namespace.len() > 100 || !namespace.bytes().all(fits) {
         return refuse(format!(
-            "{prefix:?} cannot be the prefix: it is up to 100 letters, digits, `.`, `_` and `-`"
+            "{namespace:?} cannot be the namespace: it is up to 100 letters, digits, `.`, `_` and `-`"
         ));
     }
-    if let Some(word) = prefix.split(['.', '_']).find(|part| WORDS.contains(part)) {
+    if let Some(word) = namespace
+        .split(['.', '_'])
+        .find(|part| WORDS.contains(part))
+    {
         return refuse(format!(
-            "{prefix:?} cannot be the prefix: `{word}` is what follows it in names of topics"
+            "{namespace:?} cannot be the namespace: `{word}` is what follows it in names of topics"
         ));
     }
     for (name, value) in more {
@@ -128,10 +131,10 @@ mod tests {
 
     use super::check;
 
-    fn refusal(servers: &str, prefix: &str, set: Option<(&str, &str)>) -> Option<String> {
+    fn refusal(servers: &str, namespace: &str, set: Option<(&str, &str)>) -> Option<String> {
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let more = BTreeMap::from_iter(set);
-        check(&"kafka://k".into(), servers, prefix, &more)
+        check(&"kafka://k".into(), servers, namespace, &more)
             .err()
             .map(|e| e.to_string())
     }
@@ -159,10 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_keeps_programs_apart() {
+    fn a_namespace_keeps_programs_apart() {
         assert_eq!(refusal("k", "prod.shop-1", None), None);
-        for prefix in ["", "a b", "shop.command", "my_event.x", "ä"] {
-            assert!(refusal("k", prefix, None).is_some(), "{prefix}");
+        for namespace in ["", "a b", "shop.command", "my_event.x", "ä"] {
+            assert!(refusal("k", namespace, None).is_some(), "{namespace}");
         }
     }
 

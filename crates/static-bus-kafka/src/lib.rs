@@ -5,10 +5,10 @@
 //! [Kafka binding](https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md)
 //! of CloudEvents has them, in binary mode.
 //!
-//! Topics are created when they are needed first: see [`KafkaBuilder::partitions`],
-//! [`KafkaBuilder::replication`] and [`KafkaBuilder::retention`]. A record is confirmed when all replicas
+//! Topics are created when they are needed first: see [`KafkaTransportBuilder::partitions`],
+//! [`KafkaTransportBuilder::replication`] and [`KafkaTransportBuilder::retention`]. A record is confirmed when all replicas
 //! that are in sync have it, and the cluster keeps it once, also when the client has to send it again.
-//! Names of topics and groups begin with [`KafkaBuilder::prefix`].
+//! Names of topics and groups begin with [`KafkaTransportBuilder::namespace`].
 //!
 //! Clocks of producers and consumers of queries should agree to within a fraction of the deadlines, and to
 //! within a second: when a worker has crashed, a query might run twice otherwise.
@@ -22,7 +22,7 @@
 //!
 //! # async fn example() -> Result<(), static_bus_remote::transport::TransportError> {
 //! let kafka = KafkaTransport::builder("kafka-1.internal:9093,kafka-2.internal:9093")
-//!     .prefix("shop")
+//!     .namespace("shop")
 //!     .partitions(16)
 //!     .replication(3)
 //!     .tls(Tls::default())
@@ -68,7 +68,7 @@ mod writer;
 pub use self::{
     consumer::{KafkaConsumer, KafkaReceipt},
     security::{Sasl, Tls},
-    settings::KafkaBuilder,
+    settings::KafkaTransportBuilder,
 };
 
 /// A connection to a Kafka cluster; cheap to clone.
@@ -87,17 +87,17 @@ struct Shared {
 
 impl KafkaTransport {
     /// Connects to a cluster by some of its servers, `host:port` and separated by commas; see
-    /// [`KafkaBuilder`] for what else can be chosen.
+    /// [`KafkaTransportBuilder`] for what else can be chosen.
     ///
     /// # Errors
-    /// Those of [`KafkaBuilder::connect`].
+    /// Those of [`KafkaTransportBuilder::connect`].
     pub async fn connect(servers: &str) -> Result<Self, TransportError> {
-        KafkaBuilder::new(servers).connect().await
+        KafkaTransport::builder(servers).connect().await
     }
 
     /// A cluster that is known by some of its servers, `host:port` and separated by commas.
-    pub fn builder(servers: impl Into<String>) -> KafkaBuilder {
-        KafkaBuilder::new(servers)
+    pub fn builder(servers: impl Into<String>) -> KafkaTransportBuilder {
+        KafkaTransportBuilder::new(servers)
     }
 
     async fn open(settings: Settings) -> Result<Self, TransportError> {
@@ -169,7 +169,7 @@ impl fmt::Debug for KafkaTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaTransport")
             .field("address", &self.address())
-            .field("prefix", &self.shared.settings.prefix)
+            .field("namespace", &self.shared.settings.namespace)
             .finish_non_exhaustive()
     }
 }

@@ -47,7 +47,11 @@ impl Member {
     ) -> Result<Self, TransportError> {
         let handling = Handling::begin(settings, &subscription)?;
         let (name, partitions) = settings.topic(&subscription.topic).await?;
-        let group = group_id(&settings.prefix, &subscription.topic, &subscription.group);
+        let group = group_id(
+            &settings.namespace,
+            &subscription.topic,
+            &subscription.group,
+        );
         let config = config(settings, &group, subscription.lease);
         let client: Client = clients::start(settings, &config, Events::default())?;
         let client = Arc::new(client);

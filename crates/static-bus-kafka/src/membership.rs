@@ -101,7 +101,7 @@ impl Shared {
             let result = self.commit_one(&commit);
             drop(commit.client);
             let mut assignment = self.assignment();
-            assignment.on_committed(&result, commit.outbox);
+            assignment.on_committed(&result, commit.mailbox);
             next = assignment.next_commit();
             drop(assignment);
             self.settled.send_replace(());
@@ -113,14 +113,14 @@ impl Shared {
         let Commit {
             client,
             list,
-            outbox,
+            mailbox,
             group,
         } = commit;
         let Some(committer) = &self.committer else {
             return client.commit(list, CommitMode::Sync);
         };
         let is_over = || *self.ended.borrow() || self.assignment().client.is_none();
-        committer.commit(client, list, group.as_ref(), outbox, is_over)
+        committer.commit(client, list, group.as_ref(), mailbox, is_over)
     }
 
     /// The member receives, and needs partitions.

@@ -18,9 +18,9 @@ const LARGEST: &str = "message.max.bytes";
 
 /// How to use a cluster.
 #[derive(Clone)]
-pub struct KafkaBuilder {
+pub struct KafkaTransportBuilder {
     servers: String,
-    prefix: String,
+    namespace: String,
     partitions: i32,
     replication: Option<i32>,
     retention: Duration,
@@ -31,12 +31,11 @@ pub struct KafkaBuilder {
     more: BTreeMap<String, String>,
 }
 
-impl KafkaBuilder {
-    /// A cluster that is known by some of its servers, `host:port` and separated by commas.
-    pub fn new(servers: impl Into<String>) -> Self {
-        KafkaBuilder {
+impl KafkaTransportBuilder {
+    pub(super) fn new(servers: impl Into<String>) -> Self {
+        KafkaTransportBuilder {
             servers: servers.into(),
-            prefix: "static-bus".to_owned(),
+            namespace: "static-bus".to_owned(),
             partitions: 12,
             replication: None,
             retention: Duration::from_secs(7 * 24 * 3600),
@@ -49,10 +48,10 @@ impl KafkaBuilder {
     }
 
     /// What the names of all topics and groups begin with, `static-bus` unless it is set. Programs with
-    /// different prefixes do not see each other.
+    /// different namespaces do not see each other.
     #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
         self
     }
 
@@ -150,7 +149,7 @@ impl KafkaBuilder {
     /// Connects, and looks whether the cluster can be used.
     ///
     /// # Errors
-    /// If the servers, the prefix or a setting cannot be what they are, no server can be reached, a
+    /// If the servers, the namespace or a setting cannot be what they are, no server can be reached, a
     /// server's certificate is not trusted, or the cluster refuses the credentials.
     pub async fn connect(self) -> Result<KafkaTransport, TransportError> {
         KafkaTransport::open(self.settings()?).await
@@ -158,14 +157,14 @@ impl KafkaBuilder {
 
     fn settings(self) -> Result<Settings, TransportError> {
         let address = errors::address(&self.servers);
-        input::check(&address, &self.servers, &self.prefix, &self.more)?;
+        input::check(&address, &self.servers, &self.namespace, &self.more)?;
         let largest = self.more.get(LARGEST).and_then(|n| n.parse().ok());
         Ok(Settings {
             // A body of 1 MB, and its headers.
             largest: largest.unwrap_or(1_500_000),
             servers: self.servers,
             address,
-            prefix: self.prefix.into(),
+            namespace: self.namespace.into(),
             partitions: self.partitions,
             replication: self.replication,
             retention: self.retention,
@@ -184,7 +183,7 @@ pub(super) struct Settings {
     servers: String,
     /// For errors and logs.
     pub address: Arc<str>,
-    pub prefix: Arc<str>,
+    pub namespace: Arc<str>,
     /// Of topics that are created.
     pub partitions: i32,
     /// Of topics that are created; as the cluster is set up if it is none.
@@ -284,11 +283,11 @@ pub(super) fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-impl fmt::Debug for KafkaBuilder {
+impl fmt::Debug for KafkaTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaBuilder")
+        f.debug_struct("KafkaTransportBuilder")
             .field("servers", &errors::address(&self.servers))
-            .field("prefix", &self.prefix)
+            .field("namespace", &self.namespace)
             .field("partitions", &self.partitions)
             .field("replication", &self.replication)
             .field("retention", &self.retention)

@@ -2,11 +2,11 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `<prefix>.query.<name>`, `<prefix>.command.<name>`, `<prefix>.event.<name>` | topics of messages |
-//! | `<prefix>.replies` | the topic of all replies |
-//! | `<prefix>.dead-letters` | the topic of all dead letters |
-//! | `<prefix>.claims.<kind>.<name>-at-<group>` | the topic of a group's deduplication keys |
-//! | `<prefix>.<kind>.<name>@<group>` | a group |
+//! | `<namespace>.query.<name>`, `<namespace>.command.<name>`, `<namespace>.event.<name>` | topics of messages |
+//! | `<namespace>.replies` | the topic of all replies |
+//! | `<namespace>.dead-letters` | the topic of all dead letters |
+//! | `<namespace>.claims.<kind>.<name>-at-<group>` | the topic of a group's deduplication keys |
+//! | `<namespace>.<kind>.<name>@<group>` | a group |
 //!
 //! In names of topics, letters, digits and `.` are as they are, `::` is `--`, `_` is `-_`, and any
 //! other byte is `-` and two hexadecimal digits. Kafka refuses two names that differ only in `.` and
@@ -40,12 +40,12 @@ const LONGEST: usize = 249;
 const SHORT: Duration = Duration::from_secs(600);
 
 /// The topic that records are appended to and consumed from.
-pub(super) fn topic_name(prefix: &str, topic: &Topic) -> String {
+pub(super) fn topic_name(namespace: &str, topic: &Topic) -> String {
     match topic.kind {
-        Kind::Reply => format!("{prefix}.replies"),
-        Kind::DeadLetter => format!("{prefix}.dead-letters"),
+        Kind::Reply => format!("{namespace}.replies"),
+        Kind::DeadLetter => format!("{namespace}.dead-letters"),
         kind => fit(format!(
-            "{prefix}.{}.{}",
+            "{namespace}.{}.{}",
             kind.as_str(),
             escape(&topic.name)
         )),
@@ -53,18 +53,18 @@ pub(super) fn topic_name(prefix: &str, topic: &Topic) -> String {
 }
 
 /// The topic of a group's deduplication keys.
-pub(super) fn claims_name(prefix: &str, topic: &Topic, group: &str) -> String {
+pub(super) fn claims_name(namespace: &str, topic: &Topic, group: &str) -> String {
     let (kind, name) = (topic.kind.as_str(), escape(&topic.name));
     fit(format!(
-        "{prefix}.claims.{kind}.{name}-at-{}",
+        "{namespace}.claims.{kind}.{name}-at-{}",
         escape(group)
     ))
 }
 
 /// The Kafka consumer group of a topic's group.
-pub(super) fn group_id(prefix: &str, topic: &Topic, group: &str) -> String {
+pub(super) fn group_id(namespace: &str, topic: &Topic, group: &str) -> String {
     let (kind, name) = (topic.kind.as_str(), escape(&topic.name));
-    format!("{prefix}.{kind}.{name}@{group}")
+    format!("{namespace}.{kind}.{name}@{group}")
 }
 
 fn escape(name: &str) -> String {
@@ -121,7 +121,7 @@ impl Settings {
         if let Some(known) = lock(&self.topics.known).get(topic) {
             return Ok(known.clone());
         }
-        let name: Arc<str> = topic_name(&self.prefix, topic).into();
+        let name: Arc<str> = topic_name(&self.namespace, topic).into();
         let short = [
             ("retention.ms", &*millis(SHORT)),
             ("segment.ms", &*millis(SHORT)),

@@ -1,10 +1,10 @@
-//! Kafka keeps every promise. Most cases share one server, under prefixes of their own; those that
+//! Kafka keeps every promise. Most cases share one server, under namespaces of their own; those that
 //! restart it have one each.
 
 use std::sync::{Mutex, PoisonError};
 
 use static_bus_conformance::Harness;
-use static_bus_kafka::{KafkaBuilder, KafkaTransport};
+use static_bus_kafka::KafkaTransport;
 use test_brokers::kafka::Kafka;
 
 /// Fewer than there are by default: there are hundreds of topics.
@@ -12,7 +12,7 @@ const PARTITIONS: u16 = 6;
 
 struct OneKafka {
     /// What the names of the case's topics and groups begin with.
-    prefix: String,
+    namespace: String,
     own: Option<Mutex<Kafka>>,
 }
 
@@ -22,7 +22,7 @@ impl OneKafka {
         OneKafka {
             // Not the words that Kafka's names are made of; and a server that is somebody else's may have
             // seen the case before.
-            prefix: format!("{}-{}", case.replace('_', "-"), std::process::id()),
+            namespace: format!("{}-{}", case.replace('_', "-"), std::process::id()),
             own: restarts.then(|| Mutex::new(Kafka::start())),
         }
     }
@@ -43,8 +43,8 @@ impl Harness for OneKafka {
     type Transport = KafkaTransport;
 
     async fn connect(&self) -> KafkaTransport {
-        KafkaBuilder::new(self.servers())
-            .prefix(&*self.prefix)
+        KafkaTransport::builder(self.servers())
+            .namespace(&*self.namespace)
             .partitions(PARTITIONS)
             .connect()
             .await

@@ -15,10 +15,10 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use static_bus_remote::Transport;
-//! use crate::RedisConfig;
+//! use crate::RedisTransportBuilder;
 //!
 //! # async fn example() -> Result<(), static_bus_remote::transport::TransportError> {
-//! let redis = RedisConfig::new("rediss://orders:secret@redis.internal:6380/0")
+//! let redis = RedisTransport::builder("rediss://orders:secret@redis.internal:6380/0")
 //!     .namespace("shop")
 //!     .deadline(Duration::from_secs(2))
 //!     .connect()
@@ -70,9 +70,9 @@ mod wire;
 
 pub use self::consumer::{RedisConsumer, RedisReceipt};
 
-/// How to use a server.
+/// The settings of a connection: [`RedisTransport::builder`], then [`connect`](RedisTransportBuilder::connect).
 #[derive(Clone)]
-pub struct RedisConfig {
+pub struct RedisTransportBuilder {
     url: String,
     namespace: String,
     partitions: usize,
@@ -99,21 +99,7 @@ struct Shared {
     known: Mutex<HashMap<Topic, usize>>,
 }
 
-impl RedisConfig {
-    /// The server at `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS, with
-    /// the certificates that the operating system trusts (or those of the file that `SSL_CERT_FILE`
-    /// names). Cryptography is that of `rustls` with `ring`, unless the program has chosen another.
-    pub fn new(url: impl Into<String>) -> Self {
-        RedisConfig {
-            url: url.into(),
-            namespace: "static-bus".to_owned(),
-            partitions: 8,
-            deadline: Duration::from_secs(5),
-            block: Duration::from_secs(2),
-            root_certificate: None,
-        }
-    }
-
+impl RedisTransportBuilder {
     /// The certificate in PEM of the authority that vouches for the server at a `rediss://` URL, instead of those
     /// that the operating system trusts.
     #[must_use]
@@ -206,7 +192,7 @@ impl RedisConfig {
     }
 }
 
-impl RedisConfig {
+impl RedisTransportBuilder {
     fn with_certificate(&self, client: Client, info: ConnectionInfo) -> RedisResult<Client> {
         let Some(pem) = &self.root_certificate else {
             return Ok(client);
@@ -220,12 +206,26 @@ impl RedisConfig {
 }
 
 impl RedisTransport {
-    /// Connects to the server at a URL; see [`RedisConfig`] for what else can be chosen.
+    /// The server at `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS, with
+    /// the certificates that the operating system trusts (or those of the file that `SSL_CERT_FILE`
+    /// names). Cryptography is that of `rustls` with `ring`, unless the program has chosen another.
+    pub fn builder(url: impl Into<String>) -> RedisTransportBuilder {
+        RedisTransportBuilder {
+            url: url.into(),
+            namespace: "static-bus".to_owned(),
+            partitions: 8,
+            deadline: Duration::from_secs(5),
+            block: Duration::from_secs(2),
+            root_certificate: None,
+        }
+    }
+
+    /// Connects to the server at a URL; see [`RedisTransportBuilder`] for what else can be chosen.
     ///
     /// # Errors
-    /// Those of [`RedisConfig::connect`].
+    /// Those of [`RedisTransportBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, TransportError> {
-        RedisConfig::new(url).connect().await
+        RedisTransport::builder(url).connect().await
     }
 
     /// How many partitions a topic has. The first one to ask decides.
@@ -434,13 +434,13 @@ fn choose_cryptography() {
     }
 }
 
-impl fmt::Debug for RedisConfig {
+impl fmt::Debug for RedisTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = match Client::open(&*self.url) {
             Ok(client) => address(client.get_connection_info()),
             Err(_) => address_of_malformed(&self.url),
         };
-        f.debug_struct("RedisConfig")
+        f.debug_struct("RedisTransportBuilder")
             .field("url", &url)
             .field("namespace", &self.namespace)
             .field("partitions", &self.partitions)

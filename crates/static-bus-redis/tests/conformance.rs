@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use static_bus_conformance::Harness;
-use static_bus_redis::{RedisConfig, RedisTransport};
+use static_bus_redis::RedisTransport;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
 /// A server of its own, which keeps what it was told.
@@ -28,7 +28,7 @@ impl Harness for OneRedis {
             .unwrap_or_else(PoisonError::into_inner)
             .url()
             .to_owned();
-        RedisConfig::new(url)
+        RedisTransport::builder(url)
             .connect()
             .await
             .expect("the server runs")

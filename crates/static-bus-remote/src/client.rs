@@ -65,7 +65,7 @@ pub struct RemoteBus<T: Transport> {
 
 struct Shared<T> {
     transport: T,
-    source: Arc<str>,
+    service: Arc<str>,
     codec: Codec,
     address: Arc<str>,
     outbound: Outbound,
@@ -78,17 +78,16 @@ struct Shared<T> {
 #[must_use = "nothing is connected until `connect`"]
 pub struct RemoteBusBuilder<T> {
     transport: T,
-    source: Option<Arc<str>>,
+    service: Option<Arc<str>>,
     codec: Codec,
     timeout: Duration,
     max_pending: usize,
 }
 
 impl<T: Transport> RemoteBusBuilder<T> {
-    /// The name of this service, the attribute `source` of what it sends. Without it, that of the
-    /// program.
-    pub fn source(mut self, source: impl Into<Arc<str>>) -> Self {
-        self.source = Some(source.into());
+    /// The name of this service: the attribute `source` of its messages. Default: the name of the program.
+    pub fn service(mut self, service: impl Into<Arc<str>>) -> Self {
+        self.service = Some(service.into());
         self
     }
 
@@ -130,7 +129,7 @@ impl<T: Transport> RemoteBusBuilder<T> {
         tokio::spawn(super::pending::hand_out(inbox, pending.clone(), gone));
         Ok(RemoteBus {
             shared: Arc::new(Shared {
-                source: self.source.unwrap_or_else(program),
+                service: self.service.unwrap_or_else(program),
                 codec: self.codec,
                 address,
                 outbound: Outbound::start(self.transport.clone()).0,
@@ -165,7 +164,7 @@ impl<T: Transport> RemoteBus<T> {
     pub fn builder(transport: T) -> RemoteBusBuilder<T> {
         RemoteBusBuilder {
             transport,
-            source: None,
+            service: None,
             codec: Codec::default(),
             timeout: Duration::from_secs(5),
             max_pending: 10_000,
@@ -257,8 +256,8 @@ impl<T: Transport> RemoteBus<T> {
 
     /// Everything but the body.
     fn envelope<M: Message>(&self, message: &M) -> Envelope<'_> {
-        let Shared { source, codec, .. } = &*self.shared;
-        let mut envelope = Envelope::new(&**source, M::NAME, codec.content_type());
+        let Shared { service, codec, .. } = &*self.shared;
+        let mut envelope = Envelope::new(&**service, M::NAME, codec.content_type());
         message.ordering_key(&mut |key| envelope.partition_key = Some(key.to_string().into()));
         envelope.idempotency_key = self.idempotency_key.as_deref().map(Cow::Borrowed);
         if let Some((parent, state)) = &self.trace {
@@ -399,7 +398,7 @@ impl<T: Transport> std::fmt::Debug for RemoteBus<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RemoteBus")
             .field("broker", &self.shared.transport.address())
-            .field("source", &self.shared.source)
+            .field("service", &self.shared.service)
             .finish_non_exhaustive()
     }
 }

@@ -79,9 +79,9 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 pub use envelope::{Envelope, EnvelopeError};
 pub use headers::Headers;
 pub use memory::MemoryBroker;
-pub use retry::Retries;
+pub use retry::RetryPolicy;
 pub use transport::{Transport, TransportError};
-pub use worker::{Health, Running, Shutdown, Worker};
+pub use worker::{Health, ShutdownReport, Worker, WorkerHandle};
 
 #[cfg(doctest)]
 mod guide {

@@ -1,8 +1,8 @@
-//! How long to wait before the next attempt.
+//! Delays between attempts.
 
 use std::time::Duration;
 
-/// How a message is tried again when its handler fails.
+/// The attempts to handle a message whose handler fails.
 ///
 /// Before each further attempt the worker waits for a random time between zero and a bound that
 /// doubles: [exponential backoff with full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
@@ -15,36 +15,39 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use static_bus_remote::Retries;
+/// use static_bus_remote::RetryPolicy;
 ///
-/// let retries = Retries { attempts: 8, first: Duration::from_millis(50), ..Retries::default() };
+/// let retries = RetryPolicy { max_attempts: 8, initial_delay: Duration::from_millis(50), ..RetryPolicy::default() };
 /// assert!(retries.delay(1) <= Duration::from_millis(50));
 /// assert!(retries.delay(3) <= Duration::from_millis(200));
-/// assert!(retries.delay(30) <= retries.longest);
+/// assert!(retries.delay(30) <= retries.max_delay);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retries {
-    /// How often a handler is called for one message; 5 by default, at least 1.
-    pub attempts: u32,
-    /// The bound before the second attempt; 100 ms by default.
-    pub first: Duration,
-    /// The greatest bound; 30 s by default.
-    pub longest: Duration,
+pub struct RetryPolicy {
+    /// The number of attempts for one message, at least 1. Default: 5.
+    pub max_attempts: u32,
+    /// The upper bound of the delay before the second attempt. Default: 100 ms.
+    pub initial_delay: Duration,
+    /// The greatest upper bound of a delay. Default: 30 s.
+    pub max_delay: Duration,
 }
-impl Default for Retries {
+impl Default for RetryPolicy {
     fn default() -> Self {
-        Retries {
-            attempts: 5,
-            first: Duration::from_millis(100),
-            longest: Duration::from_secs(30),
+        RetryPolicy {
+            max_attempts: 5,
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(30),
         }
     }
 }
-impl Retries {
-    /// How long to wait when so many attempts have failed.
+impl RetryPolicy {
+    /// A random delay after this number of failed attempts.
     pub fn delay(&self, failed: u32) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);
-        let bound = self.first.saturating_mul(1 << doublings).min(self.longest);
+        let bound = self
+            .initial_delay
+            .saturating_mul(1 << doublings)
+            .min(self.max_delay);
         bound.mul_f64(fastrand::f64())
     }
 }
@@ -52,17 +55,17 @@ impl Retries {
 /// Waiting times for a broker that is gone.
 pub fn reconnect() -> Backoff {
     Backoff {
-        retries: Retries {
-            attempts: u32::MAX,
-            first: Duration::from_millis(50),
-            longest: Duration::from_secs(1),
+        retries: RetryPolicy {
+            max_attempts: u32::MAX,
+            initial_delay: Duration::from_millis(50),
+            max_delay: Duration::from_secs(1),
         },
         failed: 0,
     }
 }
 
 pub struct Backoff {
-    retries: Retries,
+    retries: RetryPolicy,
     failed: u32,
 }
 impl Backoff {

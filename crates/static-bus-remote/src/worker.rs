@@ -19,7 +19,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Retries, Transport, TransportError,
+    RetryPolicy, Transport, TransportError,
     client::topic,
     outbound::Outbound,
     transport::{Consumer, Subscription},
@@ -68,7 +68,7 @@ const HANDLERS: &str = "handlers";
 /// ```
 ///
 /// Commands and events are handled *at least once*: they are acknowledged when their handler has
-/// succeeded. One that fails comes again, as [`Retries`] say, and then becomes a
+/// succeeded. One that fails comes again, as [`RetryPolicy`] say, and then becomes a
 /// [dead letter](super::DeadLetters). So does, at once, one that cannot be read or that is
 /// [refused](static_bus::asynchronous::BusError::refused). Duplicates are recognised by their id or
 /// idempotency key. Messages with an ordering key are handled one after the other.
@@ -84,11 +84,11 @@ pub struct Worker<T: Transport, B> {
 
 #[derive(Clone)]
 pub(super) struct Settings {
-    name: Arc<str>,
+    service: Arc<str>,
     concurrency: NonZeroUsize,
     lease: Duration,
     deduplication: Option<Duration>,
-    retries: Retries,
+    retries: RetryPolicy,
 }
 
 impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
@@ -104,11 +104,11 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             bus,
             served: Vec::new(),
             settings: Settings {
-                name: super::client::program(),
+                service: super::client::program(),
                 concurrency: const { NonZeroUsize::new(256).unwrap() },
                 lease: Duration::from_secs(30),
                 deduplication: Some(Duration::from_secs(600)),
-                retries: Retries::default(),
+                retries: RetryPolicy::default(),
             },
         }
     }
@@ -148,10 +148,10 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// The name of this service, the attribute `source` of its replies and dead letters. Without it,
-    /// that of the program.
-    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.settings.name = name.into();
+    /// The name of this service: the attribute `source` of its replies and dead letters. Default: the name of the
+    /// program.
+    pub fn service(mut self, service: impl Into<Arc<str>>) -> Self {
+        self.settings.service = service.into();
         self
     }
 
@@ -191,9 +191,9 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     }
 
     /// How messages are tried again whose handler fails.
-    pub fn retries(mut self, retries: Retries) -> Self {
-        self.settings.retries = Retries {
-            attempts: retries.attempts.max(1),
+    pub fn retries(mut self, retries: RetryPolicy) -> Self {
+        self.settings.retries = RetryPolicy {
+            max_attempts: retries.max_attempts.max(1),
             ..retries
         };
         self
@@ -204,7 +204,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     /// # Errors
     /// When the broker cannot be reached or refuses; the text names it and the remedy. When a message is
     /// served twice for the same group: each handler would get only some of the messages.
-    pub async fn start(self) -> Result<Running<T>, TransportError> {
+    pub async fn start(self) -> Result<WorkerHandle<T>, TransportError> {
         let Worker {
             transport,
             bus: _,
@@ -260,7 +260,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             });
             tokio::spawn(lane.run())
         });
-        Ok(Running {
+        Ok(WorkerHandle {
             lanes: lanes.collect(),
             sending,
             measuring: tokio::spawn(meter::measure(watched)),
@@ -274,7 +274,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
 /// A worker that serves. Dropping it stops it at once: handlers that run are cancelled, and what
 /// they had is handled by another worker when its lease runs out.
 #[must_use = "a worker that is dropped stops"]
-pub struct Running<T> {
+pub struct WorkerHandle<T> {
     transport: T,
     lanes: Vec<JoinHandle<Ended>>,
     /// It ends when the lanes have ended and what they sent has left.
@@ -287,7 +287,7 @@ pub struct Running<T> {
 /// What a worker left when it was shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Shutdown {
+pub struct ShutdownReport {
     /// Handlers that ran and ended before the deadline.
     pub finished: usize,
     /// Handlers that were cancelled at the deadline. Their messages were given back.
@@ -296,7 +296,7 @@ pub struct Shutdown {
     pub released: usize,
 }
 
-impl<T: Transport> Running<T> {
+impl<T: Transport> WorkerHandle<T> {
     /// Whether the worker lives and whether it is ready, with reasons.
     pub async fn health(&self) -> Health {
         let broker = self.transport.check().await;
@@ -306,11 +306,11 @@ impl<T: Transport> Running<T> {
 
     /// Stops: fetches nothing more, lets the handlers that run finish until `patience` is over, and
     /// gives everything else back to the broker, for another worker to handle at once.
-    pub async fn shutdown(mut self, patience: Duration) -> Shutdown {
+    pub async fn shutdown(mut self, patience: Duration) -> ShutdownReport {
         const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
         self.drain
             .send_replace(Some(Instant::now() + patience.min(FAR)));
-        let mut total = Shutdown::default();
+        let mut total = ShutdownReport::default();
         for lane in &mut self.lanes {
             if let Ok(ended) = lane.await {
                 total.finished += ended.finished;
@@ -322,7 +322,7 @@ impl<T: Transport> Running<T> {
         total
     }
 }
-impl<T> Drop for Running<T> {
+impl<T> Drop for WorkerHandle<T> {
     fn drop(&mut self) {
         self.measuring.abort();
         for lane in &self.lanes {

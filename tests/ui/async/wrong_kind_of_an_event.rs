@@ -3,7 +3,7 @@ use static_bus::prelude::*;
 struct GetUser;
 impl Message for GetUser {
     const NAME: &'static str = "user";
-    type Key = key!("user");
+    type NameKey = name_key!("user");
 }
 impl Query for GetUser {
     type Response = u32;

@@ -4,10 +4,10 @@ struct Fill;
 event!(Fill);
 struct BarOpen;
 event!(BarOpen);
-outbox! { enum Cascade { event BarOpen } }
+mailbox! { enum Cascade { event BarOpen } }
 
 fn main() {
-    let bus = BusBuilder::new().outbox::<Cascade>(1).build();
+    let bus = BusBuilder::new().mailbox::<Cascade>(1).build();
     bus.post(BarOpen);
     bus.post(Fill);
 }

@@ -2,6 +2,6 @@ use static_bus::prelude::*;
 
 struct PlaceOrder;
 command!(PlaceOrder -> Result<(), u8>);
-outbox! { enum Cascade { command PlaceOrder } }
+mailbox! { enum Cascade { command PlaceOrder } }
 
 fn main() {}

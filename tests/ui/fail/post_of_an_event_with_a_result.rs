@@ -2,6 +2,6 @@ use static_bus::prelude::*;
 
 struct Mail;
 event!(Mail -> Result<(), u8>);
-outbox! { enum Cascade { event Mail } }
+mailbox! { enum Cascade { event Mail } }
 
 fn main() {}

@@ -4,7 +4,7 @@ struct Review;
 event!(Review);
 struct Expire;
 event!(Expire);
-outbox! { enum Timers { event Review } }
+mailbox! { enum Timers { event Review } }
 
 fn main() {
     let timeline = Timeline::<Timers>::new();

@@ -2,7 +2,7 @@ use static_bus::{prelude::*, sim::Timeline};
 
 struct Expire;
 command!(Expire);
-outbox! { enum Timers { command Expire } }
+mailbox! { enum Timers { command Expire } }
 
 fn main() {
     let bus = BusBuilder::new().build();

@@ -28,8 +28,8 @@ pub struct Contest {
     pub handwritten: Standing,
     /// The static bus and the `dyn` bus, orders and fills handled where they are sent.
     pub acyclic: [Standing; 2],
-    /// The static bus and the `dyn` bus, orders and fills through the outbox.
-    pub with_outbox: [Standing; 2],
+    /// The static bus and the `dyn` bus, orders and fills through the mailbox.
+    pub with_mailbox: [Standing; 2],
 }
 
 /// How a variant did.
@@ -61,15 +61,16 @@ pub fn run(ticks: u64, seed: u64) -> Result<Contest, String> {
         Entrant::new("handwritten", seed, handwritten::run),
         Entrant::new("static-bus", seed, static_bus::run_acyclic),
         Entrant::new("dyn-bus", seed, dyn_bus::run_acyclic),
-        Entrant::new("static-bus", seed, static_bus::run_with_outbox),
-        Entrant::new("dyn-bus", seed, dyn_bus::run_with_outbox),
+        Entrant::new("static-bus", seed, static_bus::run_with_mailbox),
+        Entrant::new("dyn-bus", seed, dyn_bus::run_with_mailbox),
     ];
     take_turns(&mut entrants, ticks);
 
     let timed = ticks.min(TIMED);
     let [empty, handwritten, others @ ..] = &entrants;
     let standing = |entrant: &Entrant| entrant.standing(empty, handwritten, timed);
-    let [static_acyclic, dyn_acyclic, static_outbox, dyn_outbox] = others.each_ref().map(standing);
+    let [static_acyclic, dyn_acyclic, static_mailbox, dyn_mailbox] =
+        others.each_ref().map(standing);
     let contest = Contest {
         ticks,
         seed,
@@ -79,7 +80,7 @@ pub fn run(ticks: u64, seed: u64) -> Result<Contest, String> {
         empty_loop_p50: empty.latency(timed).p50,
         handwritten: standing(handwritten),
         acyclic: [static_acyclic, dyn_acyclic],
-        with_outbox: [static_outbox, dyn_outbox],
+        with_mailbox: [static_mailbox, dyn_mailbox],
     };
     contest.check()?;
     Ok(contest)
@@ -89,7 +90,7 @@ impl Contest {
     /// A faster bus that computes something else, or allocates, has not won.
     fn check(&self) -> Result<(), String> {
         let expected = self.handwritten.state_hash;
-        let paths = [("", &self.acyclic), (" with an outbox", &self.with_outbox)];
+        let paths = [("", &self.acyclic), (" with a mailbox", &self.with_mailbox)];
         for (path, standings) in paths {
             for standing in standings.iter().chain([&self.handwritten]) {
                 let Standing {

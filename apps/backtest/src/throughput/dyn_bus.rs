@@ -113,7 +113,7 @@ pub fn run_acyclic(state: &mut State, stretch: Stretch) {
 }
 
 /// Orders and fills are queued.
-pub fn run_with_outbox(state: &mut State, stretch: Stretch) {
+pub fn run_with_mailbox(state: &mut State, stretch: Stretch) {
     let services = Services::new(*state, Route::Posted);
     let bus = services.bus();
     stretch.drive(|tick| {

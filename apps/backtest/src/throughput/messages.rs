@@ -58,7 +58,7 @@ query!(GetPosition -> f64);
 pub struct GetEquity;
 query!(GetEquity -> f64);
 
-outbox! {
+mailbox! {
     /// What is said later, after everyone has heard the message before it.
     #[derive(Clone, Copy)]
     pub enum Cascade {

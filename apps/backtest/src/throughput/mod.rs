@@ -2,7 +2,7 @@
 //! a static bus, and on a `dyn` bus. All have to end in the same state.
 //!
 //! Orders and fills travel in two ways: handled where they are sent, which is an acyclic graph of
-//! services, and through the outbox, with which services may also answer each other in cycles.
+//! services, and through the mailbox, with which services may also answer each other in cycles.
 
 mod contest;
 mod dyn_bus;

@@ -34,7 +34,7 @@ pub fn json(contest: &Contest) -> String {
         "empty_loop_ns_per_tick": contest.empty_loop,
         "timed_ticks": contest.timed,
         "empty_loop_p50_ns": contest.empty_loop_p50,
-        "variants": path(&contest.with_outbox),
+        "variants": path(&contest.with_mailbox),
         "acyclic": path(&contest.acyclic),
     })
     .to_string()
@@ -65,7 +65,7 @@ pub fn text(contest: &Contest) -> String {
         empty_loop_p50,
         handwritten,
         acyclic,
-        with_outbox,
+        with_mailbox,
     } = contest;
     [
         format!("{ticks} ticks of 4 symbols, seed {seed}: {messages} messages"),
@@ -79,9 +79,9 @@ pub fn text(contest: &Contest) -> String {
         "orders and fills handled where they are sent (acyclic)".into(),
         row(&acyclic[0]),
         row(&acyclic[1]),
-        "orders and fills through the outbox".into(),
-        row(&with_outbox[0]),
-        row(&with_outbox[1]),
+        "orders and fills through the mailbox".into(),
+        row(&with_mailbox[0]),
+        row(&with_mailbox[1]),
         String::new(),
         format!("making and merging the ticks is {empty_loop:.2} ns of each; \"net\" is the ratio without it"),
         format!(

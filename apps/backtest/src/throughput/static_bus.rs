@@ -14,8 +14,8 @@ use super::{
     ticks::{SYMBOLS, Tick},
 };
 
-/// More messages than one tick ever posts, so that the outbox never grows.
-const OUTBOX: usize = 8;
+/// More messages than one tick ever posts, so that the mailbox never grows.
+const MAILBOX: usize = 8;
 
 /// Orders and fills are handled where they are sent.
 pub fn run_acyclic(state: &mut State, stretch: Stretch) {
@@ -26,11 +26,11 @@ pub fn run_acyclic(state: &mut State, stretch: Stretch) {
 }
 
 /// Orders and fills are posted, so that a cycle of services could be closed through them.
-pub fn run_with_outbox(state: &mut State, stretch: Stretch) {
+pub fn run_with_mailbox(state: &mut State, stretch: Stretch) {
     let services = Services::<Posted>::from(*state);
     let bus = BusBuilder::new()
         .mount(&services)
-        .outbox::<Cascade>(OUTBOX)
+        .mailbox::<Cascade>(MAILBOX)
         .build();
     stretch.drive(|tick| {
         bus.publish(tick);

@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use super::{AT_ONCE, must, within};
 use static_bus::asynchronous::{AsyncExecuteCommand, BusError};
 use static_bus::prelude::*;
-use static_bus_remote::{DeadLetter, DeadLetters, RemoteBus, Retries, Running, Transport, Worker};
+use static_bus_remote::{
+    DeadLetter, DeadLetters, RemoteBus, RetryPolicy, Transport, Worker, WorkerHandle,
+};
 
 /// Declares a message that no compile error of a user names.
 macro_rules! message {
@@ -16,7 +18,7 @@ macro_rules! message {
         #[diagnostic::do_not_recommend]
         impl Message for $message {
             const NAME: &'static str = $name;
-            type Key = key!($name);
+            type NameKey = name_key!($name);
             $(fn ordering_key(&self, show: &mut dyn FnMut(&dyn std::fmt::Display)) {
                 show(&self.$key);
             })?
@@ -125,7 +127,7 @@ pub async fn work<T: Transport, B>(
     transport: T,
     bus: B,
     change: impl FnOnce(Worker<T, B>) -> Worker<T, B>,
-) -> Running<T>
+) -> WorkerHandle<T>
 where
     B: AsyncExecuteCommand<Job> + Send + Sync + 'static,
 {
@@ -136,11 +138,11 @@ where
 }
 
 /// Retries that do not take long.
-pub fn quick(attempts: u32) -> Retries {
-    Retries {
-        attempts,
-        first: Duration::from_millis(20),
-        longest: Duration::from_millis(200),
+pub fn quick(attempts: u32) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: attempts,
+        initial_delay: Duration::from_millis(20),
+        max_delay: Duration::from_millis(200),
     }
 }
 

@@ -28,7 +28,7 @@ impl Log {
         kept: Duration,
     ) -> Result<Self, TransportError> {
         let log = Log {
-            name: claims_name(&settings.prefix, topic, group).into(),
+            name: claims_name(&settings.namespace, topic, group).into(),
             settings: settings.clone(),
         };
         let needed = Table::reach(millis(lease), millis(kept));

@@ -22,9 +22,9 @@ fn topic() -> Topic {
     }
 }
 
-/// The settings of a program. Those of a test share a prefix.
-async fn settings(kafka: &Kafka, prefix: &str) -> Arc<Settings> {
-    let builder = KafkaTransport::builder(kafka.servers()).prefix(format!("claims-{prefix}"));
+/// The settings of a program. Those of a test share a namespace.
+async fn settings(kafka: &Kafka, namespace: &str) -> Arc<Settings> {
+    let builder = KafkaTransport::builder(kafka.servers()).namespace(format!("claims-{namespace}"));
     let transport = builder.connect().await.unwrap();
     transport.shared.settings.clone()
 }

@@ -82,7 +82,7 @@ impl Client {
             kind: Kind::DeadLetter,
             name: "".into(),
         };
-        let topic = crate::topics::topic_name(&settings.prefix, &topic);
+        let topic = crate::topics::topic_name(&settings.namespace, &topic);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let answer: KafkaResult<_> = self

@@ -52,8 +52,8 @@ impl Committer {
         let Subscription { topic, group, .. } = subscription;
         Committer {
             settings: settings.clone(),
-            id: format!("{}.{}", settings.prefix, Uuid::now_v7()),
-            claims: claims_name(&settings.prefix, topic, group),
+            id: format!("{}.{}", settings.namespace, Uuid::now_v7()),
+            claims: claims_name(&settings.namespace, topic, group),
             kept: subscription.deduplication.unwrap_or_default(),
             producer: Mutex::default(),
         }
@@ -66,7 +66,7 @@ impl Committer {
         client: &Client,
         offsets: &TopicPartitionList,
         group: Option<&ConsumerGroupMetadata>,
-        outbox: &[Settled],
+        mailbox: &[Settled],
         is_over: impl Fn() -> bool,
     ) -> KafkaResult<()> {
         let mut place = lock(&self.producer);
@@ -74,7 +74,7 @@ impl Committer {
             Some(producer) => producer,
             None => self.start()?,
         };
-        match self.transact(&producer, offsets, group, outbox) {
+        match self.transact(&producer, offsets, group, mailbox) {
             Ok(()) => {
                 *place = Some(producer);
                 Ok(())
@@ -108,12 +108,12 @@ impl Committer {
         producer: &Transactional,
         offsets: &TopicPartitionList,
         group: Option<&ConsumerGroupMetadata>,
-        outbox: &[Settled],
+        mailbox: &[Settled],
     ) -> Result<(), Failure> {
         let deadline = self.settings.deadline;
         let group = group.ok_or(KafkaError::Canceled);
         let prepared = producer.begin_transaction().and_then(|()| {
-            for output in outbox.iter().flat_map(|one| &one.outputs) {
+            for output in mailbox.iter().flat_map(|one| &one.outputs) {
                 let mut record = BaseRecord::to(&output.topic)
                     .headers(output.headers.clone())
                     .payload(&output.body[..]);
@@ -122,7 +122,7 @@ impl Committer {
                 }
                 self.send(producer, record)?;
             }
-            let keys: Vec<_> = outbox.iter().filter_map(|one| one.key.clone()).collect();
+            let keys: Vec<_> = mailbox.iter().filter_map(|one| one.key.clone()).collect();
             for entry in claims::confirmations(self.kept, &keys) {
                 let entry = entry.write();
                 let record = BaseRecord::<str, _>::to(&self.claims)

@@ -148,7 +148,7 @@ async fn records_with_one_idempotency_key_meet_in_one_partition() {
 #[tokio::test]
 async fn replies_to_one_address_meet_in_one_partition_of_one_topic() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::builder(servers).prefix("append-replies");
+    let kafka = KafkaTransport::builder(servers).namespace("append-replies");
     let kafka = kafka.connect().await.unwrap();
     let records = (0..40).map(|n| {
         let topic = Topic {

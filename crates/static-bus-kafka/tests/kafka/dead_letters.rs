@@ -25,9 +25,9 @@ const DEAD_LETTERS: Topic = Topic {
     name: std::borrow::Cow::Borrowed(""),
 };
 
-async fn with_letters(prefix: &str, count: usize) -> KafkaTransport {
+async fn with_letters(namespace: &str, count: usize) -> KafkaTransport {
     let builder = KafkaTransport::builder(Kafka::common().servers());
-    let kafka = builder.prefix(prefix).connect().await.unwrap();
+    let kafka = builder.namespace(namespace).connect().await.unwrap();
     let letter = |n: usize| (DEAD_LETTERS, record(n.to_string(), Some("key")));
     let results = kafka.append((0..count).map(letter).collect()).await;
     results.into_iter().collect::<Result<(), _>>().unwrap();
@@ -42,7 +42,7 @@ fn bodies(letters: &[DeadLetterRecord]) -> Vec<&str> {
 #[tokio::test]
 async fn a_dead_letter_tells_where_its_message_is() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::builder(servers).prefix("dead-places");
+    let kafka = KafkaTransport::builder(servers).namespace("dead-places");
     let kafka = kafka.connect().await.unwrap();
     let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
     let bus = BusBuilder::new()

@@ -7,7 +7,7 @@ use rdkafka::{
     producer::DefaultProducerContext,
     types::{RDKafkaApiKey, RDKafkaRespErr as Fault},
 };
-use static_bus_kafka::{KafkaBuilder, KafkaTransport};
+use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder};
 use static_bus_remote::Transport as _;
 
 use crate::support::*;
@@ -22,7 +22,7 @@ fn mock() -> Mock {
     mock
 }
 
-fn builder(mock: &Mock) -> KafkaBuilder {
+fn builder(mock: &Mock) -> KafkaTransportBuilder {
     KafkaTransport::builder(mock.bootstrap_servers()).deadline(Duration::from_secs(5))
 }
 

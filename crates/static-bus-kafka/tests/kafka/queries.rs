@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::AsyncSendQuery, prelude::*};
 use static_bus_kafka::{KafkaConsumer, KafkaTransport};
 use static_bus_remote::{
-    RemoteBus, Running, Transport as _, Worker,
+    RemoteBus, Transport as _, Worker, WorkerHandle,
     transport::{Consumer as _, Kind, Record, Subscription, Topic},
 };
 
@@ -33,16 +33,21 @@ struct Asked {
 }
 
 impl Asked {
-    async fn new(prefix: &str) -> Self {
+    async fn new(namespace: &str) -> Self {
         let kafka = KafkaTransport::builder(Kafka::common().servers());
         Asked {
-            kafka: kafka.prefix(prefix).partitions(1).connect().await.unwrap(),
+            kafka: kafka
+                .namespace(namespace)
+                .partitions(1)
+                .connect()
+                .await
+                .unwrap(),
             topic: Topic {
                 kind: Kind::Query,
                 name: "asked".into(),
             },
-            name: format!("{prefix}.query.asked"),
-            group: format!("{prefix}.query.asked@handlers"),
+            name: format!("{namespace}.query.asked"),
+            group: format!("{namespace}.query.asked@handlers"),
         }
     }
 
@@ -154,7 +159,7 @@ query!(Double -> u32, name = "doubles.get");
 const KILLED: &str = "queries-killed";
 
 async fn connect(servers: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers).prefix(KILLED);
+    let kafka = KafkaTransport::builder(servers).namespace(KILLED);
     kafka.partitions(4).connect().await.unwrap()
 }
 
@@ -162,7 +167,7 @@ async fn connect(servers: &str) -> KafkaTransport {
 async fn answer(
     servers: &str,
     tell: impl Fn(u32) + Send + Sync + 'static,
-) -> Running<KafkaTransport> {
+) -> WorkerHandle<KafkaTransport> {
     let bus = BusBuilder::new()
         .register_query_fn(move |double: Double| {
             tell(double.0);

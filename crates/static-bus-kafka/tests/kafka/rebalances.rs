@@ -14,7 +14,7 @@ use static_bus::{
     prelude::*,
 };
 use static_bus_kafka::KafkaTransport;
-use static_bus_remote::{RemoteBus, Running, Transport, Worker};
+use static_bus_remote::{RemoteBus, Transport, Worker, WorkerHandle};
 
 use test_brokers::doomed::{self, Doomed, HANDLING};
 use test_brokers::kafka::Kafka;
@@ -82,22 +82,22 @@ fn ledger(ledger: &Ledger) -> impl AsyncExecuteCommand<Move> + Send + 'static {
         .build()
 }
 
-async fn connect(servers: &str, prefix: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers).prefix(prefix);
+async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).namespace(namespace);
     kafka.partitions(6).connect().await.unwrap()
 }
 
-async fn work(servers: &str, prefix: &str, book: &Ledger) -> Running<KafkaTransport> {
-    work_with(LEASE, servers, prefix, book).await
+async fn work(servers: &str, namespace: &str, book: &Ledger) -> WorkerHandle<KafkaTransport> {
+    work_with(LEASE, servers, namespace, book).await
 }
 
 async fn work_with(
     lease: Duration,
     servers: &str,
-    prefix: &str,
+    namespace: &str,
     book: &Ledger,
-) -> Running<KafkaTransport> {
-    let worker = Worker::new(connect(servers, prefix).await, ledger(book)).command::<Move>();
+) -> WorkerHandle<KafkaTransport> {
+    let worker = Worker::new(connect(servers, namespace).await, ledger(book)).command::<Move>();
     worker.lease(lease).start().await.unwrap()
 }
 
@@ -122,15 +122,15 @@ async fn send(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_come_and_go_handle_each_message_once_and_in_order() {
-    let (servers, prefix) = (Kafka::common().servers(), "come-and-go");
+    let (servers, namespace) = (Kafka::common().servers(), "come-and-go");
     let book = Ledger::default();
-    let bus = RemoteBus::connect(connect(servers, prefix).await);
+    let bus = RemoteBus::connect(connect(servers, namespace).await);
     let sending = tokio::spawn(send(bus.await.unwrap(), 250, Duration::from_millis(20)));
-    let mut workers = vec![work(servers, prefix, &book).await];
+    let mut workers = vec![work(servers, namespace, &book).await];
     for _ in 0..3 {
-        workers.push(work(servers, prefix, &book).await);
+        workers.push(work(servers, namespace, &book).await);
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        workers.push(work(servers, prefix, &book).await);
+        workers.push(work(servers, namespace, &book).await);
         workers.remove(0).shutdown(LONG).await;
     }
     let confirmed = sending.await.unwrap();
@@ -146,13 +146,13 @@ async fn workers_that_come_and_go_handle_each_message_once_and_in_order() {
 /// Kills the broker twice under load, and waits until all that it confirmed is handled.
 async fn through_outages(lease: Duration) -> Ledger {
     let mut kafka = Kafka::start();
-    let (servers, prefix) = (kafka.servers().to_owned(), "killed");
+    let (servers, namespace) = (kafka.servers().to_owned(), "killed");
     let book = Ledger::default();
     let mut workers = Vec::new();
     for _ in 0..3 {
-        workers.push(work_with(lease, &servers, prefix, &book).await);
+        workers.push(work_with(lease, &servers, namespace, &book).await);
     }
-    let bus = RemoteBus::connect(connect(&servers, prefix).await);
+    let bus = RemoteBus::connect(connect(&servers, namespace).await);
     let sending = tokio::spawn(send(bus.await.unwrap(), 150, Duration::from_millis(30)));
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -206,9 +206,9 @@ async fn the_worker_that_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_held_is_handled_by_others_once_and_in_order() {
-    let (servers, prefix) = (Kafka::common().servers(), "mid-handler");
+    let (servers, namespace) = (Kafka::common().servers(), "mid-handler");
     let book = Ledger::default();
-    let bus = RemoteBus::connect(connect(servers, prefix).await)
+    let bus = RemoteBus::connect(connect(servers, namespace).await)
         .await
         .unwrap();
     let once = bus.with_idempotency_key("the first");
@@ -219,7 +219,7 @@ async fn what_a_killed_worker_held_is_handled_by_others_once_and_in_order() {
     once.execute_async(first).await.unwrap();
     let sending = tokio::spawn(send(bus, 100, Duration::from_millis(20)));
     let doomed = Doomed::start("rebalances::the_worker_that_is_killed", servers);
-    let stays = work(servers, prefix, &book).await;
+    let stays = work(servers, namespace, &book).await;
     doomed.kill_while_handling().await;
     // Its producer heard nothing, and sends it again.
     let again = Move {

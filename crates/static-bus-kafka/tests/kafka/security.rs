@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::OnceLock};
 
-use static_bus_kafka::{KafkaBuilder, KafkaTransport, Sasl, Tls};
+use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder, Sasl, Tls};
 use static_bus_remote::{Transport as _, transport::Record};
 
 use crate::support::*;
@@ -44,7 +44,7 @@ fn tls(ca: Option<PathBuf>) -> Tls {
     }
 }
 
-async fn assert_works(builder: KafkaBuilder) {
+async fn assert_works(builder: KafkaTransportBuilder) {
     let shown = format!("{builder:?}");
     assert!(!shown.contains(PASSWORD), "{shown}");
     let kafka = builder.connect().await.expect(&shown);

@@ -9,7 +9,7 @@ use rdkafka::{
     message::OwnedMessage,
     types::RDKafkaErrorCode,
 };
-use static_bus_kafka::KafkaBuilder;
+use static_bus_kafka::KafkaTransportBuilder;
 use static_bus_remote::transport::{Kind, Record, Topic, TransportError};
 
 pub fn command(name: &str) -> Topic {
@@ -28,7 +28,7 @@ pub fn record(body: impl Into<String>, key: Option<&str>) -> Record {
 }
 
 /// Everything that an error says, its causes included; it must not say a secret.
-pub async fn refusal(builder: KafkaBuilder, secret: &str) -> String {
+pub async fn refusal(builder: KafkaTransportBuilder, secret: &str) -> String {
     assert!(!format!("{builder:?}").contains(secret), "{builder:?}");
     let error: TransportError = builder.connect().await.expect_err("it is refused");
     let mut texts = format!("{error} {error:?}");

@@ -42,7 +42,7 @@ async fn configuration(topic: &str) -> HashMap<String, String> {
 #[tokio::test]
 async fn a_topic_is_created_as_its_kind_needs_it() {
     let kafka = KafkaTransport::builder(Kafka::common().servers())
-        .prefix("topics")
+        .namespace("topics")
         .partitions(3)
         .retention(Duration::from_secs(3600))
         .connect()

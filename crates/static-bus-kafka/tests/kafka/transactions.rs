@@ -19,7 +19,7 @@ use static_bus::{
 };
 use static_bus_kafka::{KafkaConsumer, KafkaReceipt, KafkaTransport};
 use static_bus_remote::{
-    DeadLetters, Envelope, RemoteBus, Running, Transport, Worker,
+    DeadLetters, Envelope, RemoteBus, Transport, Worker, WorkerHandle,
     transport::{
         Backlog, Claim, Consumer as _, Delivery, Kind, Lease, Record, Subscription, Topic,
         TransportError,
@@ -44,8 +44,8 @@ event!(Paid, name = "billing.paid");
 const LONG: Duration = Duration::from_secs(90);
 const LEASE: Duration = Duration::from_secs(6);
 
-async fn connect(servers: &str, prefix: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers).prefix(prefix);
+async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).namespace(namespace);
     let kafka = kafka.partitions(4).deadline(Duration::from_secs(5));
     kafka.exactly_once().connect().await.unwrap()
 }
@@ -115,9 +115,9 @@ async fn take(member: &KafkaConsumer) -> (Delivery<KafkaReceipt>, Lease<KafkaRec
 }
 
 /// How often each invoice was paid, as whoever consumes it sees it.
-async fn paid(servers: &str, prefix: &str) -> BTreeMap<u32, usize> {
+async fn paid(servers: &str, namespace: &str) -> BTreeMap<u32, usize> {
     let mut paid = BTreeMap::new();
-    for message in contents(servers, &format!("{prefix}.event.billing.paid")).await {
+    for message in contents(servers, &format!("{namespace}.event.billing.paid")).await {
         let one: Paid = serde_json::from_slice(message.payload().unwrap()).unwrap();
         *paid.entry(one.invoice).or_default() += 1;
     }
@@ -126,29 +126,29 @@ async fn paid(servers: &str, prefix: &str) -> BTreeMap<u32, usize> {
 
 #[tokio::test]
 async fn what_a_handler_sends_comes_with_the_acknowledgement_and_not_before() {
-    let (servers, prefix) = (Kafka::common().servers(), "once-together");
-    let kafka = connect(servers, prefix).await;
+    let (servers, namespace) = (Kafka::common().servers(), "once-together");
+    let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
     let one = join(&kafka, "one").await;
     let (delivery, lease) = take(&one).await;
     append(&kafka, effect(&delivery.record, 1)).await.unwrap();
     append(&kafka, effect(&delivery.record, 2)).await.unwrap();
-    assert_eq!(paid(servers, prefix).await, BTreeMap::new());
+    assert_eq!(paid(servers, namespace).await, BTreeMap::new());
     one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
     let both = BTreeMap::from([(1, 1), (2, 1)]);
-    assert_eq!(paid(servers, prefix).await, both);
+    assert_eq!(paid(servers, namespace).await, both);
     // To ask again does nothing again.
     one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
-    assert_eq!(paid(servers, prefix).await, both);
-    let other = join(&connect(servers, prefix).await, "other").await;
+    assert_eq!(paid(servers, namespace).await, both);
+    let other = join(&connect(servers, namespace).await, "other").await;
     let claims = other.claim(&[lease.claim.unwrap()]).await.unwrap();
     assert_eq!(claims, [Claim::Done]);
 }
 
 #[tokio::test]
 async fn what_was_sent_for_a_message_that_is_given_back_is_dropped() {
-    let (servers, prefix) = (Kafka::common().servers(), "once-given-back");
-    let kafka = connect(servers, prefix).await;
+    let (servers, namespace) = (Kafka::common().servers(), "once-given-back");
+    let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
     let one = join(&kafka, "one").await;
     let (delivery, lease) = take(&one).await;
@@ -159,16 +159,16 @@ async fn what_was_sent_for_a_message_that_is_given_back_is_dropped() {
     one.failed(&lease.receipt);
     append(&kafka, effect(&delivery.record, 3)).await.unwrap();
     one.acknowledge(&[lease]).await.unwrap();
-    assert_eq!(paid(servers, prefix).await, BTreeMap::from([(3, 1)]));
+    assert_eq!(paid(servers, namespace).await, BTreeMap::from([(3, 1)]));
 }
 
 /// A member that hangs for longer than a lease, and then comes to an end.
 #[tokio::test]
 async fn who_has_lost_a_message_leaves_nothing_behind() {
-    let (servers, prefix) = (Kafka::common().servers(), "once-late");
+    let (servers, namespace) = (Kafka::common().servers(), "once-late");
     let (here, there) = (
-        connect(servers, prefix).await,
-        connect(servers, prefix).await,
+        connect(servers, namespace).await,
+        connect(servers, namespace).await,
     );
     append(&here, cause(1)).await.unwrap();
     let slow = join(&here, "slow").await;
@@ -178,15 +178,15 @@ async fn who_has_lost_a_message_leaves_nothing_behind() {
     let (delivery, lease) = take(&other).await;
     append(&there, effect(&delivery.record, 2)).await.unwrap();
     slow.acknowledge(&[late]).await.unwrap();
-    assert_eq!(paid(servers, prefix).await, BTreeMap::new());
+    assert_eq!(paid(servers, namespace).await, BTreeMap::new());
     other.acknowledge(&[lease]).await.unwrap();
-    assert_eq!(paid(servers, prefix).await, BTreeMap::from([(2, 1)]));
+    assert_eq!(paid(servers, namespace).await, BTreeMap::from([(2, 1)]));
 }
 
 #[tokio::test]
 async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
-    let (servers, prefix) = (Kafka::common().servers(), "once-aborted");
-    let kafka = connect(servers, prefix).await;
+    let (servers, namespace) = (Kafka::common().servers(), "once-aborted");
+    let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
     let servers = servers.to_owned();
     let abort = move || {
@@ -269,8 +269,8 @@ async fn what_cannot_be_promised_is_refused() {
 }
 
 /// A worker that says that invoices are paid, and whose handler then fails so many times for every third.
-async fn pay(servers: &str, prefix: &str, fails: u32) -> Running<KafkaTransport> {
-    let kafka = connect(servers, prefix).await;
+async fn pay(servers: &str, namespace: &str, fails: u32) -> WorkerHandle<KafkaTransport> {
+    let kafka = connect(servers, namespace).await;
     let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
     let failed = Arc::new(Mutex::new(HashMap::new()));
     let bus = BusBuilder::new()
@@ -294,8 +294,8 @@ async fn pay(servers: &str, prefix: &str, fails: u32) -> Running<KafkaTransport>
     worker.start().await.unwrap()
 }
 
-async fn send(servers: &str, prefix: &str, invoices: std::ops::Range<u32>) {
-    let kafka = KafkaTransport::builder(servers).prefix(prefix);
+async fn send(servers: &str, namespace: &str, invoices: std::ops::Range<u32>) {
+    let kafka = KafkaTransport::builder(servers).namespace(namespace);
     let kafka = kafka.partitions(4).connect().await.unwrap();
     let remote = RemoteBus::connect(kafka).await.unwrap();
     let all = invoices.map(|invoice| Pay { invoice });
@@ -303,10 +303,10 @@ async fn send(servers: &str, prefix: &str, invoices: std::ops::Range<u32>) {
 }
 
 /// Waits until the whole topic is committed, and then compares.
-async fn is_paid_once(servers: &str, prefix: &str, invoices: u32) {
+async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
     let mut last = (Instant::now(), Vec::new());
     loop {
-        let left = left(servers, prefix).await;
+        let left = left(servers, namespace).await;
         if left.iter().all(|left| *left == 0) {
             break;
         }
@@ -316,7 +316,7 @@ async fn is_paid_once(servers: &str, prefix: &str, invoices: u32) {
         assert!(last.0.elapsed() < LONG, "nobody goes on: {:?} left", last.1);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let paid = paid(servers, prefix).await;
+    let paid = paid(servers, namespace).await;
     let missing: Vec<_> = (0..invoices).filter(|n| !paid.contains_key(n)).collect();
     let doubled: Vec<_> = paid.iter().filter(|(_, count)| **count > 1).collect();
     assert!(
@@ -326,8 +326,11 @@ async fn is_paid_once(servers: &str, prefix: &str, invoices: u32) {
 }
 
 /// How many messages are not committed, for each partition.
-async fn left(servers: &str, prefix: &str) -> Vec<i64> {
-    let (servers, topic) = (servers.to_owned(), format!("{prefix}.command.billing.pay"));
+async fn left(servers: &str, namespace: &str) -> Vec<i64> {
+    let (servers, topic) = (
+        servers.to_owned(),
+        format!("{namespace}.command.billing.pay"),
+    );
     let look = move || {
         let client: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", servers)
@@ -355,18 +358,18 @@ async fn left(servers: &str, prefix: &str) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handlers_that_fail_after_they_have_sent_have_sent_once() {
-    let (servers, prefix) = (Kafka::common().servers(), "once-failures");
-    send(servers, prefix, 0..200).await;
-    let kafka = connect(servers, prefix).await;
-    let payer = pay(servers, prefix, 2).await;
-    is_paid_once(servers, prefix, 200).await;
+    let (servers, namespace) = (Kafka::common().servers(), "once-failures");
+    send(servers, namespace, 0..200).await;
+    let kafka = connect(servers, namespace).await;
+    let payer = pay(servers, namespace, 2).await;
+    is_paid_once(servers, namespace, 200).await;
     let dead = DeadLetters::of(kafka).list(None, 10).await.unwrap();
     assert_eq!(dead.len(), 0, "{dead:?}");
     payer.shutdown(LEASE).await;
 }
 
-fn payer(servers: &str, prefix: &str) -> Doomed {
-    let told = format!("{servers} {prefix}");
+fn payer(servers: &str, namespace: &str) -> Doomed {
+    let told = format!("{servers} {namespace}");
     Doomed::start("transactions::the_payer_that_is_killed", &told)
 }
 
@@ -374,16 +377,16 @@ fn payer(servers: &str, prefix: &str) -> Doomed {
 #[tokio::test]
 async fn the_payer_that_is_killed() {
     let Some(told) = doomed::told() else { return };
-    let (servers, prefix) = told.split_once(' ').unwrap();
-    let _running = pay(servers, prefix, 0).await;
+    let (servers, namespace) = told.split_once(' ').unwrap();
+    let _running = pay(servers, namespace, 0).await;
     // Not for ever, if nobody kills it.
     tokio::time::sleep(2 * LONG).await;
 }
 
 /// Waits until so many invoices are paid.
-async fn progress(servers: &str, prefix: &str, count: usize) {
+async fn progress(servers: &str, namespace: &str, count: usize) {
     let end = Instant::now() + LONG;
-    while paid(servers, prefix).await.len() < count {
+    while paid(servers, namespace).await.len() < count {
         assert!(Instant::now() < end, "nobody goes on");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -391,28 +394,28 @@ async fn progress(servers: &str, prefix: &str, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_are_killed_have_sent_everything_once() {
-    let (servers, prefix) = (Kafka::common().servers(), "once-killed");
-    send(servers, prefix, 0..4000).await;
-    let mut payers = [payer(servers, prefix), payer(servers, prefix)];
+    let (servers, namespace) = (Kafka::common().servers(), "once-killed");
+    send(servers, namespace, 0..4000).await;
+    let mut payers = [payer(servers, namespace), payer(servers, namespace)];
     for round in 0..4 {
-        progress(servers, prefix, 300 * (round + 1)).await;
+        progress(servers, namespace, 300 * (round + 1)).await;
         // The old one is killed where it stands.
-        payers[round % 2] = payer(servers, prefix);
+        payers[round % 2] = payer(servers, namespace);
     }
-    is_paid_once(servers, prefix, 4000).await;
+    is_paid_once(servers, namespace, 4000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_has_everything_once() {
     let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
-    let (servers, prefix) = (kafka.servers().to_owned(), "once-restarted");
-    send(&servers, prefix, 0..3000).await;
+    let (servers, namespace) = (kafka.servers().to_owned(), "once-restarted");
+    send(&servers, namespace, 0..3000).await;
     let payers = [
-        pay(&servers, prefix, 1).await,
-        pay(&servers, prefix, 1).await,
+        pay(&servers, namespace, 1).await,
+        pay(&servers, namespace, 1).await,
     ];
     for round in 1..3 {
-        progress(&servers, prefix, 500 * round).await;
+        progress(&servers, namespace, 500 * round).await;
         kafka = tokio::task::spawn_blocking(move || {
             kafka.restart();
             kafka
@@ -420,7 +423,7 @@ async fn a_broker_that_is_killed_has_everything_once() {
         .await
         .unwrap();
     }
-    is_paid_once(&servers, prefix, 3000).await;
+    is_paid_once(&servers, namespace, 3000).await;
     for payer in payers {
         payer.shutdown(LEASE).await;
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use static_bus_redis::{RedisConfig, RedisTransport};
+use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Transport,
     transport::{Consumer, TransportError},
@@ -20,7 +20,7 @@ const SECRET: &str = "s3cr3t";
 
 /// Everything that an error says, its causes included.
 async fn refusal(url: &str) -> String {
-    let config = RedisConfig::new(url).deadline(Duration::from_secs(10));
+    let config = RedisTransport::builder(url).deadline(Duration::from_secs(10));
     assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
     let error: TransportError = config.connect().await.expect_err("it is refused");
     let mut texts = format!("{error} {error:?}");
@@ -150,7 +150,7 @@ async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
     });
     let url = format!("rediss://:s3cr3t@localhost:{port}");
 
-    let config = RedisConfig::new(&url).root_certificate(root.pem());
+    let config = RedisTransport::builder(&url).root_certificate(root.pem());
     let transport = config.clone().connect().await.unwrap();
     let consumer = transport.consume(subscription(command("c"), "member"));
     let consumer = consumer.await.unwrap();
@@ -194,7 +194,7 @@ async fn a_server_that_is_no_redis_is_refused() {
 async fn a_server_that_does_not_answer_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
-    let config = RedisConfig::new(url).deadline(Duration::from_millis(200));
+    let config = RedisTransport::builder(url).deadline(Duration::from_millis(200));
     let error = config.connect().await.unwrap_err().to_string();
     assert!(error.contains("firewall"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_redis::RedisConfig;
+use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Transport,
     transport::{Consumer, Kind, Subscription},
@@ -21,7 +21,7 @@ fn clients(redis: &Redis) -> usize {
 }
 
 async fn seven_consumers_survive(mut redis: Redis, outage: impl AsyncFnOnce(&mut Redis)) {
-    let transport = RedisConfig::new(redis.url())
+    let transport = RedisTransport::builder(redis.url())
         .deadline(Duration::from_secs(1))
         .connect()
         .await
@@ -92,7 +92,7 @@ async fn a_server_that_hangs_for_three_seconds_leaves_no_extra_connections() {
 #[tokio::test]
 async fn no_call_waits_longer_than_its_deadline() {
     let mut redis = Redis::start();
-    let transport = RedisConfig::new(redis.url())
+    let transport = RedisTransport::builder(redis.url())
         .deadline(Duration::from_millis(500))
         .connect()
         .await

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_redis::{RedisConfig, RedisTransport};
+use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Transport,
     transport::{Consumer, Delivery},
@@ -216,7 +216,7 @@ async fn a_key_whose_holder_goes_silent_goes_to_another() {
 async fn a_topic_keeps_its_number_of_partitions() {
     let redis = Redis::start();
     let connect = |partitions| {
-        let config = RedisConfig::new(redis.url()).partitions(partitions);
+        let config = RedisTransport::builder(redis.url()).partitions(partitions);
         config.connect()
     };
     let first = connect(3).await.unwrap();

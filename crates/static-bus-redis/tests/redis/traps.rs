@@ -297,7 +297,7 @@ async fn dead_letters_are_listed_in_pages_and_removed() {
 async fn a_consumer_reads_the_namespace_of_its_own_only() {
     let redis = Redis::start();
     let connect = |namespace: &'static str| {
-        let config = static_bus_redis::RedisConfig::new(redis.url());
+        let config = static_bus_redis::RedisTransport::builder(redis.url());
         config.namespace(namespace).connect()
     };
     let (a, b) = (connect("a").await.unwrap(), connect("b").await.unwrap());

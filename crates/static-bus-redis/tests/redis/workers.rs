@@ -8,7 +8,7 @@ use static_bus::{
     prelude::*,
 };
 use static_bus_redis::RedisTransport;
-use static_bus_remote::{DeadLetter, DeadLetters, RemoteBus, Retries, Worker};
+use static_bus_remote::{DeadLetter, DeadLetters, RemoteBus, RetryPolicy, Worker};
 use tokio::sync::mpsc;
 
 use crate::support::{LONG, connect, eventually};
@@ -106,9 +106,9 @@ async fn what_cannot_be_buried_is_kept_and_buried_when_the_store_is_back() {
     redis.command(&["SET", "static-bus:dead-letter", "in the way"]);
     let (tell, mut heard) = mpsc::unbounded_channel();
     let worker = Worker::new(transport.clone(), paying(tell, true)).command::<Pay>();
-    let worker = worker.retries(Retries {
-        attempts: 1,
-        ..Retries::default()
+    let worker = worker.retries(RetryPolicy {
+        max_attempts: 1,
+        ..RetryPolicy::default()
     });
     let worker = worker.start().await.unwrap();
     let remote = RemoteBus::connect(transport.clone()).await.unwrap();

@@ -158,7 +158,12 @@ impl<C: Consumer> Lane<C> {
                 message: with.served.message,
                 group: (*with.served.group).into(),
                 claiming: !is_query && with.settings.deduplication.is_some(),
-                suspect: with.settings.retries.attempts.saturating_sub(1).clamp(1, 2),
+                suspect: with
+                    .settings
+                    .retries
+                    .max_attempts
+                    .saturating_sub(1)
+                    .clamp(1, 2),
             }),
             leases: (!is_query).then(|| {
                 let consumer = with.consumer.clone();

@@ -16,7 +16,7 @@ use static_bus::{
     prelude::*,
 };
 use static_bus_remote::{
-    Running, Transport, Worker, current,
+    Transport, Worker, WorkerHandle, current,
     transport::{Backlog, Consumer, Kind, Subscription, Topic},
 };
 
@@ -95,7 +95,7 @@ impl World {
         Ok(())
     }
 
-    async fn start(&self, group: &'static str) -> (usize, Running<TestBroker>) {
+    async fn start(&self, group: &'static str) -> (usize, WorkerHandle<TestBroker>) {
         let number = self.seen(|seen| {
             seen.workers += 1;
             seen.workers

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
-    DeadLetters, Headers, MemoryBroker, Retries, Transport, Worker, current,
+    DeadLetters, Headers, MemoryBroker, RetryPolicy, Transport, Worker, current,
     transport::{Consumer, Kind, Record, Subscription, Topic},
 };
 
@@ -116,7 +116,7 @@ async fn a_message_that_fails_every_attempt_becomes_a_dead_letter_with_all_there
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let worker = Worker::new(broker.clone(), till(&yes(), tell))
         .command::<Pay>()
-        .name("till")
+        .service("till")
         .retries(quick(3))
         .start()
         .await
@@ -475,8 +475,8 @@ async fn a_handler_is_called_at_least_once_whatever_the_retries_say() {
     let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
     let worker = Worker::new(broker.clone(), till(&no(), tell))
         .command::<Pay>()
-        .retries(Retries {
-            attempts: 0,
+        .retries(RetryPolicy {
+            max_attempts: 0,
             ..quick(1)
         })
         .start()
@@ -541,10 +541,10 @@ async fn a_failing_message_comes_again_after_a_while_and_the_next_of_its_key_wai
             }
         })
         .build();
-    let retries = Retries {
-        attempts: 5,
-        first: Duration::from_secs(10),
-        longest: Duration::from_secs(15),
+    let retries = RetryPolicy {
+        max_attempts: 5,
+        initial_delay: Duration::from_secs(10),
+        max_delay: Duration::from_secs(15),
     };
     let worker = Worker::new(broker.clone(), bus)
         .command::<Pay>()

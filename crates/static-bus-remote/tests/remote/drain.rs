@@ -7,7 +7,7 @@ use static_bus::{
     asynchronous::{AsyncExecuteCommand, BusError},
     prelude::*,
 };
-use static_bus_remote::{RemoteBus, Running, Worker, transport::Kind};
+use static_bus_remote::{RemoteBus, Worker, WorkerHandle, transport::Kind};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
@@ -42,7 +42,7 @@ fn printer(
         .build()
 }
 
-async fn start<B>(broker: &TestBroker, bus: B, limit: usize) -> Running<TestBroker>
+async fn start<B>(broker: &TestBroker, bus: B, limit: usize) -> WorkerHandle<TestBroker>
 where
     B: AsyncExecuteCommand<Print> + Send + 'static,
 {

@@ -13,7 +13,7 @@ use static_bus::{
     asynchronous::{AsyncExecuteCommand, BusError},
     prelude::*,
 };
-use static_bus_remote::{Running, Transport, Worker, transport::Kind};
+use static_bus_remote::{Transport, Worker, WorkerHandle, transport::Kind};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
@@ -35,7 +35,7 @@ struct Load {
 command!(Load, name = "test.load", key = ship);
 
 /// A worker that tells what is loaded.
-async fn start_loading(broker: &TestBroker, tell: Tell<u32>) -> Running<TestBroker> {
+async fn start_loading(broker: &TestBroker, tell: Tell<u32>) -> WorkerHandle<TestBroker> {
     let bus = BusBuilder::new()
         .register_command_fn(move |load: Load| tell.send(load.number).unwrap())
         .build();
@@ -69,7 +69,7 @@ async fn start<B>(
     broker: &TestBroker,
     bus: B,
     change: impl FnOnce(Worker<TestBroker, B>) -> Worker<TestBroker, B>,
-) -> Running<TestBroker>
+) -> WorkerHandle<TestBroker>
 where
     B: AsyncExecuteCommand<Ship> + Send + 'static,
 {

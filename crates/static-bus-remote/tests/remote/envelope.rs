@@ -184,10 +184,10 @@ async fn a_query_and_each_of_its_answers_leave_as_they_ever_did() {
         .build();
     let worker = Worker::new(broker.clone(), bus)
         .query::<Halve>()
-        .name("halver");
+        .service("halver");
     let worker = worker.start().await.unwrap();
     let remote = RemoteBus::builder(broker.clone())
-        .source("shop")
+        .service("shop")
         .codec(Codec::MessagePack)
         .timeout(Duration::from_secs(5))
         .connect()
@@ -273,7 +273,7 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
         .build();
     let worker = Worker::new(broker.clone(), bus)
         .command::<Place>()
-        .name("orders")
+        .service("orders")
         .retries(quick(2));
     let worker = worker.start().await.unwrap();
     let sent = Record {
@@ -299,7 +299,7 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
         blotted(&dead.headers),
         format!(
             "origin: command orders.place\ngroup: handlers\nservice: orders\nmember: …\n\
-             attempts: 2\nerror: orders.place: its handler failed: sold out\n\
+             max_attempts: 2\nerror: orders.place: its handler failed: sold out\n\
              firstfailure: …\nlastfailure: …\nkey: user 7\nheaders: {escaped}\n"
         )
     );

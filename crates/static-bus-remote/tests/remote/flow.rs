@@ -44,7 +44,7 @@ impl<B: AsyncSendQuery<Stock>> AsyncCommandHandler<Reserve, B> for Warehouse {
 }
 
 async fn service(broker: &TestBroker, name: &'static str) -> RemoteBus<TestBroker> {
-    let bus = RemoteBus::builder(broker.clone()).source(name);
+    let bus = RemoteBus::builder(broker.clone()).service(name);
     bus.connect().await.unwrap()
 }
 

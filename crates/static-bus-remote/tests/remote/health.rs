@@ -14,7 +14,7 @@ use static_bus::{
     asynchronous::{AsyncExecuteCommand, BusError},
     prelude::*,
 };
-use static_bus_remote::{Health, Running, Worker, transport::Kind};
+use static_bus_remote::{Health, Worker, WorkerHandle, transport::Kind};
 
 use crate::support::{
     Fault, LONG, Op, SECOND, TestBroker, buried, connect, listen, quick, settled, until,
@@ -50,7 +50,7 @@ fn sorting() -> impl AsyncExecuteCommand<Sort> + Send + 'static {
         .build()
 }
 
-async fn start(broker: &TestBroker) -> Running<TestBroker> {
+async fn start(broker: &TestBroker) -> WorkerHandle<TestBroker> {
     let worker = Worker::new(broker.clone(), sorting()).command::<Sort>();
     worker
         .retries(quick(5))
@@ -60,7 +60,7 @@ async fn start(broker: &TestBroker) -> Running<TestBroker> {
         .unwrap()
 }
 
-async fn well(worker: &Running<TestBroker>) {
+async fn well(worker: &WorkerHandle<TestBroker>) {
     until("it is ready", async || worker.health().await.ready).await;
     let health = worker.health().await;
     assert!(
@@ -69,7 +69,7 @@ async fn well(worker: &Running<TestBroker>) {
     );
 }
 
-async fn unwell(worker: &Running<TestBroker>) -> Health {
+async fn unwell(worker: &WorkerHandle<TestBroker>) -> Health {
     until("it is not ready", async || !worker.health().await.ready).await;
     let health = worker.health().await;
     assert!(health.live, "{health:?}");

@@ -179,10 +179,10 @@ async fn a_failing_message_holds_up_its_key_only_however_many_wait_behind_it() {
             }
         })
         .build();
-    let retries = static_bus_remote::Retries {
-        attempts: 1000,
-        first: LONG,
-        longest: LONG,
+    let retries = static_bus_remote::RetryPolicy {
+        max_attempts: 1000,
+        initial_delay: LONG,
+        max_delay: LONG,
     };
     let worker = Worker::new(broker.clone(), bus).command::<Step>();
     let worker = worker.retries(retries).start().await.unwrap();

@@ -9,7 +9,8 @@ use std::{
 };
 
 use static_bus_remote::{
-    DeadLetter, DeadLetters, Envelope, MemoryBroker, RemoteBus, Retries, Transport, TransportError,
+    DeadLetter, DeadLetters, Envelope, MemoryBroker, RemoteBus, RetryPolicy, Transport,
+    TransportError,
     memory::{MemoryConsumer, Receipt},
     transport::{
         Backlog, Capabilities, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record,
@@ -369,17 +370,17 @@ impl Drop for Inside {
 }
 
 /// Retries that do not take long.
-pub fn quick(attempts: u32) -> Retries {
-    Retries {
-        attempts,
-        first: MS,
-        longest: 10 * MS,
+pub fn quick(attempts: u32) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: attempts,
+        initial_delay: MS,
+        max_delay: 10 * MS,
     }
 }
 
 pub async fn connect<T: Transport>(broker: &T) -> RemoteBus<T> {
     RemoteBus::builder(broker.clone())
-        .source("shop")
+        .service("shop")
         .connect()
         .await
         .unwrap()

@@ -185,7 +185,7 @@ impl<C: Consumer> Lane<C> {
             item.failed_by_broker = 0;
             item.attempts()
         };
-        if !failure.retryable || !failure.by_broker && failed >= retries.attempts {
+        if !failure.retryable || !failure.by_broker && failed >= retries.max_attempts {
             return self.bury(item);
         }
         self.with.meter.retried.increment(1);

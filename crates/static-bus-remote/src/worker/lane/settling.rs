@@ -13,7 +13,7 @@ impl<C: Consumer> Lane<C> {
         let Ok(envelope) = Envelope::parse(&query.record.headers) else {
             return;
         };
-        let reply = reply::write(&envelope, &self.with.settings.name, outcome);
+        let reply = reply::write(&envelope, &self.with.settings.service, outcome);
         if let Some((topic, record)) = reply {
             // A reply that is lost is a timeout at the caller.
             self.with.outbound.try_hand_over(topic, record);
@@ -56,7 +56,7 @@ impl<C: Consumer> Lane<C> {
         let record = dead_letters::write(
             served,
             consumer.place(&item.lease.receipt),
-            &settings.name,
+            &settings.service,
             member,
             &item,
         );

@@ -109,7 +109,7 @@ impl<C: Consumer> Lane<C> {
     pub(super) fn sort_next(&mut self) {
         while let Some(taken) = self.next.pop_front() {
             match taken {
-                Taken::Handle(item) if item.before >= self.with.settings.retries.attempts => {
+                Taken::Handle(item) if item.before >= self.with.settings.retries.max_attempts => {
                     self.bury(item);
                 }
                 Taken::Handle(item) => self.ready.push_back(item),

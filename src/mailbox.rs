@@ -1,4 +1,4 @@
-//! The outbox: cycles without recursion. Posted messages wait in a queue until `settle`.
+//! The mailbox: cycles without recursion. Posted messages wait in a queue until `settle`.
 //!
 //! When a handler of `A` needs `B` and a handler of `B` needs `A`, neither can be proved to have what
 //! it needs before the other, and the compiler gives up (E0275). A handler that *posts* a message
@@ -12,7 +12,7 @@
 //! struct Pong(u32);
 //! event!(Pong);
 //!
-//! outbox! { pub enum Rally { event Ping, event Pong } }
+//! mailbox! { pub enum Rally { event Ping, event Pong } }
 //!
 //! struct Left;
 //! impl<B: PostMessage<Ping>> EventHandler<Pong, B> for Left {
@@ -32,7 +32,7 @@
 //! let bus = BusBuilder::new()
 //!     .subscribe::<Pong, _>(Left)
 //!     .subscribe::<Ping, _>(Right)
-//!     .outbox::<Rally>(8)
+//!     .mailbox::<Rally>(8)
 //!     .build();
 //! bus.post(Ping(2));
 //! assert_eq!(bus.settle(), Ok(6)); // three pings, three pongs
@@ -45,7 +45,7 @@
 //! - If a handler panics, the panic unwinds to the caller of `settle`. The message it was handling is
 //!   gone, as with a direct call; the others are still queued.
 
-use crate::bus::{Bus, NoOutbox};
+use crate::bus::{Bus, NoMailbox};
 use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
 use crate::message::{Command, Event, Message};
 use crate::table::Wired;
@@ -56,26 +56,26 @@ use core::{
     fmt,
 };
 
-/// A bus's queue of posted messages; `C` is an enum that [`outbox!`](crate::outbox!) declares.
+/// A bus's queue of posted messages; `C` is an enum that [`mailbox!`](crate::mailbox!) declares.
 ///
-/// A clone of a bus has its own queue, with equal content. A bus with an outbox is not `Sync`: its
+/// A clone of a bus has its own queue, with equal content. A bus with a mailbox is not `Sync`: its
 /// order of delivery is that of one thread.
 ///
 /// ```
-/// use static_bus::{outbox::Outbox, prelude::*};
+/// use static_bus::{mailbox::Mailbox, prelude::*};
 /// struct Tick;
 /// event!(Tick);
-/// outbox! { enum Cascade { event Tick } }
+/// mailbox! { enum Cascade { event Tick } }
 ///
-/// type AppBus = BusOf<HList![], Outbox<Cascade>>;
-/// let bus: AppBus = BusBuilder::new().outbox::<Cascade>(4).build();
+/// type AppBus = BusOf<HList![], Mailbox<Cascade>>;
+/// let bus: AppBus = BusBuilder::new().mailbox::<Cascade>(4).build();
 /// bus.post(Tick);
 /// assert_eq!(bus.settle(), Ok(1));
 /// ```
 // Most cascades hold one message at a time, so the oldest message has a place of its own. Nothing that
 // is called out of line sees that place, for the rest of the queue is behind a `Box`: where the handlers
 // are inlined, a message goes from `post` to its handler in registers.
-pub struct Outbox<C> {
+pub struct Mailbox<C> {
     /// How many messages are queued, here and in `later`.
     waiting: Cell<usize>,
     /// Older than all of `later`. It may be empty while `later` is not.
@@ -83,9 +83,9 @@ pub struct Outbox<C> {
     later: Box<RefCell<VecDeque<C>>>,
     pub(crate) limit: usize,
 }
-impl<C> Outbox<C> {
+impl<C> Mailbox<C> {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Outbox {
+        Mailbox {
             waiting: Cell::new(0),
             next: Cell::new(None),
             later: Box::new(RefCell::new(VecDeque::with_capacity(capacity))),
@@ -121,7 +121,7 @@ impl<C> Outbox<C> {
         seen
     }
 }
-// Out of line, so that the code around a lone message stays small. It sees the box and not the outbox,
+// Out of line, so that the code around a lone message stays small. It sees the box and not the mailbox,
 // which therefore never has to be in memory for it.
 #[cold]
 #[inline(never)]
@@ -129,9 +129,9 @@ fn push_later<C>(later: &RefCell<VecDeque<C>>, content: C) {
     later.borrow_mut().push_back(content);
 }
 
-impl<C: Clone> Clone for Outbox<C> {
+impl<C: Clone> Clone for Mailbox<C> {
     fn clone(&self) -> Self {
-        Outbox {
+        Mailbox {
             waiting: self.waiting.clone(),
             next: Cell::new(self.peek(|next| next.cloned())),
             later: self.later.clone(),
@@ -139,7 +139,7 @@ impl<C: Clone> Clone for Outbox<C> {
         }
     }
 }
-impl<C: fmt::Debug> fmt::Debug for Outbox<C> {
+impl<C: fmt::Debug> fmt::Debug for Mailbox<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.peek(|next| {
             let later = self.later.borrow();
@@ -147,21 +147,21 @@ impl<C: fmt::Debug> fmt::Debug for Outbox<C> {
         })
     }
 }
-impl<B, C: Cascade<B>> Wired<B> for Outbox<C> {}
+impl<B, C: Cascade<B>> Wired<B> for Mailbox<C> {}
 
 impl<T, O> Bus<T, O> {
-    /// Appends a message to the outbox; [`settle`](Bus::settle) delivers it.
+    /// Appends a message to the mailbox; [`settle`](Bus::settle) delivers it.
     ///
     /// ```
     /// use std::cell::Cell;
     /// use static_bus::prelude::*;
     /// struct Tick;
     /// event!(Tick);
-    /// outbox! { enum Cascade { event Tick } }
+    /// mailbox! { enum Cascade { event Tick } }
     /// let ticks = Cell::new(0);
     /// let bus = BusBuilder::new()
     ///     .subscribe_fn(|_: &Tick| ticks.set(ticks.get() + 1))
-    ///     .outbox::<Cascade>(4)
+    ///     .mailbox::<Cascade>(4)
     ///     .build();
     /// bus.post(Tick);
     /// assert_eq!(ticks.get(), 0);
@@ -177,7 +177,7 @@ impl<T, O> Bus<T, O> {
     }
 }
 
-impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
+impl<T, C: Cascade<Self>> Bus<T, Mailbox<C>> {
     /// Delivers posted messages in FIFO order until none is left; returns how many it delivered.
     ///
     /// # Errors
@@ -189,7 +189,7 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
     /// use static_bus::prelude::*;
     /// struct Tick(u32);
     /// event!(Tick);
-    /// outbox! { enum Cascade { event Tick } }
+    /// mailbox! { enum Cascade { event Tick } }
     /// struct CountDown;
     /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for CountDown {
     ///     fn handle(&self, tick: &Tick, bus: &B) {
@@ -198,7 +198,7 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
     /// }
     /// let bus = BusBuilder::new()
     ///     .subscribe::<Tick, _>(CountDown)
-    ///     .outbox::<Cascade>(4)
+    ///     .mailbox::<Cascade>(4)
     ///     .cascade_limit(3)
     ///     .build();
     /// bus.post(Tick(3));
@@ -207,13 +207,13 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
     /// ```
     #[inline]
     pub fn settle(&self) -> Result<usize, CascadeError> {
-        let (outbox, mut delivered) = (&self.outbox, 0);
-        while let Some(message) = outbox.pop() {
-            if delivered == outbox.limit {
+        let (mailbox, mut delivered) = (&self.mailbox, 0);
+        while let Some(message) = mailbox.pop() {
+            if delivered == mailbox.limit {
                 let next = message.name();
-                outbox.unpop(message);
+                mailbox.unpop(message);
                 return Err(CascadeError {
-                    limit: outbox.limit,
+                    limit: mailbox.limit,
                     next,
                 });
             }
@@ -227,7 +227,7 @@ impl<T, C: Cascade<Self>> Bus<T, Outbox<C>> {
 impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O> {
     #[inline]
     fn post(&self, message: M) {
-        self.outbox.push(message.wrap());
+        self.mailbox.push(message.wrap());
     }
 }
 
@@ -237,14 +237,14 @@ impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O
 /// use static_bus::prelude::*;
 /// struct Tick;
 /// event!(Tick, name = "clock.tick");
-/// outbox! { enum Cascade { event Tick } }
+/// mailbox! { enum Cascade { event Tick } }
 /// struct Forever;
 /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for Forever {
 ///     fn handle(&self, _: &Tick, bus: &B) { bus.post(Tick) }
 /// }
 /// let bus = BusBuilder::new()
 ///     .subscribe::<Tick, _>(Forever)
-///     .outbox::<Cascade>(1)
+///     .mailbox::<Cascade>(1)
 ///     .cascade_limit(10)
 ///     .build();
 /// bus.post(Tick);
@@ -272,13 +272,13 @@ impl fmt::Display for CascadeError {
 }
 impl Error for CascadeError {}
 
-/// A bus's place for posted messages: an [`Outbox`], or [`NoOutbox`].
+/// A bus's place for posted messages: an [`Mailbox`], or [`NoMailbox`].
 #[doc(hidden)]
 pub trait Queue {
     type Content;
     fn push(&self, content: Self::Content);
 }
-impl<C> Queue for Outbox<C> {
+impl<C> Queue for Mailbox<C> {
     type Content = C;
     #[inline]
     fn push(&self, content: C) {
@@ -290,30 +290,30 @@ impl<C> Queue for Outbox<C> {
         }
     }
 }
-impl Queue for NoOutbox {
-    type Content = NoOutbox;
-    fn push(&self, _: NoOutbox) {}
+impl Queue for NoMailbox {
+    type Content = NoMailbox;
+    fn push(&self, _: NoMailbox) {}
 }
 
-/// A message that outbox `C` lists; written by [`outbox!`](crate::outbox!).
+/// A message that mailbox `C` lists; written by [`mailbox!`](crate::mailbox!).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be posted: it is not in this bus's outbox",
+    message = "`{Self}` cannot be posted: it is not in this bus's mailbox",
     label = "not listed in `{C}`",
-    note = "list it in `outbox!` and add that to the bus with `.outbox::<Cascade>(capacity)`; an outbox carries events and commands whose output is `()`"
+    note = "list it in `mailbox!` and add that to the bus with `.mailbox::<Cascade>(capacity)`; a mailbox carries events and commands whose output is `()`"
 )]
 pub trait ListedIn<C> {
     #[doc(hidden)]
     fn wrap(self) -> C;
 }
 
-/// What an outbox holds; written by [`outbox!`](crate::outbox!).
+/// What a mailbox holds; written by [`mailbox!`](crate::mailbox!).
 ///
 /// ```
 /// use std::cell::Cell;
-/// use static_bus::{outbox::Cascade, prelude::*};
+/// use static_bus::{mailbox::Cascade, prelude::*};
 /// struct Tick;
 /// event!(Tick, name = "clock.tick");
-/// outbox! { enum Posted { event Tick } }
+/// mailbox! { enum Posted { event Tick } }
 ///
 /// let ticks = Cell::new(0);
 /// let bus = BusBuilder::new().subscribe_fn(|_: &Tick| ticks.set(ticks.get() + 1)).build();
@@ -365,25 +365,25 @@ pub const fn check_event<E: Event<Output: Silent<E>>>() {}
 #[doc(hidden)]
 pub const fn check_command<C: Command<Output: Silent<C>>>() {}
 
-/// Declares what an outbox carries: `outbox! { pub enum Cascade { event Fill, command PlaceOrder } }`.
+/// Declares what a mailbox carries: `mailbox! { pub enum Cascade { event Fill, command PlaceOrder } }`.
 ///
 /// ```
 /// use static_bus::prelude::*;
 /// struct Tick(u32);
 /// event!(Tick);
-/// outbox! { enum Cascade { event Tick } }
+/// mailbox! { enum Cascade { event Tick } }
 /// struct CountDown;
 /// impl<B: PostMessage<Tick>> EventHandler<Tick, B> for CountDown {
 ///     fn handle(&self, tick: &Tick, bus: &B) {
 ///         if tick.0 > 0 { bus.post(Tick(tick.0 - 1)) }
 ///     }
 /// }
-/// let bus = BusBuilder::new().subscribe::<Tick, _>(CountDown).outbox::<Cascade>(8).build();
+/// let bus = BusBuilder::new().subscribe::<Tick, _>(CountDown).mailbox::<Cascade>(8).build();
 /// bus.post(Tick(3));
 /// assert_eq!(bus.settle(), Ok(4));
 /// ```
 #[macro_export]
-macro_rules! outbox {
+macro_rules! mailbox {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($kind:ident $message:ident),* $(,)? }) => {
         $(#[$meta])*
         $vis enum $name { $(#[doc = stringify!($message)] $message($message)),* }
@@ -392,13 +392,13 @@ macro_rules! outbox {
                 #[inline]
                 fn from(message: $message) -> Self { $name::$message(message) }
             }
-            impl $crate::outbox::ListedIn<$name> for $message {
+            impl $crate::mailbox::ListedIn<$name> for $message {
                 #[inline]
                 fn wrap(self) -> $name { $name::$message(self) }
             }
-            const _: () = $crate::__outbox_check!($kind $message);
+            const _: () = $crate::__mailbox_check!($kind $message);
         )*
-        impl<B> $crate::outbox::Cascade<B> for $name
+        impl<B> $crate::mailbox::Cascade<B> for $name
         where $(B: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
         {
             #[inline]
@@ -416,7 +416,7 @@ macro_rules! outbox {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __outbox_check {
+macro_rules! __mailbox_check {
     (event $message:ident) => {
         $crate::__private::check_event::<$message>()
     };

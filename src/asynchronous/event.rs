@@ -2,15 +2,15 @@
 //!
 //! The list of subscribers is that of `table/topic.rs`, the newest first, with nodes of two kinds:
 //! `HCons` holds a subscriber that does not wait, [`HAsync`] one that does. As soon as there is one of
-//! the latter, the wire is an [`AsyncEventWire`].
+//! the latter, the entry is an [`AsyncEventEntry`].
 
 use super::{AsyncEventHandler, BusError, outcome::Outcome, refusal::HearsAtOnce};
 use crate::handler::EventHandler;
 use crate::key::{Other, Rest, Same};
 use crate::message::{Event, EventOutput, Failure, Message};
 use crate::table::{
-    Before, EachName, EventWire, Find, FindIf, InsertIf, InsertInto, Missing, MoreSubscribers,
-    Pour, Publish, Registrations, RestOf, Subscribers, Wired, wire,
+    Before, EachName, EventEntry, Find, FindIf, InsertIf, InsertInto, MergeInto, Missing,
+    MoreSubscribers, Publish, Registrations, RestOf, Subscribers, Wired, entry,
 };
 use crate::wiring::{Kind, Registration, handler_name};
 use alloc::vec::Vec;
@@ -20,10 +20,10 @@ use core::pin::{Pin, pin};
 use core::task::Poll;
 use frunk::{HCons, HNil};
 
-wire! {
+entry! {
     /// An event `M`, the list of its subscribers, the newest first, of which some are asynchronous,
-    /// and the wires after it in its bucket.
-    AsyncEventWire
+    /// and the entries after it in its bucket.
+    AsyncEventEntry
 }
 /// An asynchronous subscriber, and the list of those that are older.
 #[derive(Clone)]
@@ -32,12 +32,12 @@ pub struct HAsync<H, T> {
     tail: T,
 }
 
-/// The wire of an event with one subscriber, which is asynchronous.
-pub(crate) type AsyncTopic<E, H> = AsyncEventWire<E, HAsync<H, HNil>>;
-impl<E, H> AsyncTopic<E, H> {
+/// The entry of an event with one subscriber, which is asynchronous.
+pub(crate) type SingleAsyncSubscriber<E, H> = AsyncEventEntry<E, HAsync<H, HNil>>;
+impl<E, H> SingleAsyncSubscriber<E, H> {
     #[inline]
     pub(crate) const fn of(subscriber: H) -> Self {
-        AsyncEventWire::new(HAsync {
+        AsyncEventEntry::new(HAsync {
             head: subscriber,
             tail: HNil,
         })
@@ -47,23 +47,23 @@ impl<E, H> AsyncTopic<E, H> {
 // ----- one more subscriber
 
 #[diagnostic::do_not_recommend]
-impl<E, S, N: Before<S>> MoreSubscribers<E, S> for AsyncEventWire<E, N> {
+impl<E, S, N: Before<S>> MoreSubscribers<E, S> for AsyncEventEntry<E, N> {
     type Out = N::Out;
-    type Wire<T> = AsyncEventWire<E, N::Out, T>;
+    type Entry<T> = AsyncEventEntry<E, N::Out, T>;
     #[inline]
     fn join(self, older: S) -> N::Out {
         self.handler.before(older)
     }
     #[inline]
-    fn wire<T>(all: N::Out, next: T) -> Self::Wire<T> {
-        AsyncEventWire::before(all, next)
+    fn entry<T>(all: N::Out, next: T) -> Self::Entry<T> {
+        AsyncEventEntry::before(all, next)
     }
 }
-impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for AsyncEventWire<E, S, T> {
-    type Out = AsyncEventWire<E, N::Out, T>;
+impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for AsyncEventEntry<E, S, T> {
+    type Out = AsyncEventEntry<E, N::Out, T>;
     #[inline]
     fn insert_if(self, newer: N) -> Self::Out {
-        AsyncEventWire::before(newer.join(self.handler), self.next)
+        AsyncEventEntry::before(newer.join(self.handler), self.next)
     }
 }
 impl<H, T: Before<S>, S> Before<S> for HAsync<H, T> {
@@ -96,14 +96,14 @@ impl<E> PublishAsync<E> for Missing {
         &HNil
     }
 }
-impl<E, S, T> PublishAsync<E> for EventWire<E, S, T> {
+impl<E, S, T> PublishAsync<E> for EventEntry<E, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {
         Publish::subscribers(self)
     }
 }
-impl<E, S, T> PublishAsync<E> for AsyncEventWire<E, S, T> {
+impl<E, S, T> PublishAsync<E> for AsyncEventEntry<E, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {
@@ -191,14 +191,14 @@ where
 
 // ----- publishing without waiting, and the wiring
 
-impl<E: Event, S, T, B> Wired<B> for AsyncEventWire<E, S, T>
+impl<E: Event, S, T, B> Wired<B> for AsyncEventEntry<E, S, T>
 where
     S: AsyncSubscribers<E, B>,
     T: Wired<B>,
 {
 }
 #[diagnostic::do_not_recommend]
-impl<E, S, T> Publish<E> for AsyncEventWire<E, S, T> {
+impl<E, S, T> Publish<E> for AsyncEventEntry<E, S, T> {
     type Subscribers = S;
     fn subscribers(&self) -> &S {
         &self.handler
@@ -210,7 +210,7 @@ impl<E: Event, B, H: HearsAtOnce<E>, T> Subscribers<E, B> for HAsync<H, T> {
     }
 }
 
-impl<E: Event, S: EachName, T: Registrations> Registrations for AsyncEventWire<E, S, T> {
+impl<E: Event, S: EachName, T: Registrations> Registrations for AsyncEventEntry<E, S, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {
         S::each::<E>(visit);
         T::each(visit);

@@ -1,9 +1,9 @@
-//! An event's wire: its handler is the list of its subscribers, the newest first.
+//! An event's entry: its handler is the list of its subscribers, the newest first.
 //!
 //! Newest first, because putting an element before a list is one step for the compiler, whatever
 //! the length. At run time the list is walked from its end, so that the oldest runs first.
 
-use super::bucket::{EventWire, InsertIf};
+use super::bucket::{EventEntry, InsertIf};
 use super::{Missing, Registrations, Wired};
 use crate::handler::EventHandler;
 use crate::key::Same;
@@ -11,24 +11,24 @@ use crate::message::{Event, EventOutput};
 use crate::wiring::{Kind, Registration, handler_name};
 use frunk::{HCons, HNil};
 
-/// The wire of an event with one subscriber.
-pub type Topic<E, H> = EventWire<E, HCons<H, HNil>>;
+/// The entry of an event with one subscriber.
+pub type SingleSubscriber<E, H> = EventEntry<E, HCons<H, HNil>>;
 
-impl<E, H> Topic<E, H> {
+impl<E, H> SingleSubscriber<E, H> {
     #[inline]
     pub(crate) const fn of(subscriber: H) -> Self {
-        EventWire::new(HCons {
+        EventEntry::new(HCons {
             head: subscriber,
             tail: HNil,
         })
     }
 }
 
-impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventWire<E, S, T> {
-    type Out = N::Wire<T>;
+impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventEntry<E, S, T> {
+    type Out = N::Entry<T>;
     #[inline]
     fn insert_if(self, newer: N) -> Self::Out {
-        N::wire(newer.join(self.handler), self.next)
+        N::entry(newer.join(self.handler), self.next)
     }
 }
 /// The same event with more subscribers, to go before the list `S`.
@@ -39,21 +39,21 @@ impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventWire<E,
 )]
 pub trait MoreSubscribers<E, S> {
     type Out;
-    /// The wire that holds all of them, if those of `S` do not wait.
-    type Wire<T>;
+    /// The entry that holds all of them, if those of `S` do not wait.
+    type Entry<T>;
     fn join(self, older: S) -> Self::Out;
-    fn wire<T>(all: Self::Out, next: T) -> Self::Wire<T>;
+    fn entry<T>(all: Self::Out, next: T) -> Self::Entry<T>;
 }
-impl<E, S, N: Before<S>> MoreSubscribers<E, S> for EventWire<E, N> {
+impl<E, S, N: Before<S>> MoreSubscribers<E, S> for EventEntry<E, N> {
     type Out = N::Out;
-    type Wire<T> = EventWire<E, N::Out, T>;
+    type Entry<T> = EventEntry<E, N::Out, T>;
     #[inline]
     fn join(self, older: S) -> N::Out {
         self.handler.before(older)
     }
     #[inline]
-    fn wire<T>(all: N::Out, next: T) -> Self::Wire<T> {
-        EventWire::before(all, next)
+    fn entry<T>(all: N::Out, next: T) -> Self::Entry<T> {
+        EventEntry::before(all, next)
     }
 }
 /// Puts one list before another.
@@ -96,7 +96,7 @@ impl<E> Publish<E> for Missing {
         &HNil
     }
 }
-impl<E, S, T> Publish<E> for EventWire<E, S, T> {
+impl<E, S, T> Publish<E> for EventEntry<E, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {
@@ -124,8 +124,8 @@ impl<E: Event, B, H: EventHandler<E, B>, T: Subscribers<E, B>> Subscribers<E, B>
     }
 }
 
-impl<E: Event, S: Subscribers<E, B>, T: Wired<B>, B> Wired<B> for EventWire<E, S, T> {}
-impl<E: Event, S: EachName, T: Registrations> Registrations for EventWire<E, S, T> {
+impl<E: Event, S: Subscribers<E, B>, T: Wired<B>, B> Wired<B> for EventEntry<E, S, T> {}
+impl<E: Event, S: EachName, T: Registrations> Registrations for EventEntry<E, S, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {
         S::each::<E>(visit);
         T::each(visit);

@@ -1,4 +1,4 @@
-//! One event with one subscriber, published directly and by way of the outbox.
+//! One event with one subscriber, published directly and by way of the mailbox.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use static_bus::prelude::*;
 pub struct Tick(pub u64);
 event!(Tick);
 
-outbox! { pub enum Posted { event Tick } }
+mailbox! { pub enum Posted { event Tick } }
 
 /// Mixes each tick into its state, so that no two calls can become one.
 #[derive(Default)]
@@ -19,13 +19,13 @@ impl<B> EventHandler<Tick, B> for Mixer {
     }
 }
 
-pub type Bus = BusOf<HList![OnEvent<Tick, Mixer>], static_bus::outbox::Outbox<Posted>>;
+pub type Bus = BusOf<HList![OnEvent<Tick, Mixer>], static_bus::mailbox::Mailbox<Posted>>;
 
 /// A bus whose queue holds 1,000 messages without allocating.
 pub fn bus() -> Bus {
     BusBuilder::new()
         .subscribe::<Tick, _>(Mixer::default())
-        .outbox::<Posted>(1_000)
+        .mailbox::<Posted>(1_000)
         .build()
 }
 

@@ -6,7 +6,7 @@ struct GetUser;
 query!(GetUser -> u32);
 struct CreateOrder;
 command!(CreateOrder);
-outbox! { enum Cascade { command CreateOrder } }
+mailbox! { enum Cascade { command CreateOrder } }
 
 struct OrderService;
 impl<B: SendQuery<GetUser>> CommandHandler<CreateOrder, B> for OrderService {
@@ -26,7 +26,7 @@ fn main() {
     let bus = BusBuilder::new()
         .register_command::<CreateOrder, _>(OrderService)
         .register_query::<GetUser, _>(Users)
-        .outbox::<Cascade>(1)
+        .mailbox::<Cascade>(1)
         .build();
     assert_eq!(bus.send::<GetUser>(GetUser), 7);
 }

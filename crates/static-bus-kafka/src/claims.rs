@@ -33,7 +33,7 @@ use self::{
 use super::{errors, settings::Settings};
 use static_bus_remote::{
     lock::lock,
-    transport::{Claim, Topic, TransportError},
+    transport::{Claim, Topic, TransportError, TransportErrorKind},
 };
 
 mod claiming;
@@ -246,7 +246,11 @@ impl Shared {
         let mut state = self.state();
         if self.closed.load(Ordering::Acquire) {
             let reason = "this consumer is closed: subscribe again to receive more";
-            return Err(TransportError::new(self.settings.address.clone(), reason));
+            return Err(TransportError::new(
+                TransportErrorKind::Closed,
+                self.settings.address.clone(),
+                reason,
+            ));
         }
         let first = state.next;
         let written = self.log.send(&Entry::Claim {

@@ -21,7 +21,7 @@ use rdkafka::{
 use super::{errors, settings::Settings, wire};
 use static_bus_remote::{
     DEAD_LETTERS,
-    transport::{DeadLetterRecord, TransportError},
+    transport::{DeadLetterRecord, TransportError, TransportErrorKind},
 };
 
 pub(super) async fn list(
@@ -164,6 +164,10 @@ fn read_position<'p>(
     let parts = parts.and_then(|(offset, key)| Some((offset.parse().ok()?, key)));
     parts.ok_or_else(|| {
         let reason = format!("this is not the position of a dead letter: {position:?}");
-        TransportError::new(settings.address.clone(), reason)
+        TransportError::new(
+            TransportErrorKind::Refused,
+            settings.address.clone(),
+            reason,
+        )
     })
 }

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 
 use super::input::is_server;
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
 /// What an error of the client means here.
 pub(super) fn error(address: &Arc<str>, doing: &str, error: &KafkaError) -> TransportError {
     let code = match error {
         // Its text has the value, which may be secret.
         KafkaError::ClientConfig(_, _, name, _) => {
-            return TransportError::new(
-                address.clone(),
-                format!("{doing}: the setting `{name}` is unknown, or cannot have its value"),
-            );
+            let reason =
+                format!("{doing}: the setting `{name}` is unknown, or cannot have its value");
+            return TransportError::new(TransportErrorKind::Refused, address.clone(), reason);
         }
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
@@ -24,11 +23,13 @@ pub(super) fn error(address: &Arc<str>, doing: &str, error: &KafkaError) -> Tran
         Some(code) => format!("{doing}: {code}; {}", remedy(code)),
         None => format!("{doing}: {error}"),
     };
-    TransportError {
-        address: address.clone(),
-        reason: reason.into(),
-        source: Some(Arc::new(error.clone())),
-    }
+    let kind = match (code, error) {
+        (Some(code), _) => kind(code),
+        // A name with a zero byte.
+        (None, KafkaError::Nul(_)) => TransportErrorKind::Refused,
+        (None, _) => TransportErrorKind::Unreachable,
+    };
+    TransportError::new(kind, address.clone(), reason).with_source(error.clone())
 }
 
 /// What an error code means here.
@@ -58,10 +59,51 @@ pub(super) fn connection(
         Resolve => "the server's name is not known",
         _ => "no server can be reached",
     };
-    TransportError {
-        address: address.clone(),
-        reason: format!("{what} ({report}); {}", remedy(code)).into(),
-        source: Some(Arc::new(KafkaError::Global(code))),
+    let reason = format!("{what} ({report}); {}", remedy(code));
+    TransportError::new(kind(code), address.clone(), reason).with_source(KafkaError::Global(code))
+}
+
+/// The class of an error code. Codes of the client's and the cluster's state are outages, which end.
+fn kind(code: RDKafkaErrorCode) -> TransportErrorKind {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
+            TransportErrorKind::TooLarge
+        }
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState
+        | Code::UnacceptableCredential
+        | Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::DelegationTokenAuthorizationFailed
+        | Code::DelegationTokenExpired => TransportErrorKind::Unauthorized,
+        Code::PolicyViolation
+        | Code::InvalidArgument
+        | Code::InvalidType
+        | Code::InvalidTopic
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::InvalidRequest
+        | Code::InvalidRequiredAcks
+        | Code::InvalidGroupId
+        | Code::InvalidSessionTimeout
+        | Code::InvalidTransactionTimeout
+        | Code::InvalidCommitOffsetSize
+        | Code::InvalidPartitions
+        | Code::InvalidReplicationFactor
+        | Code::InvalidReplicaAssignment
+        | Code::InvalidConfig
+        | Code::OffsetMetadataTooLarge
+        | Code::NotImplemented
+        | Code::UnsupportedFeature
+        | Code::UnsupportedVersion
+        | Code::UnsupportedForMessageFormat
+        | Code::UnsupportedCompressionType => TransportErrorKind::Refused,
+        _ => TransportErrorKind::Unreachable,
     }
 }
 
@@ -79,7 +121,7 @@ fn remedy(code: RDKafkaErrorCode) -> &'static str {
         Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
             "the cluster is overloaded or cannot be reached, and may or may not have done it"
         }
-        Code::MessageSizeTooLarge => {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
             "raise `message.max.bytes` here and `max.message.bytes` of the topic, or send less"
         }
         Code::QueueFull => {
@@ -123,7 +165,61 @@ pub(super) fn address(servers: &str) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
+    use static_bus_remote::transport::TransportErrorKind::{
+        Refused, TooLarge, Unauthorized, Unreachable,
+    };
+
+    use super::{address, connection, error, unanswered};
+
+    #[test]
+    fn an_error_has_the_kind_that_its_code_says() {
+        let at = "kafka://a:1".into();
+        for (code, kind) in [
+            (Code::MessageSizeTooLarge, TooLarge),
+            (Code::MessageBatchTooLarge, TooLarge),
+            (Code::TopicAuthorizationFailed, Unauthorized),
+            (Code::GroupAuthorizationFailed, Unauthorized),
+            (Code::ClusterAuthorizationFailed, Unauthorized),
+            (Code::TransactionalIdAuthorizationFailed, Unauthorized),
+            (Code::SaslAuthenticationFailed, Unauthorized),
+            (Code::Authentication, Unauthorized),
+            (Code::PolicyViolation, Refused),
+            (Code::InvalidTopic, Refused),
+            (Code::InvalidRecord, Refused),
+            (Code::InvalidConfig, Refused),
+            (Code::BrokerTransportFailure, Unreachable),
+            (Code::AllBrokersDown, Unreachable),
+            (Code::MessageTimedOut, Unreachable),
+            (Code::QueueFull, Unreachable),
+            (Code::NotEnoughReplicas, Unreachable),
+            (Code::UnknownTopicOrPartition, Unreachable),
+            (Code::PurgeQueue, Unreachable),
+            (Code::Fatal, Unreachable),
+            // Of the state of the client, which is replaced.
+            (Code::InvalidProducerEpoch, Unreachable),
+            (Code::InvalidTransactionalState, Unreachable),
+        ] {
+            for of in [
+                KafkaError::MessageProduction(code),
+                KafkaError::AdminOp(code),
+                KafkaError::Global(code),
+            ] {
+                assert_eq!(error(&at, "appending", &of).kind(), kind, "{of:?}");
+            }
+            assert_eq!(connection(&at, code, "it said so").kind(), kind, "{code:?}");
+        }
+        assert_eq!(unanswered(&at, "appending").kind(), Unreachable);
+        assert_eq!(
+            error(&at, "closing", &KafkaError::Canceled).kind(),
+            Unreachable
+        );
+        let name = std::ffi::CString::new("a\0b").unwrap_err();
+        assert_eq!(
+            error(&at, "appending", &KafkaError::Nul(name)).kind(),
+            Refused
+        );
+    }
 
     #[test]
     fn an_address_holds_no_secret() {

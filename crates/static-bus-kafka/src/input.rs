@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaConfRes};
 
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
 /// What the promises rest on, so that nobody else sets it.
 const OURS: [(&str, &str); 20] = [
@@ -61,7 +61,14 @@ pub(super) fn check(
     namespace: &str,
     more: &BTreeMap<String, String>,
 ) -> Result<(), TransportError> {
-    let refuse = |reason: String| Err(TransportError::new(address.clone(), reason));
+    let refuse = |reason: String| {
+        let address = address.clone();
+        Err(TransportError::new(
+            TransportErrorKind::Refused,
+            address,
+            reason,
+        ))
+    };
     if !servers.split(',').all(is_server) {
         return refuse(
             "the servers cannot be read: they are host:port, separated by commas".to_owned(),

@@ -21,7 +21,7 @@ use super::{
     transactions::{Committer, Handling},
 };
 use static_bus_remote::transport::{
-    Backlog, Claim, Delivery, Kind, Lease, Subscription, TransportError,
+    Backlog, Claim, Delivery, Kind, Lease, Subscription, TransportError, TransportErrorKind,
 };
 
 const SESSION_TIMEOUT: &str = "session.timeout.ms";
@@ -70,7 +70,11 @@ impl Member {
         let check = (lease / 20).clamp(Duration::from_millis(10), Duration::from_millis(500));
         let shared = Shared::start(name, assignment, committer, check);
         let shared = shared.ok_or_else(|| {
-            TransportError::new(settings.address.clone(), "no thread can be started")
+            TransportError::new(
+                TransportErrorKind::Unreachable,
+                settings.address.clone(),
+                "no thread can be started",
+            )
         })?;
         Ok(Member {
             settings: settings.clone(),
@@ -318,7 +322,11 @@ impl Member {
     pub async fn backlog(&self) -> Result<Backlog, TransportError> {
         let client = self.shared.assignment().client.clone();
         let client = client.ok_or_else(|| {
-            TransportError::new(self.settings.address.clone(), "the member has left")
+            TransportError::new(
+                TransportErrorKind::Closed,
+                self.settings.address.clone(),
+                "the member has left",
+            )
         })?;
         let topic = &self.shared.topic;
         let group = offsets::group(&self.settings, &client, topic, self.partitions).await?;

@@ -25,7 +25,9 @@ use rdkafka::{message::OwnedHeaders, types::RDKafkaErrorCode};
 use super::{consumer::KafkaReceipt, errors, settings::Settings, wire};
 use static_bus_remote::{
     lock::lock,
-    transport::{Delivery, Kind, Lease, Record, Subscription, Topic, TransportError},
+    transport::{
+        Delivery, Kind, Lease, Record, Subscription, Topic, TransportError, TransportErrorKind,
+    },
 };
 
 pub(super) use self::committer::Committer;
@@ -123,7 +125,14 @@ impl Handling {
         else {
             return Ok(None);
         };
-        let refuse = |reason: String| Err(TransportError::new(settings.address.clone(), reason));
+        let refuse = |reason: String| {
+            let address = settings.address.clone();
+            Err(TransportError::new(
+                TransportErrorKind::Refused,
+                address,
+                reason,
+            ))
+        };
         if subscription.deduplication.is_none() {
             return refuse(
                 "exactly once needs deduplication: give the worker a time for it".to_owned(),

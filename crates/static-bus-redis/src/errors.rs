@@ -2,9 +2,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, RedisError};
+use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
 
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
 /// Why no connection could be opened.
 pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> TransportError {
@@ -64,6 +64,60 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
     with_source(address, format!("{text}; {remedy}").into(), error)
 }
 
+/// The class of an error.
+///
+/// A server that is starting, full, a replica, or without its disk or its primary is expected to recover.
+fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
+    if denied(error, text) {
+        return TransportErrorKind::Unauthorized;
+    }
+    match error.kind() {
+        ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported => {
+            return TransportErrorKind::Refused;
+        }
+        ErrorKind::Server(_) | ErrorKind::Extension => {}
+        _ => return TransportErrorKind::Unreachable,
+    }
+    let recovers = matches!(
+        error.code(),
+        Some(
+            "LOADING"
+                | "BUSY"
+                | "READONLY"
+                | "CLUSTERDOWN"
+                | "MASTERDOWN"
+                | "OOM"
+                | "MISCONF"
+                | "NOREPLICAS"
+                | "TRYAGAIN"
+                // A stream, group or script that is gone is created again.
+                | "NOGROUP"
+                | "NOSCRIPT"
+                // A transaction discarded for the error of one command, which is one of the above as a rule.
+                | "EXECABORT"
+        )
+    );
+    // These have the code ERR only.
+    let has = |part: &str| text.contains(part);
+    let is_general = error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError);
+    if recovers || is_general && has("max number of clients") {
+        TransportErrorKind::Unreachable
+    } else if is_general && has("unauthenticated") {
+        TransportErrorKind::Unauthorized
+    } else if is_general && TOO_LARGE.iter().any(|part| has(part)) {
+        TransportErrorKind::TooLarge
+    } else {
+        TransportErrorKind::Refused
+    }
+}
+
+/// What a server answers to a value above `proto-max-bulk-len`, or to too many of them.
+const TOO_LARGE: [&str; 3] = [
+    "exceeds maximum allowed size",
+    "invalid bulk length",
+    "invalid multibulk length",
+];
+
 fn denied(error: &RedisError, text: &str) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed
         || ["NOAUTH", "WRONGPASS", "NOPERM"]
@@ -76,11 +130,8 @@ fn with_source(
     reason: Cow<'static, str>,
     error: &RedisError,
 ) -> TransportError {
-    TransportError {
-        address: address.clone(),
-        reason,
-        source: Some(Arc::new(error.clone())),
-    }
+    let kind = kind(error, &error.to_string());
+    TransportError::new(kind, address.clone(), reason).with_source(error.clone())
 }
 
 /// The address of a server, without secrets.
@@ -117,4 +168,114 @@ pub(super) fn address_of_malformed(url: &str) -> Arc<str> {
         None => authority,
     };
     format!("{scheme}://{shown}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use redis::Value;
+    use static_bus_remote::transport::TransportErrorKind::{
+        self, Refused, TooLarge, Unauthorized, Unreachable,
+    };
+
+    use super::{ErrorKind, RedisError, connect_error, reply_error};
+
+    /// An error as the client reads it from a connection.
+    fn answer(line: &str) -> RedisError {
+        match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
+            Ok(Value::ServerError(error)) => error.into(),
+            Err(error) => error,
+            Ok(other) => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn kinds(error: &RedisError) -> [TransportErrorKind; 2] {
+        let address = "redis://a:1".into();
+        [
+            connect_error(&address, error).kind(),
+            reply_error(&address, error).kind(),
+        ]
+    }
+
+    #[test]
+    fn an_answer_of_the_server_has_the_kind_that_its_code_says() {
+        for (line, kind) in [
+            (
+                "LOADING Redis is loading the dataset in memory",
+                Unreachable,
+            ),
+            ("BUSY Redis is busy running a script.", Unreachable),
+            (
+                "READONLY You can't write against a read only replica.",
+                Unreachable,
+            ),
+            ("CLUSTERDOWN The cluster is down", Unreachable),
+            ("MASTERDOWN Link with MASTER is down", Unreachable),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Unreachable,
+            ),
+            (
+                "MISCONF Errors writing to the AOF file: No space left",
+                Unreachable,
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", Unreachable),
+            ("ERR max number of clients reached", Unreachable),
+            ("NOAUTH Authentication required.", Unauthorized),
+            ("WRONGPASS invalid username-password pair", Unauthorized),
+            (
+                "NOPERM User a has no permissions to run the 'xadd' command",
+                Unauthorized,
+            ),
+            (
+                "ERR Protocol error: unauthenticated bulk length",
+                Unauthorized,
+            ),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                Refused,
+            ),
+            ("ERR unknown command 'XADD'", Refused),
+            (
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                Refused,
+            ),
+            ("ODD A code that nobody knows", Refused),
+            (
+                "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+                TooLarge,
+            ),
+            ("ERR Protocol error: invalid bulk length", TooLarge),
+        ] {
+            assert_eq!(kinds(&answer(line)), [kind; 2], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_fails_is_unreachable() {
+        for kind in [
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::UnexpectedEof,
+        ] {
+            assert_eq!(
+                kinds(&io::Error::from(kind).into()),
+                [Unreachable; 2],
+                "{kind:?}"
+            );
+        }
+        let parse = RedisError::from((ErrorKind::Parse, "not RESP"));
+        assert_eq!(kinds(&parse), [Unreachable; 2]);
+    }
+
+    #[test]
+    fn credentials_and_settings_that_the_client_reports_are_no_outage() {
+        let denied = RedisError::from((ErrorKind::AuthenticationFailed, "AUTH failed"));
+        assert_eq!(kinds(&denied), [Unauthorized; 2]);
+        let wrong = RedisError::from((ErrorKind::InvalidClientConfig, "no such database"));
+        assert_eq!(kinds(&wrong), [Refused; 2]);
+    }
 }

@@ -50,7 +50,7 @@ use static_bus_remote::{
     lock::lock,
     transport::{
         Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
-        TransportError,
+        TransportError, TransportErrorKind,
     },
 };
 
@@ -155,14 +155,13 @@ impl RedisTransportBuilder {
     /// If the URL cannot be read, the server cannot be reached or refuses the credentials, is older
     /// than Redis 7.0, is part of a cluster, or may remove messages when memory is short.
     pub async fn connect(self) -> Result<RedisTransport, TransportError> {
-        let client = Client::open(&*self.url).map_err(|e| TransportError {
-            address: address_of_malformed(&self.url),
-            reason: format!(
+        let client = Client::open(&*self.url).map_err(|e| {
+            let reason = format!(
                 "the URL cannot be read ({e}): it is redis://[[user]:password@]host[:port][/database], \
                  or rediss:// for TLS, with special characters of user and password percent-encoded"
-            )
-            .into(),
-            source: None,
+            );
+            let kind = TransportErrorKind::Refused;
+            TransportError::new(kind, address_of_malformed(&self.url), reason)
         })?;
         let info = client.get_connection_info().clone();
         let address = address(&info);
@@ -346,6 +345,7 @@ impl RedisTransport {
     fn entry_id(&self, position: &str) -> Result<EntryId, TransportError> {
         EntryId::parse(position).ok_or_else(|| {
             TransportError::new(
+                TransportErrorKind::Refused,
                 self.address(),
                 format!("{position:?} is no position of a dead letter"),
             )
@@ -360,7 +360,14 @@ fn is_partitioned(topic: &Topic) -> bool {
 
 /// Refuses a server that cannot do what is needed.
 async fn inspect(server: &Server, connection: &mut Connection) -> Result<(), TransportError> {
-    let refuse = |reason: String| Err(TransportError::new(server.address().clone(), reason));
+    let refuse = |reason: String| {
+        let address = server.address().clone();
+        Err(TransportError::new(
+            TransportErrorKind::Refused,
+            address,
+            reason,
+        ))
+    };
     let info = information(server, connection, "server").await?;
     let version = value(&info, "redis_version");
     let major = version

@@ -138,12 +138,14 @@ impl Server {
 
     /// That a consumer was asked after it was closed.
     pub fn closed(&self) -> TransportError {
-        TransportError::new(self.address.clone(), "this consumer was closed")
+        let reason = "this consumer was closed";
+        TransportError::new(TransportErrorKind::Closed, self.address.clone(), reason)
     }
 
     /// An answer that is not what the command gives.
     pub fn unexpected(&self, command: &'static str) -> TransportError {
         TransportError::new(
+            TransportErrorKind::Refused,
             self.address.clone(),
             format!(
                 "an answer to {command} that cannot be read: is this a Redis or Valkey server?"

@@ -10,7 +10,7 @@ use super::{
     Codec, Envelope, Transport, context,
     outbound::Outbound,
     pending::{Answer, Pending},
-    transport::{Kind, Record, Subscription, Topic, TransportError},
+    transport::{Kind, Record, Subscription, Topic, TransportError, TransportErrorKind},
 };
 use static_bus::asynchronous::{
     AsyncCommandHandler, AsyncEventHandler, AsyncExecuteCommand, AsyncPublishEvent,
@@ -365,7 +365,9 @@ impl<T: Transport> RemoteBus<T> {
         let text = format!(
             "{max} queries wait for their answers already: send fewer at a time, or raise `max_pending`"
         );
-        TransportError::new(self.shared.transport.address(), text)
+        // Answers and timeouts make room again.
+        let kind = TransportErrorKind::Unreachable;
+        TransportError::new(kind, self.shared.transport.address(), text)
     }
 }
 

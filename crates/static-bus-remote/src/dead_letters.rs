@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Envelope, Headers, Transport, TransportError,
+    Envelope, Headers, Transport, TransportError, TransportErrorKind,
     envelope::now,
     transport::{Kind, Record, Topic},
     worker::{Item, Served},
@@ -125,7 +125,7 @@ impl<T: Transport> DeadLetters<T> {
                 "the dead letter's origin cannot be read: {:?}",
                 letter.origin
             );
-            TransportError::new(address, text)
+            TransportError::new(TransportErrorKind::Refused, address, text)
         })?;
         let mut record = letter.record.clone();
         // What cannot be read is replayed as it is: it may be read by a newer version.

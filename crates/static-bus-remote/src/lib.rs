@@ -80,7 +80,7 @@ pub use envelope::{Envelope, EnvelopeError};
 pub use headers::Headers;
 pub use memory::MemoryBroker;
 pub use retry::RetryPolicy;
-pub use transport::{Transport, TransportError};
+pub use transport::{Transport, TransportError, TransportErrorKind};
 pub use worker::{Health, ShutdownReport, Worker, WorkerHandle};
 
 #[cfg(doctest)]

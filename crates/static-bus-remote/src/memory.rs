@@ -22,7 +22,7 @@ use super::{
     lock::lock,
     transport::{
         Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
-        TransportError,
+        TransportError, TransportErrorKind,
     },
 };
 
@@ -156,6 +156,7 @@ impl Transport for MemoryBroker {
         consume_budget().await;
         if subscription.topic.kind == Kind::DeadLetter {
             return Err(error(
+                TransportErrorKind::Refused,
                 "dead letters have no consumers: read them with `dead_letters`",
             ));
         }
@@ -208,8 +209,8 @@ impl std::fmt::Debug for MemoryBroker {
 
 const ADDRESS: &str = "memory";
 
-fn error(reason: &'static str) -> TransportError {
-    TransportError::new(ADDRESS, reason)
+fn error(kind: TransportErrorKind, reason: &'static str) -> TransportError {
+    TransportError::new(kind, ADDRESS, reason)
 }
 
 /// `now + after`, or so far away that it makes no difference.

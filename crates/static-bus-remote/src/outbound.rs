@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::transport::{Record, Topic, Transport, TransportError};
+use super::transport::{Record, Topic, Transport, TransportError, TransportErrorKind};
 
 /// At most this many records go into one call of the engine.
 const BATCH: usize = 512;
@@ -47,8 +47,10 @@ impl Outbound {
         let (tell, told) = oneshot::channel();
         let done = Box::new(|result| _ = tell.send(result));
         self.hand_over(topic, record, done).await;
-        told.await
-            .unwrap_or_else(|_| Err(TransportError::new("", "the runtime is shutting down")))
+        told.await.unwrap_or_else(|_| {
+            let reason = "the runtime is shutting down";
+            Err(TransportError::new(TransportErrorKind::Closed, "", reason))
+        })
     }
 
     /// Hands a record over when there is room, and does not wait for the broker; `done` is called when the

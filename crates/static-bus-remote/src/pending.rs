@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::transport::{Consumer, Record, TransportError};
+use super::transport::{Consumer, Record, TransportError, TransportErrorKind};
 
 /// How many replies are received at a time, and how long an idle process waits before it asks again.
 const REPLIES: usize = 256;
@@ -84,7 +84,13 @@ impl Waiting {
     }
 
     pub(crate) async fn answer(&mut self) -> Answer {
-        let gone = || Answer::Refused(TransportError::new("", "the client has stopped"));
+        let gone = || {
+            Answer::Refused(TransportError::new(
+                TransportErrorKind::Closed,
+                "",
+                "the client has stopped",
+            ))
+        };
         (&mut self.receiver).await.unwrap_or_else(|_| gone())
     }
 }

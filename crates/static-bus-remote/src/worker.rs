@@ -19,7 +19,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    RetryPolicy, Transport, TransportError,
+    RetryPolicy, Transport, TransportError, TransportErrorKind,
     client::topic,
     outbound::Outbound,
     transport::{Consumer, Subscription},
@@ -217,7 +217,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             .filter(|s| !groups.insert((&s.topic, &s.group)));
         if let Some(again) = again.next() {
             let reason = format!("{again} is served twice by this worker: say so once");
-            return Err(TransportError::new(transport.address(), reason));
+            let kind = TransportErrorKind::Refused;
+            return Err(TransportError::new(kind, transport.address(), reason));
         }
         transport.check().await?;
         let member: Arc<str> = Uuid::now_v7().to_string().into();

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{Shared, Written};
-use static_bus_remote::transport::{Claim, TransportError};
+use static_bus_remote::transport::{Claim, TransportError, TransportErrorKind};
 
 /// Claims of which it is not known what became of them. If nobody waits for that any more, or it is not
 /// known in time, they are given up: otherwise they would be held for a lease, and by nobody.
@@ -61,6 +61,7 @@ impl<'s> Claiming<'s> {
         match timeout_at(end.into(), told).await {
             Ok(Ok(Ok(claims))) if self.begun.elapsed() < self.shared.lease => Ok(claims),
             Ok(Ok(Ok(_))) => Err(TransportError::new(
+                TransportErrorKind::Unreachable,
                 settings.address.clone(),
                 "claims came through so late that their lease was over: the cluster or this machine is overloaded",
             )),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Entry, Shared, Table, millis};
 use crate::errors;
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
 /// Begins to read, far enough back, and waits until what was there is read.
 pub async fn start(shared: Arc<Shared>) -> Result<(), TransportError> {
@@ -33,7 +33,11 @@ pub async fn start(shared: Arc<Shared>) -> Result<(), TransportError> {
     let started = thread.spawn(move || read(&one, &consumer));
     started.map_err(|e| {
         let reason = format!("no thread can be started: {e}");
-        TransportError::new(shared.settings.address.clone(), reason)
+        TransportError::new(
+            TransportErrorKind::Unreachable,
+            shared.settings.address.clone(),
+            reason,
+        )
     })?;
 
     let (mut before, mut last) = (-1, Instant::now());

@@ -14,7 +14,9 @@ use super::{
     later,
     log::Log,
 };
-use crate::transport::{Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError};
+use crate::transport::{
+    Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError, TransportErrorKind,
+};
 
 /// A member of a group of a [`MemoryBroker`](super::MemoryBroker).
 ///
@@ -203,5 +205,6 @@ impl Drop for Dropped<'_> {
 }
 
 fn closed() -> TransportError {
-    error("this consumer is closed: subscribe again to receive more")
+    let reason = "this consumer is closed: subscribe again to receive more";
+    error(TransportErrorKind::Closed, reason)
 }

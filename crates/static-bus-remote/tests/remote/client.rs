@@ -8,7 +8,7 @@ use static_bus::{
     prelude::*,
 };
 use static_bus_remote::{
-    Codec, MemoryBroker, RemoteBus, Transport, Worker,
+    Codec, MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
     transport::{Consumer, Kind, Record, Subscription, Topic},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -294,6 +294,17 @@ async fn a_broker_that_refuses_is_a_transport_error() {
             text.ends_with(": the broker did not take it: test://broker: the connection is broken"),
             "{text}"
         );
+    }
+    broker.fail(Op::Append(Kind::Command), TransportErrorKind::TooLarge, 2);
+    for error in [
+        remote.execute_async(Note(1)).await.unwrap_err(),
+        remote.execute_many([Note(1)]).await.unwrap_err(),
+    ] {
+        let BusError::Transport { source, .. } = error else {
+            panic!("{error}");
+        };
+        let error = source.downcast_ref::<TransportError>().unwrap();
+        assert_eq!(error.kind(), TransportErrorKind::TooLarge);
     }
     broker.break_(|op| op == Op::Check);
     assert!(remote.ready().await.is_err());

@@ -11,7 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
-    DeadLetters, Headers, MemoryBroker, RetryPolicy, Transport, Worker, current,
+    DeadLetters, Headers, MemoryBroker, RemoteBus, RetryPolicy, Transport, TransportErrorKind,
+    Worker, current,
     transport::{Consumer, Kind, Record, Subscription, Topic},
 };
 
@@ -636,4 +637,107 @@ async fn what_the_broker_does_not_take_from_a_subscriber_uses_up_no_attempt() {
     settled(&broker, Kind::Event, "billing.paid", "mail").await;
     worker.shutdown(LONG).await;
     assert_eq!(letters(&broker).await.len(), 0);
+}
+
+/// A bus whose handler of a payment publishes that it is paid, and tells the attempt.
+fn publishing(
+    remote: &Arc<RemoteBus<TestBroker>>,
+    tell: crate::support::Tell<u32>,
+) -> impl static_bus::asynchronous::AsyncExecuteCommand<Pay> + Send + 'static {
+    let remote = remote.clone();
+    BusBuilder::new()
+        .register_command_async_fn(move |Pay { invoice }: Pay| {
+            tell.send(current().unwrap().attempt).unwrap();
+            let remote = remote.clone();
+            async move { remote.publish_async(&Paid { invoice }).await }
+        })
+        .build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_sends_too_much_makes_a_dead_letter_at_once_and_its_key_goes_on() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = Arc::new(connect(&broker).await);
+    let worker = Worker::new(broker.clone(), publishing(&remote, tell)).command::<Pay>();
+    let worker = worker.retries(quick(5)).start().await.unwrap();
+    broker.fail(Op::Append(Kind::Event), TransportErrorKind::TooLarge, 1);
+    for _ in 0..2 {
+        remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+    }
+    let letter = buried(&broker, 1).await.remove(0);
+    assert_eq!(letter.attempts, 1);
+    assert!(
+        letter.error.contains("the record is too large"),
+        "{}",
+        letter.error
+    );
+    settled(&broker, Kind::Command, PAY, "handlers").await;
+    assert_eq!(heard.rest(), [1, 1]);
+    assert_eq!(broker.appended(Kind::Event).len(), 1, "of the second");
+    assert_eq!(letters(&broker).await.len(), 1);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_sends_too_much_makes_a_dead_letter_at_once() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = Arc::new(connect(&broker).await);
+    let sending = remote.clone();
+    let bus = BusBuilder::new()
+        .subscribe_async_fn(move |paid: &Paid| {
+            tell.send(()).unwrap();
+            let (remote, invoice) = (sending.clone(), paid.invoice);
+            async move {
+                let sent = remote.execute_async(Thank { invoice }).await;
+                sent.map_err(BusError::rejected::<Paid>)
+            }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).event::<Paid>("mail");
+    let worker = worker.retries(quick(5)).start().await.unwrap();
+    broker.fail(Op::Append(Kind::Command), TransportErrorKind::TooLarge, 1);
+    remote.publish_async(&Paid { invoice: 7 }).await.unwrap();
+    assert_eq!(buried(&broker, 1).await.remove(0).attempts, 1);
+    heard.next().await;
+    heard.is_silent();
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_whose_sending_is_refused_uses_up_its_attempts_and_its_key_goes_on() {
+    for kind in [
+        TransportErrorKind::Refused,
+        TransportErrorKind::Unauthorized,
+    ] {
+        let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+        let remote = Arc::new(connect(&broker).await);
+        let worker = Worker::new(broker.clone(), publishing(&remote, tell)).command::<Pay>();
+        let worker = worker.retries(quick(3)).start().await.unwrap();
+        broker.fail(Op::Append(Kind::Event), kind, 3);
+        for _ in 0..2 {
+            remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+        }
+        let letter = buried(&broker, 1).await.remove(0);
+        assert_eq!(letter.attempts, 3, "{kind:?}");
+        settled(&broker, Kind::Command, PAY, "handlers").await;
+        assert_eq!(heard.rest(), [1, 2, 3, 1], "{kind:?}");
+        assert_eq!(broker.appended(Kind::Event).len(), 1, "of the second");
+        worker.shutdown(LONG).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_heal_by_waiting_uses_up_no_attempt_of_a_handler() {
+    for kind in [TransportErrorKind::Unreachable, TransportErrorKind::Closed] {
+        let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+        let remote = Arc::new(connect(&broker).await);
+        let worker = Worker::new(broker.clone(), publishing(&remote, tell)).command::<Pay>();
+        let worker = worker.retries(quick(3)).start().await.unwrap();
+        broker.fail(Op::Append(Kind::Event), kind, 50);
+        remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+        assert_eq!(heard.take(51).await, [1; 51], "{kind:?}");
+        settled(&broker, Kind::Command, PAY, "handlers").await;
+        assert_eq!(letters(&broker).await.len(), 0, "{kind:?}");
+        worker.shutdown(LONG).await;
+    }
 }

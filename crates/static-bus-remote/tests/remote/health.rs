@@ -166,6 +166,33 @@ async fn a_worker_is_not_ready_while_its_handlers_cannot_send() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_is_not_ready_while_its_handlers_may_not_send() {
+    let broker = TestBroker::new();
+    let inner = connect(&broker).await;
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |sort: Sort| {
+            let inner = inner.clone();
+            async move { inner.publish_async(&Sorted(sort.0)).await }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Sort>();
+    let worker = worker.retries(quick(1)).start().await.unwrap();
+    let remote = connect(&broker).await;
+    for (kind, is_ready) in [
+        (TransportErrorKind::TooLarge, true),
+        (TransportErrorKind::Unauthorized, false),
+    ] {
+        broker.fail(Op::Append(Kind::Event), kind, 1);
+        remote.execute_async(Sort(7)).await.unwrap();
+        settled(&broker, Kind::Command, "test.sort", "handlers").await;
+        assert_eq!(worker.health().await.ready, is_ready, "{kind:?}");
+    }
+    remote.execute_async(Sort(7)).await.unwrap();
+    well(&worker).await;
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_whose_broker_is_gone_does_not_start() {
     let broker = TestBroker::new();
     for broken in [Op::Check, Op::Consume] {

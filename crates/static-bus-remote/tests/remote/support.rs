@@ -10,7 +10,7 @@ use std::{
 
 use static_bus_remote::{
     DeadLetter, DeadLetters, Envelope, MemoryBroker, RemoteBus, RetryPolicy, Transport,
-    TransportError,
+    TransportError, TransportErrorKind,
     memory::{MemoryConsumer, Receipt},
     transport::{
         Backlog, Capabilities, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record,
@@ -41,6 +41,8 @@ pub enum Fault {
     None,
     /// It fails, and nothing is done.
     Before,
+    /// It fails with an error of this kind, and nothing is done.
+    Kind(TransportErrorKind),
     /// It is done, and fails.
     After,
     /// It is done, later.
@@ -83,6 +85,17 @@ impl TestBroker {
             } else {
                 Fault::None
             }
+        });
+    }
+
+    /// From now on the next calls of this kind, so many, fail with an error of that kind, and do nothing.
+    pub fn fail(&self, failing: Op, kind: TransportErrorKind, mut times: usize) {
+        self.rule(move |op| {
+            if op != failing || times == 0 {
+                return Fault::None;
+            }
+            times -= 1;
+            Fault::Kind(kind)
         });
     }
 
@@ -131,6 +144,7 @@ impl TestBroker {
         match self.fault(op, items) {
             Fault::None => call.await,
             Fault::Before => Err(broken()),
+            Fault::Kind(kind) => Err(failed(kind)),
             Fault::After => {
                 _ = call.await;
                 Err(broken())
@@ -148,7 +162,16 @@ impl TestBroker {
 }
 
 pub fn broken() -> TransportError {
-    TransportError::new("test://broker", "the connection is broken")
+    failed(TransportErrorKind::Unreachable)
+}
+
+fn failed(kind: TransportErrorKind) -> TransportError {
+    let reason = match kind {
+        TransportErrorKind::Unreachable => "the connection is broken",
+        TransportErrorKind::TooLarge => "the record is too large",
+        _ => "it is refused",
+    };
+    TransportError::new(kind, "test://broker", reason)
 }
 
 impl Transport for TestBroker {
@@ -181,7 +204,7 @@ impl Transport for TestBroker {
                 self.fault(op, 1)
             };
             last = Some(op);
-            if !matches!(fault, Fault::Before | Fault::NoAnswer(_)) {
+            if !matches!(fault, Fault::Before | Fault::Kind(_) | Fault::NoAnswer(_)) {
                 kept.push((topic, record));
             }
             faults.push(fault);
@@ -207,6 +230,7 @@ impl Transport for TestBroker {
         let results = faults.into_iter().map(|fault| match fault {
             Fault::None | Fault::Late(_) => Ok(()),
             Fault::Before | Fault::After | Fault::NoAnswer(_) => Err(broken()),
+            Fault::Kind(kind) => Err(failed(kind)),
         });
         results.collect()
     }

@@ -52,6 +52,7 @@ impl<C: Consumer> Lane<C> {
                 error: "the worker is shutting down".to_owned(),
                 retryable: true,
                 by_broker: false,
+                cannot_send: false,
             };
             self.reply(query, failure.outcome());
         }

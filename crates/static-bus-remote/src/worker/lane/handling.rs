@@ -168,7 +168,7 @@ impl<C: Consumer> Lane<C> {
             }
             Err(failure) => failure,
         };
-        if failure.by_broker {
+        if failure.cannot_send {
             self.sending_fails = true;
             self.with
                 .report
@@ -201,6 +201,7 @@ impl<C: Consumer> Lane<C> {
                 error: format!("it cannot be read: {error}"),
                 retryable: false,
                 by_broker: false,
+                cannot_send: false,
             };
             self.reply(&item, failure.outcome());
             return self.settle(item);

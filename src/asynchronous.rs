@@ -1,7 +1,8 @@
-//! Dispatch that may wait: in one process, or through a broker.
+//! Asynchronous dispatch, in one process or through a broker.
 //!
-//! A service implements [`AsyncQueryHandler`] and its like with a plain `async fn`, and asks for
-//! [`AsyncSendQuery`] and its like. They return [`BusError`], so `?` works on nested calls:
+//! A service implements [`AsyncQueryHandler`], [`AsyncCommandHandler`] or [`AsyncEventHandler`] with a
+//! plain `async fn`, and uses [`AsyncSendQuery`], [`AsyncExecuteCommand`] and [`AsyncPublishEvent`] as
+//! bounds on the bus. All return [`BusError`], so `?` works on nested calls:
 //!
 //! ```
 //! use static_bus::prelude::*;
@@ -28,8 +29,8 @@
 //! # }
 //! ```
 //!
-//! There is no runtime in it: a call is a future, and whatever polls futures runs it. A handler that does
-//! not wait answers an asynchronous call as well; the other way round does not compile.
+//! No runtime is included: a call is a future, and any executor can run it. A synchronous handler also
+//! serves asynchronous calls. A synchronous call of an asynchronous handler does not compile.
 
 mod builder;
 mod bus;

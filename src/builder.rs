@@ -13,7 +13,7 @@ use crate::table::{
 /// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
 /// static.
 ///
-/// However the bus was built, by a chain of registrations or from modules, its type is this one.
+/// The type is the same whether the bus was built by a chain of registrations or from modules.
 /// A bus with a mailbox is `BusOf<Handlers, Mailbox<Cascade>>`.
 ///
 /// ```
@@ -40,7 +40,7 @@ pub type BusOf<Handlers, Mailbox = NoMailbox> = Bus<<Handlers as MergeInto<Root>
 
 /// Collects handlers in its type; [`build`](BusBuilder::build) freezes them into a [`Bus`].
 ///
-/// Nobody needs to write its parameters: `T` is the table of what is registered, `O` the mailbox.
+/// There is no need to write its parameters: `T` is the table of handlers, `O` the mailbox.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -93,13 +93,13 @@ impl Default for BusBuilder {
     }
 }
 
-/// Table `T` once entry `W` of message `M` is in it.
+/// Table `T` after the insertion of entry `W` of message `M`.
 pub(crate) type With<T, M, W> = <<M as Message>::NameKey as InsertInto<T, W>>::Out;
 
 impl<T, O> BusBuilder<T, O> {
     /// Registers the one handler of query `Q`. A second one does not compile.
     ///
-    /// What the handler needs of the bus is checked by [`build`](BusBuilder::build), so the order of
+    /// The handler's bounds on the bus are checked by [`build`](BusBuilder::build), so the order of
     /// registration does not matter.
     ///
     /// ```
@@ -135,8 +135,8 @@ impl<T, O> BusBuilder<T, O> {
 
     /// Registers a function or closure as the one handler of query `Q`.
     ///
-    /// It does not see the bus; a handler that sends messages of its own is a type, see
-    /// [`register_query`](BusBuilder::register_query).
+    /// The function does not receive the bus. For a handler that sends messages of its own, write a type
+    /// and use [`register_query`](BusBuilder::register_query).
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -211,7 +211,7 @@ impl<T, O> BusBuilder<T, O> {
         self.insert::<C, _>(CommandEntry::new(Function(function)))
     }
 
-    /// Adds a subscriber of event `E`, to run after those that are there.
+    /// Adds a subscriber of event `E`. It runs after those registered before it.
     ///
     /// A handler that is subscribed twice runs twice.
     ///
@@ -248,7 +248,7 @@ impl<T, O> BusBuilder<T, O> {
         self.insert::<E, _>(SingleSubscriber::of(handler))
     }
 
-    /// Adds a function or closure as a subscriber of event `E`, to run after those that are there.
+    /// Adds a function or closure as a subscriber of event `E`. It runs after those registered before it.
     ///
     /// ```
     /// use std::cell::RefCell;
@@ -275,9 +275,9 @@ impl<T, O> BusBuilder<T, O> {
 
     /// Adds all handlers of a [module](crate::module), in order.
     ///
-    /// A query or command that already has a handler does not compile, here as anywhere; so a module
-    /// that has one can be mounted only once. Mounting costs the compiler less than registering one
-    /// by one: a large program compiles faster from modules.
+    /// A second handler for a query or command does not compile, so a module that handles one can be
+    /// mounted only once. Mounting a module takes less compile time than registering its handlers one by
+    /// one.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -307,8 +307,8 @@ impl<T, O> BusBuilder<T, O> {
         }
     }
 
-    /// Freezes the bus. Every handler's needs are checked here: if one asks for a message that
-    /// nobody handles, this does not compile, and the error names both.
+    /// Freezes the bus, and checks every handler's bounds on it. If a handler needs a message that has no
+    /// handler, this does not compile, and the error names both.
     ///
     /// ```compile_fail,E0277
     /// use static_bus::prelude::*;
@@ -350,7 +350,7 @@ impl<T, O> BusBuilder<T, O> {
 
 #[cfg(feature = "alloc")]
 impl<T> BusBuilder<T> {
-    /// Adds an [mailbox](mod@crate::mailbox) for the messages of `C`, an enum that
+    /// Adds a [mailbox](mod@crate::mailbox) for the messages of `C`, an enum that
     /// [`mailbox!`](crate::mailbox!) declares.
     ///
     /// Posting does not allocate while no more than `capacity` messages are queued. The capacity is
@@ -375,8 +375,8 @@ impl<T> BusBuilder<T> {
 
 #[cfg(feature = "alloc")]
 impl<T, C> BusBuilder<T, Mailbox<C>> {
-    /// Sets how many messages one [`settle`](Bus::settle) delivers before it gives up: 1,000,000
-    /// unless set.
+    /// Sets the maximum number of messages that one [`settle`](Bus::settle) delivers. Default:
+    /// 1,000,000.
     ///
     /// ```
     /// use static_bus::prelude::*;

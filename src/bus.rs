@@ -6,15 +6,20 @@ use crate::message::{Command, Event, EventOutput, Query};
 use crate::table::{
     At, Find, First, Found, HasCommandHandler, HasQueryHandler, Publish, Subscribers, Tail, Wired,
 };
+use crate::wiring::Registrations;
+#[cfg(feature = "alloc")]
+use crate::wiring::Wiring;
+use core::fmt;
 
-/// The frozen bus: each call goes straight to its handlers.
+/// The frozen bus. Each call to it is a direct call of its handlers.
 ///
 /// Made by [`BusBuilder::build`](crate::builder::BusBuilder::build); [`BusOf`](crate::builder::BusOf)
-/// names its type. Nobody needs to write its parameters: `T` is the table of handlers, `O` the mailbox.
+/// names its type. There is no need to write its parameters: `T` is the table of handlers, `O` the
+/// mailbox.
 ///
-/// A bus is as large as its handlers together, so one of stateless handlers takes no space. It is
-/// `Clone`, `Send` and `Sync` when they are, and lives as long as what they borrow. `Debug` prints a
-/// flat list of what is registered.
+/// The size of a bus is the sum of its handlers' sizes, and zero if they are stateless. It is `Clone`,
+/// `Send` and `Sync` if all handlers are, and may borrow what they borrow. `Debug` prints a flat list
+/// of registrations.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -37,7 +42,7 @@ pub struct Bus<T, O = NoMailbox> {
     pub(crate) mailbox: O,
 }
 
-/// No mailbox: nothing can be posted.
+/// The mailbox of a bus without one: no message can be posted.
 #[derive(Debug, Clone, Copy)]
 pub struct NoMailbox;
 
@@ -45,7 +50,7 @@ impl<T, O> Bus<T, O> {
     /// Sends a query to its handler and returns the answer.
     ///
     /// The handler runs on the caller's stack. If it panics, the panic unwinds to the caller, and the
-    /// bus is as it was.
+    /// bus is unchanged.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -63,10 +68,10 @@ impl<T, O> Bus<T, O> {
         SendQuery::send(self, query)
     }
 
-    /// Has a command carried out by its handler.
+    /// Executes a command: runs its handler and returns the output.
     ///
     /// # Errors
-    /// The handler's own error, when the command's output is a `Result`; otherwise this returns `()`.
+    /// The handler's own error, if the command's output is a `Result`.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -89,8 +94,8 @@ impl<T, O> Bus<T, O> {
     /// Publishes an event to all its subscribers, in registration order. An event may have none.
     ///
     /// # Errors
-    /// When the event's output is a `Result`: a [`PublishError`](crate::message::PublishError) with
-    /// each failure, after every subscriber has run. Otherwise this returns `()`.
+    /// A [`PublishError`](crate::message::PublishError) with each failure, if the event's output is a
+    /// `Result`. It is returned after every subscriber has run.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -155,3 +160,32 @@ where
 
 impl<T: Wired<Self>, O: Wired<Self>> Wired<Self> for Bus<T, O> {}
 impl<B> Wired<B> for NoMailbox {}
+
+#[cfg(feature = "alloc")]
+impl<T: Registrations, O> Bus<T, O> {
+    /// Lists all registrations.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Ping;
+    /// query!(Ping -> u8, name = "net.ping");
+    /// fn pong(_: Ping) -> u8 { 1 }
+    /// let bus = BusBuilder::new().register_query_fn(pong).build();
+    /// assert_eq!(bus.wiring().registrations().len(), 1);
+    /// ```
+    pub fn wiring(&self) -> Wiring {
+        Wiring::of::<T>()
+    }
+}
+
+/// A flat list of registrations, in the order of the table.
+impl<T: Registrations, O> fmt::Debug for Bus<T, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bus ")?;
+        let mut list = f.debug_list();
+        T::each(&mut |registration| {
+            list.entry(&registration);
+        });
+        list.finish()
+    }
+}

@@ -1,14 +1,14 @@
-//! What a module asks for: one small, object-safe trait for each thing it may do.
+//! The traits that modules use as bounds on the bus: one small, object-safe trait for each operation.
 //!
-//! A [`Bus`](crate::bus::Bus) implements them for what is registered on it. So does anything else
-//! that you write for a test: a module that asks for `SendQuery<GetRate>` does not care whom it asks.
+//! A [`Bus`](crate::bus::Bus) implements them for the messages registered on it. A test can implement
+//! them for a type of its own: a module with the bound `SendQuery<GetRate>` accepts any implementor.
 //!
-//! These traits are in-process and cannot fail on the way: whoever is generic over them knows by type
-//! that no network hides behind them.
+//! These traits are in-process, and dispatch itself cannot fail. Code that is generic over them knows
+//! from the type that no network is involved.
 
 use crate::message::{Command, Event, EventOutput, Message, Query};
 
-/// Can answer query `Q`.
+/// A bus that answers query `Q`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -34,7 +34,7 @@ pub trait SendQuery<Q: Query> {
     fn send(&self, query: Q) -> Q::Response;
 }
 
-/// Can carry out command `C`.
+/// A bus that executes command `C`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -50,14 +50,15 @@ pub trait SendQuery<Q: Query> {
 /// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot execute command `{C}`")]
 pub trait ExecuteCommand<C: Command> {
-    /// Runs the command's one handler on the caller's stack and returns what it returned.
+    /// Runs the command's one handler on the caller's stack and returns its output.
     ///
     /// # Errors
-    /// The handler's own, when the command's output is a `Result`.
+    /// The handler's own error, if the command's output is a `Result`.
     fn execute(&self, command: C) -> C::Output;
 }
 
-/// Can publish event `E`. A bus can publish any event: one may have no subscriber.
+/// A bus that publishes event `E`. A [`Bus`](crate::bus::Bus) publishes every event, including those
+/// without subscribers.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -78,11 +79,12 @@ pub trait PublishEvent<E: Event> {
     /// Runs every subscriber, in registration order.
     ///
     /// # Errors
-    /// When the event's output is a `Result`: all failures, after every subscriber has run.
+    /// All failures, if the event's output is a `Result`. They are returned after every subscriber has
+    /// run.
     fn publish(&self, event: &E) -> <E::Output as EventOutput>::Published;
 }
 
-/// Can queue message `M` in the bus's [mailbox](mod@crate::mailbox).
+/// A bus whose [mailbox](mod@crate::mailbox) can queue message `M`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -104,6 +106,6 @@ pub trait PublishEvent<E: Event> {
 /// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot post `{M}`")]
 pub trait PostMessage<M: Message> {
-    /// Appends the message; `settle` delivers it.
+    /// Appends the message to the mailbox; `settle` delivers it.
     fn post(&self, message: M);
 }

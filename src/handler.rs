@@ -1,8 +1,8 @@
-//! What a service implements, and the adapters that let closures do the same.
+//! The traits that services implement, and the adapter that implements them for closures.
 //!
-//! A handler takes `&self`, because a message may reach it while it is handling another. State that
-//! changes goes into a `Cell`, a `RefCell`, an atomic or a lock. What it needs of the bus stands in
-//! its `where` clause, and it sees nothing else of it:
+//! A handler takes `&self`, because a message may reach it while it is handling another. Mutable
+//! state belongs in a `Cell`, a `RefCell`, an atomic or a lock. The `where` clause lists the messages
+//! that the handler sends; it has no other access to the bus:
 //!
 //! ```
 //! use static_bus::prelude::*;
@@ -61,11 +61,11 @@ use crate::message::{Command, Event, Query};
     note = "implement it: `impl<B> QueryHandler<{Q}, B> for {Self}`; a closure is registered with `register_query_fn`"
 )]
 pub trait QueryHandler<Q: Query, B: ?Sized> {
-    /// Answers `query`; `bus` is the bus it came through.
+    /// Answers `query`. `bus` is the bus that dispatched it.
     fn handle(&self, query: Q, bus: &B) -> Q::Response;
 }
 
-/// Carries out a command.
+/// Handles a command.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -90,14 +90,14 @@ pub trait QueryHandler<Q: Query, B: ?Sized> {
     note = "implement it: `impl<B> CommandHandler<{C}, B> for {Self}`; a closure is registered with `register_command_fn`"
 )]
 pub trait CommandHandler<C: Command, B: ?Sized> {
-    /// Carries out `command`; `bus` is the bus it came through.
+    /// Handles `command`. `bus` is the bus that dispatched it.
     ///
     /// # Errors
-    /// The command's own, when its output is a `Result`.
+    /// The command's own error, if its output is a `Result`.
     fn handle(&self, command: C, bus: &B) -> C::Output;
 }
 
-/// Hears an event.
+/// Handles an event.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -122,10 +122,10 @@ pub trait CommandHandler<C: Command, B: ?Sized> {
     note = "implement it: `impl<B> EventHandler<{E}, B> for {Self}`; a closure is subscribed with `subscribe_fn`"
 )]
 pub trait EventHandler<E: Event, B: ?Sized> {
-    /// Hears `event`; `bus` is the bus it came through.
+    /// Handles `event`. `bus` is the bus that dispatched it.
     ///
     /// # Errors
-    /// The event's own, when its output is a `Result`. The other subscribers run all the same.
+    /// The event's own error, if its output is a `Result`. The other subscribers still run.
     fn handle(&self, event: &E, bus: &B) -> E::Output;
 }
 
@@ -151,8 +151,8 @@ through!(alloc::boxed::Box<H>, alloc::rc::Rc<H>, alloc::sync::Arc<H>);
 
 /// A function or closure as a handler; made by the builder's `…_fn` methods.
 ///
-/// Functions enter by their own methods and not by a blanket impl, because a blanket impl would give
-/// every failing handler two candidates, and rustc would name neither cause.
+/// There is no blanket impl of the handler traits for functions: with one, rustc would see two
+/// candidates for every failing handler and explain neither.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -167,7 +167,7 @@ through!(alloc::boxed::Box<H>, alloc::rc::Rc<H>, alloc::sync::Arc<H>);
 pub struct Function<F>(pub(crate) F);
 
 impl Function<()> {
-    /// How the type name of any `Function` begins.
+    /// The prefix of the type name of every `Function`.
     pub(crate) const PATH: &str = concat!(module_path!(), "::Function<");
 }
 

@@ -1,25 +1,26 @@
-//! A message's name as a type.
+//! Name keys: the name of a message as a type.
 //!
-//! Stable Rust cannot ask whether two types are equal, but it can compare digits: there are only so
-//! many of them. So a name is hashed, and its key spells the hash in digits, each a const parameter:
-//! `Digits<7, Digits<12, Digits<30, … KeyEnd>>>`. The first two are of base 16 and choose a bucket of
-//! the [table](crate::table); the [`Rest`] are of base 32 and tell the entries of a bucket apart.
-//! Each digit costs the compiler a constant to evaluate, so there are no more of them than needed.
+//! Stable Rust cannot test two types for equality, but digits can be compared, because there is a
+//! finite number of pairs. So a name is hashed, and its key is the hash as a list of digits, each a
+//! const parameter: `Digits<7, Digits<12, Digits<30, … KeyEnd>>>`. The first two digits are of base 16
+//! and choose a bucket of the [table](crate::table). The others, the [`Rest`], are of base 32 and
+//! distinguish the entries of a bucket. The compiler evaluates one constant for each digit, so there
+//! are no more of them than needed.
 //!
-//! `K::Is<L>` compares two rests. When `K` begins with a 3 it asks `L` for its `At3`, and that is
-//! [`Other`] unless `L` begins with a 3 as well; then the digits after it are compared. Most pairs
-//! differ in their first digit, and are told apart in one step.
+//! `K::Is<L>` compares two rests. If `K` begins with 3, it is `L::At3<…>`, which is [`Other`] unless
+//! `L` also begins with 3; in that case the digits after it are compared. Most pairs differ in their
+//! first digit and are compared in one step.
 
 use core::marker::PhantomData;
 
-/// One digit, and those that follow.
+/// A digit and the digits that follow it.
 pub struct Digits<const DIGIT: u8, Next>(PhantomData<Next>);
 /// The end of a key.
 pub struct KeyEnd;
-/// One digit, alone.
+/// A single digit.
 pub struct Digit<const DIGIT: u8>;
 
-/// A whole key; made by [`name_key!`](crate::name_key!).
+/// A complete name key; made by [`name_key!`](crate::name_key!).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message's key",
     note = "write it with the message's name: `type NameKey = name_key!(\"the.name\");`"
@@ -27,9 +28,9 @@ pub struct Digit<const DIGIT: u8>;
 pub trait Key {
     /// The first digit.
     type First;
-    /// What follows the first digit.
+    /// The digits after the first one.
     type Tail;
-    /// What follows the two digits that choose the bucket.
+    /// The digits after the two that choose the bucket.
     type Rest: Rest;
 }
 impl<const A: u8, const B: u8, R: Rest> Key for Digits<A, Digits<B, R>> {
@@ -45,7 +46,7 @@ pub struct Other;
 
 macro_rules! rest {
     ($($digit:literal $at:ident)*) => {
-        /// The digits that tell the entries of one bucket apart.
+        /// The digits that distinguish the entries of one bucket.
         pub trait Rest {
             /// [`Same`] or [`Other`].
             type Is<K: Rest>;
@@ -73,7 +74,7 @@ rest!(0 At0 1 At1 2 At2 3 At3 4 At4 5 At5 6 At6 7 At7
       16 At16 17 At17 18 At18 19 At19 20 At20 21 At21 22 At22 23 At23
       24 At24 25 At25 26 At26 27 At27 28 At28 29 At29 30 At30 31 At31);
 
-/// FNV-1a, with its high bits folded into the low ones, which become the digits.
+/// The FNV-1a hash of a name, with the high bits folded into the low ones, which become the digits.
 pub const fn hash(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
@@ -85,7 +86,7 @@ pub const fn hash(name: &str) -> u64 {
     hash ^ (hash >> 29) ^ (hash >> 47)
 }
 
-/// Digit `i` of a hash, from the low end: two of four bits for the table, then those of five bits
+/// Digit `i` of a hash, from the low end: two digits of four bits for the table, then six of five bits
 /// for the bucket. Eight digits make 38 bits.
 pub const fn digit(hash: u64, i: u32) -> u8 {
     let (shift, bits) = if i < 2 { (4 * i, 4) } else { (5 * i - 2, 5) };

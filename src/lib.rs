@@ -26,7 +26,7 @@ pub mod wiring;
 
 #[cfg(doc)]
 pub mod _documentation {
-    //! Longer texts: [why it is built so](design), and [what each compile error means](errors).
+    //! Longer texts: [the design and its reasons](design), and [the compile errors](errors).
 
     #[doc = include_str!("../docs/DESIGN.md")]
     pub mod design {}
@@ -36,7 +36,7 @@ pub mod _documentation {
 
 pub use frunk::{HList, hlist};
 
-/// Everything a module or a program needs: `use static_bus::prelude::*;`.
+/// The names that modules and programs need: `use static_bus::prelude::*;`.
 pub mod prelude {
     #[cfg(feature = "async")]
     pub use crate::asynchronous::{
@@ -59,7 +59,7 @@ pub mod prelude {
     pub use crate::{HList, assert_wired, command, event, hlist, name_key, query};
 }
 
-/// What the macros expand to; not part of the API.
+/// Items used by the expansions of the macros; not part of the API.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::key::{Digits, KeyEnd, digit, hash};
@@ -68,7 +68,7 @@ pub mod __private {
     pub use static_assertions::assert_impl_all;
 }
 
-/// Checks at compile time that a bus type offers what is listed.
+/// Checks at compile time that a bus type implements the listed traits.
 ///
 /// ```
 /// use static_bus::prelude::*;

@@ -1,8 +1,9 @@
-//! The mailbox: cycles without recursion. Posted messages wait in a queue until `settle`.
+//! The mailbox: a queue of posted messages, which `settle` delivers. It allows message cycles without
+//! recursion.
 //!
-//! When a handler of `A` needs `B` and a handler of `B` needs `A`, neither can be proved to have what
-//! it needs before the other, and the compiler gives up (E0275). A handler that *posts* a message
-//! needs only a place for it in the queue, so the cycle is cut there:
+//! If a handler of `A` needs `B` and a handler of `B` needs `A`, each requirement depends on the
+//! other, and the compiler reports an overflow (E0275). A handler that *posts* a message requires only
+//! that the mailbox lists the message, which breaks the cycle:
 //!
 //! ```
 //! use static_bus::prelude::*;
@@ -38,12 +39,12 @@
 //! assert_eq!(bus.settle(), Ok(6)); // three pings, three pongs
 //! ```
 //!
-//! - Messages are delivered first in, first out. What is posted during a delivery runs after all
+//! - Messages are delivered first in, first out. A message posted during a delivery runs after all
 //!   subscribers of the message being delivered.
 //! - Posting allocates only when the queue outgrows its capacity.
-//! - Only events and commands whose output is `()` can be posted: nobody would see an error.
+//! - Only events and commands whose output is `()` can be posted, because an error would be lost.
 //! - If a handler panics, the panic unwinds to the caller of `settle`. The message it was handling is
-//!   gone, as with a direct call; the others are still queued.
+//!   lost, as with a direct call; the others remain queued.
 
 use crate::bus::{Bus, NoMailbox};
 use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
@@ -56,10 +57,10 @@ use core::{
     fmt,
 };
 
-/// A bus's queue of posted messages; `C` is an enum that [`mailbox!`](crate::mailbox!) declares.
+/// The queue of posted messages of a bus; `C` is an enum declared with [`mailbox!`](crate::mailbox!).
 ///
-/// A clone of a bus has its own queue, with equal content. A bus with a mailbox is not `Sync`: its
-/// order of delivery is that of one thread.
+/// A clone of a bus has a queue of its own with equal content. A bus with a mailbox is not `Sync`:
+/// delivery is single-threaded.
 ///
 /// ```
 /// use static_bus::{mailbox::Mailbox, prelude::*};
@@ -72,13 +73,13 @@ use core::{
 /// bus.post(Tick);
 /// assert_eq!(bus.settle(), Ok(1));
 /// ```
-// Most cascades hold one message at a time, so the oldest message has a place of its own. Nothing that
-// is called out of line sees that place, for the rest of the queue is behind a `Box`: where the handlers
-// are inlined, a message goes from `post` to its handler in registers.
+// Most cascades hold one message at a time, so the oldest message has a field of its own. The rest of
+// the queue is behind a `Box`, so functions that are not inlined never take the address of that field:
+// where the handlers are inlined, a message passes from `post` to its handler in registers.
 pub struct Mailbox<C> {
-    /// How many messages are queued, here and in `later`.
+    /// The number of queued messages, in `next` and `later` together.
     waiting: Cell<usize>,
-    /// Older than all of `later`. It may be empty while `later` is not.
+    /// A message older than all of `later`. `None` is possible while `later` holds messages.
     next: Cell<Option<C>>,
     later: Box<RefCell<VecDeque<C>>>,
     pub(crate) limit: usize,
@@ -106,14 +107,14 @@ impl<C> Mailbox<C> {
         }
     }
 
-    /// Puts back what was popped last.
+    /// Puts the message popped last back in front.
     #[cold]
     fn unpop(&self, oldest: C) {
         self.next.set(Some(oldest));
         self.waiting.set(self.waiting.get() + 1);
     }
 
-    /// Lets `look` see what is in `next`.
+    /// Calls `look` with the content of `next`.
     fn peek<R>(&self, look: impl FnOnce(Option<&C>) -> R) -> R {
         let next = self.next.take();
         let seen = look(next.as_ref());
@@ -121,8 +122,8 @@ impl<C> Mailbox<C> {
         seen
     }
 }
-// Out of line, so that the code around a lone message stays small. It sees the box and not the mailbox,
-// which therefore never has to be in memory for it.
+// Not inlined, so that the path of a single message stays small. It takes the box and not the mailbox,
+// so that the mailbox can stay in registers.
 #[cold]
 #[inline(never)]
 fn push_later<C>(later: &RefCell<VecDeque<C>>, content: C) {
@@ -178,12 +179,12 @@ impl<T, O> Bus<T, O> {
 }
 
 impl<T, C: Cascade<Self>> Bus<T, Mailbox<C>> {
-    /// Delivers posted messages in FIFO order until none is left; returns how many it delivered.
+    /// Delivers posted messages in FIFO order until none is left; returns the number delivered.
     ///
     /// # Errors
-    /// [`CascadeError`] when more messages than the
-    /// [limit](crate::builder::BusBuilder::cascade_limit) would be delivered. What was not delivered
-    /// stays queued, and the next `settle` goes on with it.
+    /// [`CascadeError`] if more messages than the
+    /// [limit](crate::builder::BusBuilder::cascade_limit) would be delivered. Undelivered messages stay
+    /// queued, and the next `settle` continues with them.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -231,7 +232,8 @@ impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O
     }
 }
 
-/// A cascade passed its limit: usually two handlers that post to each other without an end.
+/// The error of a cascade that passed its limit, usually because two handlers post to each other
+/// without end.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -256,7 +258,7 @@ impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CascadeError {
-    /// How many messages were delivered.
+    /// The number of messages delivered.
     pub limit: usize,
     /// The name of the next message, still queued.
     pub next: &'static str,
@@ -272,7 +274,7 @@ impl fmt::Display for CascadeError {
 }
 impl Error for CascadeError {}
 
-/// A bus's place for posted messages: an [`Mailbox`], or [`NoMailbox`].
+/// The queue of a bus: a [`Mailbox`], or [`NoMailbox`].
 #[doc(hidden)]
 pub trait Queue {
     type Content;
@@ -295,7 +297,7 @@ impl Queue for NoMailbox {
     fn push(&self, _: NoMailbox) {}
 }
 
-/// A message that mailbox `C` lists; written by [`mailbox!`](crate::mailbox!).
+/// A message listed in mailbox `C`; implemented by [`mailbox!`](crate::mailbox!).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be posted: it is not in this bus's mailbox",
     label = "not listed in `{C}`",
@@ -306,7 +308,8 @@ pub trait ListedIn<C> {
     fn wrap(self) -> C;
 }
 
-/// What a mailbox holds; written by [`mailbox!`](crate::mailbox!).
+/// The content of a mailbox: one of the messages that it lists. Implemented by
+/// [`mailbox!`](crate::mailbox!).
 ///
 /// ```
 /// use std::cell::Cell;
@@ -324,7 +327,7 @@ pub trait ListedIn<C> {
 pub trait Cascade<B> {
     /// The message's name.
     fn name(&self) -> &'static str;
-    /// Publishes or executes it.
+    /// Publishes the event or executes the command.
     fn deliver(self, bus: &B);
 }
 
@@ -352,7 +355,7 @@ impl<B: ExecuteCommand<C>, C: Command<Output = ()>> DeliverAs<kind::command, C> 
     }
 }
 
-/// An output that reports nothing.
+/// An output that carries no error.
 #[diagnostic::on_unimplemented(
     message = "`{M}` cannot be posted: nobody would see its error",
     label = "its output is `{Self}`",
@@ -365,7 +368,7 @@ pub const fn check_event<E: Event<Output: Silent<E>>>() {}
 #[doc(hidden)]
 pub const fn check_command<C: Command<Output: Silent<C>>>() {}
 
-/// Declares what a mailbox carries: `mailbox! { pub enum Cascade { event Fill, command PlaceOrder } }`.
+/// Declares the messages of a mailbox: `mailbox! { pub enum Cascade { event Fill, command PlaceOrder } }`.
 ///
 /// ```
 /// use static_bus::prelude::*;

@@ -1,6 +1,6 @@
 //! Messages: queries (1:1, with a response), commands (1:1, without one) and events (1:N).
 //!
-//! A message is a type of your own, and one line that says of what kind it is:
+//! A message is a type of your own, with one line that declares its kind:
 //!
 //! ```
 //! use static_bus::prelude::*;
@@ -27,7 +27,7 @@ pub use fallible::{Failure, PublishError};
 /// A message's identity on a bus.
 ///
 /// The macros [`query!`](crate::query!), [`command!`](crate::command!) and [`event!`](crate::event!)
-/// write the impl. By hand it takes [`name_key!`](crate::name_key!) with the same name:
+/// write the impl. An impl by hand uses [`name_key!`](crate::name_key!) with the same name:
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -51,10 +51,10 @@ pub trait Message {
     /// The name's hash as a type, from [`name_key!`](crate::name_key!).
     type NameKey: crate::key::Key;
 
-    /// Shows the message's ordering key, if it has one.
+    /// Passes the message's ordering key to `show`, if it has one.
     ///
     /// A broker delivers messages of one type and one key in the order in which they were sent. The
-    /// macros set it with `key = field`. In one process it means nothing.
+    /// macros set it with `key = field`. It has no effect within one process.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -73,7 +73,7 @@ pub trait Message {
 
 /// A question to one handler, which answers with [`Response`](Query::Response).
 ///
-/// Declared with [`query!`](crate::query!), answered by a
+/// Declared with [`query!`](crate::query!), handled by a
 /// [`QueryHandler`](crate::handler::QueryHandler), sent with [`SendQuery`](crate::dispatch::SendQuery).
 ///
 /// ```
@@ -93,13 +93,13 @@ pub trait Message {
     note = "declare it with `query!({Self} -> Response)`, or use `execute` for a command and `publish` for an event"
 )]
 pub trait Query: Message {
-    /// What the handler answers.
+    /// The type of the answer.
     type Response;
 }
 
-/// An order to one handler, which reports success or failure, never data.
+/// An instruction to one handler, which reports success or failure, never data.
 ///
-/// Declared with [`command!`](crate::command!), carried out by a
+/// Declared with [`command!`](crate::command!), handled by a
 /// [`CommandHandler`](crate::handler::CommandHandler), sent with
 /// [`ExecuteCommand`](crate::dispatch::ExecuteCommand).
 ///
@@ -119,14 +119,14 @@ pub trait Query: Message {
     note = "declare it with `command!({Self})`, or use `send` for a query and `publish` for an event"
 )]
 pub trait Command: Message {
-    /// `()` or `Result<(), E>`.
+    /// The output of the handler: `()` or `Result<(), E>`.
     type Output: CommandOutput;
 }
 
 /// A fact for any number of subscribers.
 ///
-/// Declared with [`event!`](crate::event!), heard by [`EventHandler`](crate::handler::EventHandler)s,
-/// sent with [`PublishEvent`](crate::dispatch::PublishEvent).
+/// Declared with [`event!`](crate::event!), handled by [`EventHandler`](crate::handler::EventHandler)s,
+/// published with [`PublishEvent`](crate::dispatch::PublishEvent).
 ///
 /// ```
 /// use std::cell::Cell;
@@ -148,11 +148,11 @@ pub trait Command: Message {
     note = "declare it with `event!({Self})`, or use `send` for a query and `execute` for a command"
 )]
 pub trait Event: Message {
-    /// What each subscriber returns: `()` or `Result<(), E>`.
+    /// The output of each subscriber: `()` or `Result<(), E>`.
     type Output: EventOutput;
 }
 
-/// What a command's handler may return: `()` or `Result<(), E>`. Sealed.
+/// The possible outputs of a command: `()` or `Result<(), E>`. Sealed.
 ///
 /// ```compile_fail,E0277
 /// use static_bus::prelude::*;
@@ -168,7 +168,7 @@ pub trait CommandOutput: sealed::Sealed {}
 impl CommandOutput for () {}
 impl<E> CommandOutput for Result<(), E> {}
 
-/// What an event's subscribers may return: `()`, or `Result<(), E>` with feature `alloc`. Sealed.
+/// The possible outputs of an event: `()`, or `Result<(), E>` with feature `alloc`. Sealed.
 ///
 /// ```
 /// use static_bus::message::{EventOutput, PublishError};
@@ -183,7 +183,7 @@ impl<E> CommandOutput for Result<(), E> {}
     note = "`Result<(), E>` needs the feature `alloc`, which is on by default"
 )]
 pub trait EventOutput: sealed::Sealed + Sized {
-    /// What `publish` returns: `()`, or `Result<(), PublishError<E>>`.
+    /// The return type of `publish`: `()`, or `Result<(), PublishError<E>>`.
     type Published;
     #[doc(hidden)]
     type Log: Default;

@@ -1,7 +1,7 @@
-//! Modules: groups of handlers that are mounted whole.
+//! Modules: groups of handlers that are mounted together.
 //!
-//! A module is an `HList` of entries, and is usually made by a function that stands beside the
-//! services it names:
+//! A module is an `HList` of entries, usually returned by a function next to the services it
+//! registers:
 //!
 //! ```
 //! mod users {
@@ -35,7 +35,7 @@ use crate::table::{CommandEntry, InsertInto, MergeInto, QueryEntry, SingleSubscr
 use core::marker::PhantomData;
 use frunk::{HCons, HNil};
 
-/// A group of handlers that is mounted whole: an `HList` of entries, or a type that makes one.
+/// A group of handlers that is mounted at once: an `HList` of entries, or a type that returns one.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -69,7 +69,7 @@ use frunk::{HCons, HNil};
 pub trait Module {
     /// An `HList` of [`OnQuery`], [`OnCommand`] and [`OnEvent`].
     type Handlers;
-    /// Gives up the handlers.
+    /// Returns the handlers, and consumes the module.
     fn handlers(self) -> Self::Handlers;
 }
 impl Module for HNil {
@@ -126,9 +126,9 @@ entries! {
     /// assert_eq!(bus.send::<Ping>(Ping), 1);
     /// ```
     on_query;
-    /// A module's entry: `H` carries out command `M`. Made by [`on_command`].
+    /// A module's entry: `H` handles command `M`. Made by [`on_command`].
     OnCommand,
-    /// A module's entry: `handler` carries out command `M`.
+    /// A module's entry: `handler` handles command `M`.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -181,7 +181,7 @@ pub const fn on_query_fn<Q: Query, F: Fn(Q) -> Q::Response>(
     on_query(Function(function))
 }
 
-/// A module's entry: a function or closure carries out command `C`.
+/// A module's entry: a function or closure handles command `C`.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -239,7 +239,7 @@ where
     }
 }
 
-/// What stands in a module's list.
+/// An element of a module's list: a handler with its message.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an entry of a module",

@@ -1,14 +1,14 @@
 //! Simulated time, with feature `sim`: messages that are due later, many timed streams as one, and
 //! the loop that feeds both to a bus.
 //!
-//! - [`Timeline`] holds messages until their time has come.
-//! - [`merge`] makes one stream of many sorted ones.
+//! - [`Timeline`] holds messages until they are due.
+//! - [`merge`] combines many sorted streams into one.
 //! - [`Replay`] drives a bus from a stream of inputs and a timeline, and reports.
-//! - `log`, with feature `serde` as well, keeps inputs in a file from which they can be replayed.
+//! - `log`, with feature `serde` as well, records inputs in a file from which they can be replayed.
 //!
-//! [`Time`] is a plain count of whatever unit the input uses. Nothing in this module looks at the
-//! clock of the machine, except to report how long a run took, or at the order of a hash map. So the
-//! same input gives the same run, in any process, as long as the handlers keep to that too.
+//! [`Time`] is a count in the unit of the input. This module does not depend on the order of a hash
+//! map, and reads the machine's clock only to report the duration of a run. So the same input gives the
+//! same run in any process, provided that the handlers are deterministic too.
 
 #[cfg(feature = "serde")]
 pub mod log;
@@ -26,6 +26,6 @@ pub use report::{Count, Report};
 pub use settle::Settle;
 pub use timeline::{Schedule, Timeline};
 
-/// Simulated time: a count of whatever unit the input uses (nanoseconds, days), the same throughout
-/// one run.
+/// Simulated time: a count in the unit of the input (nanoseconds, days), which is the same throughout a
+/// run.
 pub type Time = u64;

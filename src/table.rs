@@ -1,9 +1,10 @@
-//! How a message finds its handler: a table that is a type.
+//! The table of handlers: a type in which each message finds its handler at compile time.
 //!
-//! Its first two levels are chosen by the first two digits of the message's [key](mod@crate::key),
-//! sixteen ways each. They end in a bucket: a short list of entries, told apart by the rest of the
-//! key. There are three kinds of entry: [`QueryEntry`], [`CommandEntry`] and [`EventEntry`]. With the feature
-//! `async` there is one more of each, for handlers that may wait; they live in the same buckets.
+//! The first two digits of a message's [name key](mod@crate::key) choose a slot of the first and of the
+//! second level, of sixteen slots each. A slot of the second level is a bucket: a short list of
+//! entries, distinguished by the rest of the key. There are three kinds of entry: [`QueryEntry`],
+//! [`CommandEntry`] and [`EventEntry`]. The feature `async` adds one of each for asynchronous handlers,
+//! in the same buckets.
 //!
 //! ```text
 //! key of GetUser: 7 12 30 4 …
@@ -15,16 +16,17 @@
 //!   entries       GetUser ─ OrderPlaced ─ ()        the rest: 30 4 …
 //! ```
 //!
-//! The types are public so that a compile error can call them by their short names. Nobody needs to
-//! write them.
+//! The types are public so that compile errors print their short names. There is no need to write
+//! them.
 //!
-//! A lookup always succeeds: it ends in an entry or in [`Missing`]. Whether what it found can do
-//! the work is a bound on the result, so that a failure names the message and not the table.
+//! A lookup always succeeds: it ends in an entry or in [`Missing`]. A bound on the result (such as
+//! `HasQueryHandler`) then requires a handler, so that an error names the message and not the table.
+//! `docs/DESIGN.md` walks through one lookup step by step.
 //!
 //! Every `impl` between `bus.send` and the bucket makes rustc walk the whole type of the bus. So
-//! there are few of them, and the type has few nodes: an entry is one, and not a list node around
-//! another, and its kind is its name. Debug info spells the whole type for every function that is
-//! generic over it, so there are few of those as well.
+//! there are few of them, and the type has few nodes: an entry is its own list node, and its kind is
+//! its name. Debug info contains the whole type for every function that is generic over it, so there
+//! are few such functions as well.
 
 mod bucket;
 mod event;
@@ -46,18 +48,18 @@ pub(crate) use event::{Publish, SingleSubscriber, Subscribers};
 
 use crate::key::{Digit, Digits, Key};
 use crate::message::Message;
-use crate::wiring::Registration;
+use crate::wiring::{Registration, Registrations};
 
-/// Sixteen slots, one for each digit.
+/// One level of the table: sixteen slots, one for each digit.
 #[rustfmt::skip]
 #[derive(Clone)]
 pub struct Node<S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15>(
     S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15,
 );
-/// A slot of the first level that no key has reached.
+/// An unused slot of the first level.
 #[derive(Clone)]
 pub struct Free;
-/// What a lookup finds when nothing is registered.
+/// The result of a lookup that finds no entry.
 pub struct Missing;
 
 #[rustfmt::skip]
@@ -79,52 +81,47 @@ const BUCKETS: Buckets = sixteen!(Node(()));
 
 /// Lookup by the first digit.
 ///
-/// This step is apart from the others, and knows one digit only, so that a debug build has sixteen
-/// functions that spell the whole table, and not one for each message.
+/// This step is separate from the others and depends on one digit only, so that a debug build has
+/// sixteen functions whose types contain the whole table, and not one for each message.
 #[doc(hidden)]
 pub trait At<D> {
     type Slot;
     fn at(&self) -> &Self::Slot;
 }
-/// Total lookup by the other digits.
+/// Lookup by the other digits. Always succeeds: `Found` is an entry or [`Missing`].
 #[doc(hidden)]
 pub trait Find<K> {
     type Found;
     fn find(&self) -> &Self::Found;
 }
-/// Puts an entry into a table under this key, or joins it to the one that has the key.
+/// Inserts an entry into a table under this key, or joins it with the entry that has the key.
 ///
-/// It is the key that implements this, because rustc works out the type that a builder's method
-/// returns before it knows the message. With a key yet unknown it gives up at once; with a table of
-/// known type it would try sixteen slots in vain.
+/// Implemented by the key and not by the table, because rustc determines the return type of a
+/// builder's method before it knows the message. With an unknown key as `Self` it stops at once; with a
+/// known table as `Self` it would try all sixteen slots.
 #[doc(hidden)]
 pub trait InsertInto<Table, W> {
     type Out;
     fn insert(table: Table, entry: W) -> Self::Out;
 }
-/// Merges all entries into another table, bucket by bucket: how a module is mounted.
+/// Merges all entries into another table, bucket by bucket. Used to mount a module.
 ///
-/// A module's list is merged into a small table of its own first, which costs the compiler less
-/// than inserting its entries one by one into the large one.
+/// A module's list is first merged into a small table of its own, which takes less compile time than
+/// the insertion of its entries one by one into the large table.
 #[doc(hidden)]
 pub trait MergeInto<Table> {
     type Out;
     fn merge_into(self, table: Table) -> Self::Out;
 }
-/// Every handler's needs are met by the bus `B`.
+/// A table, entry or mailbox whose handlers' bounds are all satisfied by the bus `B`.
 #[doc(hidden)]
 pub trait Wired<B> {}
-/// Lists what is registered.
-#[doc(hidden)]
-pub trait Registrations {
-    fn each(visit: &mut dyn FnMut(Registration));
-}
 
 /// The first digit of message `M`.
 pub(crate) type First<M> = <<M as Message>::NameKey as Key>::First;
 /// The other digits of message `M`.
 pub(crate) type Tail<M> = <<M as Message>::NameKey as Key>::Tail;
-/// What table `T` holds for message `M`.
+/// The result of the lookup of message `M` in table `T`: an entry or [`Missing`].
 pub(crate) type Found<T, M> = <<T as At<First<M>>>::Slot as Find<Tail<M>>>::Found;
 
 impl<K> Find<K> for Free {

@@ -1,4 +1,4 @@
-//! What is registered: `Debug` of a bus, and its wiring as a table, Mermaid and DOT.
+//! The registrations of a bus: a record of each, and the whole wiring as a table, Mermaid and DOT.
 
 #[cfg(feature = "alloc")]
 mod drawing;
@@ -6,13 +6,11 @@ mod drawing;
 #[cfg(feature = "alloc")]
 pub use drawing::Wiring;
 
-use crate::bus::Bus;
 use crate::handler::Function;
 use crate::message::Message;
-use crate::table::Registrations;
 use core::{any::type_name, fmt};
 
-/// One handler of one message.
+/// The registration of one handler for one message.
 ///
 /// ```
 /// use static_bus::{prelude::*, wiring::Kind};
@@ -36,7 +34,7 @@ pub struct Registration {
     pub kind: Kind,
     /// The message's name.
     pub message: &'static str,
-    /// The handler's type name; of a function or closure, its own.
+    /// The type name of the handler; for a function or closure, the name of the function.
     pub handler: &'static str,
 }
 impl Registration {
@@ -80,22 +78,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The type name of a handler; of a function, that of the function and not of its wrapper.
+/// A table, or a part of one, that lists its registrations.
+#[doc(hidden)]
+pub trait Registrations {
+    fn each(visit: &mut dyn FnMut(Registration));
+}
+
+/// The type name of a handler; for a function, without the wrapper [`Function`].
 pub(crate) fn handler_name<H>() -> &'static str {
     let name = type_name::<H>();
     name.strip_prefix(Function::<()>::PATH)
         .and_then(|rest| rest.strip_suffix('>'))
         .unwrap_or(name)
-}
-
-/// A flat list of registrations, in the order of the table.
-impl<T: Registrations, O> fmt::Debug for Bus<T, O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bus ")?;
-        let mut list = f.debug_list();
-        T::each(&mut |registration| {
-            list.entry(&registration);
-        });
-        list.finish()
-    }
 }

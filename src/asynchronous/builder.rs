@@ -1,4 +1,4 @@
-//! Wiring of asynchronous handlers.
+//! The builder's methods for asynchronous handlers.
 
 use super::BusError;
 use super::entry::{AsyncCommandEntry, AsyncQueryEntry};
@@ -9,10 +9,10 @@ use crate::message::{Command, Event, Query};
 use crate::table::InsertInto;
 
 impl<T, O> BusBuilder<T, O> {
-    /// Registers the one handler of query `Q`, an asynchronous one. A second one, of either kind, does
-    /// not compile.
+    /// Registers an asynchronous handler as the one handler of query `Q`. A second handler, synchronous or
+    /// not, does not compile.
     ///
-    /// The query is then sent with [`send_async`](crate::bus::Bus::send_async); `send` does not compile.
+    /// Send the query with [`send_async`](crate::bus::Bus::send_async); `send` does not compile.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -50,8 +50,7 @@ impl<T, O> BusBuilder<T, O> {
 
     /// Registers a function or closure that returns a future as the one handler of query `Q`.
     ///
-    /// What it does before it returns the future is done when `send_async` is called, the rest when the
-    /// answer is awaited.
+    /// The function itself runs when `send_async` is called, and its future when the answer is awaited.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -78,10 +77,10 @@ impl<T, O> BusBuilder<T, O> {
         self.insert::<Q, _>(AsyncQueryEntry::new(Function(function)))
     }
 
-    /// Registers the one handler of command `C`, an asynchronous one. A second one, of either kind,
-    /// does not compile.
+    /// Registers an asynchronous handler as the one handler of command `C`. A second handler, synchronous
+    /// or not, does not compile.
     ///
-    /// It returns `Result<(), BusError>`, whatever the command's output is.
+    /// The handler returns `Result<(), BusError>` for every output type of the command.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -120,8 +119,7 @@ impl<T, O> BusBuilder<T, O> {
 
     /// Registers a function or closure that returns a future as the one handler of command `C`.
     ///
-    /// What it does before it returns the future is done when `execute_async` is called, the rest when
-    /// the call is awaited.
+    /// The function itself runs when `execute_async` is called, and its future when the call is awaited.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -154,11 +152,11 @@ impl<T, O> BusBuilder<T, O> {
         self.insert::<C, _>(AsyncCommandEntry::new(Function(function)))
     }
 
-    /// Adds an asynchronous subscriber of event `E`, to be started after those that are there, of
-    /// either kind.
+    /// Adds an asynchronous subscriber of event `E`. It starts after the subscribers registered before it,
+    /// synchronous or not.
     ///
-    /// The event is then published with [`publish_async`](crate::bus::Bus::publish_async); `publish`
-    /// does not compile.
+    /// Publish the event with [`publish_async`](crate::bus::Bus::publish_async); `publish` does not
+    /// compile.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -194,10 +192,10 @@ impl<T, O> BusBuilder<T, O> {
         self.insert::<E, _>(SingleAsyncSubscriber::of(handler))
     }
 
-    /// Adds a function or closure that returns a future as a subscriber of event `E`, to be started
-    /// after those that are there, of either kind.
+    /// Adds a function or closure that returns a future as a subscriber of event `E`. It starts after the
+    /// subscribers registered before it, synchronous or not.
     ///
-    /// The future cannot borrow the event: take what it needs out before the `async` block.
+    /// The future cannot borrow the event: copy what it needs before the `async` block.
     ///
     /// ```
     /// use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! The frozen bus, asked asynchronously.
+//! The asynchronous calls of the frozen bus.
 
 use super::entry::{Answer, HasAsyncCommandHandler, HasAsyncQueryHandler, Perform};
 use super::event::{AsyncSubscribers, PublishAsync};
@@ -11,15 +11,15 @@ use alloc::{boxed::Box, vec::Vec};
 impl<T, O> Bus<T, O> {
     /// Sends a query to its handler, asynchronous or not, and returns the answer.
     ///
-    /// The future is the handler's own: nothing is boxed, and a nested call is a part of its caller's
-    /// future. It is `Send`. Dropping it drops the handler where it waits. A handler that does not wait
+    /// The future is the handler's own: nothing is boxed, and a nested call is part of its caller's
+    /// future. It is `Send`. Dropping it cancels the handler at its current `.await`. A synchronous handler
     /// runs when the future is first polled.
     ///
-    /// The message owns what it holds (`Q: 'static`), and every handler on the bus is `Sync`. A bus with an
-    /// mailbox is not, and stays on its thread.
+    /// The message must not borrow (`Q: 'static`), and every handler on the bus must be `Sync`. A bus with
+    /// a mailbox is not `Sync` and does not offer asynchronous calls.
     ///
     /// # Errors
-    /// The handler's own, or that of a nested call.
+    /// The error of the handler, or of a nested call.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -44,13 +44,13 @@ impl<T, O> Bus<T, O> {
         AsyncSendQuery::send_async(self, query)
     }
 
-    /// Has a command carried out by its handler, asynchronous or not. `Ok` says that it was.
+    /// Executes a command: runs its handler, asynchronous or not. `Ok` means that the handler succeeded.
     ///
-    /// The future is the handler's own, as that of [`send_async`](Bus::send_async).
+    /// The future is the handler's own, as with [`send_async`](Bus::send_async).
     ///
     /// # Errors
-    /// An asynchronous handler's own. The `Err` of one that does not wait becomes
-    /// [`BusError::Rejected`] with the error as its source; it has to be an
+    /// The error of an asynchronous handler. The `Err` of a synchronous handler becomes
+    /// [`BusError::Rejected`] with that error as its source; it must be an
     /// [`Error`](core::error::Error) that is `Send` and `Sync`, a `String` or a `&'static str`.
     ///
     /// ```
@@ -75,14 +75,15 @@ impl<T, O> Bus<T, O> {
         AsyncExecuteCommand::execute_async(self, command)
     }
 
-    /// Publishes an event to all its subscribers, asynchronous or not. They are started in registration
-    /// order, wait at the same time, and this waits for all. An event may have none.
+    /// Publishes an event to all its subscribers, asynchronous or not, and waits for all of them. They
+    /// start in registration order and run concurrently. An event may have no subscribers.
     ///
-    /// They share one future, so they take turns and not threads. Dropping it drops those that wait.
+    /// All subscribers run within one future, so they are concurrent but not parallel. Dropping it cancels
+    /// those that have not finished.
     ///
     /// # Errors
     /// [`BusError::Rejected`], whose source is a [`PublishError`] with each failure in registration order.
-    /// It is retryable if one of the failures is.
+    /// It is retryable if at least one of the failures is.
     ///
     /// ```
     /// use static_bus::{message::PublishError, prelude::*};
@@ -160,7 +161,7 @@ where
     }
 }
 
-/// All failures as one.
+/// Combines all failures into one result.
 fn finish<E: Message>(
     failures: Vec<Failure<BusError>>,
     subscribers: usize,

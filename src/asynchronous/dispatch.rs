@@ -1,13 +1,13 @@
-//! What a module asks for when an answer may take its time.
+//! The asynchronous traits that modules use as bounds on the bus.
 //!
-//! A [`Bus`](crate::bus::Bus) whose handlers are `Sync` implements these traits for what is registered on
-//! it, asynchronously or not, and so does a broker's client. Whoever is generic over them does not know
-//! whether a network lies between, and handles [`BusError`].
+//! A [`Bus`](crate::bus::Bus) whose handlers are `Sync` implements these traits for the messages
+//! registered on it, with asynchronous or synchronous handlers. So does the client of a broker. Code
+//! that is generic over them may be separated from the handler by a network, and handles [`BusError`].
 
 use super::BusError;
 use crate::message::{Command, Event, Query};
 
-/// Can answer query `Q`, perhaps from another process.
+/// A bus that answers query `Q`, possibly from another process.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -37,11 +37,11 @@ pub trait AsyncSendQuery<Q: Query>: Sync {
     /// Sends the query to its one handler.
     ///
     /// # Errors
-    /// [`BusError`], if no answer came.
+    /// [`BusError`], if no answer arrived.
     fn send_async(&self, query: Q) -> impl Future<Output = Result<Q::Response, BusError>> + Send;
 }
 
-/// Can have command `C` carried out, perhaps by another process.
+/// A bus that executes command `C`, possibly in another process.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -61,16 +61,16 @@ pub trait AsyncSendQuery<Q: Query>: Sync {
 /// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot execute command `{C}`")]
 pub trait AsyncExecuteCommand<C: Command>: Sync {
-    /// Sends the command to its one handler. `Ok` says, in process, that it was carried out;
-    /// remotely, that the broker has accepted it.
+    /// Sends the command to its one handler. In process, `Ok` means that the handler succeeded;
+    /// remotely, that the broker has accepted the command.
     ///
     /// # Errors
-    /// [`BusError`]; in process, [`BusError::Rejected`] with the handler's own.
+    /// [`BusError`]; in process, [`BusError::Rejected`] with the handler's error.
     fn execute_async(&self, command: C) -> impl Future<Output = Result<(), BusError>> + Send;
 }
 
-/// Can publish event `E`, perhaps to other processes. A bus can publish any event: one may have no
-/// subscriber.
+/// A bus that publishes event `E`, possibly to other processes. A [`Bus`](crate::bus::Bus) publishes
+/// every event, including those without subscribers.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -92,7 +92,7 @@ pub trait AsyncExecuteCommand<C: Command>: Sync {
 /// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot publish event `{E}`")]
 pub trait AsyncPublishEvent<E: Event>: Sync {
-    /// Runs every subscriber concurrently, and waits for all. `Ok` says, in process, that all have
+    /// Runs all subscribers concurrently and waits for them. In process, `Ok` means that all have
     /// succeeded; remotely, that the broker has accepted the event.
     ///
     /// # Errors

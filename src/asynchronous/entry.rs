@@ -1,8 +1,8 @@
 //! The entries of asynchronous queries and commands.
 //!
-//! An asynchronous call looks its handler up in the same table as any other, and takes what it finds
-//! there: an entry of a handler that waits, or of one that does not. Which of the two it is is the
-//! entry's `Mode`, a type, and the mode knows how to make a future of a call.
+//! An asynchronous call looks up its handler in the same table as a synchronous one, and accepts the
+//! entry of an asynchronous or of a synchronous handler. The entry's `Mode`, a type, distinguishes the
+//! two, and turns the call into a future.
 
 use super::{AsyncCommandHandler, AsyncQueryHandler, BusError, outcome::Outcome, refusal::Unasked};
 use crate::handler::{CommandHandler, QueryHandler};
@@ -10,10 +10,9 @@ use crate::key::{Other, Rest, Same};
 use crate::message::{Command, Message, Query};
 use crate::table::{
     CommandEntry, Find, FindIf, HasCommandHandler, HasQueryHandler, InsertIf, InsertInto,
-    MergeInto, QueryEntry, Registrations, RestOf, SecondCommandHandler, SecondQueryHandler, Wired,
-    entry,
+    MergeInto, QueryEntry, RestOf, SecondCommandHandler, SecondQueryHandler, Wired, entry,
 };
-use crate::wiring::{Kind, Registration};
+use crate::wiring::{Kind, Registration, Registrations};
 use core::marker::PhantomData;
 
 entry! {
@@ -25,14 +24,14 @@ entry! {
     AsyncCommandEntry
 }
 
-/// The handler returns when it is done.
+/// The mode of a synchronous handler: it returns its result.
 pub enum SyncMode {}
-/// The handler is a future.
+/// The mode of an asynchronous handler: it returns a future.
 pub enum AsyncMode {}
 
 // ----- queries
 
-/// Holds a handler of query `Q`, asynchronous or not.
+/// An entry with a handler of query `Q`, asynchronous or not.
 #[diagnostic::on_unimplemented(
     message = "no handler is registered for query `{Q}`",
     label = "nobody handles `{Q}`",
@@ -60,7 +59,7 @@ impl<Q: Query, H, T> HasAsyncQueryHandler<Q> for QueryEntry<Q, H, T> {
     }
 }
 
-/// Makes a future of a query's handler `H`.
+/// A mode that turns a call of the query handler `H` into a future.
 pub(crate) trait Answer<Q: Query, H, B> {
     fn answer(
         handler: &H,
@@ -87,7 +86,7 @@ impl<Q: Query + Send, H: QueryHandler<Q, B> + Sync, B: Sync> Answer<Q, H, B> for
 
 // ----- commands
 
-/// Holds a handler of command `C`, asynchronous or not.
+/// An entry with a handler of command `C`, asynchronous or not.
 #[diagnostic::on_unimplemented(
     message = "no handler is registered for command `{C}`",
     label = "nobody handles `{C}`",
@@ -115,7 +114,7 @@ impl<C: Command, H, T> HasAsyncCommandHandler<C> for CommandEntry<C, H, T> {
     }
 }
 
-/// Makes a future of a command's handler `H`.
+/// A mode that turns a call of the command handler `H` into a future.
 pub(crate) trait Perform<C: Command, H, B> {
     fn perform(
         handler: &H,
@@ -143,7 +142,7 @@ where
     }
 }
 
-// ----- the same table
+// ----- the traits of every entry
 
 #[diagnostic::do_not_recommend]
 impl<Q: Query, H, T> HasQueryHandler<Q> for AsyncQueryEntry<Q, H, T> {

@@ -1,11 +1,11 @@
-//! What can go wrong on the way to a handler, and in it.
+//! The error of asynchronous calls: failures of the transport and of the handler.
 
 use alloc::{boxed::Box, string::String};
 use core::{error::Error, time::Duration};
 
-/// Why an asynchronous call failed.
+/// The error of an asynchronous call.
 ///
-/// Each variant names the message. [`is_retryable`](BusError::is_retryable) says whether the same
+/// Each variant names the message. [`is_retryable`](BusError::is_retryable) returns true if the same
 /// call can succeed later.
 ///
 /// ```
@@ -20,31 +20,31 @@ use core::{error::Error, time::Duration};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {
-    /// No answer came in time. Whether a handler ran is not known.
+    /// No answer arrived in time. It is unknown whether a handler ran.
     #[error("{message}: no answer within {after:?}")]
     Timeout {
         /// The message's name.
         message: &'static str,
-        /// How long the caller waited.
+        /// The time that the caller waited.
         after: Duration,
     },
-    /// The broker could not be reached, or refused. Whether it took the message is not known.
+    /// The broker could not be reached, or refused. It is unknown whether it accepted the message.
     #[error("{message}: the broker did not take it: {source}")]
     Transport {
         /// The message's name.
         message: &'static str,
-        /// What the engine reports.
+        /// The error that the engine reports.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The message or its answer could not be written or read.
+    /// The message or its answer could not be encoded or decoded.
     #[error("{message}: its content does not fit: {source}")]
     Codec {
         /// The message's name.
         message: &'static str,
-        /// What the format reports.
+        /// The error that the codec reports.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Nobody serves the message.
+    /// No worker serves the message.
     #[error("{message}: nobody serves it")]
     NoHandler {
         /// The message's name.
@@ -55,10 +55,10 @@ pub enum BusError {
     Rejected {
         /// The message's name.
         message: &'static str,
-        /// The handler's own error. Of an event it is a
-        /// [`PublishError<BusError>`](crate::message::PublishError) with each subscriber's.
+        /// The handler's own error. For an event it is a
+        /// [`PublishError<BusError>`](crate::message::PublishError) with the error of each subscriber.
         source: Box<dyn Error + Send + Sync>,
-        /// Whether the handler may succeed another time.
+        /// True if the handler may succeed when called again.
         retryable: bool,
     },
     /// A handler in another process failed.
@@ -66,15 +66,15 @@ pub enum BusError {
     Remote {
         /// The message's name.
         message: &'static str,
-        /// What it reported.
+        /// The error that it reported.
         error: String,
-        /// Whether the handler may succeed another time.
+        /// True if the handler may succeed when called again.
         retryable: bool,
     },
 }
 
 impl BusError {
-    /// A handler's own failure: it may succeed another time.
+    /// The failure of a handler that may succeed when called again.
     ///
     /// ```
     /// use static_bus::{asynchronous::BusError, prelude::*};
@@ -94,8 +94,7 @@ impl BusError {
         }
     }
 
-    /// A handler's own refusal, which stands however often it is asked. A
-    /// message that came from a broker is not tried again.
+    /// The permanent refusal of a handler. A message from a broker is not retried.
     ///
     /// ```
     /// use static_bus::{asynchronous::BusError, prelude::*};
@@ -125,10 +124,10 @@ impl BusError {
         }
     }
 
-    /// Whether the same call can succeed later.
+    /// Returns true if the same call can succeed later.
     ///
-    /// A call that may have run before may run twice when it is retried: give it an idempotency key,
-    /// or a handler that can stand it.
+    /// A failed call may have run its handler, so a retry may run it twice: use an idempotency key, or a
+    /// handler that tolerates repetition.
     pub fn is_retryable(&self) -> bool {
         match self {
             BusError::Timeout { .. } | BusError::Transport { .. } | BusError::NoHandler { .. } => {

@@ -1,8 +1,8 @@
-//! An event with subscribers that wait, and how all of its subscribers run at the same time.
+//! The entry of an event with asynchronous subscribers, and the concurrent run of all subscribers.
 //!
-//! The list of subscribers is that of `table/topic.rs`, the newest first, with nodes of two kinds:
-//! `HCons` holds a subscriber that does not wait, [`HAsync`] one that does. As soon as there is one of
-//! the latter, the entry is an [`AsyncEventEntry`].
+//! The list of subscribers is that of `table/event.rs`, the newest first, with two kinds of nodes:
+//! `HCons` holds a synchronous subscriber, [`HAsync`] an asynchronous one. If the list has a node of
+//! the second kind, the entry is an [`AsyncEventEntry`].
 
 use super::{AsyncEventHandler, BusError, outcome::Outcome, refusal::HearsAtOnce};
 use crate::handler::EventHandler;
@@ -10,9 +10,9 @@ use crate::key::{Other, Rest, Same};
 use crate::message::{Event, EventOutput, Failure, Message};
 use crate::table::{
     Before, EachName, EventEntry, Find, FindIf, InsertIf, InsertInto, MergeInto, Missing,
-    MoreSubscribers, Publish, Registrations, RestOf, Subscribers, Wired, entry,
+    MoreSubscribers, Publish, RestOf, Subscribers, Wired, entry,
 };
-use crate::wiring::{Kind, Registration, handler_name};
+use crate::wiring::{Kind, Registration, Registrations, handler_name};
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::marker::PhantomData;
@@ -21,18 +21,18 @@ use core::task::Poll;
 use frunk::{HCons, HNil};
 
 entry! {
-    /// An event `M`, the list of its subscribers, the newest first, of which some are asynchronous,
-    /// and the entries after it in its bucket.
+    /// An event `M`, the list of its subscribers, of which at least one is asynchronous, the newest
+    /// first, and the entries after it in its bucket.
     AsyncEventEntry
 }
-/// An asynchronous subscriber, and the list of those that are older.
+/// An asynchronous subscriber, and the list of the older ones.
 #[derive(Clone)]
 pub struct HAsync<H, T> {
     head: H,
     tail: T,
 }
 
-/// The entry of an event with one subscriber, which is asynchronous.
+/// The entry of an event with a single, asynchronous subscriber.
 pub(crate) type SingleAsyncSubscriber<E, H> = AsyncEventEntry<E, HAsync<H, HNil>>;
 impl<E, H> SingleAsyncSubscriber<E, H> {
     #[inline]
@@ -79,7 +79,8 @@ impl<H, T: Before<S>, S> Before<S> for HAsync<H, T> {
 
 // ----- publishing
 
-/// What an event's key leads to: its subscribers of both kinds, or nothing and so none.
+/// The result of a lookup of event `E`: an entry with its subscribers of both kinds, or [`Missing`],
+/// which has none.
 #[diagnostic::on_unimplemented(
     message = "`{E}` is registered on this bus, but not as an event",
     label = "not published here",
@@ -111,10 +112,10 @@ impl<E, S, T> PublishAsync<E> for AsyncEventEntry<E, S, T> {
     }
 }
 
-/// How many subscribers there are, and which of them have failed.
+/// The number of subscribers, and the failures.
 pub(crate) type Heard = (usize, Vec<Failure<BusError>>);
 
-/// Subscribers that run at the same time, and are started from the oldest.
+/// A list of subscribers that run concurrently and start with the oldest.
 pub(crate) trait AsyncSubscribers<E: Event, B> {
     fn deliver(&self, event: &E, bus: &B) -> impl Future<Output = Heard> + Send;
 }
@@ -148,13 +149,14 @@ where
     #[inline]
     async fn deliver(&self, event: &E, bus: &B) -> Heard {
         let older = pin!(self.tail.deliver(event, bus));
-        // Not before it is polled: what a closure does before it returns its future has its turn too.
+        // The call is inside the `async` block, so that the part of a closure before its future also runs
+        // in registration order.
         let newest = pin!(async { self.head.handle(event, bus).await });
         all(older, newest, handler_name::<H>()).await
     }
 }
 
-/// Waits for the older subscribers and the newest together.
+/// Waits for the older subscribers and the newest one concurrently.
 #[inline]
 async fn all<Older, Newest>(
     mut older: Pin<&mut Older>,
@@ -189,7 +191,7 @@ where
     .await
 }
 
-// ----- publishing without waiting, and the wiring
+// ----- synchronous publishing, and the wiring
 
 impl<E: Event, S, T, B> Wired<B> for AsyncEventEntry<E, S, T>
 where

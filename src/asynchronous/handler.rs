@@ -1,17 +1,17 @@
-//! What a service implements when it has to wait.
+//! The traits that asynchronous services implement.
 //!
-//! Each trait is also implemented through `&T`, `Box<T>`, `Rc<T>` and `Arc<T>`, and for the closures that
-//! the `…_async_fn` methods take.
+//! Each trait is also implemented for `&T`, `Box<T>`, `Rc<T>` and `Arc<T>`, and for the closures that the
+//! `…_async_fn` methods take.
 
 use super::BusError;
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};
 use alloc::{boxed::Box, rc::Rc, sync::Arc};
 
-/// Answers a query, and may wait for the answer.
+/// Answers a query asynchronously.
 ///
-/// Write it as an `async fn`. Its future is `Send`; whoever is generic over the bus writes
-/// `B: AsyncSendQuery<…>`, which says that the bus can be shared, or `B: Sync`.
+/// Write it as an `async fn`. Its future must be `Send`, so an impl that is generic over the bus needs
+/// `B: Sync`, or a bound that implies it, such as `B: AsyncSendQuery<…>`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -36,11 +36,10 @@ use alloc::{boxed::Box, rc::Rc, sync::Arc};
     note = "implement it: `impl<B: Sync> AsyncQueryHandler<{Q}, B> for {Self}`; a closure is registered with `register_query_async_fn`, a handler that does not wait with `register_query`"
 )]
 pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
-    /// Answers `query`; `bus` is the bus it came through.
+    /// Answers `query`. `bus` is the bus that dispatched it.
     ///
     /// # Errors
-    /// That the answer could not be found out. A failure that belongs to the question is part of the
-    /// response.
+    /// The answer could not be determined. A failure that is a regular answer is part of the response.
     fn handle(
         &self,
         query: Q,
@@ -48,7 +47,7 @@ pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
     ) -> impl Future<Output = Result<Q::Response, BusError>> + Send;
 }
 
-/// Carries out a command, and may wait meanwhile.
+/// Handles a command asynchronously.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -79,14 +78,14 @@ pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
     note = "implement it: `impl<B: Sync> AsyncCommandHandler<{C}, B> for {Self}`; a closure is registered with `register_command_async_fn`, a handler that does not wait with `register_command`"
 )]
 pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
-    /// Carries out `command`; `bus` is the bus it came through.
+    /// Handles `command`. `bus` is the bus that dispatched it.
     ///
     /// # Errors
-    /// The handler's own, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
+    /// The handler's own error, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
     fn handle(&self, command: C, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
 }
 
-/// Hears an event, and may wait meanwhile.
+/// Handles an event asynchronously.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -116,11 +115,11 @@ pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
     note = "implement it: `impl<B: Sync> AsyncEventHandler<{E}, B> for {Self}`; a closure is subscribed with `subscribe_async_fn`, a handler that does not wait with `subscribe`"
 )]
 pub trait AsyncEventHandler<E: Event, B: ?Sized> {
-    /// Hears `event`; `bus` is the bus it came through.
+    /// Handles `event`. `bus` is the bus that dispatched it.
     ///
     /// # Errors
-    /// The handler's own, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
-    /// The other subscribers run all the same.
+    /// The handler's own error, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
+    /// The other subscribers still run.
     fn handle(&self, event: &E, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
 }
 
@@ -173,7 +172,7 @@ macro_rules! through {
         }
     )* };
 }
-// Through `Rc` as well, though no bus with one in it can be shared: the error then says so.
+// `Rc` is included although a bus that holds one is not `Sync`: the compile error then says so.
 through!(&H, Box<H>, Rc<H>, Arc<H>);
 
 impl<Q, B, F, Answer> AsyncQueryHandler<Q, B> for Function<F>

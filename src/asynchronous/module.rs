@@ -31,9 +31,9 @@ entries! {
     /// # }
     /// ```
     on_query_async: Query;
-    /// A module's entry: `H` carries out command `M` asynchronously. Made by [`on_command_async`].
+    /// A module's entry: `H` handles command `M` asynchronously. Made by [`on_command_async`].
     OnCommandAsync,
-    /// A module's entry: `handler` carries out command `M` asynchronously.
+    /// A module's entry: `handler` handles command `M` asynchronously.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -102,7 +102,7 @@ where
     on_query_async(Function(function))
 }
 
-/// A module's entry: a function or closure that returns a future carries out command `C`.
+/// A module's entry: a function or closure that returns a future handles command `C`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -149,7 +149,7 @@ where
     on_event_async(Function(function))
 }
 
-// Not recommended, so that rustc lists the same entries with and without the feature.
+// `do_not_recommend`, so that rustc's errors list the same entries with and without the feature.
 #[diagnostic::do_not_recommend]
 impl<Q: Query, H> Part for OnQueryAsync<Q, H> {
     type Message = Q;

@@ -1,11 +1,11 @@
-//! What a handler that does not wait returns, as what an asynchronous call returns.
+//! The conversion of a synchronous handler's output into the result of an asynchronous call.
 
 use super::BusError;
 use crate::message::Message;
 use alloc::boxed::Box;
 use core::error::Error;
 
-/// The output of a command or an event `M`.
+/// The output of a synchronous handler of command or event `M`.
 pub trait Outcome<M> {
     fn outcome(self) -> Result<(), BusError>;
 }
@@ -22,7 +22,7 @@ impl<M: Message, E: Reportable<M>> Outcome<M> for Result<(), E> {
     }
 }
 
-/// An error that an asynchronous call can hand on.
+/// An error that an asynchronous call can report as a source.
 #[diagnostic::on_unimplemented(
     message = "an asynchronous call cannot report the error of `{M}`",
     label = "`{Self}` is not an `Error` that is `Send` and `Sync`",

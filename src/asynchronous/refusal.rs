@@ -1,20 +1,20 @@
-//! Why a call that does not wait cannot reach a handler that does.
+//! The compile errors of synchronous calls whose handler is asynchronous.
 //!
-//! Such a call finds the handler: the lookup always answers. What it finds is [`Unasked`], which would
-//! handle the message if the handler implemented one of the traits below. Nobody does, and their texts
-//! say so. A call that finds a handler of its own kind meets none of this, so it costs the compiler
-//! nothing.
+//! The lookup of such a call succeeds and yields [`Unasked`], which handles the message if the handler
+//! implements one of the traits below. No type implements them, and their error texts give the reason.
+//! A call that finds a handler of its own kind does not use these traits, so they cost it no compile
+//! time.
 
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::message::{Command, Query};
 use core::marker::PhantomData;
 
-/// The asynchronous handler `H` in the place of one that does not wait.
+/// The asynchronous handler `H` as the result of a synchronous lookup.
 ///
-/// It is private so that rustc does not offer it where it lists what implements `QueryHandler`.
+/// Private, so that rustc omits it from its lists of types that implement `QueryHandler`.
 pub(crate) struct Unasked<H>(pub(super) PhantomData<fn(&H)>);
 
-/// Answers query `Q` without waiting. No asynchronous handler does.
+/// A handler that answers query `Q` synchronously. Never implemented.
 #[diagnostic::on_unimplemented(
     message = "query `{Q}` has an asynchronous handler",
     label = "`{Q}` cannot be sent without waiting",
@@ -30,7 +30,7 @@ impl<Q: Query, B: ?Sized, H: AnswersAtOnce<Q>> QueryHandler<Q, B> for Unasked<H>
     }
 }
 
-/// Carries out command `C` without waiting. No asynchronous handler does.
+/// A handler that handles command `C` synchronously. Never implemented.
 #[diagnostic::on_unimplemented(
     message = "command `{C}` has an asynchronous handler",
     label = "`{C}` cannot be executed without waiting",
@@ -46,7 +46,7 @@ impl<C: Command, B: ?Sized, H: ActsAtOnce<C>> CommandHandler<C, B> for Unasked<H
     }
 }
 
-/// Hears event `E` without waiting. No asynchronous subscriber does.
+/// A subscriber that handles event `E` synchronously. Never implemented.
 #[diagnostic::on_unimplemented(
     message = "event `{E}` has an asynchronous subscriber",
     label = "`{E}` cannot be published without waiting",

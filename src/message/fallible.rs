@@ -1,10 +1,10 @@
-//! Events whose subscribers can fail: every failure is kept.
+//! Events whose subscribers can fail: `publish` reports every failure.
 
 use super::EventOutput;
 use alloc::vec::Vec;
 use core::{error::Error, fmt};
 
-/// Some subscribers of an event failed; all of them ran.
+/// The failures of an event's subscribers. Every subscriber has run.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -53,7 +53,7 @@ impl<E> PublishError<E> {
         &self.failures
     }
 
-    /// The failures, given up.
+    /// Returns the failures, and consumes the error.
     ///
     /// ```
     /// use static_bus::prelude::*;
@@ -93,7 +93,7 @@ pub struct Failure<E> {
     pub handler: &'static str,
     /// Its position among the event's subscribers, from 0, in registration order.
     pub position: usize,
-    /// What it returned.
+    /// The error that it returned.
     pub error: E,
 }
 

@@ -3,7 +3,7 @@
 /// Declares a query: `query!(GetUser -> Option<User>)`, optionally `, name = "users.get"`
 /// and `, key = field`.
 ///
-/// Works on any struct or enum without generic parameters, wherever it stands.
+/// Works for any struct or enum without generic parameters, in any scope.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -81,10 +81,10 @@ macro_rules! event {
     };
 }
 
-/// A name as a type, for a [`Message`](crate::message::Message) impl by hand.
+/// Turns a name into its key, a type, for a [`Message`](crate::message::Message) impl by hand.
 ///
-/// Equal names have equal keys, and nothing else does but by a collision of 38-bit hashes. Two
-/// messages with one key do not compile on one bus.
+/// Equal names have equal keys. Different names have different keys, unless their 38-bit hashes
+/// collide. Two messages with one key do not compile on one bus.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -113,7 +113,7 @@ macro_rules! __message {
     };
     ($message:ident, name = $name:expr $(, key = $key:tt)?) => {
         const _: () = {
-            // Hashed once, and not for each digit.
+            // One hash for all digits.
             const HASH: u64 = $crate::__private::hash($name);
             impl $crate::message::Message for $message {
                 const NAME: &'static str = $name;

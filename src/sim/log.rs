@@ -1,11 +1,11 @@
 //! A log of inputs, from which a run can be repeated. With features `sim` and `serde`.
 //!
-//! The log is JSON Lines: one input a line, as an array of its time and itself. Inputs are enums that
-//! [`mailbox!`](crate::mailbox!) declares with serde's derives. What the timeline delivers is not in the
-//! log: the handlers schedule it again when the inputs come again.
+//! The log is JSON Lines: one input per line, as an array of its time and the input. Inputs are enums
+//! declared with [`mailbox!`](crate::mailbox!) and serde's derives. Messages of the timeline are not in
+//! the log: the handlers schedule them again when the inputs are replayed.
 //!
-//! Numbers keep every bit, but JSON has no infinity and no NaN: such a number is written as `null`,
-//! and reading it as a number is an error.
+//! Numbers are preserved exactly, but JSON has no infinity and no NaN: such a number is written as
+//! `null`, and reading it as a number is an error.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -45,12 +45,12 @@ use core::{error::Error, fmt};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, BufRead, Write};
 
-/// Passes inputs on, each after it was written to a log.
+/// Writes each input to a log and then passes it on.
 ///
-/// So an input that makes a handler panic is in the log. A [`Replay`](super::Replay) that stops early
-/// has read one input more than it delivered, and that one is in the log as well.
+/// So the log contains an input whose handler panics. A [`Replay`](super::Replay) that stops early has
+/// read one more input than it delivered, and the log contains that one as well.
 ///
-/// `writer` is best a [`BufWriter`](io::BufWriter), since every line is written by itself; it is flushed
+/// Use a [`BufWriter`](io::BufWriter) as `writer`, since each line is a separate write. It is flushed
 /// when the inputs end.
 ///
 /// # Errors
@@ -106,7 +106,7 @@ fn write_line<M: Serialize>(writer: &mut impl Write, input: &(Time, M)) -> io::R
     writer.write_all(b"\n")
 }
 
-/// Reads the inputs of a log that [`record`] wrote. Blank lines are passed over.
+/// Reads the inputs of a log that [`record`] wrote. Blank lines are skipped.
 ///
 /// # Errors
 ///
@@ -153,7 +153,7 @@ impl<M: DeserializeOwned, R: BufRead> Iterator for Read<M, R> {
 impl<M: DeserializeOwned, R: BufRead> FusedIterator for Read<M, R> {}
 
 impl<M: DeserializeOwned, R: BufRead> Read<M, R> {
-    /// Reads up to the next line that is not blank; `false` when there is none.
+    /// Reads up to the next line that is not blank; `false` if there is none.
     fn next_line(&mut self) -> Result<bool, LogError> {
         let Some(reader) = &mut self.reader else {
             return Ok(false);
@@ -189,11 +189,11 @@ impl<M: DeserializeOwned, R: BufRead> Read<M, R> {
     }
 }
 
-/// An input could not be recorded.
+/// The error of a [`record`] iterator.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RecordError<E> {
-    /// The inputs yielded an error; recording may go on after it.
+    /// The inputs yielded an error; recording can continue after it.
     Input(E),
     /// The log could not be written. The input was not passed on.
     Write(io::Error),
@@ -215,7 +215,7 @@ impl<E: fmt::Display> fmt::Display for RecordError<E> {
 
 impl<E: Error> Error for RecordError<E> {}
 
-/// A log could not be read.
+/// The error of a [`read`] iterator.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LogError {
@@ -224,7 +224,7 @@ pub enum LogError {
     Io {
         /// The number of the line, from 1.
         line: usize,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
     /// A line is not an array of a time and an input.
@@ -232,7 +232,7 @@ pub enum LogError {
     Malformed {
         /// The number of the line, from 1.
         line: usize,
-        /// Why.
+        /// The cause.
         error: serde_json::Error,
     },
     /// A line's time is earlier than that of the line before it.

@@ -1,8 +1,8 @@
-//! Many sorted streams as one, through a loser tree.
+//! The merge of sorted streams, by a loser tree.
 //!
-//! A match between two streams is a node; it keeps the loser, and the winner plays on at the parent.
-//! When the winner's item has left, only the matches on its own way to the top are played again.
-//! Stream `rank` of `k` enters below node `(rank + k) / 2`, and node 1 is the top.
+//! Each node is a match between two streams: it stores the loser, and the winner advances to the
+//! parent. After the overall winner's item is yielded, only the matches on its path to the root are
+//! replayed. Stream `rank` of `k` is a leaf below node `(rank + k) / 2`; node 1 is the root.
 
 use super::Time;
 use alloc::borrow::Cow;
@@ -27,8 +27,8 @@ impl<I: Iterator> Stream<I> {
         }
     }
 
-    /// Sets the priority: of two items at the same time, that of the stream with the smaller number
-    /// comes first.
+    /// Sets the priority. Of two items at the same time, the one whose stream has the smaller number comes
+    /// first.
     pub fn priority(mut self, priority: u32) -> Self {
         self.priority = priority;
         self
@@ -38,16 +38,16 @@ impl<I: Iterator> Stream<I> {
 /// Merges sorted streams into one, ordered by time, then the stream's priority, then its index among
 /// `streams`; items of one stream keep their order.
 ///
-/// Reads each stream one item ahead. An item costs one comparison for each doubling of the number of
-/// streams, and allocates nothing.
+/// Reads each stream one item ahead. An item costs log₂ of the number of streams comparisons, and no
+/// allocation.
 ///
-/// All streams have one type. Different sources become one by mapping their items to an enum and
-/// boxing the iterators: `Box<dyn Iterator<Item = (Time, Input)>>`.
+/// All streams have one type. To merge different sources, map their items to an enum and box the
+/// iterators: `Box<dyn Iterator<Item = (Time, Input)>>`.
 ///
 /// # Errors
 ///
-/// When an item is earlier than the one before it in its stream, the iterator yields [`Unsorted`]
-/// instead, and then ends. What it had yielded until then is in order.
+/// If an item is earlier than the one before it in its stream, the iterator yields [`Unsorted`] instead
+/// and then ends. The items yielded before it are in order.
 ///
 /// ```
 /// use static_bus::sim::{Stream, merge};
@@ -102,7 +102,7 @@ pub struct Merge<I, T> {
     losers: Vec<Due>,
     /// In order of priority, then index.
     lanes: Vec<Lane<I, T>>,
-    /// The name of each lane, and its index in the call of `merge`.
+    /// The name of each lane, and its index among the arguments of `merge`.
     labels: Vec<(Cow<'static, str>, usize)>,
     unsorted: Option<Unsorted>,
 }
@@ -150,7 +150,7 @@ where
                 None => 0,
             })
         });
-        // An unsorted stream ends the merge early, after the head of the lane it is found in.
+        // An unsorted stream ends the merge early, after the head of its lane.
         (1, most)
     }
 }
@@ -158,7 +158,7 @@ where
 impl<I, T> FusedIterator for Merge<I, T> where I: Iterator<Item = (Time, T)> {}
 
 impl<I, T> Merge<I, T> {
-    /// Lets a lane play its way to the top again.
+    /// Replays the matches of a lane up to the root.
     #[inline]
     fn replay(&mut self, rank: usize, due: Due) {
         let mut winner = due;
@@ -170,7 +170,7 @@ impl<I, T> Merge<I, T> {
         self.winner = winner;
     }
 
-    /// Makes the error the last thing to be yielded.
+    /// Makes the error the last item of the merge.
     #[cold]
     fn end_unsorted(&mut self, rank: usize, before: Time, after: Time) {
         let (name, index) = &mut self.labels[rank];
@@ -184,7 +184,7 @@ impl<I, T> Merge<I, T> {
     }
 }
 
-/// Plays all matches once: the overall winner, and the loser of each node.
+/// Plays all matches once; returns the overall winner and the loser of each node.
 fn play_all(first: Vec<Due>) -> (Due, Vec<Due>) {
     let lanes = first.len();
     let mut winners = alloc::vec![Due::NEVER; lanes.max(1)];
@@ -197,8 +197,8 @@ fn play_all(first: Vec<Due>) -> (Due, Vec<Due>) {
     (winners[1.min(lanes)], losers)
 }
 
-/// A stream in a merge: as many cache lines to itself as it needs. Every item goes through `head`, and
-/// where that straddles two lines a merge was seen to take twice the time.
+/// A stream in a merge, aligned to cache lines. Every item passes through `head`, and a `head` across
+/// two cache lines was measured to double the time of a merge.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 struct Lane<I, T> {
@@ -207,7 +207,7 @@ struct Lane<I, T> {
     head: Option<T>,
 }
 
-/// When the head of a lane is due.
+/// The time at which the head of a lane is due.
 #[derive(Debug, Clone, Copy)]
 struct Due {
     time: Time,
@@ -216,7 +216,7 @@ struct Due {
 }
 
 impl Due {
-    /// Comes after every lane's head.
+    /// A value that orders after the head of every lane.
     const NEVER: Due = Due {
         time: Time::MAX,
         rank: u64::MAX,
@@ -233,8 +233,8 @@ impl Due {
         self.rank == u64::MAX
     }
 
-    /// Keeps the earlier of two, and leaves the later in `other`. Which is which cannot be predicted,
-    /// so this does not branch.
+    /// Keeps the earlier of the two in `self`, and leaves the later in `other`. Branch-free, because the
+    /// outcome is unpredictable.
     #[inline]
     fn play(&mut self, other: &mut Due) {
         let (a, b) = (*self, *other);
@@ -248,7 +248,7 @@ impl Due {
         self.rank = pick(a.rank, b.rank);
     }
 
-    /// Time first, then rank, as one number: cheaper to compare than field by field.
+    /// Time and rank as one number, which is cheaper to compare than two fields.
     #[inline]
     fn order(self) -> u128 {
         u128::from(self.time) << 64 | u128::from(self.rank)

@@ -1,16 +1,16 @@
-//! A min-heap of scheduled messages, any of which can be cancelled.
+//! A min-heap of scheduled messages with cancellation.
 //!
-//! The heap orders keys; the messages stay where they are, in slots. Cancelling empties a slot and
-//! leaves its key in the heap, stale, until it comes to the top or half of the heap is stale.
+//! The heap orders keys; the messages are in slots and do not move. Cancelling empties a slot and
+//! leaves its key in the heap as a stale one, until it reaches the top or half of the heap is stale.
 
 use super::Time;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-/// Names a scheduled message, to [`cancel`](super::Timeline::cancel) it.
+/// A handle to a scheduled message, for [`cancel`](super::Timeline::cancel).
 ///
-/// It means nothing to any other timeline than the one it came from.
+/// Valid only for the timeline that returned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle {
     slot: u32,
@@ -24,13 +24,12 @@ pub(super) struct Queue<C> {
     vacant: Vec<u32>,
 }
 
-/// Where a message stands in the order of delivery.
+/// The position of a message in the order of delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     time: Time,
     priority: u32,
-    /// Decides between ties, and is never used twice: it tells a message from a later one in the
-    /// same slot.
+    /// Orders ties. Unique, so it also distinguishes a message from a later one in the same slot.
     order: u64,
     slot: u32,
 }
@@ -75,7 +74,7 @@ impl<C> Queue<C> {
         Some(message)
     }
 
-    /// When the first message is due.
+    /// The time at which the first message is due.
     pub(super) fn first(&mut self) -> Option<Time> {
         loop {
             let Reverse(key) = *self.heap.peek()?;
@@ -86,7 +85,7 @@ impl<C> Queue<C> {
         }
     }
 
-    /// Whether a message may be due at or before `time`; surely not when this is false.
+    /// Returns false only if no message is due at or before `time`.
     #[inline]
     pub(super) fn may_be_due(&self, time: Time) -> bool {
         self.heap
@@ -94,7 +93,7 @@ impl<C> Queue<C> {
             .is_some_and(|Reverse(key)| key.time <= time)
     }
 
-    /// Takes the first message if it is due at or before `time`; says when it was due.
+    /// Removes the first message if it is due at or before `time`; returns it with the time it was due.
     pub(super) fn pop_due(&mut self, time: Time) -> Option<(Time, C)> {
         while self.heap.peek()?.0.time <= time {
             let Reverse(key) = self.heap.pop()?;
@@ -130,8 +129,8 @@ impl<C> Queue<C> {
     }
 }
 
-/// Below so many messages, stale keys are not worth a sweep. So there are never more stale keys than
-/// the most messages that waited at once, or than twice this.
+/// The number of keys below which stale ones are not swept. So the number of stale keys never exceeds
+/// the largest number of messages that waited at once, or twice this constant.
 const FEW: usize = 16;
 
 impl<C> Slot<C> {

@@ -1,4 +1,4 @@
-//! The loop that feeds a bus.
+//! The replay loop, which delivers inputs and scheduled messages to a bus.
 
 use super::report::Tally;
 use super::{Report, Settle, Time, Timeline};
@@ -7,14 +7,14 @@ use core::ops::ControlFlow;
 use core::{error::Error, fmt};
 use std::time::{Duration, Instant};
 
-/// Drives a bus from a stream of inputs and a timeline. Nobody needs to write its parameters.
+/// Drives a bus from a stream of inputs and a timeline. There is no need to write its parameters.
 ///
-/// Inputs are enums that [`mailbox!`](crate::mailbox!) declares, like the messages of a timeline, so
-/// both are delivered by direct calls. Before each input everything that is due at or before its time
-/// is delivered from the timeline; so at one time, timers go before inputs. After every message the
-/// bus is settled: it is quiescent when the next one arrives.
+/// Inputs are enums declared with [`mailbox!`](crate::mailbox!), like the messages of a timeline, so
+/// both are delivered by direct calls. Before each input, the timeline delivers every message due at or
+/// before the input's time; at equal times, scheduled messages precede inputs. After every message the
+/// bus is settled, so it is quiescent when the next one arrives.
 ///
-/// A replay that has stopped, for whatever reason, goes on when it is run again; no message is lost.
+/// A replay that has stopped for any reason continues when it is run again; no message is lost.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -49,7 +49,7 @@ pub struct Replay<'a, B, C, I, M> {
     bus: &'a B,
     timeline: &'a Timeline<C>,
     inputs: I,
-    /// Read, and not yet due.
+    /// The input that was read and is not yet due.
     next: Option<(Time, M)>,
     until: Option<Time>,
     tally: Tally,
@@ -62,7 +62,7 @@ where
     M: Cascade<B>,
     I: Iterator<Item = Result<(Time, M), E>>,
 {
-    /// A replay of sorted inputs, as [`merge`](super::merge) makes them. It reads one input ahead.
+    /// A replay of sorted inputs, such as those of [`merge`](super::merge). It reads one input ahead.
     pub fn new(
         bus: &'a B,
         timeline: &'a Timeline<C>,
@@ -78,10 +78,10 @@ where
         }
     }
 
-    /// Ends each run at a time: what is later is not delivered, and the timeline is advanced to it.
-    /// A later time lets the next run go on.
+    /// Ends each run at `time`: later messages are not delivered, and the timeline is advanced to `time`.
+    /// The next run continues after a call with a later time.
     ///
-    /// Without this a run ends with the last input, and what is scheduled for later stays in the
+    /// Without this call a run ends with the last input, and messages scheduled for later stay in the
     /// timeline.
     pub fn until(&mut self, time: Time) -> &mut Self {
         self.until = Some(time);
@@ -92,12 +92,12 @@ where
     ///
     /// # Errors
     ///
-    /// See [`ReplayError`]. What was delivered until then is in [`report`](Replay::report).
+    /// See [`ReplayError`]. [`report`](Replay::report) counts the messages delivered until then.
     pub fn run(&mut self) -> Result<Report, ReplayError<E>> {
         self.run_with(|_| ControlFlow::Continue(()))
     }
 
-    /// Runs to the end, or until the callback breaks; the report tells which.
+    /// Runs to the end, or until the callback breaks, which sets `stopped` in the report.
     ///
     /// The callback is called after every 65,536 events, inputs and scheduled messages together, when
     /// the bus is quiescent.
@@ -126,7 +126,7 @@ where
     ///
     /// # Errors
     ///
-    /// See [`ReplayError`]. What was delivered until then is in [`report`](Replay::report).
+    /// See [`ReplayError`]. [`report`](Replay::report) counts the messages delivered until then.
     pub fn run_with(
         &mut self,
         mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
@@ -148,13 +148,13 @@ where
         }
     }
 
-    /// What was delivered so far, in all runs of this replay together.
+    /// The report on all runs of this replay so far.
     pub fn report(&self) -> Report {
         self.tally.report()
     }
 
     fn feed(&mut self, progress: &mut impl Callback) -> Result<(), Pause<E>> {
-        // A run that ended in a cascade error has left messages in the mailbox.
+        // A run that ended with a cascade error may have left messages in the mailbox.
         self.bus.settle()?;
         match self.feed_inputs(progress) {
             Ok(()) | Err(Pause::NextIsLater) => {}
@@ -166,7 +166,7 @@ where
         Ok(())
     }
 
-    /// The loop. `next` is looked at outside, so that an input stays in registers inside.
+    /// The inner loop. The caller handles `next`, so that an input stays in registers here.
     fn feed_inputs(&mut self, progress: &mut impl Callback) -> Result<(), Pause<E>> {
         if let Some((time, input)) = self.next.take() {
             self.step(time, input, progress)?;
@@ -178,7 +178,7 @@ where
         Ok(())
     }
 
-    // Twice in `feed_inputs`, and worth it: a call would pass the input through memory.
+    // Inlined into both call sites, because a call would pass the input through memory.
     #[inline(always)]
     fn step(&mut self, time: Time, input: M, progress: &mut impl Callback) -> Result<(), Pause<E>> {
         if self.until.is_some_and(|end| time > end) {
@@ -202,7 +202,7 @@ where
         self.report_progress(progress)
     }
 
-    /// Delivers what is scheduled for `time` or earlier.
+    /// Delivers the messages scheduled for `time` or earlier.
     fn deliver_due(&mut self, time: Time, progress: &mut impl Callback) -> Result<(), Pause<E>> {
         while let Some(message) = self.timeline.take_due(time) {
             let name = message.name();
@@ -226,18 +226,18 @@ where
     }
 }
 
-/// What the loop calls to report progress.
+/// The progress callback.
 trait Callback: FnMut(&Tally) -> ControlFlow<()> {}
 impl<F: FnMut(&Tally) -> ControlFlow<()>> Callback for F {}
 
-/// How many events lie between two calls of the progress callback.
+/// The number of events between two calls of the progress callback.
 const PROGRESS_INTERVAL: u64 = 65_536;
 
-/// Why the loop ended before the inputs did.
+/// The reasons for the loop to end before the inputs do.
 enum Pause<E> {
     /// The next input is later than the end of the run.
     NextIsLater,
-    /// The progress callback said so.
+    /// The progress callback returned `Break`.
     Stopped,
     Failed(ReplayError<E>),
 }
@@ -254,7 +254,7 @@ impl<E> From<CascadeError> for Pause<E> {
     }
 }
 
-/// How far a replay has come.
+/// The progress of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -262,21 +262,21 @@ pub struct Progress {
     pub events: u64,
     /// The simulated time.
     pub time: Time,
-    /// How long the replay has been running.
+    /// The duration of the replay so far, on the machine's clock.
     pub wall: Duration,
 }
 
-/// Why a replay ended early.
+/// The error of a replay that ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayError<E> {
     /// The stream of inputs yielded an error. Every input before it was delivered.
     Input(E),
-    /// A cascade passed the bus's limit. What was not delivered is still queued, and another run
-    /// continues with it.
+    /// A cascade passed the bus's limit. Undelivered messages are still queued, and another run continues
+    /// with them.
     Cascade(CascadeError),
-    /// An input is earlier than the simulated time, so it comes too late. It was not delivered, and
-    /// another run continues after it.
+    /// An input is earlier than the simulated time. It was not delivered, and another run continues after
+    /// it.
     #[non_exhaustive]
     Late {
         /// The input's time.

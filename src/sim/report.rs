@@ -1,11 +1,12 @@
-//! What a replay did.
+//! The report of a replay.
 
 use super::Time;
 use alloc::vec::Vec;
 use core::{fmt, ptr};
 use std::time::Duration;
 
-/// What a [`Replay`](super::Replay) delivered, and how fast. `Display` makes a table of it.
+/// The messages that a [`Replay`](super::Replay) delivered, and the time it took. `Display` prints a
+/// table.
 ///
 /// Everything but `wall` depends on the input alone.
 #[derive(Debug, Clone)]
@@ -17,30 +18,30 @@ pub struct Report {
     pub scheduled: Vec<Count>,
     /// The simulated times of the first and the last event; `None` when there was none.
     pub span: Option<(Time, Time)>,
-    /// How long the runs took, on the machine's clock.
+    /// The duration of all runs, on the machine's clock.
     pub wall: Duration,
-    /// Whether the progress callback ended the last run.
+    /// True if the progress callback ended the last run.
     pub stopped: bool,
 }
 
-/// How many messages of one name there were.
+/// The number of messages with one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Count {
     /// The message's [`NAME`](crate::message::Message::NAME).
     pub name: &'static str,
-    /// How many.
+    /// The number of messages.
     pub count: u64,
 }
 
 impl Report {
-    /// How many events there were: inputs and scheduled messages.
+    /// The number of events: inputs and scheduled messages.
     pub fn events(&self) -> u64 {
         let all = self.inputs.iter().chain(&self.scheduled);
         all.map(|count| count.count).sum()
     }
 
-    /// Events per second of wall time; 0 when no time has passed.
+    /// Events per second of wall time; 0 if no time has passed.
     pub fn events_per_second(&self) -> f64 {
         let seconds = self.wall.as_secs_f64();
         if seconds > 0.0 {
@@ -73,7 +74,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What a replay counts while it runs.
+/// The counters of a running replay.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) events: u64,
@@ -123,7 +124,8 @@ impl Tally {
 struct Counts(Vec<Count>);
 
 impl Counts {
-    /// Visits every counter: which one it is cannot be predicted, so a search would cost more.
+    /// Updates the counter of `name`. Visits every counter without branching, because the position is
+    /// unpredictable and a search would cost more.
     #[inline]
     fn add(&mut self, name: &'static str) {
         let mut known = false;
@@ -137,7 +139,8 @@ impl Counts {
         }
     }
 
-    /// A name may stand at two addresses, so only this decides that it is new.
+    /// Compares by content, because equal names may have different addresses; adds a counter for a new
+    /// name.
     #[cold]
     fn add_by_content(&mut self, name: &'static str) {
         match self.0.iter_mut().find(|known| known.name == name) {

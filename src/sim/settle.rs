@@ -1,16 +1,16 @@
-//! What a simulation needs of a bus besides delivery.
+//! The trait of a bus that a simulation can settle.
 
 use crate::bus::{Bus, NoMailbox};
 use crate::mailbox::{Cascade, CascadeError, Mailbox};
 
-/// A bus that can be made quiescent: nothing posted is left to deliver.
+/// A bus that can be made quiescent: no posted message is left to deliver.
 ///
-/// Every [`Bus`] is one: with a mailbox by its own [`settle`](Bus::settle), without one trivially.
+/// Implemented by every [`Bus`]: with a mailbox by its [`settle`](Bus::settle), without one as a no-op.
 pub trait Settle {
-    /// Delivers what was posted until nothing is left; returns how many messages.
+    /// Delivers posted messages until none is left; returns the number delivered.
     ///
     /// # Errors
-    /// When more than the limit would be delivered; what was not delivered stays queued.
+    /// [`CascadeError`] if more messages than the limit would be delivered; the others stay queued.
     fn settle(&self) -> Result<usize, CascadeError>;
 }
 

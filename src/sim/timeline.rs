@@ -1,18 +1,18 @@
-//! Messages that are delivered at a later simulated time.
+//! The timeline: messages scheduled for a later simulated time.
 
 use super::queue::{Handle, Queue};
 use super::{Settle, Time};
 use crate::mailbox::{Cascade, CascadeError};
 use core::cell::{Cell, RefCell};
 
-/// Messages that wait for their time, in an enum `C` that [`mailbox!`](crate::mailbox!) declares.
+/// A queue of scheduled messages; `C` is an enum declared with [`mailbox!`](crate::mailbox!).
 ///
-/// They are delivered in order of time; at the same time the smaller priority goes first, and of one
-/// priority what was scheduled first.
+/// Messages are delivered in order of time; at equal times in order of priority, the smaller number
+/// first; at equal priorities in the order in which they were scheduled.
 ///
-/// Everything takes `&self`, so a service holds a `&Timeline` and schedules or cancels while it
-/// handles a message. Once it has grown to the most messages that ever wait at once, a timeline does
-/// not allocate.
+/// All methods of a timeline in use take `&self`, so a service can hold a `&Timeline` and schedule or
+/// cancel while it handles a message. A timeline allocates only when more messages wait than ever
+/// before.
 ///
 /// ```
 /// use static_bus::{prelude::*, sim::{Time, Timeline}};
@@ -53,7 +53,7 @@ impl<C> Timeline<C> {
         Self::with_capacity(0)
     }
 
-    /// An empty timeline at time 0, with room for so many messages before it allocates.
+    /// An empty timeline at time 0 with room for `capacity` messages.
     pub fn with_capacity(capacity: usize) -> Self {
         Timeline {
             now: Cell::new(0),
@@ -100,30 +100,30 @@ impl<C> Timeline<C> {
         self.now.get()
     }
 
-    /// When the next message is due.
+    /// The time at which the next message is due.
     pub fn next_at(&self) -> Option<Time> {
         self.queue.borrow_mut().first()
     }
 
-    /// How many messages wait.
+    /// The number of waiting messages.
     pub fn len(&self) -> usize {
         self.queue.borrow().len()
     }
 
-    /// Whether no message waits.
+    /// Returns true if no message waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Schedules a message for a time, with priority 0.
     ///
-    /// A time in the past means [`now`](Timeline::now). A message scheduled for now, by a handler too,
-    /// goes after those that already wait for now with its priority.
+    /// A time in the past means [`now`](Timeline::now). A message scheduled for now, also by a handler, is
+    /// delivered after the messages of its priority that already wait for now.
     pub fn schedule(&self, at: Time, message: impl Schedule<C>) -> Handle {
         self.schedule_with_priority(at, 0, message)
     }
 
-    /// Schedules a message for a time; among messages of that time the smaller priority goes first.
+    /// Schedules a message for a time; among messages of that time the smallest priority goes first.
     ///
     /// ```
     /// use std::cell::RefCell;
@@ -155,7 +155,7 @@ impl<C> Timeline<C> {
         self.queue.borrow_mut().push(at, priority, order, message)
     }
 
-    /// Takes a message back; `None` when it was delivered or cancelled before.
+    /// Cancels a message and returns it; `None` if it was already delivered or cancelled.
     ///
     /// ```
     /// use static_bus::{prelude::*, sim::Timeline};
@@ -173,18 +173,18 @@ impl<C> Timeline<C> {
         self.queue.borrow_mut().cancel(handle)
     }
 
-    /// Delivers every message due at or before a time, settling the bus before and after each;
-    /// returns how many messages of the timeline it delivered. A time in the past means
+    /// Delivers every message due at or before a time, and settles the bus before and after each;
+    /// returns the number of scheduled messages delivered. A time in the past means
     /// [`now`](Timeline::now).
     ///
-    /// What a delivery schedules within that time is delivered too. So a message that schedules
-    /// itself for now, again and again, keeps this from returning.
+    /// Messages that handlers schedule within that time are delivered too. So a handler that schedules its
+    /// message for now each time makes this an endless loop.
     ///
     /// # Errors
     ///
-    /// When a cascade passes the bus's limit. The time is then that of the message that began it.
-    /// Nothing is lost: what was posted is in the mailbox, what was scheduled is here, and the next
-    /// call continues with both, in the same order.
+    /// [`CascadeError`] if a cascade passes the bus's limit. The time is then that of the message that
+    /// began the cascade. No message is lost: posted messages are in the mailbox, scheduled ones in the
+    /// timeline, and the next call continues with both in the same order.
     pub fn advance_to<B: Settle>(&self, time: Time, bus: &B) -> Result<usize, CascadeError>
     where
         C: Cascade<B>,
@@ -200,20 +200,20 @@ impl<C> Timeline<C> {
         Ok(delivered)
     }
 
-    /// Whether a message may be due at or before `time`; surely not when this is false.
+    /// Returns false only if no message is due at or before `time`.
     #[inline]
     pub(super) fn may_be_due(&self, time: Time) -> bool {
         self.queue.borrow().may_be_due(time)
     }
 
-    /// Takes the next message due at or before `time`, and makes its time the present.
+    /// Removes the next message due at or before `time`, and sets the simulated time to its time.
     pub(super) fn take_due(&self, time: Time) -> Option<C> {
         let (at, message) = self.queue.borrow_mut().pop_due(time.max(self.now()))?;
         self.reach(at);
         Some(message)
     }
 
-    /// Makes `time` the present, unless it is past.
+    /// Sets the simulated time to `time`, unless it is in the past.
     #[inline]
     pub(super) fn reach(&self, time: Time) {
         self.now.set(time.max(self.now()));
@@ -226,7 +226,7 @@ impl<C> Default for Timeline<C> {
     }
 }
 
-/// A message that a timeline of `C` can hold: one that the `mailbox!` of `C` lists, or `C` itself.
+/// A message that a timeline of `C` can hold: one listed in the `mailbox!` of `C`, or `C` itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be scheduled: it is not in `{C}`, which this timeline holds",
     label = "not listed in `{C}`",
@@ -244,7 +244,7 @@ impl<C, M: Into<C>> Schedule<C> for M {
     }
 }
 
-/// How ties are broken.
+/// The rule for the order of ties.
 #[derive(Debug, Clone, Copy)]
 enum Ties {
     InOrder,
@@ -252,7 +252,7 @@ enum Ties {
 }
 
 impl Ties {
-    /// The place among ties of the message with this sequence number; no two share a place.
+    /// The position among ties of the message with this sequence number. Unique for each number.
     fn order(self, sequence: u64) -> u64 {
         match self {
             Ties::InOrder => sequence,

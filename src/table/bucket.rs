@@ -1,28 +1,30 @@
-//! What stands at the end of two digits: a list of entries, told apart by the rest of the key.
+//! Buckets: lists of entries, distinguished by the rest of the key after its first two digits.
 
-use super::{Find, InsertInto, MergeInto, Missing, Registrations, Wired};
+use super::{Find, InsertInto, MergeInto, Missing, Wired};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::key::{Key, Other, Rest, Same};
 use crate::message::{Command, Message, Query};
-use crate::wiring::{Kind, Registration};
+use crate::wiring::{Kind, Registration, Registrations};
 use core::marker::PhantomData;
 
-/// The key of message `M`, without the digits that chose the bucket.
+/// The name key of message `M` without the two digits that choose the bucket.
 pub(crate) type RestOf<M> = <<M as Message>::NameKey as Key>::Rest;
 
-/// [`Find`], once it is known whether the first entry has the key.
+/// The second step of [`Find`] in a bucket: `Is` is [`Same`] if the first entry has the key `R`, and
+/// otherwise [`Other`].
 pub trait FindIf<Is, R> {
     type Found;
     fn find_if(&self) -> &Self::Found;
 }
-/// [`InsertInto`], once it is known whether the first entry has the key `R`.
+/// The second step of [`InsertInto`] in a bucket: `Is` is [`Same`] if the first entry has the key `R`,
+/// and otherwise [`Other`].
 pub trait InsertIf<Is, R, W> {
     type Out;
     fn insert_if(self, entry: W) -> Self::Out;
 }
 
-// The end of a bucket is `()`: the shortest there is to spell in debug info, which spells it for
-// every empty bucket and every last entry.
+// The end of a bucket is `()`, the shortest type name in debug info, which contains it for every empty
+// bucket and every last entry.
 impl<R> Find<R> for () {
     type Found = Missing;
     #[inline]
@@ -45,13 +47,13 @@ impl<T> MergeInto<T> for () {
     }
 }
 
-/// One kind of entry. The kind is the name of the type, and not a parameter of it, because rustc
-/// walks each parameter of each entry for every `impl` it matches against the bus.
+/// Defines one kind of entry. The kind is the name of the type and not a parameter, because rustc
+/// walks each parameter of each entry for every `impl` that it matches against the bus.
 macro_rules! entry {
     ($(#[$doc:meta])* $Entry:ident) => {
         $(#[$doc])*
-        // What is not stored, and the last field, need not be `Sized`. That spares the compiler a
-        // proof for each of them wherever the type of a bus appears.
+        // Parameters that are not stored, and the last field, are `?Sized`. That saves the compiler
+        // one proof for each of them wherever the type of a bus appears.
         pub struct $Entry<M: ?Sized, H, Next: ?Sized = ()> {
             message: PhantomData<fn(&M)>,
             pub(super) handler: H,
@@ -150,10 +152,10 @@ entry! {
 
 // ----- queries and commands, which have one handler
 //
-// Written out for each of the two, and not by a macro: rustc shows the reader of an error where a
-// macro was called, which is of no use to anybody.
+// Written out for each of the two and not by a macro: in an error, rustc would show the call of the
+// macro instead of the trait.
 
-/// Holds the handler of query `Q`.
+/// An entry with a handler of query `Q`.
 #[diagnostic::on_unimplemented(
     message = "no handler is registered for query `{Q}`",
     label = "nobody handles `{Q}`",
@@ -170,7 +172,7 @@ impl<Q: Query, H, T> HasQueryHandler<Q> for QueryEntry<Q, H, T> {
         &self.handler
     }
 }
-/// Holds the handler of command `C`.
+/// An entry with a handler of command `C`.
 #[diagnostic::on_unimplemented(
     message = "no handler is registered for command `{C}`",
     label = "nobody handles `{C}`",
@@ -188,7 +190,7 @@ impl<C: Command, H, T> HasCommandHandler<C> for CommandEntry<C, H, T> {
     }
 }
 
-/// What may come after the handler of query `M`: nothing.
+/// An entry that may be inserted where query `M` already has a handler: only [`Missing`], so none.
 #[diagnostic::on_unimplemented(
     message = "query `{M}` already has a handler",
     label = "a second handler for `{M}`",
@@ -202,7 +204,7 @@ impl<M, H, T, R, W: SecondQueryHandler<M>> InsertIf<Same, R, W> for QueryEntry<M
         self
     }
 }
-/// What may come after the handler of command `M`: nothing.
+/// An entry that may be inserted where command `M` already has a handler: only [`Missing`], so none.
 #[diagnostic::on_unimplemented(
     message = "command `{M}` already has a handler",
     label = "a second handler for `{M}`",

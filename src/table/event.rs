@@ -1,14 +1,14 @@
-//! An event's entry: its handler is the list of its subscribers, the newest first.
+//! The entry of an event: its handler is the list of its subscribers, the newest first.
 //!
-//! Newest first, because putting an element before a list is one step for the compiler, whatever
-//! the length. At run time the list is walked from its end, so that the oldest runs first.
+//! Newest first, because prepending to a list is one step for the compiler at any length. At run time
+//! the list is walked from its end, so that the oldest subscriber runs first.
 
 use super::bucket::{EventEntry, InsertIf};
-use super::{Missing, Registrations, Wired};
+use super::{Missing, Wired};
 use crate::handler::EventHandler;
 use crate::key::Same;
 use crate::message::{Event, EventOutput};
-use crate::wiring::{Kind, Registration, handler_name};
+use crate::wiring::{Kind, Registration, Registrations, handler_name};
 use frunk::{HCons, HNil};
 
 /// The entry of an event with one subscriber.
@@ -31,7 +31,7 @@ impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventEntry<E
         N::entry(newer.join(self.handler), self.next)
     }
 }
-/// The same event with more subscribers, to go before the list `S`.
+/// An entry of the same event `E`, whose subscribers are prepended to the list `S`.
 #[diagnostic::on_unimplemented(
     message = "`{E}` and another message are registered under one name",
     label = "its name, or the hash of its name, is that of `{E}`",
@@ -39,7 +39,7 @@ impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventEntry<E
 )]
 pub trait MoreSubscribers<E, S> {
     type Out;
-    /// The entry that holds all of them, if those of `S` do not wait.
+    /// The entry that holds all of them, if those of `S` are synchronous.
     type Entry<T>;
     fn join(self, older: S) -> Self::Out;
     fn entry<T>(all: Self::Out, next: T) -> Self::Entry<T>;
@@ -56,7 +56,7 @@ impl<E, S, N: Before<S>> MoreSubscribers<E, S> for EventEntry<E, N> {
         EventEntry::before(all, next)
     }
 }
-/// Puts one list before another.
+/// Prepends one list to another.
 pub trait Before<S> {
     type Out;
     fn before(self, after: S) -> Self::Out;
@@ -79,7 +79,7 @@ impl<H, T: Before<S>, S> Before<S> for HCons<H, T> {
     }
 }
 
-/// What an event's key leads to: its subscribers, or nothing and so none.
+/// The result of a lookup of event `E`: an entry with its subscribers, or [`Missing`], which has none.
 #[diagnostic::on_unimplemented(
     message = "`{E}` is registered on this bus, but not as an event",
     label = "not published here",
@@ -103,7 +103,7 @@ impl<E, S, T> Publish<E> for EventEntry<E, S, T> {
         &self.handler
     }
 }
-/// Subscribers, run from the oldest; says how many there are.
+/// A list of subscribers. `deliver` runs them, the oldest first, and returns their number.
 pub trait Subscribers<E: Event, B> {
     fn deliver(&self, event: &E, bus: &B, log: &mut <E::Output as EventOutput>::Log) -> usize;
 }
@@ -131,7 +131,7 @@ impl<E: Event, S: EachName, T: Registrations> Registrations for EventEntry<E, S,
         T::each(visit);
     }
 }
-/// Registers each subscriber of a list, the oldest first.
+/// Visits the registration of each subscriber of a list, the oldest first.
 pub trait EachName {
     fn each<E: Event>(visit: &mut dyn FnMut(Registration));
 }

@@ -1,32 +1,11 @@
-//! The wiring of a bus, for people to read.
+//! The wiring of a bus as text: a table, Mermaid and DOT.
 
-use super::Registration;
-use crate::bus::Bus;
-use crate::table::Registrations;
+use super::{Registration, Registrations};
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Write};
 
-impl<T: Registrations, O> Bus<T, O> {
-    /// Lists what is registered.
-    ///
-    /// ```
-    /// use static_bus::prelude::*;
-    /// struct Ping;
-    /// query!(Ping -> u8, name = "net.ping");
-    /// fn pong(_: Ping) -> u8 { 1 }
-    /// let bus = BusBuilder::new().register_query_fn(pong).build();
-    /// assert_eq!(bus.wiring().registrations().len(), 1);
-    /// ```
-    pub fn wiring(&self) -> Wiring {
-        let mut all = Vec::new();
-        T::each(&mut |registration| all.push(registration));
-        all.sort_by_key(|registration| (registration.kind, registration.message));
-        Wiring(all)
-    }
-}
-
-/// Every registration of a bus: queries, commands, events, each by message name, and the subscribers
-/// of one event in registration order.
+/// Every registration of a bus, sorted by kind (queries, commands, events) and then by message name;
+/// the subscribers of one event are in registration order.
 ///
 /// `Display` prints a table:
 ///
@@ -46,7 +25,14 @@ impl<T: Registrations, O> Bus<T, O> {
 pub struct Wiring(Vec<Registration>);
 
 impl Wiring {
-    /// The registrations, in the order of the table.
+    pub(crate) fn of<T: Registrations>() -> Self {
+        let mut all = Vec::new();
+        T::each(&mut |registration| all.push(registration));
+        all.sort_by_key(|registration| (registration.kind, registration.message));
+        Wiring(all)
+    }
+
+    /// The registrations, in the order in which `Display` prints them.
     ///
     /// ```
     /// let bus = static_bus::prelude::BusBuilder::new().build();
@@ -75,7 +61,7 @@ impl Wiring {
                 message,
                 handler,
             } = registration;
-            // All subscribers of an event hang on the node of the first: they stand together.
+            // The subscribers of one event are adjacent and share the node of the first.
             if self.0[first].message != *message {
                 first = i;
             }
@@ -89,7 +75,7 @@ impl Wiring {
         out
     }
 
-    /// A [Graphviz](https://graphviz.org) digraph in the DOT language, likewise.
+    /// A [Graphviz](https://graphviz.org) digraph in the DOT language, from messages to their handlers.
     ///
     /// ```
     /// use static_bus::prelude::*;

@@ -113,7 +113,7 @@ impl Server {
         loop {
             match self.open().await {
                 Err(e) if passes(&e) => {
-                    sleep(backoff.next()).await;
+                    sleep(backoff.next_delay()).await;
                 }
                 opened => return opened,
             }

@@ -46,10 +46,9 @@
 //! | command | at least once, to one worker; duplicates are recognised | the broker has it |
 //! | event | at least once to each subscriber that exists; duplicates are recognised | the broker has it |
 //!
-//! A broker engine is a [`Transport`]: [`MemoryBroker`] in this process, for development and tests,
-//! with feature `redis` that of Redis, and with feature `kafka` that of Apache Kafka. Everything else is
-//! written once, for all engines. What an engine has to promise is in [`transport`], and feature
-//! `conformance` has the checks.
+//! A broker engine is a [`Transport`]: [`MemoryBroker`] within this process, for development and tests, Redis in the
+//! crate `static-bus-redis`, Apache Kafka in `static-bus-kafka`. Client and worker are written once, for all engines. The
+//! contract of an engine is in [`transport`]; the crate `static-bus-conformance` tests it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 

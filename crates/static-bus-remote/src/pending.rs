@@ -126,7 +126,7 @@ async fn hand_out_all<C: Consumer>(inbox: &C, pending: &Pending) {
                     }
                 }
             }
-            Err(_) => tokio::time::sleep(backoff.next()).await,
+            Err(_) => tokio::time::sleep(backoff.next_delay()).await,
         }
     }
 }

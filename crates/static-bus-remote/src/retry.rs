@@ -69,7 +69,7 @@ pub struct Backoff {
     failed: u32,
 }
 impl Backoff {
-    pub fn next(&mut self) -> Duration {
+    pub fn next_delay(&mut self) -> Duration {
         self.failed = self.failed.saturating_add(1);
         // Never at once: a broker that refuses at once would be asked without an end.
         self.retries.delay(self.failed) + Duration::from_millis(5)

@@ -78,7 +78,7 @@ async fn renew<C: Consumer>(held: Arc<Held<C>>, consumer: Arc<C>, lease: Duratio
         };
         match &renewed {
             Ok(()) => backoff.reset(),
-            Err(_) => next = backoff.next().min(pause),
+            Err(_) => next = backoff.next_delay().min(pause),
         }
         report.of(Task::Renew, renewed);
     }

@@ -71,7 +71,7 @@ impl<C: Consumer> Lane<C> {
                 if is_done {
                     return;
                 }
-                tokio::time::sleep(backoff.next()).await;
+                tokio::time::sleep(backoff.next_delay()).await;
             }
         });
         self.in_burying.insert(burying.id(), item);
@@ -125,7 +125,7 @@ impl<C: Consumer> Lane<C> {
         let failed = result.is_err();
         self.with.report.of(Task::Acknowledge, result);
         if failed {
-            self.acknowledge_again = Instant::now() + self.backoff.next();
+            self.acknowledge_again = Instant::now() + self.backoff.next_delay();
             settling.done.append(&mut self.done);
             settling.given_up.append(&mut self.given_up);
             (self.done, self.given_up) = (settling.done, settling.given_up);

@@ -67,7 +67,7 @@ impl<C: Consumer> Lane<C> {
             }
             Err(error) => {
                 self.with.report.of(Task::Receive, Err(error));
-                self.take_again = Instant::now() + self.backoff.next();
+                self.take_again = Instant::now() + self.backoff.next_delay();
             }
         }
     }

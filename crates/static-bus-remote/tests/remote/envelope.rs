@@ -299,7 +299,7 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
         blotted(&dead.headers),
         format!(
             "origin: command orders.place\ngroup: handlers\nservice: orders\nmember: …\n\
-             max_attempts: 2\nerror: orders.place: its handler failed: sold out\n\
+             attempts: 2\nerror: orders.place: its handler failed: sold out\n\
              firstfailure: …\nlastfailure: …\nkey: user 7\nheaders: {escaped}\n"
         )
     );

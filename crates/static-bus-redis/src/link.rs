@@ -19,7 +19,11 @@ use super::{
     errors::{connect_error, reply_error},
     scripts::Lua,
 };
-use static_bus_remote::{lock::lock, retry, transport::TransportError};
+use static_bus_remote::{
+    lock::lock,
+    retry,
+    transport::{TransportError, TransportErrorKind},
+};
 
 /// A server, and how long it has for an answer.
 pub(super) struct Server {

@@ -14,7 +14,7 @@ use static_bus::{
     asynchronous::{AsyncExecuteCommand, BusError},
     prelude::*,
 };
-use static_bus_remote::{Health, Worker, WorkerHandle, transport::Kind};
+use static_bus_remote::{Health, TransportErrorKind, Worker, WorkerHandle, transport::Kind};
 
 use crate::support::{
     Fault, LONG, Op, SECOND, TestBroker, buried, connect, listen, quick, settled, until,

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use static_bus_remote::MemoryBroker;
-//! use crate::Harness;
+//! use static_bus_conformance::Harness;
 //!
 //! struct Fresh(MemoryBroker);
 //!

@@ -18,7 +18,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use static_bus_remote::Transport;
-//! use crate::{KafkaTransport, Sasl, Tls};
+//! use static_bus_kafka::{KafkaTransport, Sasl, Tls};
 //!
 //! # async fn example() -> Result<(), static_bus_remote::transport::TransportError> {
 //! let kafka = KafkaTransport::builder("kafka-1.internal:9093,kafka-2.internal:9093")

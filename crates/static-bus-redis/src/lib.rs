@@ -15,7 +15,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use static_bus_remote::Transport;
-//! use crate::RedisTransportBuilder;
+//! use static_bus_redis::RedisTransport;
 //!
 //! # async fn example() -> Result<(), static_bus_remote::transport::TransportError> {
 //! let redis = RedisTransport::builder("rediss://orders:secret@redis.internal:6380/0")

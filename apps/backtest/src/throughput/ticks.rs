@@ -32,12 +32,10 @@ impl Ticks {
     /// The earliest tick; at equal times, that of the first symbol.
     #[inline]
     pub fn next(&mut self) -> Tick {
-        let mut first = 0;
-        for symbol in 1..SYMBOLS {
-            if self.heads[symbol].0 < self.heads[first].0 {
-                first = symbol;
-            }
-        }
+        // Indices from comparisons: a branch on random times would be mispredicted.
+        let later = |a: usize, b: usize| usize::from(self.heads[b].0 < self.heads[a].0);
+        let pair = [later(0, 1), 2 + later(2, 3)];
+        let first = pair[later(pair[0], pair[1])];
         let next = self.markets[first].next();
         std::mem::replace(&mut self.heads[first], next).1
     }

@@ -204,7 +204,7 @@ fn read(position: String, dead: Record) -> DeadLetter {
         first_failure: text("firstfailure"),
         last_failure: text("lastfailure"),
         record: Record {
-            headers: Headers::as_they_are(attributes),
+            headers: Headers::from_raw(attributes),
             body: Bytes::clone(&dead.body),
             key: dead.headers.get("key").map(|key| Arc::from(&*key)),
             expires: None,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Headers,
-    transport::{Record, Topic},
+    transport::Record,
 };
 
 /// A message's attributes.
@@ -241,10 +241,3 @@ impl fmt::Display for EnvelopeError {
     }
 }
 impl std::error::Error for EnvelopeError {}
-
-/// A topic as text, in the attribute `origin` of a dead letter: `command orders.place`.
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.as_str(), self.name)
-    }
-}

@@ -27,9 +27,9 @@ impl Headers {
         Headers(String::with_capacity(bytes))
     }
 
-    /// Attributes that were written elsewhere, whatever they look like.
+    /// Attributes in the form in which they travel, unchecked.
     #[doc(hidden)]
-    pub fn as_they_are(text: String) -> Self {
+    pub fn from_raw(text: String) -> Self {
         Headers(text)
     }
 

@@ -66,6 +66,8 @@ mod pending;
 mod reply;
 #[doc(hidden)]
 pub mod retry;
+#[doc(hidden)]
+pub mod time;
 pub mod transport;
 mod worker;
 

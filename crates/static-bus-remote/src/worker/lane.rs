@@ -29,12 +29,12 @@ use self::{
     acknowledgements::Acknowledgements,
     claims::Claims,
     dead_lettering::DeadLettering,
-    intake::{Intake, IntakeConfig},
+    intake::Intake,
     item::Item,
     key_queues::KeyQueues,
     leases::Leases,
     schedule::{Schedule, Step},
-    triage::Triage,
+    triage::{Triage, TriageConfig},
 };
 use super::{
     FAREWELL, LaneContext, ShutdownReport,
@@ -86,15 +86,21 @@ impl<C: Consumer> Lane<C> {
             meter,
             ..
         } = &context;
-        let config = IntakeConfig {
+        let config = TriageConfig {
             message: served.message,
             group: served.group.clone(),
             deduplicates: settings.deduplication.is_some(),
-            isolate_after: settings.retries.max_attempts.saturating_sub(1).clamp(1, 2),
         };
+        let isolate_after = settings.retries.max_attempts.saturating_sub(1).clamp(1, 2);
         let draining = context.draining.clone();
         Lane {
-            intake: Intake::new(consumer.clone(), config, report.clone(), draining),
+            intake: Intake::new(
+                consumer.clone(),
+                config,
+                isolate_after,
+                report.clone(),
+                draining,
+            ),
             claims: Claims::new(consumer.clone(), report.clone()),
             leases: Leases::new(consumer.clone(), settings.lease, report.clone()),
             queues: KeyQueues::new(),

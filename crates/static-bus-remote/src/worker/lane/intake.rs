@@ -1,10 +1,13 @@
 //! The intake of a lane: it receives records and claims their deduplication keys, a batch at a time.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{claims, triage::Triage};
+use super::{
+    claims,
+    triage::{Triage, TriageConfig},
+};
 use crate::{
     transport::{Consumer, Delivery, Lease, TransportError},
     worker::{
@@ -16,19 +19,12 @@ use crate::{
 /// The time that one request for records waits.
 const WAIT: Duration = Duration::from_secs(5);
 
-pub(super) struct IntakeConfig {
-    pub message: &'static str,
-    pub group: Cow<'static, str>,
-    /// Whether deduplication keys are claimed.
-    pub deduplicates: bool,
-    /// The number of deliveries without an end after which a message is handled alone.
-    pub isolate_after: u32,
-}
-
 /// The requests of a lane for records.
 pub(super) struct Intake<C: Consumer> {
     consumer: Arc<C>,
-    config: Arc<IntakeConfig>,
+    config: Arc<TriageConfig>,
+    /// The number of deliveries without an end after which a message is handled alone.
+    isolate_after: u32,
     report: Report,
     draining: watch::Receiver<Option<Instant>>,
     receiving: Call<Batch<C::Receipt>>,
@@ -45,13 +41,15 @@ struct Batch<R> {
 impl<C: Consumer> Intake<C> {
     pub fn new(
         consumer: Arc<C>,
-        config: IntakeConfig,
+        config: TriageConfig,
+        isolate_after: u32,
         report: Report,
         draining: watch::Receiver<Option<Instant>>,
     ) -> Self {
         Intake {
             consumer,
             config: Arc::new(config),
+            isolate_after,
             receiving: Call::new(report.clone(), Task::Receive),
             report,
             draining,
@@ -81,6 +79,7 @@ impl<C: Consumer> Intake<C> {
             self.receiving.start(receive(
                 self.consumer.clone(),
                 self.config.clone(),
+                self.isolate_after,
                 max,
                 self.report.clone(),
                 self.draining.clone(),
@@ -110,7 +109,8 @@ impl<C: Consumer> Intake<C> {
 /// drops none that it has received.
 async fn receive<C: Consumer>(
     consumer: Arc<C>,
-    config: Arc<IntakeConfig>,
+    config: Arc<TriageConfig>,
+    isolate_after: u32,
     max: usize,
     report: Report,
     mut draining: watch::Receiver<Option<Instant>>,
@@ -128,7 +128,7 @@ async fn receive<C: Consumer>(
         Ok(deliveries) => deliveries,
         Err(error) => return Err((batch, error)),
     };
-    batch.is_suspect = isolate(&*consumer, &mut deliveries, config.isolate_after).await;
+    batch.is_suspect = isolate(&*consumer, &mut deliveries, isolate_after).await;
     let messages = deliveries.into_iter();
     batch.messages = messages
         .map(|delivery| Triage::of(delivery, &config))

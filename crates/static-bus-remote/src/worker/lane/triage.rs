@@ -1,12 +1,19 @@
 //! The decision on a message that was received.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use super::{intake::IntakeConfig, item::Item};
+use super::item::Item;
 use crate::{
     Codec,
     transport::{Claim, Delivery},
 };
+
+pub(super) struct TriageConfig {
+    pub message: &'static str,
+    pub group: Cow<'static, str>,
+    /// Whether deduplication keys are claimed.
+    pub deduplicates: bool,
+}
 
 /// A received message, and the decision on it.
 pub(super) enum Triage<R> {
@@ -24,7 +31,7 @@ pub(super) enum Triage<R> {
 
 impl<R> Triage<R> {
     /// The decision from the attributes alone.
-    pub fn of(delivery: Delivery<R>, config: &IntakeConfig) -> Self {
+    pub fn of(delivery: Delivery<R>, config: &TriageConfig) -> Self {
         let mut item = Item::new(delivery);
         let message = item.message.clone();
         let envelope = match message.envelope() {

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use static_bus_conformance::Harness;
+use static_bus_conformance::{Capabilities, Harness, Sharing};
 use static_bus_kafka::KafkaTransport;
 use test_brokers::kafka::Kafka;
 
@@ -49,6 +49,10 @@ impl Harness for OneKafka {
             .connect()
             .await
             .expect("the server runs")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER.with_sharing(Sharing::Partitions)
     }
 
     fn restarts(&self) -> bool {

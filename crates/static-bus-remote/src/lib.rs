@@ -63,9 +63,12 @@ pub mod lock;
 pub mod memory;
 mod outbound;
 mod pending;
+mod received;
 mod reply;
 #[doc(hidden)]
 pub mod retry;
+#[doc(hidden)]
+pub mod time;
 pub mod transport;
 mod worker;
 

@@ -1,51 +1,54 @@
-//! The broker engine in this process, for development, for tests, and for a monolith that is to be
+//! The broker engine within one process, for development, for tests, and for a monolith that is to be
 //! split later.
 
 mod claims;
 mod consumer;
+mod entry;
 mod group;
 mod lines;
 mod log;
+mod queue;
 mod waiters;
 
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, Mutex},
 };
 
-use tokio::{task::coop::consume_budget, time::Instant};
+use tokio::task::coop::consume_budget;
 
-use self::log::Log;
+use self::{log::Log, queue::Queue};
 use super::{
     lock::lock,
     transport::{
-        Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
-        TransportError, TransportErrorKind,
+        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
+        TransportErrorKind,
     },
 };
 
-pub use consumer::{MemoryConsumer, Receipt};
+pub use consumer::MemoryConsumer;
+pub use group::Receipt;
+pub use queue::MemoryReceiver;
 
-/// A broker in this process. Clones share it; when the last clone and the last consumer are dropped,
-/// it is gone with everything in it.
+/// A broker within this process. Clones share it. When the last clone, consumer and receiver are dropped, it is
+/// gone with everything in it.
 ///
-/// It promises what every engine promises, as long as the process lives:
+/// It keeps the promises of every engine, as long as the process lives:
 ///
-/// - Queries and replies are handed out at most once, and dropped when they are past
-///   [`Record::expires`].
-/// - A command waits until a group consumes it, an event goes to every group that exists. A record is
-///   freed when every group has settled it; groups are never removed, and one without members keeps
-///   what it is given.
-/// - A group gets records in the order in which they were appended. One that was given back, or
+/// - Queries and replies are delivered at most once, and dropped when they have
+///   [expired](Record::expires).
+/// - A command waits until a group consumes it; an event goes to every group that exists. A record is
+///   freed when every group has settled it. Groups are never removed, and a group without members keeps its
+///   records.
+/// - A group gets records in the order in which they were appended. A record that was released, or
 ///   whose lease ran out, comes before those that were appended after it.
-/// - All records of a key go to one member, until it has settled all it was given or its
+/// - All records of a key go to one member, until it has settled all that it was given or its
 ///   last lease of the key has run out. Then they go to any member, in order.
-/// - The clock is tokio's: in a test that has paused it, leases and deadlines pass without waiting.
+/// - The clock is that of tokio: in a test that has paused it, leases and deadlines pass without waiting.
 ///
-/// Each operation costs O(log n) for each record, under a lock for each topic. Only
-/// [`receive`](super::transport::Consumer::receive) needs a runtime, for a timer while it waits.
+/// Each operation costs O(log n) for each record, under a lock for each topic. Only `receive` needs a runtime, for
+/// a timer while it waits.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +59,7 @@ pub use consumer::{MemoryConsumer, Receipt};
 /// let broker = MemoryBroker::new();
 /// let topic = Topic { kind: Kind::Command, name: "orders.place".into() };
 ///
-/// // Nobody consumes yet: the command is kept.
+/// // The topic has no group yet: the command waits.
 /// let record = Record { body: "one book".into(), ..Record::default() };
 /// broker.append(vec![(topic.clone(), record)]).await.remove(0)?;
 ///
@@ -76,7 +79,10 @@ pub struct MemoryBroker(Arc<Broker>);
 
 #[derive(Default)]
 struct Broker {
-    topics: RwLock<HashMap<Topic, Arc<Log>>>,
+    /// The topics of commands and events.
+    logs: Mutex<HashMap<Topic, Arc<Log>>>,
+    /// The topics of queries and replies.
+    queues: Mutex<HashMap<Topic, Arc<Queue>>>,
     dead: Mutex<DeadLetters>,
 }
 
@@ -87,45 +93,41 @@ struct DeadLetters {
 }
 
 impl MemoryBroker {
-    /// A broker with nothing in it.
+    /// An empty broker.
     ///
     /// ```
-    /// use static_bus_remote::{MemoryBroker, Transport, transport::Capabilities};
+    /// use static_bus_remote::{MemoryBroker, Transport};
     ///
-    /// let broker = MemoryBroker::new();
-    /// assert_eq!(broker.address(), "memory");
-    /// assert_eq!(broker.capabilities(), Capabilities::IN_PROCESS);
+    /// assert_eq!(MemoryBroker::new().address(), "memory");
     /// ```
     pub fn new() -> Self {
         MemoryBroker::default()
     }
 
     fn log(&self, topic: &Topic) -> Option<Arc<Log>> {
-        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(topic).cloned()
+        lock(&self.0.logs).get(topic).cloned()
     }
 
     fn log_or_new(&self, topic: &Topic) -> Arc<Log> {
         self.log(topic).unwrap_or_else(|| {
-            let topics = self.0.topics.write();
-            let mut topics = topics.unwrap_or_else(PoisonError::into_inner);
-            let log = topics
-                .entry(topic.clone())
-                .or_insert_with(|| Arc::new(Log::new(topic.kind)));
-            log.clone()
+            let log = || Arc::new(Log::new(topic.kind));
+            let mut logs = lock(&self.0.logs);
+            logs.entry(topic.clone()).or_insert_with(log).clone()
         })
+    }
+
+    fn queue(&self, topic: &Topic) -> Arc<Queue> {
+        let mut queues = lock(&self.0.queues);
+        queues.entry(topic.clone()).or_default().clone()
     }
 }
 
 impl Transport for MemoryBroker {
     type Consumer = MemoryConsumer;
+    type Receiver = MemoryReceiver;
 
     fn address(&self) -> &str {
         ADDRESS
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::IN_PROCESS
     }
 
     async fn check(&self) -> Result<(), TransportError> {
@@ -140,13 +142,14 @@ impl Transport for MemoryBroker {
             let same = std::iter::from_fn(|| records.next_if(|(next, _)| *next == topic));
             let run = std::iter::once(first).chain(same.map(|(_, record)| record));
             match topic.kind {
-                Kind::DeadLetter => lock(&self.0.dead).append(run),
-                // No group has asked for it: it is dropped.
+                Kind::Query | Kind::Reply => self.queue(&topic).append(run),
+                Kind::Command => self.log_or_new(&topic).append(run),
+                // An event of which no group exists is dropped.
                 Kind::Event => match self.log(&topic) {
                     Some(log) => log.append(run),
                     None => run.for_each(drop),
                 },
-                _ => self.log_or_new(&topic).append(run),
+                Kind::DeadLetter => lock(&self.0.dead).append(run),
             }
         }
         results
@@ -154,14 +157,22 @@ impl Transport for MemoryBroker {
 
     async fn consume(&self, subscription: Subscription) -> Result<MemoryConsumer, TransportError> {
         consume_budget().await;
-        if subscription.topic.kind == Kind::DeadLetter {
-            return Err(error(
-                TransportErrorKind::Refused,
-                "dead letters have no consumers: read them with `dead_letters`",
-            ));
+        let topic = &subscription.topic;
+        match topic.kind {
+            Kind::Command | Kind::Event => {
+                let log = self.log_or_new(topic);
+                Ok(MemoryConsumer::join(log, subscription))
+            }
+            _ => Err(TransportError::not_consumed(ADDRESS, topic)),
         }
-        let log = self.log_or_new(&subscription.topic);
-        Ok(MemoryConsumer::join(log, subscription))
+    }
+
+    async fn listen(&self, topic: Topic) -> Result<MemoryReceiver, TransportError> {
+        consume_budget().await;
+        match topic.kind {
+            Kind::Query | Kind::Reply => Ok(MemoryReceiver::new(self.queue(&topic))),
+            _ => Err(TransportError::not_received(ADDRESS, &topic)),
+        }
     }
 
     async fn dead_letters(
@@ -194,7 +205,7 @@ impl DeadLetters {
     fn append(&mut self, records: impl Iterator<Item = Record>) {
         for record in records {
             self.appended += 1;
-            // Of one width, so that they sort as strings.
+            // All have one width, so that they sort as strings.
             let position = format!("{:020}", self.appended);
             self.records.insert(position, record);
         }
@@ -209,12 +220,7 @@ impl std::fmt::Debug for MemoryBroker {
 
 const ADDRESS: &str = "memory";
 
-fn error(kind: TransportErrorKind, reason: &'static str) -> TransportError {
-    TransportError::new(kind, ADDRESS, reason)
-}
-
-/// `now + after`, or so far away that it makes no difference.
-fn later(now: Instant, after: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    now + after.min(FAR)
+fn closed() -> TransportError {
+    let reason = "this consumer is closed: subscribe again to receive more";
+    TransportError::new(TransportErrorKind::Closed, ADDRESS, reason)
 }

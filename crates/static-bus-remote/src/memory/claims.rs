@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use crate::transport::Claim;
 
-/// Keys that are claimed, and keys of records that were handled.
+/// The claimed keys, and the keys of acknowledged records.
 #[derive(Default)]
 pub(super) struct Claims {
     held: HashMap<Arc<str>, Held>,
-    /// How many keys may be held before those of vanished members are removed.
+    /// The number of held keys at which those of vanished members are removed.
     sweep: usize,
     done: HashMap<Arc<str>, Instant>,
-    /// When to forget keys of `done`; a key that was confirmed again is in here twice.
+    /// The times at which keys of `done` are forgotten; a key that was confirmed again is in here twice.
     forget: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
 }
 
@@ -51,7 +51,7 @@ impl Claims {
         }
     }
 
-    /// A record with this key was handled: whoever holds the key has come too late.
+    /// Marks a key as done, whoever holds it.
     pub fn confirm(&mut self, key: &Arc<str>, until: Instant, now: Instant) {
         self.forget(now);
         self.held.remove(key);

@@ -1,4 +1,4 @@
-//! A member of a group, as those who consume hold it.
+//! The consumer of a group.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,19 +9,19 @@ use tokio::{
 };
 
 use super::{
-    error,
-    group::{Group, Outcome},
-    later,
+    closed,
+    group::{Group, Polled, Receipt},
     log::Log,
 };
-use crate::transport::{
-    Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError, TransportErrorKind,
+use crate::{
+    time::later,
+    transport::{Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError},
 };
 
 /// A member of a group of a [`MemoryBroker`](super::MemoryBroker).
 ///
-/// Dropped without [`close`](Consumer::close) it is a member that crashed: what it has received stays
-/// leased until the leases run out.
+/// If it is dropped without [`close`](Consumer::close), its records stay leased until the leases run out, as
+/// those of a process that crashed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +42,7 @@ use crate::transport::{
 ///
 /// one.close().await?;
 /// let again = two.receive(10, Duration::ZERO).await?;
-/// assert_eq!(again[0].attempt, 1); // what is given back was not handed out
+/// assert_eq!(again[0].attempt, 1); // a released delivery does not count
 /// # Ok(())
 /// # }
 /// ```
@@ -53,14 +53,6 @@ pub struct MemoryConsumer {
     wake: Arc<Notify>,
     lease: Duration,
     deduplication: Option<Duration>,
-}
-
-/// Names a record that a [`MemoryConsumer`] has handed out: each time another receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Receipt {
-    pub(super) number: u64,
-    pub(super) time: u64,
-    pub(super) key: Option<Arc<str>>,
 }
 
 impl MemoryConsumer {
@@ -78,7 +70,7 @@ impl MemoryConsumer {
         }
     }
 
-    /// Every change of the group goes through here, so that none forgets those who wait.
+    /// Changes the group, and wakes the members that the change concerns.
     fn change<R>(&self, change: impl FnOnce(&mut Group, Instant) -> R) -> R {
         let mut content = self.log.lock();
         let group = &mut content.groups[self.group];
@@ -99,16 +91,15 @@ impl Consumer for MemoryConsumer {
         consume_budget().await;
         let end = later(Instant::now(), wait);
         loop {
-            let outcome = self.change(|group, now| {
+            let received = self.change(|group, now| {
                 let until = later(now, self.lease);
                 group.receive(self.member, max, until, end, now)
             });
-            match outcome {
-                Outcome::Received(deliveries) => return Ok(deliveries),
-                Outcome::Left => return Err(closed()),
-                Outcome::Wait(until) => {
+            match received {
+                Polled::Deliveries(deliveries) => return Ok(deliveries),
+                Polled::Left => return Err(closed()),
+                Polled::Wait(until) => {
                     let dropped = Dropped(self);
-                    // Either way there is something to look at.
                     let _ = timeout_at(until, self.wake.notified()).await;
                     std::mem::forget(dropped);
                 }
@@ -194,7 +185,7 @@ impl std::fmt::Debug for MemoryConsumer {
     }
 }
 
-/// The future of `receive` is dropped while it waits: if it was woken, somebody else has to be.
+/// A guard of a `receive` that waits: if its future is dropped after it was woken, another member is woken.
 struct Dropped<'c>(&'c MemoryConsumer);
 
 impl Drop for Dropped<'_> {
@@ -202,9 +193,4 @@ impl Drop for Dropped<'_> {
         self.0
             .change(|group, _| group.no_longer_waits(self.0.member));
     }
-}
-
-fn closed() -> TransportError {
-    let reason = "this consumer is closed: subscribe again to receive more";
-    error(TransportErrorKind::Closed, reason)
 }

@@ -1,4 +1,4 @@
-//! What one group has not settled, and its members.
+//! A group: the records that it has not settled, and its members.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,15 +9,23 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     claims::Claims,
-    consumer::Receipt,
+    entry::Entry,
     lines::{Item, Lines},
-    log::Entry,
     waiters::Waiters,
 };
-use crate::transport::{Backlog, Delivery, Record};
+use crate::transport::{Backlog, Delivery};
 
-/// A group: a record that it has not settled is in `lines` while it waits, and in `leased` while a
-/// member holds it. Whoever changes a group calls [`rouse`](Group::rouse) afterwards.
+/// The name of a delivery by a [`MemoryConsumer`](super::MemoryConsumer); each delivery has another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    number: u64,
+    /// The number of deliveries of the record, this one included.
+    time: u64,
+    key: Option<Arc<str>>,
+}
+
+/// A group. A record that it has not settled is in `lines` while it waits, and in `leased` while a
+/// member holds it. Every change is followed by [`rouse`](Group::rouse).
 #[derive(Default)]
 pub(super) struct Group {
     pub claims: Claims,
@@ -28,17 +36,14 @@ pub(super) struct Group {
     members: HashMap<u64, Member>,
     joined: u64,
     waiters: Waiters,
-    /// Of queries and replies, which are not leased: how many may wait before those that have
-    /// expired are removed.
-    sweep: Option<usize>,
 }
 
 struct Leased {
     item: Item,
     member: u64,
     until: Instant,
-    /// It was acknowledged by one who held it earlier. Nobody else gets it, but until this lease ends
-    /// the others of its key wait.
+    /// The record was acknowledged by an earlier holder. No member gets it again, but until this lease ends
+    /// the other records of its key wait.
     done: bool,
 }
 
@@ -48,28 +53,17 @@ struct Member {
     vanished: bool,
 }
 
-/// What came of an attempt to receive.
-pub(super) enum Outcome {
-    Received(Vec<Delivery<Receipt>>),
-    /// There is nothing; try again when woken, and at this time.
+/// The result of an attempt to receive.
+pub(super) enum Polled {
+    Deliveries(Vec<Delivery<Receipt>>),
+    /// There is no record: to be tried again when woken, and at this time.
     Wait(Instant),
     /// The member has left.
     Left,
 }
 
 impl Group {
-    /// A queue of queries or replies.
-    pub fn at_most_once() -> Self {
-        let mut group = Group::default();
-        group.lines.ignores_keys = true;
-        group.sweep = Some(SWEEP);
-        group
-    }
-
-    pub fn append(&mut self, number: u64, entry: Arc<Entry>, now: Instant) {
-        if self.sweep.is_some_and(|limit| self.lines.len() >= limit) {
-            self.drop_expired(now);
-        }
+    pub fn append(&mut self, number: u64, entry: Arc<Entry>) {
         self.lines.append(number, entry);
     }
 
@@ -92,29 +86,24 @@ impl Group {
         until: Instant,
         end: Instant,
         now: Instant,
-    ) -> Outcome {
+    ) -> Polled {
         self.waiters.remove(member);
         if !self.has(member) {
-            return Outcome::Left;
+            return Polled::Left;
         }
         self.expire(now);
         let mut deliveries = Vec::new();
         while deliveries.len() < max
             && let Some((number, item)) = self.lines.take(member)
         {
-            if self.sweep.is_none() {
-                deliveries.push(self.lease(number, item, member, until));
-            } else if item.entry.is_of_use(now) {
-                let record = item.entry.record.clone();
-                deliveries.push(delivery(number, 1, 1, record));
-            }
+            deliveries.push(self.lease(number, item, member, until));
         }
         if !deliveries.is_empty() || max == 0 || now >= end {
-            return Outcome::Received(deliveries);
+            return Polled::Deliveries(deliveries);
         }
         let wakes = self.ends.first().map_or(end, |(until, _)| end.min(*until));
         self.waiters.add(member, wakes);
-        Outcome::Wait(wakes)
+        Polled::Wait(wakes)
     }
 
     pub fn no_longer_waits(&mut self, member: u64) {
@@ -127,7 +116,7 @@ impl Group {
                 leased.done = true;
                 self.release(receipt);
             }
-            // The lease was lost, and the record may be waiting for another member.
+            // The lease has run out, and the record may wait for another member.
             None => self.lines.remove(receipt.number, receipt.key.as_ref()),
         }
     }
@@ -149,7 +138,7 @@ impl Group {
         }
     }
 
-    /// The member gives everything back.
+    /// Removes a member and releases its records.
     pub fn leave(&mut self, member: u64) {
         let all = self.leased.iter();
         let its = all.filter(|(_, leased)| leased.member == member);
@@ -161,7 +150,7 @@ impl Group {
         self.waiters.leave(member);
     }
 
-    /// The member is gone, and its leases are left to run out.
+    /// Removes a member whose leases then run out.
     pub fn vanish(&mut self, member: u64) {
         if let Some(gone) = self.members.get_mut(&member) {
             gone.vanished = true;
@@ -174,9 +163,6 @@ impl Group {
 
     pub fn backlog(&mut self, now: Instant) -> Backlog {
         self.expire(now);
-        if self.sweep.is_some() {
-            self.drop_expired(now);
-        }
         let leased = self.leased.first_key_value();
         let leased = leased.map(|(number, leased)| (*number, &leased.item));
         let both = leased.into_iter().chain(self.lines.oldest());
@@ -197,9 +183,9 @@ impl Group {
         both.map(|(number, item)| (number, &item.entry))
     }
 
-    /// Wakes whom the last change concerns.
+    /// Wakes the members that the last change concerns.
     pub fn rouse(&mut self) {
-        for member in self.lines.roused.drain(..) {
+        for member in self.lines.drain_roused() {
             self.waiters.wake(member);
         }
         if self.lines.any_free() {
@@ -220,7 +206,15 @@ impl Group {
         item.times += 1;
         item.attempts += 1;
         let record = item.entry.record.clone();
-        let delivery = delivery(number, item.times, item.attempts, record);
+        let delivery = Delivery {
+            receipt: Receipt {
+                number,
+                time: item.times,
+                key: record.key.clone(),
+            },
+            record,
+            attempt: item.attempts,
+        };
         let leased = Leased {
             item,
             member,
@@ -233,7 +227,7 @@ impl Group {
         delivery
     }
 
-    /// Ends a lease as if there had been none.
+    /// Ends a lease that does not count as an attempt.
     fn give_back(&mut self, number: u64) {
         if let Some(leased) = self.leased.get_mut(&number) {
             leased.item.attempts -= 1;
@@ -249,7 +243,7 @@ impl Group {
         }
     }
 
-    /// Ends a lease. If its record is not done, it waits again, at its old place.
+    /// Ends a lease. A record that is not done waits again, at its old place.
     fn end(&mut self, number: u64) {
         let Some(leased) = self.leased.remove(&number) else {
             return;
@@ -266,25 +260,5 @@ impl Group {
                 self.members.remove(&leased.member);
             }
         }
-    }
-
-    fn drop_expired(&mut self, now: Instant) {
-        self.lines.retain(|entry| entry.is_of_use(now));
-        self.sweep = Some(2 * self.lines.len().max(SWEEP));
-    }
-}
-
-const SWEEP: usize = 1024;
-
-fn delivery(number: u64, time: u64, attempt: u32, record: Arc<Record>) -> Delivery<Receipt> {
-    let receipt = Receipt {
-        number,
-        time,
-        key: record.key.clone(),
-    };
-    Delivery {
-        receipt,
-        record,
-        attempt,
     }
 }

@@ -5,31 +5,29 @@ use std::{
     sync::Arc,
 };
 
-use super::log::Entry;
+use super::entry::Entry;
 
 /// Records that wait, by their number in the topic.
 ///
-/// A member is given the first of two lines: `free`, and its own. A record without a key stands in
-/// `free` by itself. Of a key only the key stands in line, at the number of its first record that
-/// waits: in the line of the member that holds leases of the key, or in `free` if nobody
-/// does. So a record is found without passing those that are for others.
+/// A member gets the first entry of two lines: `free`, and its own. A record without a key is an entry of
+/// `free`. The records of a key have one entry, at the number of the first of them that
+/// waits: in the line of the member that holds leases of the key, or in `free` if no member
+/// does. So a record is found without a search through those of other members.
 #[derive(Default)]
 pub(super) struct Lines {
     free: Line,
     own: HashMap<u64, Line>,
     keys: HashMap<Arc<str>, Key>,
     len: usize,
-    /// Members in whose line something new is first.
-    pub roused: Vec<u64>,
-    /// Of queries and replies the order of keys is not kept.
-    pub ignores_keys: bool,
+    /// The members whose lines have a new entry.
+    roused: Vec<u64>,
 }
 
 pub(super) struct Item {
     pub entry: Arc<Entry>,
-    /// How often it has been handed out.
+    /// The number of deliveries.
     pub times: u64,
-    /// How often of these it has not been given back.
+    /// The number of deliveries that were not released.
     pub attempts: u32,
 }
 
@@ -43,18 +41,18 @@ enum InLine {
 #[derive(Default)]
 struct Key {
     waiting: BTreeMap<u64, Item>,
-    /// How many of its records are leased, all by `holder`.
+    /// The number of its records that are leased, all by `holder`.
     leased: usize,
     holder: u64,
 }
 
 impl Lines {
-    /// How many records wait.
+    /// The number of records that wait.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is something for any member.
+    /// Whether there is a record that any member may take.
     pub fn any_free(&self) -> bool {
         !self.free.is_empty()
     }
@@ -73,14 +71,14 @@ impl Lines {
         self.put(number, item, |key| key.leased -= 1);
     }
 
-    /// Forgets a record that was taken.
+    /// Removes a record that was taken.
     pub fn done(&mut self, item: &Item) {
         if let Some(key) = &item.entry.record.key {
             self.change(key, |key| key.leased -= 1);
         }
     }
 
-    /// The first record that this member may have. Others of its key are then for this member alone,
+    /// Takes the first record that this member may have. Others of its key are then for this member alone,
     /// until all that were taken are given back or done.
     pub fn take(&mut self, member: u64) -> Option<(u64, Item)> {
         let own = self.own.get(&member).and_then(Line::first_key_value);
@@ -116,13 +114,9 @@ impl Lines {
         self.len -= usize::from(item.is_some());
     }
 
-    /// Removes all records but these; only where keys are ignored.
-    pub fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
-        self.free.retain(|_, first| match first {
-            InLine::Record(item) => keep(&item.entry),
-            InLine::Key(_) => true,
-        });
-        self.len = self.free.len();
+    /// The members whose lines have a new entry since the last call.
+    pub fn drain_roused(&mut self) -> std::vec::Drain<'_, u64> {
+        self.roused.drain(..)
     }
 
     pub fn oldest(&self) -> Option<(u64, &Item)> {
@@ -150,11 +144,11 @@ impl Lines {
     fn put(&mut self, number: u64, item: Item, change: impl FnOnce(&mut Key)) {
         self.len += 1;
         match item.entry.record.key.clone() {
-            Some(key) if !self.ignores_keys => self.change(&key, |key| {
+            Some(key) => self.change(&key, |key| {
                 change(key);
                 key.waiting.insert(number, item);
             }),
-            _ => {
+            None => {
                 self.free.insert(number, InLine::Record(item));
             }
         }
@@ -167,7 +161,7 @@ impl Lines {
         }
     }
 
-    /// Changes what is known of a key, and moves the key to where it then has to stand in line.
+    /// Changes the state of a key, and moves its entry to the line in which it then belongs.
     fn change<R>(&mut self, key: &Arc<str>, change: impl FnOnce(&mut Key) -> R) -> R {
         let state = self.keys.entry(key.clone()).or_default();
         let before = state.place();
@@ -212,7 +206,7 @@ impl Lines {
     }
 }
 
-/// In whose line, or in `free`, and at which number.
+/// The member whose line it is, or `None` for `free`, and the number.
 type Place = (Option<u64>, u64);
 
 impl Key {

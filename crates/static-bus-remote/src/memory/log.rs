@@ -1,4 +1,4 @@
-//! The records of one topic, in the groups that have not settled them.
+//! The groups of a topic of commands or events.
 
 use std::{
     borrow::Cow,
@@ -8,14 +8,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{group::Group, later};
+use super::{entry::Entry, group::Group};
 use crate::{
     lock::lock,
     transport::{Kind, Record},
 };
 
-/// One topic. There is no list of its records: each group refers to those that it has not settled,
-/// and a record is freed with the last reference.
+/// A topic of commands or events. There is no list of its records: each group refers to those that it has not
+/// settled, and a record is freed with the last reference.
 pub(super) struct Log {
     kind: Kind,
     content: Mutex<Content>,
@@ -23,37 +23,20 @@ pub(super) struct Log {
 
 #[derive(Default)]
 pub(super) struct Content {
-    /// Groups are never removed, so that a consumer can name its own by index.
+    /// Groups are never removed: a consumer refers to its own by index.
     pub groups: Vec<Group>,
     names: Vec<Cow<'static, str>>,
     appended: u64,
-    /// Commands for the first group, while there is none.
+    /// Commands for the first group, while there is no group.
     early: BTreeMap<u64, Arc<Entry>>,
-}
-
-/// A record, shared by the groups.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub record: Arc<Record>,
-    pub appended: Instant,
-    pub expires: Option<Instant>,
-}
-
-impl Entry {
-    pub fn is_of_use(&self, now: Instant) -> bool {
-        self.expires.is_none_or(|expires| now < expires)
-    }
 }
 
 impl Log {
     pub fn new(kind: Kind) -> Self {
-        let mut content = Content::default();
-        if at_most_once(kind) {
-            // The one queue for all who consume the topic, whatever they call their group.
-            content.groups.push(Group::at_most_once());
+        Log {
+            kind,
+            content: Mutex::default(),
         }
-        let content = Mutex::new(content);
-        Log { kind, content }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Content> {
@@ -71,17 +54,13 @@ impl Log {
         let now = Instant::now();
         for record in records {
             *appended += 1;
-            let entry = Arc::new(Entry {
-                expires: record.expires.map(|after| later(now, after)),
-                appended: now,
-                record: Arc::new(record),
-            });
+            let entry = Arc::new(Entry::new(record, now));
             if groups.is_empty() && self.kind == Kind::Command {
                 early.insert(*appended, entry);
                 continue;
             }
             for group in groups.iter_mut() {
-                group.append(*appended, entry.clone(), now);
+                group.append(*appended, entry.clone());
             }
         }
         groups.iter_mut().for_each(Group::rouse);
@@ -89,9 +68,6 @@ impl Log {
 
     /// The index of a group, which is created if it is missing.
     pub fn group(&self, name: Cow<'static, str>) -> usize {
-        if at_most_once(self.kind) {
-            return 0;
-        }
         let mut content = self.lock();
         if let Some(index) = content.names.iter().position(|known| *known == name) {
             return index;
@@ -102,17 +78,12 @@ impl Log {
             for other in &content.groups {
                 oldest.extend(other.unsettled().map(|(n, entry)| (n, entry.clone())));
             }
-            let now = Instant::now();
             for (number, entry) in oldest {
-                group.append(number, entry, now);
+                group.append(number, entry);
             }
         }
         content.groups.push(group);
         content.names.push(name);
         content.groups.len() - 1
     }
-}
-
-fn at_most_once(kind: Kind) -> bool {
-    matches!(kind, Kind::Query | Kind::Reply)
 }

@@ -7,13 +7,13 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Who waits, and until when.
+/// The members that wait, in order, with the times at which they stop.
 ///
-/// A record wakes one member. If that one leaves a record behind, or no longer wants any, the
-/// group wakes the next: that is [`Group::rouse`](super::group::Group::rouse), after every change.
+/// A record wakes one member. If that member leaves a record behind, or stops waiting, the
+/// group wakes the next, after every change.
 ///
-/// A lease that ends has to wake somebody as well. The member that wakes by itself first watches all
-/// leases: it has to wake no later than the first of them ends.
+/// A lease that ends wakes a member as well: the member with the earliest time to stop has to wake no later than
+/// the first lease ends.
 #[derive(Default)]
 pub(super) struct Waiters {
     members: HashMap<u64, Waiter>,
@@ -25,7 +25,7 @@ pub(super) struct Waiters {
 
 struct Waiter {
     wake: Arc<Notify>,
-    /// Its place in the queue, and when it wakes by itself; none if it does not wait.
+    /// Its place in the queue, and the time at which it wakes by itself; `None` if it does not wait.
     waits: Option<(u64, Instant)>,
 }
 
@@ -52,7 +52,7 @@ impl Waiters {
         }
     }
 
-    /// Says whether the member waited.
+    /// Returns whether the member waited.
     pub fn remove(&mut self, member: u64) -> bool {
         let waiter = self.members.get_mut(&member);
         let Some((place, wakes)) = waiter.and_then(|waiter| waiter.waits.take()) else {
@@ -78,7 +78,7 @@ impl Waiters {
         }
     }
 
-    /// A lease ends at this time: if all wait longer, one of them has to look again.
+    /// Wakes a member if all wait longer than to this end of a lease.
     pub fn watch(&mut self, end: Instant) {
         if let Some((wakes, member)) = self.by_time.first()
             && *wakes > end

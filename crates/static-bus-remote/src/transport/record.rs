@@ -1,0 +1,86 @@
+//! Records and the topics that carry them.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use static_bus::message::Message;
+
+use crate::Headers;
+
+/// A sequence of records, to which producers append and from which consumers and receivers read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic {
+    /// The kind of its records.
+    pub kind: Kind,
+    /// The name of the message; of replies, the address of the process that waits for them; of dead letters,
+    /// empty.
+    pub name: Cow<'static, str>,
+}
+
+impl Topic {
+    /// The topic of messages of this type.
+    pub(crate) fn of<M: Message>(kind: Kind) -> Self {
+        Topic {
+            kind,
+            name: Cow::Borrowed(M::NAME),
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
+}
+
+/// The kind of the records of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Requests. Delivered at most once, to one [receiver](super::Receiver), before they expire.
+    Query,
+    /// Responses. Delivered at most once, to one process.
+    Reply,
+    /// Delivered at least once, to one group.
+    Command,
+    /// Delivered at least once, to each group.
+    Event,
+    /// Messages that could not be handled. Read with [`Transport::dead_letters`](super::Transport::dead_letters)
+    /// only.
+    DeadLetter,
+}
+
+impl Kind {
+    /// `query`, `reply`, `command`, `event` or `dead-letter`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Query => "query",
+            Kind::Reply => "reply",
+            Kind::Command => "command",
+            Kind::Event => "event",
+            Kind::DeadLetter => "dead-letter",
+        }
+    }
+}
+
+/// The unit that producers append: attributes, and a body that is opaque to the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The attributes of the message.
+    pub headers: Headers,
+    /// The encoded message.
+    pub body: Bytes,
+    /// The ordering key. Records of one topic and one key keep their order.
+    pub key: Option<Arc<str>>,
+    /// The time until the record expires, counted from `append`: the deadline of a query. `None`: never.
+    pub expires: Option<Duration>,
+}
+
+/// A dead letter as the engine keeps it.
+#[derive(Debug, Clone)]
+pub struct DeadLetterRecord {
+    /// The position among the dead letters. Later ones have greater positions.
+    pub position: String,
+    /// The record that was appended.
+    pub record: Record,
+}

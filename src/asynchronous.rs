@@ -35,14 +35,20 @@
 mod builder;
 mod bus;
 mod dispatch;
-pub(crate) mod entry;
+mod entry;
 mod error;
-pub(crate) mod event;
+mod event;
 mod handler;
 mod module;
 mod outcome;
 mod refusal;
 
+/// The entries of asynchronous handlers in the [table](crate::table): public for short names in compile errors.
+#[doc(hidden)]
+pub use self::{
+    entry::{AsyncCommandEntry, AsyncQueryEntry},
+    event::{AsyncEventEntry, HAsync},
+};
 pub use dispatch::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
 pub use error::BusError;
 pub use handler::{AsyncCommandHandler, AsyncEventHandler, AsyncQueryHandler};

@@ -31,11 +31,6 @@
 mod bucket;
 mod event;
 
-#[cfg(feature = "async")]
-pub use crate::asynchronous::{
-    entry::{AsyncCommandEntry, AsyncQueryEntry},
-    event::{AsyncEventEntry, HAsync},
-};
 pub use bucket::{CommandEntry, EventEntry, QueryEntry};
 #[cfg(feature = "async")]
 pub(crate) use bucket::{

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::{
     Codec, Envelope, Transport, context,
     outbound::Outbound,
-    pending::{Answer, Pending},
-    transport::{Kind, Record, Subscription, Topic, TransportError, TransportErrorKind},
+    pending::{Answer, Pending, pass_replies},
+    transport::{Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 use static_bus::asynchronous::{
     AsyncCommandHandler, AsyncEventHandler, AsyncExecuteCommand, AsyncPublishEvent,
@@ -18,14 +18,14 @@ use static_bus::asynchronous::{
 };
 use static_bus::message::{Command, Event, Message, Query};
 
-/// How many records [`RemoteBus::execute_many`] and [`RemoteBus::publish_many`] hand to the engine at
-/// a time.
+/// The number of records in one call of the engine by [`RemoteBus::execute_many`] and
+/// [`RemoteBus::publish_many`].
 const CHUNK: usize = 1000;
 
 /// A bus whose handlers are behind a broker, in this process or in others.
 ///
-/// It sends every message that can be written with serde. Use it whole, as the bus of a module,
-/// or as the handler of single messages on a bus of this process:
+/// It sends every message that implements `serde::Serialize`. It is the bus of a module, or the handler of single
+/// messages on a bus of this process:
 ///
 /// ```
 /// # use static_bus::prelude::*;
@@ -42,7 +42,7 @@ const CHUNK: usize = 1000;
 /// let bus = BusBuilder::new().register_query_fn(|query: Double| query.0 * 2).build();
 /// let worker = Worker::new(broker.clone(), bus).query::<Double>().start().await?;
 ///
-/// // and another has the broker where it had the handler.
+/// // and in another the broker takes the place of the handler.
 /// let remote = RemoteBus::connect(broker).await?;
 /// let bus = BusBuilder::new().register_query_async::<Double, _>(remote).build();
 /// assert_eq!(bus.send_async(Double(21)).await?, 42);
@@ -51,10 +51,10 @@ const CHUNK: usize = 1000;
 /// # }
 /// ```
 ///
-/// It is cheap to clone, and clones share one connection and one reply channel. The `with_…` methods
-/// return a clone that differs in what it sends.
+/// It is cheap to clone; clones share one connection and one reply channel. The `with_…` methods
+/// return a clone with other attributes for its messages.
 ///
-/// What it sends inside a handler that a [`Worker`](super::Worker) runs carries the correlation and
+/// Messages that are sent inside a handler that a [`Worker`](super::Worker) runs carry the correlation and
 /// the trace of the message that is being handled.
 pub struct RemoteBus<T: Transport> {
     shared: Arc<Shared<T>>,
@@ -70,11 +70,12 @@ struct Shared<T> {
     address: Arc<str>,
     outbound: Outbound,
     pending: Arc<Pending>,
-    /// When this is dropped the reply channel is closed.
-    _replies: oneshot::Sender<Infallible>,
+    /// Closes the reply channel when it is dropped.
+    _client: oneshot::Sender<Infallible>,
 }
 
-/// How a [`RemoteBus`] is set up: `RemoteBus::builder(transport)`, then [`connect`](RemoteBusBuilder::connect).
+/// The configuration of a [`RemoteBus`]: `RemoteBus::builder(transport)`, then
+/// [`connect`](RemoteBusBuilder::connect).
 #[must_use = "nothing is connected until `connect`"]
 pub struct RemoteBusBuilder<T> {
     transport: T,
@@ -91,26 +92,26 @@ impl<T: Transport> RemoteBusBuilder<T> {
         self
     }
 
-    /// The format of what is sent; [`Codec::Json`] without it.
+    /// The format of the messages. Default: [`Codec::Json`].
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
         self
     }
 
-    /// How long a query waits for its answer; 5 s without it.
+    /// The time that a query waits for its response. Default: 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How many queries may wait for their answers at a time; 10,000 without it. More are refused
-    /// with [`BusError::Transport`].
+    /// The number of queries that may wait for their responses at a time. More are refused with
+    /// [`BusError::Transport`]. Default: 10,000.
     pub fn max_pending(mut self, max: usize) -> Self {
         self.max_pending = max;
         self
     }
 
-    /// Asks the broker whether it is there, and opens the reply channel.
+    /// Checks the broker and opens the reply channel.
     ///
     /// # Errors
     /// When the broker cannot be reached or refuses; the text names it and the remedy.
@@ -121,19 +122,17 @@ impl<T: Transport> RemoteBusBuilder<T> {
             kind: Kind::Reply,
             name: Cow::Owned(address.to_string()),
         };
-        let mut subscription = Subscription::new(topic, "caller", address.clone());
-        subscription.deduplication = None;
-        let inbox = self.transport.consume(subscription).await?;
+        let replies = self.transport.listen(topic).await?;
         let pending = Arc::new(Pending::new(self.max_pending));
-        let (replies, gone) = oneshot::channel();
-        tokio::spawn(super::pending::hand_out(inbox, pending.clone(), gone));
+        let (client, gone) = oneshot::channel();
+        tokio::spawn(pass_replies(replies, pending.clone(), gone));
         Ok(RemoteBus {
             shared: Arc::new(Shared {
                 service: self.service.unwrap_or_else(program),
                 codec: self.codec,
                 address,
                 outbound: Outbound::start(self.transport.clone()).0,
-                _replies: replies,
+                _client: client,
                 pending,
                 transport: self.transport,
             }),
@@ -144,7 +143,7 @@ impl<T: Transport> RemoteBusBuilder<T> {
     }
 }
 
-/// The name of the program that is running.
+/// The name of the running program.
 pub(crate) fn program() -> Arc<str> {
     let path = env::current_exe().ok();
     let name = path.as_deref().and_then(|path| path.file_stem()?.to_str());
@@ -160,7 +159,7 @@ impl<T: Transport> RemoteBus<T> {
         Self::builder(transport).connect().await
     }
 
-    /// Sets up a bus on this broker.
+    /// The configuration of a bus on this broker.
     pub fn builder(transport: T) -> RemoteBusBuilder<T> {
         RemoteBusBuilder {
             transport,
@@ -171,7 +170,7 @@ impl<T: Transport> RemoteBus<T> {
         }
     }
 
-    /// The same bus, with another time that queries wait for their answers.
+    /// The same bus with another [timeout](RemoteBusBuilder::timeout).
     #[must_use = "this returns a bus and leaves the old one as it is"]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         RemoteBus {
@@ -180,7 +179,7 @@ impl<T: Transport> RemoteBus<T> {
         }
     }
 
-    /// The same bus, with an idempotency key for what it sends: of several commands of one type, or
+    /// The same bus with an idempotency key for its messages: of several commands of one type, or
     /// events of one type, with one key, each group handles one.
     ///
     /// ```
@@ -207,8 +206,8 @@ impl<T: Transport> RemoteBus<T> {
         }
     }
 
-    /// The same bus, with a `traceparent` and perhaps a `tracestate` for what it sends, as
-    /// [W3C Trace Context](https://www.w3.org/TR/trace-context/) writes them.
+    /// The same bus with a `traceparent` and an optional `tracestate` for its messages, in the format of
+    /// [W3C Trace Context](https://www.w3.org/TR/trace-context/).
     #[must_use = "this returns a bus and leaves the old one as it is"]
     pub fn with_trace(&self, parent: impl Into<Arc<str>>, state: Option<Arc<str>>) -> Self {
         RemoteBus {
@@ -217,12 +216,12 @@ impl<T: Transport> RemoteBus<T> {
         }
     }
 
-    /// Sends many commands in few round trips. They are accepted in order.
+    /// Sends commands in batches. They are accepted in order.
     ///
     /// # Errors
-    /// The first error; which of the others the broker has is not known. With an
-    /// [idempotency key](RemoteBus::with_idempotency_key) the same batch can be sent again: each of
-    /// its messages has the key and its position for a key.
+    /// The first error. The others of the batch may have been accepted. With an
+    /// [idempotency key](RemoteBus::with_idempotency_key) the same batch can be sent again: the key of each
+    /// message is this key with the position of the message.
     pub async fn execute_many<C: Command + Serialize>(
         &self,
         commands: impl IntoIterator<Item = C>,
@@ -230,7 +229,7 @@ impl<T: Transport> RemoteBus<T> {
         self.append_many(Kind::Command, commands).await
     }
 
-    /// Publishes many events in few round trips. They are accepted in order.
+    /// Publishes events in batches. They are accepted in order.
     ///
     /// # Errors
     /// As of [`execute_many`](RemoteBus::execute_many).
@@ -241,20 +240,20 @@ impl<T: Transport> RemoteBus<T> {
         self.append_many(Kind::Event, events).await
     }
 
-    /// Whether the broker is there and willing.
+    /// Checks that the broker is reachable and accepts requests.
     ///
     /// # Errors
-    /// Why not.
+    /// When it cannot be reached or refuses; the text names it and the remedy.
     pub async fn ready(&self) -> Result<(), TransportError> {
         self.shared.transport.check().await
     }
 
-    /// The engine underneath.
+    /// The engine.
     pub fn transport(&self) -> &T {
         &self.shared.transport
     }
 
-    /// Everything but the body.
+    /// The attributes of a message.
     fn envelope<M: Message>(&self, message: &M) -> Envelope<'_> {
         let Shared { service, codec, .. } = &*self.shared;
         let mut envelope = Envelope::new(&**service, M::NAME, codec.content_type());
@@ -282,7 +281,11 @@ impl<T: Transport> RemoteBus<T> {
     }
 
     async fn append<M: Message>(&self, kind: Kind, record: Record) -> Result<(), BusError> {
-        let appended = self.shared.outbound.append(topic::<M>(kind), record).await;
+        let appended = self
+            .shared
+            .outbound
+            .append(Topic::of::<M>(kind), record)
+            .await;
         appended.map_err(transport_error::<M>)
     }
 
@@ -298,7 +301,7 @@ impl<T: Transport> RemoteBus<T> {
             if let Some(key) = &self.idempotency_key {
                 envelope.idempotency_key = Some(format!("{key}/{position}").into());
             }
-            Ok((topic::<M>(kind), envelope.record(body, None)))
+            Ok((Topic::of::<M>(kind), envelope.record(body, None)))
         };
         loop {
             let chunk = messages
@@ -315,8 +318,7 @@ impl<T: Transport> RemoteBus<T> {
         }
     }
 
-    /// How long a query may take: what is left to the caller of the query that is being handled, at
-    /// most.
+    /// The timeout of a query: at most the time left to the caller of the query that is being handled.
     fn time_left(&self) -> Duration {
         let Some(deadline) = context::deadline() else {
             return self.timeout;
@@ -345,7 +347,7 @@ impl<T: Transport> RemoteBus<T> {
         let record = envelope.record(body, Some(after));
         drop(envelope);
         let answer = tokio::time::timeout(after, async {
-            let topic = topic::<Q>(Kind::Query);
+            let topic = Topic::of::<Q>(Kind::Query);
             outbound.hand_over(topic, record, refused).await;
             waiting.answer().await
         });
@@ -365,17 +367,9 @@ impl<T: Transport> RemoteBus<T> {
         let text = format!(
             "{max} queries wait for their answers already: send fewer at a time, or raise `max_pending`"
         );
-        // Answers and timeouts make room again.
+        // Transient: replies and timeouts make room.
         let kind = TransportErrorKind::Unreachable;
         TransportError::new(kind, self.shared.transport.address(), text)
-    }
-}
-
-/// Where messages of this type go.
-pub(crate) fn topic<M: Message>(kind: Kind) -> Topic {
-    Topic {
-        kind,
-        name: Cow::Borrowed(M::NAME),
     }
 }
 

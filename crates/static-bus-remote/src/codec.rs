@@ -1,11 +1,11 @@
-//! The format of a message's body.
+//! The formats of message bodies.
 
 use std::error::Error;
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How bodies are written. Whoever reads goes by the attribute `datacontenttype`, and reads both.
+/// The format of a message body. A reader chooses it by the attribute `datacontenttype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Codec {
@@ -29,10 +29,10 @@ impl Codec {
         }
     }
 
-    /// The codec that reads bodies of this type.
+    /// The codec for a content type.
     ///
     /// # Errors
-    /// When there is none; the text says what can be done.
+    /// When there is none; the text names the remedy.
     pub fn of(content_type: &str) -> Result<Self, CodecError> {
         match content_type {
             "application/json" => Ok(Codec::Json),
@@ -40,16 +40,16 @@ impl Codec {
             "application/msgpack" => Ok(Codec::MessagePack),
             #[cfg(not(feature = "msgpack"))]
             "application/msgpack" => {
-                Err("application/msgpack can be read with the feature `msgpack`".into())
+                Err("the content type application/msgpack needs the feature `msgpack`".into())
             }
-            other => Err(format!("nobody can read the content type {other:?}").into()),
+            other => Err(format!("no codec reads the content type {other:?}").into()),
         }
     }
 
-    /// Writes a value.
+    /// Encodes a value.
     ///
     /// # Errors
-    /// The format's own.
+    /// The error of the format.
     pub fn encode<V: Serialize + ?Sized>(self, value: &V) -> Result<Bytes, CodecError> {
         Ok(match self {
             Codec::Json => serde_json::to_vec(value)?.into(),
@@ -58,10 +58,10 @@ impl Codec {
         })
     }
 
-    /// Reads a value.
+    /// Decodes a value.
     ///
     /// # Errors
-    /// The format's own.
+    /// The error of the format.
     pub fn decode<V: DeserializeOwned>(self, body: &[u8]) -> Result<V, CodecError> {
         Ok(match self {
             Codec::Json => serde_json::from_slice(body)?,

@@ -1,4 +1,4 @@
-//! Dead letters: messages that could not be handled, kept whole, to be looked at and replayed.
+//! Dead letters: messages that could not be handled, kept for inspection and replay.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Envelope, Headers, Transport, TransportError, TransportErrorKind,
-    envelope::now,
     transport::{Kind, Record, Topic},
-    worker::{Item, Served},
 };
 
 /// The topic of all dead letters.
@@ -21,8 +19,8 @@ pub const DEAD_LETTERS: Topic = Topic {
 /// The dead letters on a broker.
 ///
 /// A message becomes a dead letter when all attempts to handle it have failed, when its handler
-/// [refused](static_bus::asynchronous::BusError::refused) it, or when it cannot be read. Nothing of it is lost:
-/// body and attributes are as they were sent.
+/// [refused](static_bus::asynchronous::BusError::refused) it, or when it cannot be read. Body and attributes are
+/// kept as they were sent.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -51,7 +49,7 @@ pub const DEAD_LETTERS: Topic = Topic {
 /// assert_eq!(letter.error, "billing.pay: its handler failed: no such invoice");
 /// assert_eq!(letter.record.body, r#"{"invoice":7}"#);
 ///
-/// // When the invoice is there:
+/// // When the invoice exists:
 /// dead.replay(&letter).await?;
 /// # worker.shutdown(Duration::from_secs(1)).await;
 /// # Ok(())
@@ -66,35 +64,35 @@ pub struct DeadLetters<T> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// Where it is; later ones have greater positions.
+    /// The position among the dead letters. Later ones have greater positions.
     pub position: String,
-    /// Kind and name of the message: `command orders.place`.
+    /// The kind and the name of the message: `command orders.place`.
     pub origin: String,
-    /// Where the broker had it, as those who operate it say it, such as `partition 3, offset 1042`.
+    /// The location of the message in the terms of the broker, such as `partition 3, offset 1042`.
     pub place: Option<String>,
-    /// Who could not handle it: the subscriber of an event, otherwise `handlers`.
+    /// The group that could not handle it: the subscriber of an event, otherwise `handlers`.
     pub group: String,
-    /// The service whose worker gave it up.
+    /// The service whose worker wrote the dead letter.
     pub service: String,
-    /// How often its handler was begun.
+    /// The number of attempts to handle it.
     pub attempts: u32,
     /// The last error.
     pub error: String,
-    /// When it first failed, as RFC 3339 writes times.
+    /// The time of the first failure, in the format of RFC 3339.
     pub first_failure: String,
-    /// When it last failed.
+    /// The time of the last failure, in the format of RFC 3339.
     pub last_failure: String,
     /// The message as it was sent.
     pub record: Record,
 }
 
 impl<T: Transport> DeadLetters<T> {
-    /// Those on this broker.
+    /// The dead letters on this broker.
     pub fn of(transport: T) -> Self {
         DeadLetters { transport }
     }
 
-    /// Up to `limit` of those that come after the position `after`, the oldest first.
+    /// Up to `limit` dead letters after the position `after`, the oldest first.
     ///
     /// # Errors
     /// When the broker cannot be reached or refuses.
@@ -108,16 +106,16 @@ impl<T: Transport> DeadLetters<T> {
         Ok(records.into_iter().map(read).collect())
     }
 
-    /// Sends it again, to the group that could not handle it, and removes it.
+    /// Sends the message again, to the group that could not handle it, and removes the dead letter.
     ///
     /// It is handled although it was seen before, unless another message with its idempotency key was
     /// handled meanwhile.
     ///
-    /// If this fails or is interrupted the dead letter may be there still: it is replayed at least once.
+    /// The message is replayed at least once: if this fails or is interrupted, the dead letter may still exist.
     ///
     /// # Errors
-    /// When the broker cannot be reached or refuses, or when its origin cannot be read: then it was not
-    /// a [`Worker`](super::Worker) that wrote it.
+    /// When the broker cannot be reached or refuses, or when the origin of the dead letter cannot be parsed: then no
+    /// [`Worker`](super::Worker) wrote it.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<(), TransportError> {
         let address = self.transport.address();
         let topic = topic(&letter.origin).ok_or_else(|| {
@@ -128,7 +126,7 @@ impl<T: Transport> DeadLetters<T> {
             TransportError::new(TransportErrorKind::Refused, address, text)
         })?;
         let mut record = letter.record.clone();
-        // What cannot be read is replayed as it is: it may be read by a newer version.
+        // A message that cannot be read is replayed unchanged: a newer version may read it.
         if let Ok(envelope) = Envelope::parse(&letter.record.headers) {
             record.headers = letter.record.headers.without(&["attempt", "onlyfor"]);
             let attempt = envelope.attempt.saturating_add(1);
@@ -142,7 +140,7 @@ impl<T: Transport> DeadLetters<T> {
         self.discard(letter).await
     }
 
-    /// Removes it.
+    /// Removes a dead letter.
     ///
     /// # Errors
     /// When the broker cannot be reached or refuses.
@@ -152,44 +150,35 @@ impl<T: Transport> DeadLetters<T> {
     }
 }
 
-/// Writes a dead letter.
-pub(crate) fn write<R>(
-    served: &Served,
-    place: Option<String>,
-    service: &str,
-    member: &str,
-    item: &Item<R>,
-) -> Record {
-    let mut headers = Headers::default();
-    headers.push("origin", &served.topic.to_string());
-    if let Some(place) = place {
-        headers.push("place", &place);
-    }
-    headers.push("group", &served.group);
-    headers.push("service", service);
-    headers.push("member", member);
-    headers.push("attempts", &item.attempts().to_string());
-    let now = now();
-    let (error, first, last) = match &item.failures {
-        Some(failures) => (&failures.error, &failures.first, &failures.last),
-        None => (&item.crashed(), &now, &now),
-    };
-    headers.push("error", error);
-    headers.push("firstfailure", first);
-    headers.push("lastfailure", last);
-    if let Some(key) = &item.record.key {
-        headers.push("key", key);
-    }
-    headers.push("headers", item.record.headers.as_str());
-    Record {
-        headers,
-        body: item.record.body.clone(),
-        key: None,
-        expires: None,
+impl DeadLetter {
+    /// The record of the dead letter; `member` is the worker that wrote it.
+    pub(crate) fn to_record(&self, member: &str) -> Record {
+        let mut headers = Headers::default();
+        headers.push("origin", &self.origin);
+        if let Some(place) = &self.place {
+            headers.push("place", place);
+        }
+        headers.push("group", &self.group);
+        headers.push("service", &self.service);
+        headers.push("member", member);
+        headers.push("attempts", &self.attempts.to_string());
+        headers.push("error", &self.error);
+        headers.push("firstfailure", &self.first_failure);
+        headers.push("lastfailure", &self.last_failure);
+        if let Some(key) = &self.record.key {
+            headers.push("key", key);
+        }
+        headers.push("headers", self.record.headers.as_str());
+        Record {
+            headers,
+            body: self.record.body.clone(),
+            key: None,
+            expires: None,
+        }
     }
 }
 
-/// Reads a dead letter; what is missing is left empty.
+/// Parses a dead letter. Missing attributes are left empty.
 fn read(position: String, dead: Record) -> DeadLetter {
     let text = |name| dead.headers.get(name).unwrap_or_default().into_owned();
     let attributes = text("headers");
@@ -212,7 +201,7 @@ fn read(position: String, dead: Record) -> DeadLetter {
     }
 }
 
-/// The topic that is written so.
+/// The topic of an origin.
 fn topic(origin: &str) -> Option<Topic> {
     let (kind, name) = origin.split_once(' ')?;
     let kind = [Kind::Command, Kind::Event]

@@ -1,20 +1,17 @@
-//! What travels with a message: the attributes of [CloudEvents 1.0](https://cloudevents.io), in
-//! binary mode, with a few of our own.
+//! The attributes of a message: those of [CloudEvents 1.0](https://cloudevents.io), in binary mode, and
+//! extensions.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{
-    Headers,
-    transport::Record,
-};
+use super::{Headers, transport::Record};
 
-/// A message's attributes.
+/// The attributes of a message.
 ///
 /// Those of CloudEvents 1.0 keep their names; `correlationid`, `causationid`, `idempotencykey`,
-/// `replyto`, `deadline` and `onlyfor` are extensions of ours. Times are in UTC, as RFC 3339 has it.
+/// `replyto`, `deadline`, `attempt` and `onlyfor` are extensions. Times are in UTC, in the format of RFC 3339.
 ///
 /// ```
 /// use static_bus_remote::{Envelope, Headers};
@@ -34,13 +31,13 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope<'a> {
-    /// `id`: a UUIDv7, one for each message sent.
+    /// `id`: a UUIDv7, unique for each message.
     pub id: Cow<'a, str>,
     /// `source`: the service that sent it.
     pub source: Cow<'a, str>,
-    /// `type`: the message's name.
+    /// `type`: the name of the message.
     pub message_type: Cow<'a, str>,
-    /// `time`: when it was sent.
+    /// `time`: the time at which it was sent.
     pub time: Cow<'a, str>,
     /// `datacontenttype`: the format of the body, such as `application/json`.
     pub content_type: Cow<'a, str>,
@@ -48,22 +45,21 @@ pub struct Envelope<'a> {
     pub partition_key: Option<Cow<'a, str>>,
     /// `traceparent`, of the [W3C Trace Context](https://www.w3.org/TR/trace-context/).
     pub trace_parent: Option<Cow<'a, str>>,
-    /// `tracestate`, likewise.
+    /// `tracestate`, of the W3C Trace Context.
     pub trace_state: Option<Cow<'a, str>>,
-    /// `correlationid`: the id of the message that began it all.
+    /// `correlationid`: the id of the first message of a chain of causes.
     pub correlation_id: Option<Cow<'a, str>>,
-    /// `causationid`: the id of the message whose handler sent this one; of a reply, of its query.
+    /// `causationid`: the id of the message whose handler sent this one; of a reply, the id of its query.
     pub causation_id: Option<Cow<'a, str>>,
-    /// `idempotencykey`: messages of one type with one key are handled once. Without it the id is the
-    /// key.
+    /// `idempotencykey`: messages of one type with one key are handled once. Default: the id.
     pub idempotency_key: Option<Cow<'a, str>>,
-    /// `replyto`: where a query's answer goes.
+    /// `replyto`: the address of the process that waits for the reply to a query.
     pub reply_to: Option<Cow<'a, str>>,
-    /// `deadline`: when a query's caller stops waiting.
+    /// `deadline`: the time at which the caller of a query stops waiting.
     pub deadline: Option<Timestamp>,
-    /// `attempt`: how often the message was replayed from the dead letters and sent, counted from 1.
+    /// `attempt`: the number of times that the message was sent: 1, and one more for each replay of its dead letter.
     pub attempt: u32,
-    /// `onlyfor`: the one group that is meant, when a dead letter of an event is replayed.
+    /// `onlyfor`: the only group that handles the message, if it is the replay of a dead letter of an event.
     pub only_for: Option<Cow<'a, str>>,
 }
 
@@ -99,22 +95,7 @@ impl<'a> Envelope<'a> {
     pub fn headers(&self) -> Headers {
         let mut headers = Headers::with_capacity(256);
         headers.push("specversion", "1.0");
-        headers.push("id", &self.id);
-        headers.push("source", &self.source);
-        headers.push("type", &self.message_type);
-        headers.push("time", &self.time);
-        headers.push("datacontenttype", &self.content_type);
-        let optional = [
-            ("partitionkey", &self.partition_key),
-            ("traceparent", &self.trace_parent),
-            ("tracestate", &self.trace_state),
-            ("correlationid", &self.correlation_id),
-            ("causationid", &self.causation_id),
-            ("idempotencykey", &self.idempotency_key),
-            ("replyto", &self.reply_to),
-            ("onlyfor", &self.only_for),
-        ];
-        for (name, value) in optional {
+        for (name, value) in NAMES.iter().zip(self.values()) {
             if let Some(value) = value {
                 headers.push(name, value);
             }
@@ -128,73 +109,34 @@ impl<'a> Envelope<'a> {
         headers
     }
 
-    /// Reads a record's attributes. Those that it does not know are left alone.
-    ///
-    /// # Errors
-    /// When one that is required is missing, or one cannot be read.
-    pub fn parse(headers: &'a Headers) -> Result<Self, EnvelopeError> {
-        const NONE: Cow<'static, str> = Cow::Borrowed("");
-        let mut version = NONE;
-        let mut envelope = Envelope {
-            id: NONE,
-            source: NONE,
-            message_type: NONE,
-            time: NONE,
-            content_type: NONE,
-            partition_key: None,
-            trace_parent: None,
-            trace_state: None,
-            correlation_id: None,
-            causation_id: None,
-            idempotency_key: None,
-            reply_to: None,
-            deadline: None,
-            attempt: 1,
-            only_for: None,
-        };
-        for (name, value) in headers.iter() {
-            match name {
-                "specversion" => version = value,
-                "id" => envelope.id = value,
-                "source" => envelope.source = value,
-                "type" => envelope.message_type = value,
-                "time" => envelope.time = value,
-                "datacontenttype" => envelope.content_type = value,
-                "partitionkey" => envelope.partition_key = Some(value),
-                "traceparent" => envelope.trace_parent = Some(value),
-                "tracestate" => envelope.trace_state = Some(value),
-                "correlationid" => envelope.correlation_id = Some(value),
-                "causationid" => envelope.causation_id = Some(value),
-                "idempotencykey" => envelope.idempotency_key = Some(value),
-                "replyto" => envelope.reply_to = Some(value),
-                "onlyfor" => envelope.only_for = Some(value),
-                "deadline" => {
-                    let deadline = value.parse().map_err(|_| EnvelopeError("deadline"))?;
-                    envelope.deadline = Some(deadline);
-                }
-                "attempt" => {
-                    envelope.attempt = value.parse().map_err(|_| EnvelopeError("attempt"))?;
-                }
-                _ => {}
-            }
-        }
-        if version != "1.0" {
-            return Err(EnvelopeError("specversion"));
-        }
-        for (name, value) in [
-            ("id", &envelope.id),
-            ("source", &envelope.source),
-            ("type", &envelope.message_type),
-            ("datacontenttype", &envelope.content_type),
-        ] {
-            if value.is_empty() {
-                return Err(EnvelopeError(name));
-            }
-        }
-        Ok(envelope)
+    /// The attributes that are text, in the order of [`NAMES`].
+    fn values(&self) -> [Option<&str>; NAMES.len()] {
+        [
+            Some(&self.id),
+            Some(&self.source),
+            Some(&self.message_type),
+            Some(&self.time),
+            Some(&self.content_type),
+            self.partition_key.as_deref(),
+            self.trace_parent.as_deref(),
+            self.trace_state.as_deref(),
+            self.correlation_id.as_deref(),
+            self.causation_id.as_deref(),
+            self.idempotency_key.as_deref(),
+            self.reply_to.as_deref(),
+            self.only_for.as_deref(),
+        ]
     }
 
-    /// The same, in its own memory.
+    /// Parses the attributes of a record. Unknown attributes are ignored.
+    ///
+    /// # Errors
+    /// When a required attribute is missing, or one cannot be parsed.
+    pub fn parse(headers: &'a Headers) -> Result<Self, EnvelopeError> {
+        Ok(Index::of(headers)?.envelope(headers))
+    }
+
+    /// The same attributes, owned.
     pub fn into_owned(self) -> Envelope<'static> {
         let owned = |value: Cow<'a, str>| Cow::Owned(value.into_owned());
         Envelope {
@@ -216,7 +158,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The message as an engine takes it.
+    /// The record with these attributes.
     pub(crate) fn record(&self, body: bytes::Bytes, expires: Option<Duration>) -> Record {
         Record {
             headers: self.headers(),
@@ -227,12 +169,105 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Now, as an attribute.
+/// The names of the attributes that are text.
+const NAMES: [&str; 13] = [
+    "id",
+    "source",
+    "type",
+    "time",
+    "datacontenttype",
+    "partitionkey",
+    "traceparent",
+    "tracestate",
+    "correlationid",
+    "causationid",
+    "idempotencykey",
+    "replyto",
+    "onlyfor",
+];
+
+/// The result of parsing headers: the positions of the values. So headers are parsed once, however often their
+/// envelope is read.
+pub(crate) struct Index {
+    /// In the order of [`NAMES`].
+    positions: [Option<Range<usize>>; NAMES.len()],
+    deadline: Option<Timestamp>,
+    attempt: u32,
+}
+
+impl Index {
+    pub(crate) fn of(headers: &Headers) -> Result<Self, EnvelopeError> {
+        let mut index = Index {
+            positions: [const { None }; NAMES.len()],
+            deadline: None,
+            attempt: 1,
+        };
+        let mut is_version_1 = false;
+        for (name, position) in headers.positions() {
+            let value = || headers.value(position.clone());
+            match name {
+                "specversion" => is_version_1 = value() == "1.0",
+                "deadline" => {
+                    let deadline = value().parse().map_err(|_| EnvelopeError("deadline"))?;
+                    index.deadline = Some(deadline);
+                }
+                "attempt" => {
+                    index.attempt = value().parse().map_err(|_| EnvelopeError("attempt"))?;
+                }
+                _ => {
+                    if let Some(at) = NAMES.iter().position(|known| *known == name) {
+                        index.positions[at] = Some(position);
+                    }
+                }
+            }
+        }
+        if !is_version_1 {
+            return Err(EnvelopeError("specversion"));
+        }
+        for name in ["id", "source", "type", "datacontenttype"] {
+            let at = NAMES.iter().position(|known| *known == name);
+            let position = at.and_then(|at| index.positions[at].as_ref());
+            if position.is_none_or(Range::is_empty) {
+                return Err(EnvelopeError(name));
+            }
+        }
+        Ok(index)
+    }
+
+    /// The envelope of the headers that were parsed.
+    pub(crate) fn envelope<'h>(&self, headers: &'h Headers) -> Envelope<'h> {
+        let mut values = self.positions.iter().map(|position| {
+            let position = position.clone()?;
+            Some(headers.value(position))
+        });
+        let mut next = || values.next().flatten();
+        // In the order of `NAMES`.
+        Envelope {
+            id: next().unwrap_or_default(),
+            source: next().unwrap_or_default(),
+            message_type: next().unwrap_or_default(),
+            time: next().unwrap_or_default(),
+            content_type: next().unwrap_or_default(),
+            partition_key: next(),
+            trace_parent: next(),
+            trace_state: next(),
+            correlation_id: next(),
+            causation_id: next(),
+            idempotency_key: next(),
+            reply_to: next(),
+            only_for: next(),
+            deadline: self.deadline,
+            attempt: self.attempt,
+        }
+    }
+}
+
+/// The current time, as an attribute.
 pub(crate) fn now() -> String {
     Timestamp::now().to_string()
 }
 
-/// An attribute is missing or cannot be read; holds its name.
+/// An attribute that is missing or cannot be parsed; holds its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvelopeError(pub &'static str);
 impl fmt::Display for EnvelopeError {

@@ -1,12 +1,12 @@
-//! A record's attributes, in the form in which they travel.
+//! The attributes of a record, in the form in which they travel.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 /// Attributes of a record: names with values, in the order in which they were added.
 ///
-/// They are kept as text, one `name: value` to a line, because that is what most records do with
-/// them: they are written once and sent. A name is lower-case ASCII letters and digits; a
-/// value is any text, with `%`, carriage return and line feed escaped as `%25`, `%0D` and `%0A`.
+/// They are kept as text, one `name: value` to a line: most records are written once and sent. A name is
+/// lower-case ASCII letters and digits; a value is any text, with `%`, carriage return and line feed escaped as
+/// `%25`, `%0D` and `%0A`.
 ///
 /// ```
 /// use static_bus_remote::Headers;
@@ -22,7 +22,7 @@ use std::{borrow::Cow, fmt};
 pub struct Headers(String);
 
 impl Headers {
-    /// No attributes yet, with room for some.
+    /// No attributes, with capacity for this many bytes of text.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         Headers(String::with_capacity(bytes))
     }
@@ -39,7 +39,7 @@ impl Headers {
         is_name(name)
     }
 
-    /// The others.
+    /// The attributes with other names.
     pub(crate) fn without(&self, names: &[&str]) -> Self {
         let other = |line: &&str| !attribute(line).is_some_and(|(n, _)| names.contains(&n));
         Headers(self.0.split_inclusive('\n').filter(other).collect())
@@ -79,21 +79,35 @@ impl Headers {
 
     /// All attributes.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        let attributes = lines(&self.0).filter_map(attribute);
-        attributes.map(|(name, value)| (name, unescape(value)))
+        self.positions()
+            .map(|(name, position)| (name, self.value(position)))
     }
 
-    /// All attributes as they travel.
+    /// The name of each attribute, and the position of its value.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        lines(&self.0).filter_map(|(start, line)| {
+            let (name, value) = attribute(line)?;
+            let end = start + line.len();
+            Some((name, end - value.len()..end))
+        })
+    }
+
+    /// The value at this position.
+    pub(crate) fn value(&self, position: Range<usize>) -> Cow<'_, str> {
+        unescape(&self.0[position])
+    }
+
+    /// All attributes, in the form in which they travel.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Takes attributes as they travel.
+    /// Attributes in the form in which they travel.
     ///
     /// # Errors
     /// The text itself, when a line is not `name: value`.
     pub fn parse(text: String) -> Result<Self, String> {
-        let fits = |line| attribute(line).is_some_and(|(name, _)| is_name(name));
+        let fits = |(_, line)| attribute(line).is_some_and(|(name, _)| is_name(name));
         let ends = text.is_empty() || text.ends_with('\n');
         if ends && lines(&text).all(fits) {
             Ok(Headers(text))
@@ -103,14 +117,15 @@ impl Headers {
     }
 }
 
-/// What is before each line feed, and after the last.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
+/// The lines of a text and the positions at which they start.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
     std::iter::from_fn(move || {
+        let rest = text.get(start..)?;
         let end = memchr::memchr(b'\n', rest.as_bytes());
-        let line = &rest[..end.unwrap_or(rest.len())];
-        rest = end.map_or("", |end| &rest[end + 1..]);
-        (end.is_some() || !line.is_empty()).then_some(line)
+        let line = (start, &rest[..end.unwrap_or(rest.len())]);
+        start += line.1.len() + 1;
+        (end.is_some() || !line.1.is_empty()).then_some(line)
     })
 }
 

@@ -63,6 +63,7 @@ pub mod lock;
 pub mod memory;
 mod outbound;
 mod pending;
+mod received;
 mod reply;
 #[doc(hidden)]
 pub mod retry;

@@ -1,4 +1,4 @@
-//! The way out: everything that a process sends one by one is gathered into batches.
+//! The outbound queue: records that are sent one by one are appended in batches.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use tokio::{
 
 use super::transport::{Record, Topic, Transport, TransportError, TransportErrorKind};
 
-/// At most this many records go into one call of the engine.
+/// The largest number of records in one call of the engine.
 const BATCH: usize = 512;
-/// At most this many wait; then those who send more wait for room.
-const ROOM: usize = 16 * BATCH;
-/// A call that fails after this long failed because the broker does not answer.
-const HANGS: Duration = Duration::from_secs(1);
+/// The capacity of the queue. When it is full, senders wait.
+const CAPACITY: usize = 16 * BATCH;
+/// The duration from which a failed call is taken as one without an answer.
+const NO_ANSWER: Duration = Duration::from_secs(1);
 
-/// Appends records that many callers give one by one in as few round trips as it can: while
-/// one batch is on its way, the next one gathers. A lone record leaves at once.
+/// A queue of records that a task appends in as few round trips as possible: while
+/// one batch is appended, the next one gathers. A lone record is appended at once.
 #[derive(Clone)]
 pub(crate) struct Outbound {
     queue: mpsc::Sender<Item>,
 }
 
-/// Called with what became of a record.
+/// The callback for the result of a record.
 type Done = Box<dyn FnOnce(Result<(), TransportError>) + Send>;
 
 struct Item {
@@ -35,14 +35,14 @@ struct Item {
 }
 
 impl Outbound {
-    /// Starts the task that sends; it ends when the last clone is gone and everything has left.
+    /// Starts the task. It ends when the last clone is dropped and the queue is empty.
     pub(crate) fn start<T: Transport>(transport: T) -> (Self, JoinHandle<()>) {
-        let (queue, waiting) = mpsc::channel(ROOM);
+        let (queue, waiting) = mpsc::channel(CAPACITY);
         let sending = tokio::spawn(send_all(transport, waiting));
         (Outbound { queue }, sending)
     }
 
-    /// Appends a record; returns when the broker has it.
+    /// Appends a record, and waits for the result.
     pub(crate) async fn append(&self, topic: Topic, record: Record) -> Result<(), TransportError> {
         let (tell, told) = oneshot::channel();
         let done = Box::new(|result| _ = tell.send(result));
@@ -53,14 +53,13 @@ impl Outbound {
         })
     }
 
-    /// Hands a record over when there is room, and does not wait for the broker; `done` is called when the
-    /// broker has it or refuses.
+    /// Adds a record when the queue has room. `done` is called with the result.
     pub(crate) async fn hand_over(&self, topic: Topic, record: Record, done: Done) {
-        // Fails only when the runtime is shutting down, and the task with it.
+        // This fails only when the runtime shuts down, and the task with it.
         _ = self.queue.send(Item::new(topic, record, done)).await;
     }
 
-    /// Hands over a record that is dropped if there is no room, or the broker does not take it.
+    /// Adds a record that is dropped if the queue is full or the broker refuses it.
     pub(crate) fn try_hand_over(&self, topic: Topic, record: Record) {
         let item = Item::new(topic, record, Box::new(|_| {}));
         _ = self.queue.try_send(item);
@@ -80,10 +79,10 @@ impl Item {
 
 async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>) {
     let mut items = Vec::with_capacity(BATCH);
-    let mut hangs: Option<(Instant, TransportError)> = None;
+    let mut unanswered: Option<(Instant, TransportError)> = None;
     while waiting.recv_many(&mut items, BATCH).await > 0 {
-        // Those that have waited through a call that got no answer have waited long enough.
-        if let Some((began, error)) = &hangs {
+        // Records that waited during a call without an answer are not tried: each would wait as long again.
+        if let Some((began, error)) = &unanswered {
             for item in items.extract_if(.., |item| item.since <= *began) {
                 (item.done)(Err(error.clone()));
             }
@@ -98,8 +97,8 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
         });
         let began = Instant::now();
         let results = transport.append(records.collect()).await;
-        hangs = match results.iter().find_map(|result| result.as_ref().err()) {
-            Some(error) if began.elapsed() >= HANGS && results.iter().all(Result::is_err) => {
+        unanswered = match results.iter().find_map(|result| result.as_ref().err()) {
+            Some(error) if began.elapsed() >= NO_ANSWER && results.iter().all(Result::is_err) => {
                 Some((began, error.clone()))
             }
             _ => None,

@@ -1,21 +1,25 @@
-//! Queries that wait for their answers.
+//! The queries of a client that wait for their replies.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::sync::oneshot;
 
-use super::transport::{Consumer, Record, TransportError, TransportErrorKind};
+use super::{
+    lock::lock,
+    transport::{Receiver, Record, TransportError, TransportErrorKind},
+};
 
-/// How many replies are received at a time, and how long an idle process waits before it asks again.
+/// The largest number of replies in a batch, and the time that one request for replies waits.
 const REPLIES: usize = 256;
 const WAIT: Duration = Duration::from_secs(5);
 
-/// The queries that wait, by their ids; not more than `max`.
+/// The waiting queries, by their ids; at most `max`.
 pub(crate) struct Pending {
     max: usize,
     waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
@@ -38,10 +42,10 @@ impl Pending {
         self.max
     }
 
-    /// Begins to wait for the answer to a query; `None` if too many wait.
+    /// Adds a query; `None` if too many wait.
     pub(crate) fn expect(self: &Arc<Self>, id: &str) -> Option<Waiting> {
         let (sender, receiver) = oneshot::channel();
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         if waiting.len() >= self.max {
             return None;
         }
@@ -54,26 +58,22 @@ impl Pending {
         })
     }
 
-    /// Gives an answer to the one that waits for it. A late one is dropped.
+    /// Passes an answer to its query. A late answer is dropped.
     fn answer(&self, id: &str, answer: Answer) {
-        if let Some(sender) = self.waiting().remove(id) {
+        if let Some(sender) = lock(&self.waiting).remove(id) {
             _ = sender.send(answer);
         }
     }
-
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Answer>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A query that waits; its place is free again when this is dropped.
+/// A waiting query. It is removed when this is dropped.
 pub(crate) struct Waiting {
     pending: Arc<Pending>,
     id: String,
     receiver: oneshot::Receiver<Answer>,
 }
 impl Waiting {
-    /// What the engine calls when it knows whether the query has left.
+    /// The callback for the result of sending the query.
     pub(crate) fn refuse(&self) -> Box<dyn FnOnce(Result<(), TransportError>) + Send> {
         let (pending, id) = (self.pending.clone(), self.id.clone());
         Box::new(move |result| {
@@ -96,33 +96,33 @@ impl Waiting {
 }
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.pending.waiting().remove(&self.id);
+        lock(&self.pending.waiting).remove(&self.id);
     }
 }
 
-/// Hands each reply to the query that waits for it, until the client is gone.
-pub(crate) async fn hand_out<C: Consumer>(
-    inbox: C,
+/// Passes each reply to the query that waits for it, until the client is gone.
+pub(crate) async fn pass_replies<R: Receiver>(
+    replies: R,
     pending: Arc<Pending>,
     gone: oneshot::Receiver<Infallible>,
 ) {
     tokio::select! {
         _ = gone => {}
-        () = hand_out_all(&inbox, &pending) => {}
+        () = pass_all(&replies, &pending) => {}
     }
-    _ = inbox.close().await;
+    _ = replies.close().await;
 }
 
-async fn hand_out_all<C: Consumer>(inbox: &C, pending: &Pending) {
+async fn pass_all<R: Receiver>(replies: &R, pending: &Pending) {
     let mut backoff = super::retry::reconnect();
     loop {
-        match inbox.receive(REPLIES, WAIT).await {
-            Ok(deliveries) => {
+        match replies.receive(REPLIES, WAIT).await {
+            Ok(records) => {
                 backoff.reset();
-                for delivery in deliveries {
-                    let of = delivery.record.headers.get("causationid");
-                    if let Some(query) = of.map(std::borrow::Cow::into_owned) {
-                        pending.answer(&query, Answer::Reply(delivery.record));
+                for record in records {
+                    let query = record.headers.get("causationid").map(Cow::into_owned);
+                    if let Some(query) = query {
+                        pending.answer(&query, Answer::Reply(record));
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! What a query's answer looks like on its way back.
+//! The reply to a query.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -13,22 +13,18 @@ use super::{
 use static_bus::asynchronous::BusError;
 use static_bus::message::Query;
 
-/// How long a reply is of use whose query has no deadline.
-const UNTOLD: Duration = Duration::from_secs(60);
+/// The time until a reply expires whose query has no deadline.
+const WITHOUT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What came of a query at the worker.
-pub(crate) enum Outcome {
-    Answer(Bytes),
+/// The result of a query at the worker.
+pub(crate) enum Status {
+    Answered(Bytes),
     Failed { error: String, retryable: bool },
     NoHandler,
 }
 
-/// Writes the reply to a query; `None` if the query says not where to.
-pub(crate) fn write(
-    query: &Envelope<'_>,
-    source: &str,
-    outcome: Outcome,
-) -> Option<(Topic, Record)> {
+/// Writes the reply to a query; `None` if the query has no address for it.
+pub(crate) fn write(query: &Envelope<'_>, source: &str, status: Status) -> Option<(Topic, Record)> {
     let topic = Topic {
         kind: Kind::Reply,
         name: Cow::Owned(query.reply_to.as_deref()?.to_owned()),
@@ -40,29 +36,30 @@ pub(crate) fn write(
     envelope.trace_state = query.trace_state.as_deref().map(Cow::Borrowed);
     let mut record = envelope.record(Bytes::new(), Some(time_left(query)));
     let headers = &mut record.headers;
-    match outcome {
-        Outcome::Answer(body) => {
+    match status {
+        Status::Answered(body) => {
             headers.push("status", "answered");
             record.body = body;
         }
-        Outcome::Failed { error, retryable } => {
+        Status::Failed { error, retryable } => {
             headers.push("status", "failed");
             headers.push("error", &error);
             headers.push("retryable", if retryable { "true" } else { "false" });
         }
-        Outcome::NoHandler => headers.push("status", "nohandler"),
+        Status::NoHandler => headers.push("status", "nohandler"),
     }
     Some((topic, record))
 }
 
-/// How long the caller will still wait.
+/// The time left to the caller.
 fn time_left(query: &Envelope<'_>) -> Duration {
     let left = |deadline: Timestamp| deadline.duration_since(Timestamp::now());
     let left = query.deadline.map(left);
-    left.and_then(|left| left.try_into().ok()).unwrap_or(UNTOLD)
+    left.and_then(|left| left.try_into().ok())
+        .unwrap_or(WITHOUT_DEADLINE)
 }
 
-/// Reads the reply to a query.
+/// Parses the reply to a query.
 pub(crate) fn read<Q: Query<Response: DeserializeOwned>>(
     reply: &Record,
 ) -> Result<Q::Response, BusError> {

@@ -8,10 +8,12 @@ use std::time::Duration;
 /// doubles: [exponential backoff with full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 /// When all attempts have failed, the message becomes a dead letter.
 ///
-/// An attempt that failed because the broker did not take what the handler sent, a
-/// [`BusError::Transport`](static_bus::asynchronous::BusError::Transport), is repeated with the same waits and does not
-/// count: an outage makes no dead letters. Failures that this worker remembers are forgotten when it gives the
-/// message back.
+/// An attempt that failed because of a [transient](crate::TransportErrorKind::is_transient) error of the broker when
+/// the handler sent something, a [`BusError::Transport`](static_bus::asynchronous::BusError::Transport), is repeated
+/// with the same delays and does not count: an outage makes no dead letters. Other errors of the broker count, and a
+/// record that is [too large](crate::TransportErrorKind::TooLarge) makes a dead letter at once.
+///
+/// A worker forgets the attempts of a message when it releases the message.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +54,7 @@ impl RetryPolicy {
     }
 }
 
-/// Waiting times for a broker that is gone.
+/// The delays between attempts to reach a broker.
 pub fn reconnect() -> Backoff {
     Backoff {
         retries: RetryPolicy {
@@ -71,7 +73,7 @@ pub struct Backoff {
 impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         self.failed = self.failed.saturating_add(1);
-        // Never at once: a broker that refuses at once would be asked without an end.
+        // Never zero: a broker that refuses immediately would be asked in a tight loop.
         self.retries.delay(self.failed) + Duration::from_millis(5)
     }
 

@@ -1,42 +1,46 @@
-//! The worker: serves messages that come from a broker with the handlers of a bus in this process.
+//! The worker: handles messages from a broker with the handlers of a bus in this process.
 
+mod call;
+mod failure;
+mod handle;
+mod handlers;
 mod health;
-mod intake;
-mod item;
 mod lane;
-mod leases;
 mod meter;
-mod serve;
+mod query_lane;
+mod served;
+mod slots;
 
 use std::{borrow::Cow, collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinHandle,
     time::Instant,
 };
 use uuid::Uuid;
 
 use super::{
     RetryPolicy, Transport, TransportError, TransportErrorKind,
-    client::topic,
     outbound::Outbound,
-    transport::{Consumer, Subscription},
+    transport::{Consumer, Kind, Receiver, Subscription},
 };
 use static_bus::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
 use static_bus::message::{Command, Event, Message, Query};
 
+pub use handle::{ShutdownReport, WorkerHandle};
 pub use health::Health;
-use health::Reports;
-pub(crate) use item::Item;
-use lane::{Ended, Lane};
-pub(crate) use serve::Served;
 
-/// The group of all that serve a query or a command.
-const HANDLERS: &str = "handlers";
+use health::{Report, Reports};
+use lane::Lane;
+use meter::Meter;
+use query_lane::QueryLane;
+use served::Served;
 
-/// Serves a list of messages from a broker with the handlers of a bus in this process.
+/// The time for the last calls to the broker at a shutdown.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Handles messages from a broker with the handlers of a bus in this process.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -56,7 +60,7 @@ const HANDLERS: &str = "handlers";
 ///
 /// let broker = MemoryBroker::new();
 /// let worker = Worker::new(broker.clone(), bus)
-///     .event::<OrderCreated>("inventory") // a name of its own, the same whenever this service starts
+///     .event::<OrderCreated>("inventory") // the name of the subscriber, the same at every start
 ///     .start()
 ///     .await?;
 ///
@@ -68,12 +72,14 @@ const HANDLERS: &str = "handlers";
 /// ```
 ///
 /// Commands and events are handled *at least once*: they are acknowledged when their handler has
-/// succeeded. One that fails comes again, as [`RetryPolicy`] say, and then becomes a
-/// [dead letter](super::DeadLetters). So does, at once, one that cannot be read or that is
-/// [refused](static_bus::asynchronous::BusError::refused). Duplicates are recognised by their id or
-/// idempotency key. Messages with an ordering key are handled one after the other.
+/// succeeded. A message whose handler fails is repeated according to the [`RetryPolicy`], and then becomes a
+/// [dead letter](super::DeadLetters). A message that cannot be read, or that its handler
+/// [refuses](static_bus::asynchronous::BusError::refused), becomes one at once. Duplicates are recognised by their
+/// id or idempotency key. Commands and events with one ordering key are handled one after the other.
 ///
-/// Each type of message has its own connection and its own room, so that none waits for another.
+/// Queries are handled *at most once*, before their deadline, in any order.
+///
+/// Each type of message has its own connection and its own buffer: none waits for another.
 #[must_use = "a worker does nothing until `start`"]
 pub struct Worker<T: Transport, B> {
     transport: T,
@@ -82,8 +88,22 @@ pub struct Worker<T: Transport, B> {
     settings: Settings,
 }
 
+/// The environment of a lane.
+struct LaneContext {
+    served: Served,
+    meter: Meter,
+    settings: Settings,
+    member: Arc<str>,
+    /// The slots that all lanes share.
+    slots: Arc<Semaphore>,
+    outbound: Outbound,
+    report: Report,
+    /// The deadline of the handlers, when the worker shuts down.
+    draining: watch::Receiver<Option<Instant>>,
+}
+
 #[derive(Clone)]
-pub(super) struct Settings {
+struct Settings {
     service: Arc<str>,
     concurrency: NonZeroUsize,
     lease: Duration,
@@ -92,12 +112,12 @@ pub(super) struct Settings {
 }
 
 impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
-    /// A worker that serves nothing yet.
+    /// A worker that serves no messages yet.
     pub fn new(transport: T, bus: B) -> Self {
         Self::shared(transport, Arc::new(bus))
     }
 
-    /// A worker on a bus that others use as well.
+    /// A worker with a bus that is shared.
     pub fn shared(transport: T, bus: Arc<B>) -> Self {
         Worker {
             transport,
@@ -133,10 +153,10 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// Serves event `E` as a subscriber of this name.
+    /// Serves event `E` as a subscriber with this name.
     ///
-    /// Each subscriber gets every event that is published after it was first started, also
-    /// while none of its workers runs. The name is how the broker knows it again: keep it
+    /// Each subscriber gets every event that is published after its first start, also
+    /// while none of its workers runs. The broker recognises it by its name: keep the name
     /// when types and programs are renamed. Workers with the same name share the events.
     pub fn event<E>(mut self, subscriber: impl Into<Cow<'static, str>>) -> Self
     where
@@ -155,17 +175,17 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// How many handlers may run at a time, of all types together; 256 without it. Each type may
-    /// run one, however busy the others are.
+    /// The number of handlers that may run at a time, of all types together. One handler of each type may always
+    /// run. Default: 256.
     pub fn concurrency(mut self, handlers: NonZeroUsize) -> Self {
         self.settings.concurrency = handlers;
         self
     }
 
-    /// How many handlers of message `M` may run at a time; 64 without it.
+    /// The number of handlers of message `M` that may run at a time. Default: 64.
     ///
     /// # Panics
-    /// If `M` is not among what this worker serves, so far.
+    /// If this worker does not serve `M` yet.
     pub fn limit<M: Message>(mut self, handlers: NonZeroUsize) -> Self {
         let mut served = self.served.iter_mut().filter(|s| s.message == M::NAME);
         let first = served.next();
@@ -176,21 +196,21 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// How long a message is left to a worker that gives no sign of life; 30 s without it. A worker
-    /// renews the lease while a handler runs, so handlers may take longer.
+    /// The time after which the messages of a worker that has died go to others. Default: 30 s. A worker
+    /// renews its leases while handlers run: a handler may take longer.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
     }
 
-    /// How long handled messages are remembered, to recognise duplicates; 10 minutes without it. With
+    /// The time for which handled messages are remembered, to recognise duplicates. Default: 10 minutes. With
     /// `None` a message that was sent twice is handled twice.
     pub fn deduplication(mut self, window: impl Into<Option<Duration>>) -> Self {
         self.settings.deduplication = window.into();
         self
     }
 
-    /// How messages are tried again whose handler fails.
+    /// The attempts to handle a message whose handler fails.
     pub fn retries(mut self, retries: RetryPolicy) -> Self {
         self.settings.retries = RetryPolicy {
             max_attempts: retries.max_attempts.max(1),
@@ -199,11 +219,11 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// Creates topics and groups where they are missing, and begins to serve.
+    /// Creates topics and groups where they are missing, and starts to handle messages.
     ///
     /// # Errors
     /// When the broker cannot be reached or refuses; the text names it and the remedy. When a message is
-    /// served twice for the same group: each handler would get only some of the messages.
+    /// served twice for the same group: each of the two would get only some of the messages.
     pub async fn start(self) -> Result<WorkerHandle<T>, TransportError> {
         let Worker {
             transport,
@@ -222,49 +242,39 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         }
         transport.check().await?;
         let member: Arc<str> = Uuid::now_v7().to_string().into();
-        let mut consumers = Vec::with_capacity(served.len());
-        for served in &served {
-            let mut subscription =
-                Subscription::new(served.topic.clone(), served.group.clone(), member.clone());
-            subscription.lease = settings.lease;
-            subscription.deduplication = settings.deduplication;
-            match transport.consume(subscription).await {
-                Ok(consumer) => consumers.push(Arc::new(consumer)),
-                Err(error) => {
-                    for consumer in consumers {
-                        _ = consumer.close().await;
-                    }
-                    return Err(error);
-                }
-            }
-        }
+        let sources = open(&transport, &served, &settings, &member).await?;
 
         let (drain, draining) = watch::channel(None);
         let shared = settings.concurrency.get().saturating_sub(served.len());
         let slots = Arc::new(Semaphore::new(shared));
         let (outbound, sending) = Outbound::start(transport.clone());
         let reports = Reports::new(served.iter().map(Served::to_string));
-        let meters = served.iter().map(meter::Meter::new).collect::<Vec<_>>();
-        let watched = consumers.iter().cloned().zip(meters.clone()).collect();
-        let lanes = served.into_iter().zip(consumers).zip(meters).enumerate();
-        let lanes = lanes.map(|(i, ((served, consumer), meter))| {
-            let lane = Lane::new(lane::Surroundings {
-                consumer,
+        let mut measured = Vec::new();
+        let mut lanes = Vec::new();
+        for (i, (served, source)) in served.into_iter().zip(sources).enumerate() {
+            let context = LaneContext {
+                meter: Meter::new(&served),
                 served,
-                meter,
                 settings: settings.clone(),
                 member: member.clone(),
                 slots: slots.clone(),
                 outbound: outbound.clone(),
                 report: reports.of(i),
                 draining: draining.clone(),
+            };
+            lanes.push(match source {
+                Source::Receiver(receiver) => tokio::spawn(QueryLane::new(context, receiver).run()),
+                Source::Consumer(consumer) => {
+                    let consumer = Arc::new(consumer);
+                    measured.push((consumer.clone(), context.meter.clone()));
+                    tokio::spawn(Lane::new(context, consumer).run())
+                }
             });
-            tokio::spawn(lane.run())
-        });
+        }
         Ok(WorkerHandle {
-            lanes: lanes.collect(),
+            lanes,
             sending,
-            measuring: tokio::spawn(meter::measure(watched)),
+            measuring: tokio::spawn(meter::measure(measured)),
             transport,
             reports,
             drain,
@@ -272,62 +282,42 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     }
 }
 
-/// A worker that serves. Dropping it stops it at once: handlers that run are cancelled, and what
-/// they had is handled by another worker when its lease runs out.
-#[must_use = "a worker that is dropped stops"]
-pub struct WorkerHandle<T> {
-    transport: T,
-    lanes: Vec<JoinHandle<Ended>>,
-    /// It ends when the lanes have ended and what they sent has left.
-    sending: JoinHandle<()>,
-    measuring: JoinHandle<()>,
-    reports: Reports,
-    drain: watch::Sender<Option<Instant>>,
+/// The source of a lane: a receiver of queries, or a consumer of commands or events.
+enum Source<T: Transport> {
+    Receiver(T::Receiver),
+    Consumer(T::Consumer),
 }
 
-/// What a worker left when it was shut down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Handlers that ran and ended before the deadline.
-    pub finished: usize,
-    /// Handlers that were cancelled at the deadline. Their messages were given back.
-    pub cancelled: usize,
-    /// Messages that were given back and not begun.
-    pub released: usize,
-}
-
-impl<T: Transport> WorkerHandle<T> {
-    /// Whether the worker lives and whether it is ready, with reasons.
-    pub async fn health(&self) -> Health {
-        let broker = self.transport.check().await;
-        let alive = self.lanes.iter().all(|lane| !lane.is_finished());
-        self.reports.health(alive, broker.err())
-    }
-
-    /// Stops: fetches nothing more, lets the handlers that run finish until `patience` is over, and
-    /// gives everything else back to the broker, for another worker to handle at once.
-    pub async fn shutdown(mut self, patience: Duration) -> ShutdownReport {
-        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-        self.drain
-            .send_replace(Some(Instant::now() + patience.min(FAR)));
-        let mut total = ShutdownReport::default();
-        for lane in &mut self.lanes {
-            if let Ok(ended) = lane.await {
-                total.finished += ended.finished;
-                total.cancelled += ended.cancelled;
-                total.released += ended.released;
+/// Opens the source of each served message, or none.
+async fn open<T: Transport>(
+    transport: &T,
+    served: &[Served],
+    settings: &Settings,
+    member: &Arc<str>,
+) -> Result<Vec<Source<T>>, TransportError> {
+    let mut sources: Vec<Source<T>> = Vec::with_capacity(served.len());
+    for Served { topic, group, .. } in served {
+        let source = match topic.kind {
+            Kind::Query => transport.listen(topic.clone()).await.map(Source::Receiver),
+            _ => {
+                let subscription = Subscription::new(topic.clone(), group.clone(), member.clone())
+                    .with_lease(settings.lease)
+                    .with_deduplication(settings.deduplication);
+                transport.consume(subscription).await.map(Source::Consumer)
+            }
+        };
+        match source {
+            Ok(source) => sources.push(source),
+            Err(error) => {
+                for source in sources {
+                    _ = match source {
+                        Source::Receiver(receiver) => receiver.close().await,
+                        Source::Consumer(consumer) => consumer.close().await,
+                    };
+                }
+                return Err(error);
             }
         }
-        _ = tokio::time::timeout(lane::FAREWELL, &mut self.sending).await;
-        total
     }
-}
-impl<T> Drop for WorkerHandle<T> {
-    fn drop(&mut self) {
-        self.measuring.abort();
-        for lane in &self.lanes {
-            lane.abort();
-        }
-    }
+    Ok(sources)
 }

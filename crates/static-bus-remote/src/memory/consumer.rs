@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     closed,
-    group::{Group, Receipt, Received},
+    group::{Group, Polled, Receipt},
     log::Log,
 };
 use crate::{
@@ -96,9 +96,9 @@ impl Consumer for MemoryConsumer {
                 group.receive(self.member, max, until, end, now)
             });
             match received {
-                Received::Deliveries(deliveries) => return Ok(deliveries),
-                Received::Left => return Err(closed()),
-                Received::Wait(until) => {
+                Polled::Deliveries(deliveries) => return Ok(deliveries),
+                Polled::Left => return Err(closed()),
+                Polled::Wait(until) => {
                     let dropped = Dropped(self);
                     let _ = timeout_at(until, self.wake.notified()).await;
                     std::mem::forget(dropped);

@@ -54,7 +54,7 @@ struct Member {
 }
 
 /// The result of an attempt to receive.
-pub(super) enum Received {
+pub(super) enum Polled {
     Deliveries(Vec<Delivery<Receipt>>),
     /// There is no record: to be tried again when woken, and at this time.
     Wait(Instant),
@@ -86,10 +86,10 @@ impl Group {
         until: Instant,
         end: Instant,
         now: Instant,
-    ) -> Received {
+    ) -> Polled {
         self.waiters.remove(member);
         if !self.has(member) {
-            return Received::Left;
+            return Polled::Left;
         }
         self.expire(now);
         let mut deliveries = Vec::new();
@@ -99,11 +99,11 @@ impl Group {
             deliveries.push(self.lease(number, item, member, until));
         }
         if !deliveries.is_empty() || max == 0 || now >= end {
-            return Received::Deliveries(deliveries);
+            return Polled::Deliveries(deliveries);
         }
         let wakes = self.ends.first().map_or(end, |(until, _)| end.min(*until));
         self.waiters.add(member, wakes);
-        Received::Wait(wakes)
+        Polled::Wait(wakes)
     }
 
     pub fn no_longer_waits(&mut self, member: u64) {

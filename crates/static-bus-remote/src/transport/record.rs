@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use static_bus::message::Message;
 
 use crate::Headers;
 
@@ -14,6 +15,16 @@ pub struct Topic {
     /// The name of the message; of replies, the address of the process that waits for them; of dead letters,
     /// empty.
     pub name: Cow<'static, str>,
+}
+
+impl Topic {
+    /// The topic of messages of this type.
+    pub(crate) fn of<M: Message>(kind: Kind) -> Self {
+        Topic {
+            kind,
+            name: Cow::Borrowed(M::NAME),
+        }
+    }
 }
 
 impl fmt::Display for Topic {

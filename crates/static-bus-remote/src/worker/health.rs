@@ -1,46 +1,46 @@
-//! Whether a worker lives and is ready.
+//! The health of a worker.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::TransportError;
+use crate::{TransportError, lock::lock};
 
-/// Whether a worker lives and whether it is ready, as a probe asks.
+/// The health of a worker, for liveness and readiness probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// It runs. If not, start it again.
+    /// Whether the worker runs. A worker that does not has to be started again.
     pub live: bool,
-    /// It runs and gets messages. If not, wait: it tries again by itself.
+    /// Whether the worker runs and gets messages. A worker that is not ready becomes ready by itself.
     pub ready: bool,
-    /// What stands in the way, a line each, without secrets.
+    /// The reasons why it is not ready, one line each, without secrets.
     pub reasons: Vec<String>,
 }
 
-/// What each lane has last reported.
+/// The last report of each lane.
 #[derive(Clone)]
 pub(super) struct Reports(Arc<[Entry]>);
 struct Entry {
     name: String,
-    /// By [`Task`]: one that goes well does not hide that another does not.
+    /// By [`Task`]: success of one does not hide the failure of another.
     troubles: Mutex<[Option<String>; TASKS.len()]>,
 }
 
-/// Where one lane reports.
+/// The report of one lane.
 #[derive(Clone)]
 pub(super) struct Report {
     reports: Reports,
     lane: usize,
 }
 
-/// What a lane asks of the broker.
+/// A task of a lane that needs the broker.
 #[derive(Clone, Copy)]
 pub(super) enum Task {
     Receive,
     Claim,
     Renew,
     Acknowledge,
-    Bury,
-    /// By a handler.
+    WriteDeadLetter,
+    /// Of a handler.
     Send,
 }
 const TASKS: [&str; 6] = [
@@ -75,7 +75,7 @@ impl Reports {
         }
         reasons.extend(broker.map(|error| error.to_string()));
         for Entry { name, troubles } in &*self.0 {
-            let troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            let troubles = lock(troubles);
             for (task, trouble) in TASKS.iter().zip(&*troubles) {
                 let trouble = trouble.as_deref();
                 reasons.extend(trouble.map(|text| format!("{name}: {task}: {text}")));
@@ -90,14 +90,13 @@ impl Reports {
 }
 
 impl Report {
-    /// How a task goes.
+    /// Sets the result of a task.
     pub(super) fn of(&self, task: Task, result: Result<(), TransportError>) {
         self.trouble(task, result.err().map(|error| error.to_string()));
     }
 
-    /// What stands in the way of a task, if anything does.
+    /// Sets the trouble of a task.
     pub(super) fn trouble(&self, task: Task, trouble: Option<String>) {
-        let troubles = self.reports.0[self.lane].troubles.lock();
-        troubles.unwrap_or_else(PoisonError::into_inner)[task as usize] = trouble;
+        lock(&self.reports.0[self.lane].troubles)[task as usize] = trouble;
     }
 }

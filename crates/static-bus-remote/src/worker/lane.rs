@@ -1,266 +1,361 @@
-//! One lane for each message that is served: from the broker, through the handler, and back.
+//! The lane of a command or an event: from the broker, through the handler, and back.
 //!
-//! A lane is one task. It holds up to a window of messages. What is ready is begun as far as there
-//! are slots; what a handler does not finish at once goes into a task of its own. Meanwhile the lane
-//! takes the next batch in and acknowledges the last one. The leases of what it holds are renewed by a
-//! task of their own.
+//! A lane is one task. It holds up to a window of messages, and starts handlers as far as there are slots.
+//! Meanwhile it receives the next batch and acknowledges the last one.
 //!
 //! ```text
-//!             ┌ claim later ┐              ┌ attempt later ┐
-//!   intake ───┴─────────────┴─ ready ── running ───────────┴─ done ── acknowledged
-//!                                │         └─ dead letter ──── ┘
-//!                                └─ behind another of its key
+//!           ┌ claim later ┐              ┌ attempt later ┐
+//!  intake ──┴─────────────┴─ ready ── handlers ──────────┴─ acknowledgements
+//!                              │          └─ dead letter ──┘
+//!                              └─ behind another message of its key
 //! ```
 
+mod acknowledgements;
+mod claims;
 mod closing;
-mod failure;
-mod handling;
-mod settling;
-mod taking;
+mod dead_lettering;
+mod intake;
+mod item;
+mod key_queues;
+mod leases;
+mod schedule;
+mod triage;
 
-use std::{
-    collections::{BinaryHeap, HashMap, VecDeque, hash_map::Entry},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::{Id, JoinSet},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::{
-    Settings,
-    health::{Report, Task},
-    intake::{Asking, Batch, Taken},
-    item::{Due, Item, Later},
+use self::{
+    acknowledgements::Acknowledgements,
+    claims::Claims,
+    dead_lettering::DeadLettering,
+    intake::Intake,
+    item::Item,
+    key_queues::KeyQueues,
     leases::Leases,
-    meter::Meter,
-    serve::Served,
+    schedule::{Schedule, Step},
+    triage::{Triage, TriageConfig},
 };
-use crate::{
-    TransportError,
-    outbound::Outbound,
-    retry,
-    transport::{Claim, Consumer, Kind, Lease},
+use super::{
+    FAREWELL, LaneContext, ShutdownReport,
+    failure::Failure,
+    handlers::{Handled, Handlers, STRIDE},
+    health::Task,
 };
-use static_bus::asynchronous::BusError;
+use crate::transport::{Consumer, Lease};
 
-use failure::Failure;
-
-/// How long what is done may take to be acknowledged at the end.
-pub(super) const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What a lane works with.
-pub(super) struct Surroundings<C> {
-    pub(super) consumer: Arc<C>,
-    pub(super) served: Served,
-    pub(super) meter: Meter,
-    pub(super) settings: Settings,
-    pub(super) member: Arc<str>,
-    pub(super) slots: Arc<Semaphore>,
-    pub(super) outbound: Outbound,
-    pub(super) report: Report,
-    pub(super) draining: watch::Receiver<Option<Instant>>,
-}
-
-/// What a lane left when it ended.
-#[derive(Default)]
-pub(super) struct Ended {
-    pub(super) finished: usize,
-    pub(super) cancelled: usize,
-    pub(super) released: usize,
-}
+/// The number of messages that are parked, or handled and not acknowledged, at which a lane receives fewer.
+const PARKED: usize = 16 * 1024;
+/// The largest number of messages in a batch.
+const BATCH: usize = 512;
 
 pub(super) struct Lane<C: Consumer> {
-    with: Surroundings<C>,
-    asking: Arc<Asking>,
-    ended: Ended,
-
-    /// How many messages are here, from intake to acknowledgement.
-    here: usize,
-    /// How many of them are handled, and not acknowledged yet.
-    handled: usize,
-    /// None of queries.
-    leases: Option<Leases<C>>,
-    /// What has come in and waits for nobody.
-    next: VecDeque<Taken<C::Receipt>>,
+    context: LaneContext,
+    consumer: Arc<C>,
+    intake: Intake<C>,
+    claims: Claims<C>,
+    leases: Leases<C>,
+    queues: KeyQueues<C::Receipt>,
+    /// Messages that no other of their key precedes.
+    arrived: VecDeque<Triage<C::Receipt>>,
     ready: VecDeque<Item<C::Receipt>>,
-    /// The keys of which a message is on its way, and those that came in behind it.
-    behind: HashMap<Arc<str>, Behind<C::Receipt>>,
-    later: BinaryHeap<Later<C::Receipt>>,
-    /// How many are in `later` or behind one that is.
-    stuck: usize,
-    turn: u64,
-    to_claim: Vec<Item<C::Receipt>>,
-    running: JoinSet<Result<Bytes, BusError>>,
-    in_running: HashMap<Id, (Item<C::Receipt>, Slot, Instant)>,
-    burying: JoinSet<()>,
-    in_burying: HashMap<Id, Item<C::Receipt>>,
-    done: Vec<Lease<C::Receipt>>,
-    /// Their claims are given up when they are acknowledged.
-    given_up: Vec<Lease<C::Receipt>>,
-    /// Given back when the lane closes.
-    back: Vec<Lease<C::Receipt>>,
-
-    taking: Ongoing<Result<Batch<C::Receipt>, TransportError>>,
-    claiming: Ongoing<(Vec<Item<C::Receipt>>, Vec<Option<Claim>>)>,
-    acknowledging: Ongoing<(Settling<C::Receipt>, Result<(), TransportError>)>,
-    asking_for_slot: Ongoing<Slot>,
-
-    own_slot: Option<Slot>,
-    spare_slot: Option<Slot>,
-    /// Whether the last handler finished at once.
-    quick: bool,
-    /// How many of the next handlers get a task of their own without a try.
-    long: usize,
-    /// Whether what came last may have ended workers: then one message is taken at a time.
-    careful: bool,
-    /// Whether the broker did not take what a handler sent, and no handler has succeeded since.
+    schedule: Schedule<C::Receipt>,
+    handlers: Handlers<Item<C::Receipt>>,
+    dead_letters: DeadLettering<C::Receipt>,
+    acknowledgements: Acknowledgements<C>,
+    /// The number of messages of the lane, from intake to acknowledgement.
+    held: usize,
+    /// Whether the broker has refused the output of a handler, and no handler has succeeded since.
     sending_fails: bool,
-    closing: bool,
-    backoff: retry::Backoff,
-    take_again: Instant,
-    acknowledge_again: Instant,
+    shutdown: Option<Shutdown<C>>,
 }
 
-/// What is being acknowledged.
-struct Settling<R> {
-    done: Vec<Lease<R>>,
-    given_up: Vec<Lease<R>>,
-}
-
-/// Those that wait for one of their key, in order.
-struct Behind<R> {
-    queue: VecDeque<Taken<R>>,
-    /// Whether that one is in `later`.
-    stuck: bool,
-}
-
-/// Something under way, if it is.
-type Ongoing<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
-
-/// The right to run a handler: the one that each lane has of its own, or one of those for all.
-enum Slot {
-    Own,
-    Shared(#[expect(dead_code, reason = "held until dropped")] OwnedSemaphorePermit),
+/// The result of a lane that closes.
+struct Shutdown<C: Consumer> {
+    report: ShutdownReport,
+    /// Messages that failed meanwhile and are released at the end.
+    released: Vec<Lease<C::Receipt>>,
 }
 
 impl<C: Consumer> Lane<C> {
-    pub(super) fn new(with: Surroundings<C>) -> Self {
-        let now = Instant::now();
-        let is_query = with.served.topic.kind == Kind::Query;
+    pub(super) fn new(context: LaneContext, consumer: Arc<C>) -> Self {
+        let LaneContext {
+            served,
+            settings,
+            report,
+            meter,
+            ..
+        } = &context;
+        let config = TriageConfig {
+            message: served.message,
+            group: served.group.clone(),
+            deduplicates: settings.deduplication.is_some(),
+        };
+        let isolate_after = settings.retries.max_attempts.saturating_sub(1).clamp(1, 2);
+        let draining = context.draining.clone();
         Lane {
-            asking: Arc::new(Asking {
-                message: with.served.message,
-                group: (*with.served.group).into(),
-                claiming: !is_query && with.settings.deduplication.is_some(),
-                suspect: with
-                    .settings
-                    .retries
-                    .max_attempts
-                    .saturating_sub(1)
-                    .clamp(1, 2),
-            }),
-            leases: (!is_query).then(|| {
-                let consumer = with.consumer.clone();
-                Leases::new(consumer, with.settings.lease, with.report.clone())
-            }),
-            with,
-            ended: Ended::default(),
-            here: 0,
-            handled: 0,
-            next: VecDeque::new(),
+            intake: Intake::new(
+                consumer.clone(),
+                config,
+                isolate_after,
+                report.clone(),
+                draining,
+            ),
+            claims: Claims::new(consumer.clone(), report.clone()),
+            leases: Leases::new(consumer.clone(), settings.lease, report.clone()),
+            queues: KeyQueues::new(),
+            arrived: VecDeque::new(),
             ready: VecDeque::new(),
-            behind: HashMap::new(),
-            later: BinaryHeap::new(),
-            stuck: 0,
-            turn: 0,
-            to_claim: Vec::new(),
-            running: JoinSet::new(),
-            in_running: HashMap::new(),
-            burying: JoinSet::new(),
-            in_burying: HashMap::new(),
-            done: Vec::new(),
-            given_up: Vec::new(),
-            back: Vec::new(),
-            taking: None,
-            claiming: None,
-            acknowledging: None,
-            asking_for_slot: None,
-            own_slot: Some(Slot::Own),
-            spare_slot: None,
-            quick: false,
-            long: 0,
-            careful: false,
+            schedule: Schedule::new(),
+            handlers: Handlers::new(served, meter.clone(), context.slots.clone()),
+            dead_letters: DeadLettering::new(context.outbound.clone(), report.clone()),
+            acknowledgements: Acknowledgements::new(consumer.clone(), report.clone()),
+            held: 0,
             sending_fails: false,
-            closing: false,
-            backoff: retry::reconnect(),
-            take_again: now,
-            acknowledge_again: now,
+            shutdown: None,
+            context,
+            consumer,
         }
     }
 
-    pub(super) async fn run(mut self) -> Ended {
-        while self.with.draining.borrow().is_none() {
-            self.start_taking();
-            self.start_ready();
-            self.start_claiming();
+    pub(super) async fn run(mut self) -> ShutdownReport {
+        while self.context.draining.borrow().is_none() {
+            if self.may_receive() {
+                self.intake.start(self.room().min(BATCH));
+            }
+            self.start_handlers();
+            self.claims.start();
             self.step(None).await;
         }
         self.close().await
     }
 
-    fn is_query(&self) -> bool {
-        self.with.served.topic.kind == Kind::Query
-    }
-
-    /// Keeps what is under way going, until something has happened or it is time.
+    /// Waits for the next event, or until this time, and reacts to it.
     async fn step(&mut self, until: Option<Instant>) {
-        self.start_acknowledging();
+        self.acknowledgements.start();
         let timers = [
-            self.later.peek().map(|later| later.at),
-            self.can_take().then_some(self.take_again),
-            (!self.done.is_empty() && self.acknowledging.is_none())
-                .then_some(self.acknowledge_again),
+            self.schedule.next_time(),
+            self.may_receive()
+                .then(|| self.intake.not_before())
+                .flatten(),
+            self.acknowledgements.not_before(),
             until,
         ];
         let next = timers.into_iter().flatten().min();
+        let is_open = self.shutdown.is_none();
         tokio::select! {
-            taken = ended(&mut self.taking) => self.on_taken(taken),
-            (items, claims) = ended(&mut self.claiming) => {
-                self.on_claimed(items, claims);
+            received = self.intake.received() => self.enter(received),
+            claimed = self.claims.claimed() => self.on_claimed(claimed),
+            acknowledged = self.acknowledgements.acknowledged() => {
+                self.held -= acknowledged.len();
+                self.leases.remove(&acknowledged);
             }
-            (settling, result) = ended(&mut self.acknowledging) => {
-                self.on_acknowledged(settling, result);
+            handled = self.handlers.next() => {
+                if let Some(handled) = handled {
+                    self.on_handled(handled);
+                }
             }
-            slot = ended(&mut self.asking_for_slot) => self.spare_slot = Some(slot),
-            Some(ended) = self.running.join_next_with_id() => self.on_ended(ended),
-            Some(ended) = self.burying.join_next_with_id() => self.on_buried(ended),
-            () = at(next) => self.on_time(),
-            _ = self.with.draining.changed(), if !self.closing => {}
-            () = tokio::task::yield_now(), if !self.closing && self.can_start() => {}
+            item = self.dead_letters.written() => self.on_dead_letter(item),
+            () = at(next) => self.run_due(),
+            _ = self.context.draining.changed(), if is_open => {}
+            () = tokio::task::yield_now(), if is_open && self.may_start() => {}
+        }
+    }
+
+    // ----- intake
+
+    /// The number of messages that may be received. Parked messages leave room for others, or they would block
+    /// the lane; so do those that are handled, as some brokers take long to acknowledge.
+    fn room(&self) -> usize {
+        let window = self.handlers.window();
+        let waiting = self.held - self.queues.parked() - self.acknowledgements.len();
+        let room = window.saturating_sub(waiting);
+        room.min((PARKED + window).saturating_sub(self.held))
+    }
+
+    /// Whether a batch may be received. A message that is isolated is alone here, but for parked ones.
+    fn may_receive(&self) -> bool {
+        let is_alone = self.held <= self.queues.parked();
+        self.shutdown.is_none()
+            && !self.intake.is_under_way()
+            && (is_alone || !self.intake.is_isolating())
+            && self.room() >= self.handlers.smallest_batch()
+    }
+
+    fn enter(&mut self, received: Vec<Triage<C::Receipt>>) {
+        self.held += received.len();
+        self.leases
+            .add(received.iter().map(|triage| &triage.item().lease));
+        for triage in received {
+            self.arrived.extend(self.queues.enter(triage));
+        }
+    }
+
+    fn on_claimed(&mut self, claimed: Vec<Triage<C::Receipt>>) {
+        self.leases
+            .add(claimed.iter().map(|triage| &triage.item().lease));
+        self.arrived.extend(claimed);
+    }
+
+    fn sort_arrived(&mut self) {
+        while let Some(triage) = self.arrived.pop_front() {
+            match triage {
+                Triage::Handle(item)
+                    if item.delivered_before() >= self.context.settings.retries.max_attempts =>
+                {
+                    self.dead_letter(item);
+                }
+                Triage::Handle(item) => self.ready.push_back(item),
+                Triage::ClaimLater(item) => match self.queues.exchange(item) {
+                    Ok(duplicate) => self.arrived.push_front(duplicate),
+                    Err(item) => {
+                        let delay = self.context.settings.lease / 4;
+                        let bounds = (Duration::from_millis(20), Duration::from_secs(1));
+                        self.park(delay.clamp(bounds.0, bounds.1), Step::Claim, item);
+                    }
+                },
+                Triage::Duplicate(item) => {
+                    self.context.meter.duplicates.increment(1);
+                    self.settle(item);
+                }
+                Triage::OtherGroup(item) => self.settle(item),
+                Triage::Unreadable(item, reason) => self.unreadable(item, &reason),
+            }
+        }
+    }
+
+    fn park(&mut self, delay: Duration, step: Step, item: Item<C::Receipt>) {
+        self.queues.park(&item);
+        self.schedule.add(Instant::now() + delay, step, item);
+    }
+
+    fn run_due(&mut self) {
+        let now = Instant::now();
+        while let Some((step, item)) = self.schedule.pop_due(now) {
+            self.queues.unpark(&item);
+            match step {
+                Step::Attempt => self.ready.push_back(item),
+                Step::Claim => self.claims.add(item),
+            }
+        }
+    }
+
+    // ----- handlers
+
+    fn may_start(&self) -> bool {
+        !self.arrived.is_empty() || !self.ready.is_empty() && self.handlers.may_start()
+    }
+
+    fn start_handlers(&mut self) {
+        for _ in 0..STRIDE {
+            self.sort_arrived();
+            if self.ready.is_empty() {
+                return self.handlers.cancel_request();
+            }
+            let Some(slot) = self.handlers.slot() else {
+                return;
+            };
+            let Some(mut item) = self.ready.pop_front() else {
+                return;
+            };
+            match self.context.served.decode(item.message.clone(), item.codec) {
+                Ok(work) => {
+                    item.begin();
+                    if let Some(handled) = self.handlers.start(slot, item, work, None) {
+                        self.on_handled(handled);
+                    }
+                }
+                Err(reason) => {
+                    drop(slot);
+                    self.unreadable(item, &reason);
+                }
+            }
+        }
+    }
+
+    fn on_handled(&mut self, handled: Handled<Item<C::Receipt>>) {
+        let Handled { message, result } = handled;
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.report.finished += 1;
+        }
+        match result {
+            Ok(_) => {
+                if std::mem::take(&mut self.sending_fails) {
+                    self.context.report.trouble(Task::Send, None);
+                }
+                self.settle(message);
+            }
+            Err(failure) => self.on_failed(message, failure),
+        }
+    }
+
+    fn on_failed(&mut self, mut item: Item<C::Receipt>, failure: Failure) {
+        if failure.cannot_send {
+            self.sending_fails = true;
+            let trouble = Some(failure.error.clone());
+            self.context.report.trouble(Task::Send, trouble);
+        }
+        self.consumer.failed(&item.lease.receipt);
+        let failed = item.fail_attempt(failure.error, failure.is_by_broker);
+        let retries = self.context.settings.retries;
+        let is_last = !failure.is_by_broker && failed >= retries.max_attempts;
+        if !failure.retryable || is_last {
+            return self.dead_letter(item);
+        }
+        self.context.meter.retried.increment(1);
+        match &mut self.shutdown {
+            Some(shutdown) => shutdown.released.push(item.into_lease()),
+            None => self.park(retries.delay(failed), Step::Attempt, item),
+        }
+    }
+
+    fn unreadable(&mut self, mut item: Item<C::Receipt>, reason: &str) {
+        item.fail(format!("it cannot be read: {reason}"));
+        self.dead_letter(item);
+    }
+
+    // ----- settling
+
+    /// Acknowledges a message. The next of its key may be handled.
+    fn settle(&mut self, item: Item<C::Receipt>) {
+        self.next_of_key(&item);
+        self.acknowledgements.add(item.into_lease());
+    }
+
+    /// Writes the dead letter of a message, which is acknowledged when the broker has accepted it.
+    fn dead_letter(&mut self, item: Item<C::Receipt>) {
+        let LaneContext {
+            served,
+            settings,
+            member,
+            ..
+        } = &self.context;
+        let place = self.consumer.place(&item.lease.receipt);
+        let letter = item.dead_letter(served, place, &settings.service);
+        self.dead_letters.start(item, letter.to_record(member));
+    }
+
+    fn on_dead_letter(&mut self, item: Item<C::Receipt>) {
+        self.context.meter.dead_lettered.increment(1);
+        self.next_of_key(&item);
+        self.acknowledgements.add_unclaimed(item.into_lease());
+    }
+
+    fn next_of_key(&mut self, item: &Item<C::Receipt>) {
+        let next = item.key().and_then(|key| self.queues.next(key));
+        match next {
+            // Its claim was refused when it arrived, which may be long ago.
+            Some(Triage::ClaimLater(next)) => self.claims.add(next),
+            Some(next) => self.arrived.push_back(next),
+            None => {}
         }
     }
 }
 
-/// Waits for a time; forever if there is none.
+/// Waits until a time; forever if there is none.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for what is under way; forever if nothing is.
-async fn ended<T>(ongoing: &mut Ongoing<T>) -> T {
-    let Some(future) = ongoing else {
-        return std::future::pending().await;
-    };
-    let result = future.await;
-    *ongoing = None;
-    result
 }

@@ -1,16 +1,16 @@
-//! What a worker counts, through the [`metrics`] facade.
+//! The metrics of a worker, through the [`metrics`] facade.
 
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::serve::Served;
-use crate::transport::{Backlog, Consumer, Kind};
+use super::served::Served;
+use crate::transport::{Backlog, Consumer};
 
-/// How often the broker is asked for the backlog.
+/// The interval between requests for the backlog.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// The meters of one message and subscriber. They belong to the recorder that is installed when
+/// The metrics of one message and subscriber. They belong to the recorder that is installed when
 /// the worker starts.
 #[derive(Clone)]
 pub(super) struct Meter {
@@ -23,8 +23,6 @@ pub(super) struct Meter {
     pending: Gauge,
     lag: Gauge,
     oldest: Gauge,
-    /// Queries are gone when they are handed out: there is no backlog to ask for.
-    has_backlog: bool,
 }
 
 impl Meter {
@@ -43,7 +41,6 @@ impl Meter {
             pending: gauge!("static_bus_pending", &labels),
             lag: gauge!("static_bus_lag", &labels),
             oldest: gauge!("static_bus_oldest_seconds", &labels),
-            has_backlog: served.topic.kind != Kind::Query,
         }
     }
 
@@ -54,13 +51,13 @@ impl Meter {
     }
 }
 
-/// Asks for the backlogs, again and again.
+/// Measures the backlogs, at intervals.
 pub(super) async fn measure<C: Consumer>(watched: Vec<(Arc<C>, Meter)>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        for (consumer, meter) in watched.iter().filter(|(_, meter)| meter.has_backlog) {
-            // A broker that is gone shows in the worker's health.
+        for (consumer, meter) in &watched {
+            // A broker that is unreachable shows in the health of the worker.
             if let Ok(backlog) = consumer.backlog().await {
                 meter.backlog(backlog);
             }

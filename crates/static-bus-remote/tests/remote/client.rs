@@ -9,7 +9,7 @@ use static_bus::{
 };
 use static_bus_remote::{
     Codec, MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
-    transport::{Consumer, Kind, Record, Subscription, Topic},
+    transport::{Kind, Receiver, Record, Topic},
 };
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -617,11 +617,8 @@ async fn when_the_last_clone_is_dropped_its_reply_channel_is_closed() {
         .await
         .remove(0)
         .unwrap();
-    let inbox = broker
-        .consume(Subscription::new(topic, "caller", "me"))
-        .await
-        .unwrap();
-    let received = soon("the record comes", inbox.receive(1, LONG))
+    let replies = broker.listen(topic).await.unwrap();
+    let received = soon("the record comes", replies.receive(1, LONG))
         .await
         .unwrap();
     assert_eq!(received.len(), 1);

@@ -204,7 +204,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_at_once_and_the_rest_goes_on(
             record(PAY, "<invoice/>", |envelope| {
                 envelope.content_type = "application/xml".into();
             }),
-            "nobody can read the content type \"application/xml\"",
+            "no codec reads the content type \"application/xml\"",
         ),
         (
             Record {

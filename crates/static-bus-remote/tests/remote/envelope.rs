@@ -119,7 +119,7 @@ fn bodies_are_written_and_read_as_they_ever_were() {
     let error = Codec::of("text/plain").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "nobody can read the content type \"text/plain\""
+        "no codec reads the content type \"text/plain\""
     );
 }
 

@@ -11,9 +11,9 @@ use std::{
 use static_bus_remote::{
     DeadLetter, DeadLetters, Envelope, MemoryBroker, RemoteBus, RetryPolicy, Transport,
     TransportError, TransportErrorKind,
-    memory::{MemoryConsumer, Receipt},
+    memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
-        Backlog, Capabilities, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record,
+        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record,
         Subscription, Topic,
     },
 };
@@ -176,13 +176,10 @@ fn failed(kind: TransportErrorKind) -> TransportError {
 
 impl Transport for TestBroker {
     type Consumer = TestConsumer;
+    type Receiver = TestReceiver;
 
     fn address(&self) -> &str {
         "test://broker"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
     }
 
     async fn check(&self) -> Result<(), TransportError> {
@@ -239,6 +236,16 @@ impl Transport for TestBroker {
         let kind = subscription.topic.kind;
         let inner = self.inner.consume(subscription);
         Ok(TestConsumer {
+            inner: self.through(Op::Consume, 0, inner).await?,
+            kind,
+            broker: self.clone(),
+        })
+    }
+
+    async fn listen(&self, topic: Topic) -> Result<TestReceiver, TransportError> {
+        let kind = topic.kind;
+        let inner = self.inner.listen(topic);
+        Ok(TestReceiver {
             inner: self.through(Op::Consume, 0, inner).await?,
             kind,
             broker: self.clone(),
@@ -306,6 +313,27 @@ impl Consumer for TestConsumer {
         self.broker
             .through(Op::Backlog, 0, self.inner.backlog())
             .await
+    }
+}
+
+pub struct TestReceiver {
+    inner: MemoryReceiver,
+    kind: Kind,
+    broker: TestBroker,
+}
+
+impl Receiver for TestReceiver {
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Arc<Record>>, TransportError> {
+        let call = self.inner.receive(max, wait);
+        self.broker.through(Op::Receive(self.kind), 0, call).await
+    }
+
+    async fn close(&self) -> Result<(), TransportError> {
+        self.broker.through(Op::Close, 0, self.inner.close()).await
     }
 }
 

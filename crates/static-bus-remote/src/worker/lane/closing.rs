@@ -1,109 +1,80 @@
-//! How a lane ends: what runs may finish, and the rest is given back.
+//! The shutdown of a lane.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{Consumer, Ended, FAREWELL, Failure, Item, Lane, Lease, Taken, ended};
+use super::{Consumer, FAREWELL, Item, Lane, Shutdown, ShutdownReport, Triage};
 
 impl<C: Consumer> Lane<C> {
-    /// Lets what runs finish, until the deadline, and gives the rest back.
-    pub(super) async fn close(mut self) -> Ended {
-        self.closing = true;
-        let deadline = self.with.draining.borrow().unwrap_or_else(Instant::now);
-        (self.spare_slot, self.asking_for_slot) = (None, None);
-        // What does not come in by then is given back when the consumer closes.
-        _ = tokio::time::timeout(FAREWELL, self.come_in()).await;
-        (self.taking, self.claiming) = (None, None);
-        self.give_back_what_waits().await;
-        while !(self.running.is_empty() && self.burying.is_empty()) && Instant::now() < deadline {
+    /// Releases what waits, lets running handlers finish until the deadline, and acknowledges what is done.
+    pub(super) async fn close(mut self) -> ShutdownReport {
+        let deadline = self.context.draining.borrow().unwrap_or_else(Instant::now);
+        let mut shutdown = Shutdown {
+            report: ShutdownReport::default(),
+            released: Vec::new(),
+        };
+        self.handlers.cancel_request();
+        // Records that do not arrive in time are released when the consumer closes.
+        _ = timeout(FAREWELL, self.finish_intake()).await;
+        self.intake.cancel();
+        shutdown.report.released = self.release_waiting().await;
+        self.shutdown = Some(shutdown);
+        while (self.handlers.len() > 0 || !self.dead_letters.is_empty())
+            && Instant::now() < deadline
+        {
             self.step(Some(deadline)).await;
         }
 
-        self.running.abort_all();
-        self.burying.abort_all();
-        // A handler that never waits cannot be cancelled; its message comes again all the same.
-        _ = tokio::time::timeout(FAREWELL, self.cancelled()).await;
-        self.ended.cancelled = self.in_running.len();
-        let cancelled = std::mem::take(&mut self.in_running).into_values();
-        let cancelled = self.away(cancelled.map(|(item, ..)| item).collect());
-        let unburied = self.in_burying.drain().map(|(_, item)| item.lease);
-        let mut back = std::mem::take(&mut self.back);
-        back.extend(cancelled.into_iter().chain(unburied));
-
+        let (finished, cancelled) = self.handlers.cancel(FAREWELL).await;
+        for handled in finished {
+            self.on_handled(handled);
+        }
         let farewell = Instant::now() + FAREWELL;
-        while (self.acknowledging.is_some() || !self.done.is_empty()) && Instant::now() < farewell {
+        while self.acknowledgements.len() > 0 && Instant::now() < farewell {
             self.step(Some(farewell)).await;
         }
-        if !self.is_query() && !back.is_empty() {
-            // What is not given back is, when the consumer closes or the leases run out.
-            _ = self.with.consumer.release(&back).await;
+
+        let Some(Shutdown {
+            mut report,
+            mut released,
+        }) = self.shutdown
+        else {
+            return ShutdownReport::default();
+        };
+        report.cancelled = cancelled.len();
+        released.extend(cancelled.into_iter().map(Item::into_lease));
+        released.extend(self.dead_letters.cancel());
+        if !released.is_empty() {
+            // If this fails, they are released when the consumer closes, or their leases run out.
+            _ = self.consumer.release(&released).await;
         }
-        _ = self.with.consumer.close().await;
-        self.ended
+        _ = self.consumer.close().await;
+        report
     }
 
-    /// What is to be given back of messages that are not handled here. Queries cannot be: their
-    /// callers are told.
-    fn away(&self, items: Vec<Item<C::Receipt>>) -> Vec<Lease<C::Receipt>> {
-        if !self.is_query() {
-            return items.into_iter().map(|item| item.lease).collect();
+    /// Waits for the calls of the intake that are under way.
+    async fn finish_intake(&mut self) {
+        if self.intake.is_under_way() {
+            let received = self.intake.received().await;
+            self.enter(received);
         }
-        for query in &items {
-            let failure = Failure {
-                error: "the worker is shutting down".to_owned(),
-                retryable: true,
-                by_broker: false,
-                cannot_send: false,
-            };
-            self.reply(query, failure.outcome());
-        }
-        Vec::new()
-    }
-
-    /// Waits for what is on its way in.
-    async fn come_in(&mut self) {
-        if self.taking.is_some() {
-            let taken = ended(&mut self.taking).await;
-            self.on_taken(taken);
-        }
-        if self.claiming.is_some() {
-            let (items, claims) = ended(&mut self.claiming).await;
-            self.on_claimed(items, claims);
+        if self.claims.is_under_way() {
+            let claimed = self.claims.claimed().await;
+            self.on_claimed(claimed);
         }
     }
 
-    /// Waits until every handler has ended or is cancelled.
-    async fn cancelled(&mut self) {
-        while let Some(ended) = self.running.join_next_with_id().await {
-            match ended {
-                Err(error) if error.is_cancelled() => {}
-                ended => self.on_ended(ended),
-            }
-        }
-    }
-
-    /// Gives back what is not begun.
-    async fn give_back_what_waits(&mut self) {
-        let mut waiting: Vec<_> = std::mem::take(&mut self.ready).into();
-        waiting.extend(std::mem::take(&mut self.to_claim));
-        waiting.extend(
-            std::mem::take(&mut self.later)
-                .into_iter()
-                .map(|later| later.item),
-        );
-        waiting.extend(
-            std::mem::take(&mut self.next)
-                .into_iter()
-                .map(Taken::into_item),
-        );
-        self.stuck = 0;
-        for (_, behind) in self.behind.drain() {
-            waiting.extend(behind.queue.into_iter().map(Taken::into_item));
-        }
-        self.ended.released += waiting.len();
-        let leases = self.away(waiting);
-        self.let_go(&leases);
+    /// Releases the messages whose handlers have not begun. Returns their number.
+    async fn release_waiting(&mut self) -> usize {
+        let mut waiting: Vec<_> = self.ready.drain(..).collect();
+        waiting.extend(self.claims.drain());
+        waiting.extend(self.schedule.drain());
+        waiting.extend(self.arrived.drain(..).map(Triage::into_item));
+        waiting.extend(self.queues.drain());
+        let leases: Vec<_> = waiting.into_iter().map(Item::into_lease).collect();
+        self.leases.remove(&leases);
         if !leases.is_empty() {
-            _ = self.with.consumer.release(&leases).await;
+            _ = self.consumer.release(&leases).await;
         }
+        leases.len()
     }
 }

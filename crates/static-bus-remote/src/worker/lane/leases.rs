@@ -1,43 +1,44 @@
-//! The leases that a lane holds, and how they are kept.
+//! The leases of a lane.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::task::JoinHandle;
 
-use super::health::{Report, Task};
 use crate::{
+    lock::lock,
     retry,
     transport::{Consumer, Lease},
+    worker::health::{Report, Task},
 };
 
-/// The leases that a lane holds. They are renewed until they are let go, by a task of their own: a
-/// handler that blocks its lane must not lose what the lane holds.
+/// The leases of a lane. A task of their own renews them until they are removed: a
+/// handler that blocks the lane does not lose them.
 pub(super) struct Leases<C: Consumer> {
     held: Arc<Held<C>>,
     renewing: JoinHandle<()>,
 }
 
 /// The claims, by the receipts of their records.
-struct Held<C: Consumer>(Mutex<HashMap<C::Receipt, Option<Arc<str>>>>);
+type Held<C> = Mutex<HashMap<<C as Consumer>::Receipt, Option<Arc<str>>>>;
 
 impl<C: Consumer> Leases<C> {
-    pub(super) fn new(consumer: Arc<C>, lease: Duration, report: Report) -> Self {
-        let held = Arc::new(Held(Mutex::default()));
+    pub fn new(consumer: Arc<C>, lease: Duration, report: Report) -> Self {
+        let held = Arc::new(Mutex::default());
         let renewing = tokio::spawn(renew(held.clone(), consumer, lease, report));
         Leases { held, renewing }
     }
 
-    pub(super) fn hold<'l>(&self, leases: impl Iterator<Item = &'l Lease<C::Receipt>>) {
+    pub fn add<'l>(&self, leases: impl Iterator<Item = &'l Lease<C::Receipt>>) {
         let leases = leases.map(|lease| (lease.receipt.clone(), lease.claim.clone()));
-        self.held.lock().extend(leases);
+        lock(&self.held).extend(leases);
     }
 
-    pub(super) fn let_go(&self, leases: &[Lease<C::Receipt>]) {
-        let mut held = self.held.lock();
+    pub fn remove(&self, leases: &[Lease<C::Receipt>]) {
+        let mut held = lock(&self.held);
         for lease in leases {
             held.remove(&lease.receipt);
         }
@@ -49,21 +50,15 @@ impl<C: Consumer> Drop for Leases<C> {
     }
 }
 
-impl<C: Consumer> Held<C> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<C::Receipt, Option<Arc<str>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn leases(&self) -> Vec<Lease<C::Receipt>> {
-        let lease = |(receipt, claim): (&C::Receipt, &Option<_>)| Lease {
-            receipt: receipt.clone(),
-            claim: claim.clone(),
-        };
-        self.lock().iter().map(lease).collect()
-    }
+fn leases<C: Consumer>(held: &Held<C>) -> Vec<Lease<C::Receipt>> {
+    let lease = |(receipt, claim): (&C::Receipt, &Option<_>)| Lease {
+        receipt: receipt.clone(),
+        claim: claim.clone(),
+    };
+    lock(held).iter().map(lease).collect()
 }
 
-/// Renews them three times in a lease, and sooner if that fails.
+/// Renews the leases three times in the length of one, and sooner after a failure.
 async fn renew<C: Consumer>(held: Arc<Held<C>>, consumer: Arc<C>, lease: Duration, report: Report) {
     let pause = (lease / 3).max(Duration::from_millis(1));
     let mut backoff = retry::reconnect();
@@ -71,7 +66,7 @@ async fn renew<C: Consumer>(held: Arc<Held<C>>, consumer: Arc<C>, lease: Duratio
     loop {
         tokio::time::sleep(next).await;
         next = pause;
-        let leases = held.leases();
+        let leases = leases::<C>(&held);
         let renewed = match leases.is_empty() {
             true => Ok(()),
             false => consumer.renew(&leases).await,

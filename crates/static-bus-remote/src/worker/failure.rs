@@ -1,38 +1,38 @@
-//! Why a handler did not succeed, and what that says of its message.
+//! The failure of a handler.
 
 use std::{any::Any, error::Error};
 
 use tokio::task::JoinError;
 
-use crate::{TransportError, TransportErrorKind, reply};
+use crate::{TransportError, TransportErrorKind};
 use static_bus::asynchronous::BusError;
 use static_bus::message::PublishError;
 
-/// Why a handler did not succeed.
+/// The failure of a handler, and its meaning for the message.
 pub(super) struct Failure {
     pub(super) error: String,
     pub(super) retryable: bool,
-    /// The only cause is a transient error of the broker when the handler sent something: that says nothing
-    /// about the message.
-    pub(super) by_broker: bool,
-    /// The broker takes nothing from this handler, whatever the message: it is transient, or rights are missing.
+    /// Whether the only cause is a transient error of the broker when the handler sent something. Such a failure is
+    /// not one of the message.
+    pub(super) is_by_broker: bool,
+    /// Whether the broker accepts nothing from this handler at present, whatever the message.
     pub(super) cannot_send: bool,
 }
 
-pub(super) fn text_of(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text")
 }
 
-/// What the engine reported, `Unreachable` if it is not to be found.
+/// The kind of the error of the engine; `Unreachable` if there is none among the sources.
 fn kind_of(source: &(dyn Error + 'static)) -> TransportErrorKind {
     std::iter::successors(Some(source), |&error| error.source())
         .find_map(|error| error.downcast_ref::<TransportError>())
         .map_or(TransportErrorKind::Unreachable, TransportError::kind)
 }
 
-/// Whether all causes of a failure are errors of the broker, of a kind that passes.
+/// Whether all causes of an error are errors of the broker of a kind that passes.
 fn is_by_broker(error: &BusError, passes: fn(TransportErrorKind) -> bool) -> bool {
     match error {
         BusError::Transport { source, .. } => passes(kind_of(&**source)),
@@ -54,7 +54,7 @@ fn is_retryable(error: &BusError) -> bool {
             if let Some(published) = source.downcast_ref::<PublishError<BusError>>() {
                 published.failures().iter().any(|f| is_retryable(&f.error))
             } else if let Some(handler) = source.downcast_ref::<BusError>() {
-                // What the handler makes of other errors is its own decision.
+                // Other errors are retryable: the handler decided so.
                 !is_by_broker(handler, |kind| kind == TransportErrorKind::TooLarge)
             } else {
                 true
@@ -69,7 +69,7 @@ impl From<BusError> for Failure {
     fn from(error: BusError) -> Self {
         Failure {
             retryable: is_retryable(&error),
-            by_broker: is_by_broker(&error, TransportErrorKind::is_transient),
+            is_by_broker: is_by_broker(&error, TransportErrorKind::is_transient),
             cannot_send: is_by_broker(&error, |kind| {
                 kind.is_transient() || kind == TransportErrorKind::Unauthorized
             }),
@@ -78,31 +78,24 @@ impl From<BusError> for Failure {
     }
 }
 impl Failure {
-    pub(super) fn panicked(error: JoinError) -> Self {
-        match error.try_into_panic() {
-            Ok(panic) => Self::of_panic(&*panic),
-            Err(error) => Failure {
-                error: error.to_string(),
-                retryable: true,
-                by_broker: false,
-                cannot_send: false,
-            },
-        }
-    }
-
-    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+    /// A failure that is not by the broker.
+    pub(super) fn new(error: String, retryable: bool) -> Self {
         Failure {
-            error: format!("its handler panicked: {}", text_of(panic)),
-            retryable: true,
-            by_broker: false,
+            error,
+            retryable,
+            is_by_broker: false,
             cannot_send: false,
         }
     }
 
-    pub(super) fn outcome(self) -> reply::Outcome {
-        let Failure {
-            error, retryable, ..
-        } = self;
-        reply::Outcome::Failed { error, retryable }
+    pub(super) fn panicked(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::of_panic(&*panic),
+            Err(error) => Self::new(error.to_string(), true),
+        }
+    }
+
+    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        Self::new(format!("its handler panicked: {}", panic_text(panic)), true)
     }
 }

@@ -1,29 +1,42 @@
-//! A message that is served: where it comes from, and what runs when it comes.
+//! A served message: its topic, its group and its handler.
 
-use std::{borrow::Cow, error::Error, fmt, pin::Pin, sync::Arc};
+use std::{
+    borrow::Cow,
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{HANDLERS, topic};
+use super::failure::panic_text;
 use crate::{
     Codec, context,
-    transport::{Kind, Record, Topic},
+    received::Received,
+    transport::{Kind, Topic},
 };
 use static_bus::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery, BusError};
 use static_bus::message::{Command, Event, Message, Query};
 
-/// A handler at work; gives the answer's body, which is empty if there is none.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
-/// Reads a record and begins to handle it.
-type Begin = dyn Fn(Arc<Record>, Codec) -> Result<Work, Box<dyn Error + Send + Sync>> + Send + Sync;
+/// The group of all workers that serve a query or a command.
+const HANDLERS: &str = "handlers";
 
-pub(crate) struct Served {
+/// The future of a handler. Its output is the encoded response of a query, otherwise empty.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
+type Decode =
+    dyn Fn(Arc<Received>, Codec) -> Result<Work, Box<dyn Error + Send + Sync>> + Send + Sync;
+
+/// A message with its handler.
+pub(super) struct Served {
     pub(super) message: &'static str,
-    pub(crate) topic: Topic,
-    pub(crate) group: Cow<'static, str>,
+    pub(super) topic: Topic,
+    pub(super) group: Cow<'static, str>,
+    /// The number of handlers that may run at a time.
     pub(super) limit: usize,
-    begin: Box<Begin>,
+    decode: Box<Decode>,
 }
 
 impl Served {
@@ -32,8 +45,8 @@ impl Served {
         B: AsyncSendQuery<Q> + Send + Sync + 'static,
         Q: Query<Response: Serialize + Send> + DeserializeOwned + Send + 'static,
     {
-        Self::new::<Q>(Kind::Query, HANDLERS.into(), move |record, codec| {
-            let query: Q = codec.decode(&record.body)?;
+        Self::new::<Q>(Kind::Query, HANDLERS.into(), move |message, codec| {
+            let query: Q = codec.decode(&message.record().body)?;
             let bus = bus.clone();
             let work = async move {
                 let response = bus.send_async(query).await?;
@@ -43,7 +56,7 @@ impl Served {
                     source,
                 })
             };
-            Ok(Box::pin(context::scope(record, work)))
+            Ok(Box::pin(context::scope(message, work)))
         })
     }
 
@@ -52,11 +65,11 @@ impl Served {
         B: AsyncExecuteCommand<C> + Send + Sync + 'static,
         C: Command + DeserializeOwned + Send + 'static,
     {
-        Self::new::<C>(Kind::Command, HANDLERS.into(), move |record, codec| {
-            let command: C = codec.decode(&record.body)?;
+        Self::new::<C>(Kind::Command, HANDLERS.into(), move |message, codec| {
+            let command: C = codec.decode(&message.record().body)?;
             let bus = bus.clone();
             let work = async move { bus.execute_async(command).await.map(|()| Bytes::new()) };
-            Ok(Box::pin(context::scope(record, work)))
+            Ok(Box::pin(context::scope(message, work)))
         })
     }
 
@@ -65,41 +78,41 @@ impl Served {
         B: AsyncPublishEvent<E> + Send + Sync + 'static,
         E: Event + DeserializeOwned + Send + Sync + 'static,
     {
-        Self::new::<E>(Kind::Event, subscriber, move |record, codec| {
-            let event: E = codec.decode(&record.body)?;
+        Self::new::<E>(Kind::Event, subscriber, move |message, codec| {
+            let event: E = codec.decode(&message.record().body)?;
             let bus = bus.clone();
             let work = async move { bus.publish_async(&event).await.map(|()| Bytes::new()) };
-            Ok(Box::pin(context::scope(record, work)))
+            Ok(Box::pin(context::scope(message, work)))
         })
     }
 
     fn new<M: Message>(
         kind: Kind,
         group: Cow<'static, str>,
-        begin: impl Fn(Arc<Record>, Codec) -> Result<Work, Box<dyn Error + Send + Sync>>
+        decode: impl Fn(Arc<Received>, Codec) -> Result<Work, Box<dyn Error + Send + Sync>>
         + Send
         + Sync
         + 'static,
     ) -> Self {
         Served {
             message: M::NAME,
-            topic: topic::<M>(kind),
+            topic: Topic::of::<M>(kind),
             group,
             limit: 64,
-            begin: Box::new(begin),
+            decode: Box::new(decode),
         }
     }
 
-    /// Reads a record and begins to handle it.
+    /// Decodes a message and creates the future of its handler. Both may panic: they are code of the user.
     ///
     /// # Errors
-    /// When the record cannot be read.
-    pub(super) fn begin(
-        &self,
-        record: Arc<Record>,
-        codec: Codec,
-    ) -> Result<Work, Box<dyn Error + Send + Sync>> {
-        (self.begin)(record, codec)
+    /// The reason, when the message cannot be decoded.
+    pub(super) fn decode(&self, message: Arc<Received>, codec: Codec) -> Result<Work, String> {
+        let decode = || (self.decode)(message, codec);
+        match catch_unwind(AssertUnwindSafe(decode)) {
+            Ok(decoded) => decoded.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("a panic: {}", panic_text(&*panic))),
+        }
     }
 }
 

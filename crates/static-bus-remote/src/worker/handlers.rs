@@ -1,0 +1,216 @@
+//! The running handlers of a lane.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::Semaphore,
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, timeout},
+};
+
+use super::{
+    failure::Failure,
+    meter::Meter,
+    served::{Served, Work},
+    slots::{Slot, Slots},
+};
+use static_bus::asynchronous::BusError;
+
+/// The number of handlers that a lane runs inline before it does something else.
+pub(super) const STRIDE: usize = 128;
+/// A handler that took longer without waiting is followed by [`STRIDE`] handlers in tasks of their own.
+const LONG: Duration = Duration::from_micros(200);
+
+/// The running handlers of a lane, each with its message.
+///
+/// A handler is polled once inline. If it does not finish then, it goes on in a task of its own.
+pub(super) struct Handlers<M> {
+    message: &'static str,
+    limit: usize,
+    meter: Meter,
+    slots: Slots,
+    tasks: JoinSet<Result<Bytes, BusError>>,
+    running: HashMap<Id, Running<M>>,
+    /// Whether the last handler finished inline.
+    finishes_inline: bool,
+    /// The number of next handlers that are not polled inline.
+    not_inline: usize,
+}
+
+struct Running<M> {
+    message: M,
+    started: Instant,
+    /// Returned when the handler has ended.
+    _slot: Slot,
+}
+
+/// A message whose handler has ended.
+pub(super) struct Handled<M> {
+    pub(super) message: M,
+    pub(super) result: Result<Bytes, Failure>,
+}
+
+impl<M> Handlers<M> {
+    pub(super) fn new(served: &Served, meter: Meter, shared: Arc<Semaphore>) -> Self {
+        Handlers {
+            message: served.message,
+            limit: served.limit,
+            meter,
+            slots: Slots::new(shared),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            finishes_inline: false,
+            not_inline: 0,
+        }
+    }
+
+    /// The number of messages that the lane should hold at most. Where handlers take time, it is not much more
+    /// than may run: other workers could handle those that wait.
+    pub(super) fn window(&self) -> usize {
+        match self.finishes_inline {
+            true => self.limit.max(512) * 2,
+            false => self.limit * 2,
+        }
+    }
+
+    /// The smallest number of messages for which a request to the broker is worth its cost.
+    pub(super) fn smallest_batch(&self) -> usize {
+        self.limit.min(64)
+    }
+
+    /// The number of running handlers.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn may_start(&self) -> bool {
+        self.running.len() < self.limit && self.slots.may_take()
+    }
+
+    /// A slot for the next handler, if one may start.
+    pub(super) fn slot(&mut self) -> Option<Slot> {
+        if self.running.len() < self.limit {
+            return self.slots.take();
+        }
+        self.slots.cancel_request();
+        None
+    }
+
+    /// Leaves requested slots to other lanes.
+    pub(super) fn cancel_request(&mut self) {
+        self.slots.cancel_request();
+    }
+
+    /// Starts a handler. Returns its message if it has finished already.
+    pub(super) fn start(
+        &mut self,
+        slot: Slot,
+        message: M,
+        mut work: Work,
+        time_left: Option<Duration>,
+    ) -> Option<Handled<M>> {
+        let started = Instant::now();
+        if self.not_inline > 0 {
+            self.not_inline -= 1;
+        } else if let Poll::Ready(result) = poll_once(&mut work) {
+            self.finishes_inline = started.elapsed() <= LONG;
+            if !self.finishes_inline {
+                self.not_inline = STRIDE;
+            }
+            return Some(self.handled(message, result, started));
+        } else {
+            self.finishes_inline = false;
+        }
+        let name = self.message;
+        let work = async move {
+            match time_left {
+                Some(after) => timeout(after, work).await.unwrap_or(Err(BusError::Timeout {
+                    message: name,
+                    after,
+                })),
+                None => work.await,
+            }
+        };
+        let running = Running {
+            message,
+            started,
+            _slot: slot,
+        };
+        self.running.insert(self.tasks.spawn(work).id(), running);
+        None
+    }
+
+    /// Waits until a handler has ended, or a slot is granted; forever if neither can happen.
+    pub(super) async fn next(&mut self) -> Option<Handled<M>> {
+        tokio::select! {
+            () = self.slots.granted() => None,
+            Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+        }
+    }
+
+    /// Cancels all handlers, and waits for their end. Returns those that have finished all the same, and the
+    /// messages of the others: a handler that never waits cannot be cancelled.
+    pub(super) async fn cancel(&mut self, patience: Duration) -> (Vec<Handled<M>>, Vec<M>) {
+        self.tasks.abort_all();
+        let mut finished = Vec::new();
+        let all = async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                match ended {
+                    Err(error) if error.is_cancelled() => {}
+                    ended => finished.extend(Self::remove(&mut self.running, ended)),
+                }
+            }
+        };
+        _ = timeout(patience, all).await;
+        let finished = finished
+            .into_iter()
+            .map(|(running, result)| self.handled(running.message, result, running.started))
+            .collect();
+        let cancelled = self.running.drain().map(|(_, running)| running.message);
+        (finished, cancelled.collect())
+    }
+
+    fn ended(&mut self, ended: TaskResult) -> Option<Handled<M>> {
+        let (running, result) = Self::remove(&mut self.running, ended)?;
+        Some(self.handled(running.message, result, running.started))
+    }
+
+    fn remove(
+        running: &mut HashMap<Id, Running<M>>,
+        ended: TaskResult,
+    ) -> Option<(Running<M>, Result<Bytes, Failure>)> {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result.map_err(Failure::from)),
+            Err(error) => (error.id(), Err(Failure::panicked(error))),
+        };
+        Some((running.remove(&id)?, result))
+    }
+
+    fn handled(&self, message: M, result: Result<Bytes, Failure>, started: Instant) -> Handled<M> {
+        self.meter.handler_seconds.record(started.elapsed());
+        match &result {
+            Ok(_) => self.meter.processed.increment(1),
+            Err(_) => self.meter.failed.increment(1),
+        }
+        Handled { message, result }
+    }
+}
+
+type TaskResult = Result<(Id, Result<Bytes, BusError>), JoinError>;
+
+/// Polls a handler once. A handler that is not ready has to be polled again with a waker.
+fn poll_once(work: &mut Work) -> Poll<Result<Bytes, Failure>> {
+    let mut context = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context)));
+    match polled {
+        Ok(polled) => polled.map_err(Failure::from),
+        Err(panic) => Poll::Ready(Err(Failure::of_panic(&*panic))),
+    }
+}

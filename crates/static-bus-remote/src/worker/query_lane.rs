@@ -1,0 +1,254 @@
+//! The lane of a query: from the broker, through the handler, to a reply.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    FAREWELL, LaneContext, ShutdownReport,
+    call::Call,
+    failure::Failure,
+    handlers::{Handled, Handlers, STRIDE},
+    health::Task,
+};
+use crate::{
+    Codec,
+    received::Received,
+    reply::{self, Status},
+    transport::{Receiver, Record, TransportError},
+};
+
+/// The time that one request for queries waits.
+const WAIT: Duration = Duration::from_secs(5);
+/// The largest number of queries in a batch.
+const BATCH: usize = 512;
+
+/// A lane without leases, order and retries: a query that is lost is a timeout at its caller.
+pub(super) struct QueryLane<R> {
+    context: LaneContext,
+    receiver: Arc<R>,
+    receiving: Call<Vec<Arc<Record>>>,
+    ready: VecDeque<Query>,
+    handlers: Handlers<Arc<Received>>,
+    /// The result of a lane that closes.
+    shutdown: Option<ShutdownReport>,
+}
+
+struct Query {
+    message: Arc<Received>,
+    codec: Codec,
+    /// The time at which the caller stops waiting.
+    deadline: Option<Timestamp>,
+}
+
+impl<R: Receiver> QueryLane<R> {
+    pub(super) fn new(context: LaneContext, receiver: R) -> Self {
+        let LaneContext {
+            served,
+            meter,
+            slots,
+            report,
+            ..
+        } = &context;
+        QueryLane {
+            receiving: Call::new(report.clone(), Task::Receive),
+            handlers: Handlers::new(served, meter.clone(), slots.clone()),
+            receiver: Arc::new(receiver),
+            ready: VecDeque::new(),
+            shutdown: None,
+            context,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> ShutdownReport {
+        while self.context.draining.borrow().is_none() {
+            if self.may_receive() && self.receiving.may_start() {
+                let receiver = self.receiver.clone();
+                let draining = self.context.draining.clone();
+                let max = self.room().min(BATCH);
+                self.receiving.start(receive(receiver, max, draining));
+            }
+            self.start_handlers();
+            self.step(None).await;
+        }
+        self.close().await
+    }
+
+    /// Waits for the next event, or until this time, and reacts to it.
+    async fn step(&mut self, until: Option<Instant>) {
+        let not_before = self.receiving.not_before();
+        let not_before = not_before.filter(|_| self.may_receive());
+        let next = until.or(not_before);
+        let is_open = self.shutdown.is_none();
+        let may_start = !self.ready.is_empty() && self.handlers.may_start();
+        tokio::select! {
+            received = self.receiving.ended() => self.enter(received.unwrap_or_default()),
+            handled = self.handlers.next() => {
+                if let Some(handled) = handled {
+                    self.on_handled(handled);
+                }
+            }
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            _ = self.context.draining.changed(), if is_open => {}
+            () = tokio::task::yield_now(), if is_open && may_start => {}
+        }
+    }
+
+    /// The number of queries that may be received.
+    fn room(&self) -> usize {
+        let waiting = self.ready.len() + self.handlers.len();
+        self.handlers.window().saturating_sub(waiting)
+    }
+
+    fn may_receive(&self) -> bool {
+        let is_open = self.shutdown.is_none() && !self.receiving.is_under_way();
+        is_open && self.room() >= self.handlers.smallest_batch()
+    }
+
+    fn enter(&mut self, records: Vec<Arc<Record>>) {
+        for record in records {
+            let message = Arc::new(Received::new(record));
+            // Without an envelope there is no address for a reply.
+            let Ok(envelope) = message.envelope() else {
+                continue;
+            };
+            if envelope.message_type != self.context.served.message {
+                self.reply(&message, Status::NoHandler);
+                continue;
+            }
+            match Codec::of(&envelope.content_type) {
+                Ok(codec) => self.ready.push_back(Query {
+                    deadline: envelope.deadline,
+                    message: message.clone(),
+                    codec,
+                }),
+                Err(error) => self.unreadable(&message, &error.to_string()),
+            }
+        }
+    }
+
+    fn start_handlers(&mut self) {
+        for _ in 0..STRIDE {
+            if self.ready.is_empty() {
+                return self.handlers.cancel_request();
+            }
+            let Some(slot) = self.handlers.slot() else {
+                return;
+            };
+            let Some(query) = self.ready.pop_front() else {
+                return;
+            };
+            let Query {
+                message,
+                codec,
+                deadline,
+            } = query;
+            let left = deadline.map(|deadline| deadline.duration_since(Timestamp::now()));
+            if left.is_some_and(|left| !left.is_positive()) {
+                continue;
+            }
+            let left = left.and_then(|left| Duration::try_from(left).ok());
+            match self.context.served.decode(message.clone(), codec) {
+                Ok(work) => {
+                    if let Some(handled) = self.handlers.start(slot, message, work, left) {
+                        self.on_handled(handled);
+                    }
+                }
+                Err(reason) => self.unreadable(&message, &reason),
+            }
+        }
+    }
+
+    fn on_handled(&mut self, handled: Handled<Arc<Received>>) {
+        if let Some(report) = &mut self.shutdown {
+            report.finished += 1;
+        }
+        self.reply(&handled.message, status(handled.result));
+    }
+
+    fn unreadable(&self, query: &Received, reason: &str) {
+        let error = format!("it cannot be read: {reason}");
+        self.reply(query, status(Err(Failure::new(error, false))));
+    }
+
+    fn reply(&self, query: &Received, status: Status) {
+        let Ok(envelope) = query.envelope() else {
+            return;
+        };
+        let reply = reply::write(&envelope, &self.context.settings.service, status);
+        if let Some((topic, record)) = reply {
+            // A reply that is lost is a timeout at the caller.
+            self.context.outbound.try_hand_over(topic, record);
+        }
+    }
+
+    /// Lets running handlers finish until the deadline, and refuses the other queries.
+    async fn close(mut self) -> ShutdownReport {
+        let deadline = self.context.draining.borrow().unwrap_or_else(Instant::now);
+        self.handlers.cancel_request();
+        if self.receiving.is_under_way()
+            && let Ok(received) = timeout(FAREWELL, self.receiving.ended()).await
+        {
+            self.enter(received.unwrap_or_default());
+        }
+        self.receiving.cancel();
+        let waiting = std::mem::take(&mut self.ready);
+        for query in &waiting {
+            self.refuse(&query.message);
+        }
+        self.shutdown = Some(ShutdownReport {
+            released: waiting.len(),
+            ..ShutdownReport::default()
+        });
+        while self.handlers.len() > 0 && Instant::now() < deadline {
+            self.step(Some(deadline)).await;
+        }
+        let (finished, cancelled) = self.handlers.cancel(FAREWELL).await;
+        for handled in finished {
+            self.on_handled(handled);
+        }
+        for query in &cancelled {
+            self.refuse(query);
+        }
+        _ = self.receiver.close().await;
+        ShutdownReport {
+            cancelled: cancelled.len(),
+            ..self.shutdown.unwrap_or_default()
+        }
+    }
+
+    /// Tells the caller that the query is not handled here: a query cannot be given back.
+    fn refuse(&self, query: &Received) {
+        let error = "the worker is shutting down".to_owned();
+        self.reply(query, status(Err(Failure::new(error, true))));
+    }
+}
+
+/// Receives up to `max` queries. It stops waiting for them when the worker drains.
+async fn receive<R: Receiver>(
+    receiver: Arc<R>,
+    max: usize,
+    mut draining: watch::Receiver<Option<Instant>>,
+) -> Result<Vec<Arc<Record>>, (Vec<Arc<Record>>, TransportError)> {
+    let received = tokio::select! {
+        biased;
+        received = receiver.receive(max, WAIT) => received,
+        _ = draining.changed() => Ok(Vec::new()),
+    };
+    received.map_err(|error| (Vec::new(), error))
+}
+
+fn status(result: Result<Bytes, Failure>) -> Status {
+    match result {
+        Ok(body) => Status::Answered(body),
+        Err(failure) => Status::Failed {
+            error: failure.error,
+            retryable: failure.retryable,
+        },
+    }
+}

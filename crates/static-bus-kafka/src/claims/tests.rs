@@ -1,13 +1,11 @@
 //! Claims of several members on a broker, beyond the conformance suite.
 
+use super::*;
+use crate::settings::KafkaTransportBuilder;
 use rdkafka::{
     admin::{AdminOptions, AlterConfig, ResourceSpecifier},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use tokio::task::JoinSet;
-
-use super::*;
-use crate::settings::KafkaTransportBuilder;
 use static_bus_remote::transport::Kind;
 
 use test_brokers::kafka::{Kafka, KafkaOptions};
@@ -67,40 +65,6 @@ async fn a_new_member_knows_earlier_claims_and_confirmations() {
         one.claim(&keys(&["c"])).await.is_err(),
         "member one has left"
     );
-}
-
-#[tokio::test]
-async fn a_key_is_granted_to_one_of_many_members() {
-    let kafka = Kafka::common();
-    let cluster = connect(kafka, "many");
-    let all: Vec<Arc<str>> = (0..50).map(|n| format!("key {n}").into()).collect();
-    let mut members = Vec::new();
-    for n in 0..8 {
-        members.push(Arc::new(join(&cluster, &format!("member {n}")).await));
-    }
-    let mut claiming = JoinSet::new();
-    for (n, member) in members.iter().enumerate() {
-        // Each member begins with another key.
-        let (member, mut all) = (member.clone(), all.clone());
-        all.rotate_left(n * 5);
-        claiming.spawn(async move {
-            let mut granted = Vec::new();
-            for piece in all.chunks(7) {
-                let claims = member.claim(piece).await.unwrap();
-                let claimed = piece
-                    .iter()
-                    .zip(claims)
-                    .filter(|(_, c)| *c == Claim::Granted);
-                granted.extend(claimed.map(|(key, _)| key.clone()));
-            }
-            granted
-        });
-    }
-    let mut granted = claiming.join_all().await.concat();
-    granted.sort();
-    let mut expected = all;
-    expected.sort();
-    assert_eq!(granted, expected);
 }
 
 /// Ten thousand keys do not fit into one record.
@@ -237,20 +201,4 @@ async fn claims_and_confirmations_outlive_a_restart_of_the_broker() {
     assert_eq!(claims, vec![Claim::Done; confirmed.len()]);
     let late = join(&cluster, "late").await;
     assert_eq!(late.claim(&confirmed).await.unwrap(), claims);
-}
-
-#[tokio::test]
-async fn without_deduplication_every_claim_is_granted() {
-    let kafka = Kafka::common();
-    let cluster = connect(kafka, "forgetful");
-    let (topic, name) = (topic(), Arc::from("one"));
-    let one = Claims::open(&cluster, &topic, "handlers", &name, LEASE, None);
-    let one = one.await.unwrap();
-    let claims = one.claim(&keys(&["a", "a"])).await.unwrap();
-    assert_eq!(claims, [Claim::Granted, Claim::Granted]);
-    one.confirm(keys(&["a"])).await.unwrap();
-    one.renew(keys(&["a"])).await.unwrap();
-    assert_eq!(claim(&one, "a").await, Claim::Granted);
-    one.release(keys(&["a"])).await.unwrap();
-    one.close().await.unwrap();
 }

@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::support::{
-    DEADLINE, Member, Tally, append, drain, join, join_as, leases, record, subscription, topic,
+    DEADLINE, Member, Tally, append, connect, drain, join, join_as, leases, record, subscription,
+    topic,
 };
-use super::{Harness, Outcome};
-use static_bus_remote::transport::{Backlog, Consumer, Kind, Sharing};
+use super::{Harness, Outcome, Sharing};
+use static_bus_remote::transport::{Backlog, Consumer, Kind};
 
 /// Each group's figures: what is handed out, what is not, and how old the oldest is that is not done.
 /// Where partitions are shared, what is handed out to others counts as waiting.
@@ -17,7 +18,7 @@ use static_bus_remote::transport::{Backlog, Consumer, Kind, Sharing};
 /// A naive engine gives the topic's figures, or those of the member, or loses count when records are
 /// given back.
 pub async fn the_backlog_tells_what_is_pending_and_what_waits<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Event, "behind");
     let one = join(&transport, &topic, "one", "one 1").await;
     let two = join(&transport, &topic, "one", "one 2").await;
@@ -61,7 +62,7 @@ pub async fn a_backlog_of_twenty_thousand_pending_is_taken_over<H: Harness>(
     harness: &H,
 ) -> Outcome {
     const ALL: usize = 20_000;
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "abandoned");
     let as_member =
         |name| subscription(&topic, "handlers", name).with_lease(Duration::from_secs(8));

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::support::{
-    SILENCE, append,
+    SILENCE, append, connect,
     jobs::{Ask, Stranger, caller},
-    join, must, topic, within,
+    listen, must, topic, within,
 };
 use super::{Harness, Outcome};
 use static_bus::asynchronous::{AsyncSendQuery, BusError};
@@ -19,7 +19,7 @@ use static_bus_remote::{
 /// A query that nobody serves ends when its time is over, and says so.
 pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> Outcome {
     const WAIT: Duration = Duration::from_millis(400);
-    let bus = caller(harness.connect().await).await.with_timeout(WAIT);
+    let bus = caller(connect(harness).await).await.with_timeout(WAIT);
     let begun = Instant::now();
     let error = ask(&bus, 1).await.expect_err("nobody is there to answer");
     assert!(
@@ -36,19 +36,13 @@ pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> O
 
 /// A reply that comes too late is nobody's: the next query gets its own.
 pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
-    let bus = caller(harness.connect().await).await;
-    let transport = harness.connect().await;
+    let bus = caller(connect(harness).await).await;
+    let transport = connect(harness).await;
     // A worker that takes its time.
-    let slow = join(
-        &transport,
-        &topic(Kind::Query, Ask::NAME),
-        "handlers",
-        "slow",
-    )
-    .await;
+    let slow = listen(&transport, &topic(Kind::Query, Ask::NAME), "slow").await;
     let hasty = bus.with_timeout(Duration::from_secs(2));
     let asking = tokio::spawn(async move { ask(&hasty, 1).await });
-    let query = slow.take(1).await.remove(0).record;
+    let query = slow.take(1).await.remove(0);
     let error = within("the caller gives up", asking)
         .await
         .expect("no panic");
@@ -93,17 +87,17 @@ pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
 
 /// A query that reaches a worker which does not serve it has no handler, and its caller hears so.
 pub async fn a_query_without_a_handler_is_told_so<H: Harness>(harness: &H) -> Outcome {
-    let bus = caller(harness.connect().await).await;
-    let transport = harness.connect().await;
-    let worker = serve(harness.connect().await).await;
+    let bus = caller(connect(harness).await).await;
+    let transport = connect(harness).await;
+    let worker = serve(connect(harness).await).await;
     let lost = topic(Kind::Query, Stranger::NAME);
-    let lost = join(&transport, &lost, "handlers", "lost").await;
+    let lost = listen(&transport, &lost, "lost").await;
     let asking = tokio::spawn(async move {
         let stranger = Stranger { key: 0, number: 1 };
         bus.send_async(stranger).await
     });
     // Somebody puts it into the wrong queue.
-    let query = (*lost.take(1).await[0].record).clone();
+    let query = (*lost.take(1).await[0]).clone();
     append(&transport, &topic(Kind::Query, Ask::NAME), [query]).await;
     let answer = within("the caller is told", asking)
         .await
@@ -118,8 +112,8 @@ pub async fn a_query_without_a_handler_is_told_so<H: Harness>(harness: &H) -> Ou
 
 /// A handler that panics fails its caller's query, and the worker serves the next.
 pub async fn a_handlers_panic_fails_its_query_alone<H: Harness>(harness: &H) -> Outcome {
-    let bus = caller(harness.connect().await).await;
-    let worker = serve(harness.connect().await).await;
+    let bus = caller(connect(harness).await).await;
+    let worker = serve(connect(harness).await).await;
     let error = ask(&bus, PANIC).await.expect_err("its handler panics");
     assert!(
         matches!(error, BusError::Remote { .. }),

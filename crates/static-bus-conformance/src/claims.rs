@@ -9,11 +9,11 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::support::{
-    DEADLINE, Member, SILENCE, append, claimed, join, join_all, join_as, record, subscription,
-    topic, tries, while_kept, within,
+    Connection, DEADLINE, Member, SILENCE, append, claimed, connect, join, join_all, join_as,
+    record, subscription, topic, tries, while_kept, within,
 };
-use super::{Harness, Outcome};
-use static_bus_remote::transport::{Backlog, Claim, Consumer, Kind, Sharing, Topic, Transport};
+use super::{Harness, Outcome, Sharing};
+use static_bus_remote::transport::{Backlog, Claim, Consumer, Kind, Topic, Transport};
 
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(2);
 ///
 /// A naive engine grants a member its own key again, or answers the keys of one call all alike.
 pub async fn a_claim_is_granted_then_held_then_done<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "claimed");
     let one = join(&transport, &topic, "handlers", "one").await;
     let two = join(&transport, &topic, "handlers", "two").await;
@@ -66,7 +66,7 @@ pub async fn of_many_who_claim_a_key_one_gets_it<H: Harness>(harness: &H) -> Out
     let start = Arc::new(tokio::sync::Barrier::new(50));
     let mut members = JoinSet::new();
     for connection in 0..5 {
-        let transport = harness.connect().await;
+        let transport = connect(harness).await;
         for n in 0..10 {
             let name = format!("member {connection}{n}");
             let member = join(&transport, &topic, "handlers", &name).await;
@@ -95,7 +95,7 @@ pub async fn of_many_who_claim_a_key_one_gets_it<H: Harness>(harness: &H) -> Out
 /// A naive engine remembers what it has seen, not what was done: the record that failed is taken for a
 /// duplicate of itself, and is lost.
 pub async fn a_released_claim_is_free_again<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "given up");
     let one = join(&transport, &topic, "handlers", "one").await;
     append(&transport, &topic, [record(1)]).await;
@@ -121,7 +121,7 @@ pub async fn a_released_claim_is_free_again<H: Harness>(harness: &H) -> Outcome 
 /// A naive engine marks the key as seen for the whole of the deduplication time: the record of a member that
 /// was killed is taken for a duplicate, and is lost.
 pub async fn a_claim_that_runs_out_is_free_again<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "orphaned");
     let silent = join_short(&transport, &topic, "silent").await;
     let other = join_short(&transport, &topic, "other").await;
@@ -139,7 +139,7 @@ pub async fn a_claim_that_runs_out_is_free_again<H: Harness>(harness: &H) -> Out
 ///
 /// A naive engine renews the record alone: a handler that outlasts the lease is run twice at a time.
 pub async fn a_renewed_claim_stays_held<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
         let topic = topic(Kind::Command, format!("renewed {n}"));
         let holder = join_short(&transport, &topic, "holder").await;
@@ -172,7 +172,7 @@ pub async fn a_renewed_claim_stays_held<H: Harness>(harness: &H) -> Outcome {
 /// A naive engine remembers for ever, or leaves the key with the lease that it was claimed with.
 pub async fn a_confirmed_key_is_forgotten_after_its_time<H: Harness>(harness: &H) -> Outcome {
     const REMEMBERED: Duration = Duration::from_secs(4);
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "remembered");
     let subscription = subscription(&topic, "handlers", "one")
         .with_lease(Duration::from_secs(1))
@@ -205,7 +205,7 @@ pub async fn a_confirmed_key_is_forgotten_after_its_time<H: Harness>(harness: &H
 ///
 /// A naive engine takes no time for the longest time.
 pub async fn without_deduplication_no_key_is_remembered<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "forgetful");
     let subscription = subscription(&topic, "handlers", "one").with_deduplication(None);
     let member = join_as(&transport, subscription).await;
@@ -223,7 +223,7 @@ pub async fn without_deduplication_no_key_is_remembered<H: Harness>(harness: &H)
 ///
 /// A naive engine has one set of keys, and an event reaches only its fastest subscriber.
 pub async fn each_group_claims_for_itself<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Event, "twofold");
     let audit = join(&transport, &topic, "audit", "audit").await;
     let billing = join(&transport, &topic, "billing", "billing").await;
@@ -254,7 +254,7 @@ pub async fn each_group_claims_for_itself<H: Harness>(harness: &H) -> Outcome {
 ///
 /// A naive engine goes by the key alone.
 pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
         let topic = topic(Kind::Command, format!("late {n}"));
         let old = join_short(&transport, &topic, "old").await;
@@ -270,7 +270,7 @@ pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: 
         let claims = async {
             old.renew(&late).await;
             // Whether it says that the lease is lost is up to the engine.
-            let _ = within("a late release", old.consumer.release(&late)).await;
+            let _ = within("a late release", old.consumer().release(&late)).await;
             let at_once = third.claim(&["key"]).await;
             tokio::time::sleep(LEASE * 5 / 4).await;
             [at_once, third.claim(&["key"]).await].concat()
@@ -294,7 +294,7 @@ pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: 
 /// A naive engine settles the record and leaves the key to its new owner: when that one fails, the record
 /// is gone and its key is not remembered, so that a copy is handled again.
 pub async fn a_late_acknowledgement_confirms_the_key<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "late");
     let old = join_short(&transport, &topic, "old").await;
     let new = join_short(&transport, &topic, "new").await;
@@ -309,7 +309,7 @@ pub async fn a_late_acknowledgement_confirms_the_key<H: Harness>(harness: &H) ->
     assert_eq!(claim, [Claim::Done], "record 1 was handled, if late");
     // Whether it says that there is nothing to give back is up to the engine.
     let given_back = [claimed(&got[0], "key")];
-    let _ = within("a release", new.consumer.release(&given_back)).await;
+    let _ = within("a release", new.consumer().release(&given_back)).await;
     let claim = old.claim(&["key"]).await;
     assert_eq!(claim, [Claim::Done], "record 1 was handled, and given back");
     old.nothing(SILENCE, "it was handled").await;
@@ -322,7 +322,7 @@ pub async fn a_late_acknowledgement_confirms_the_key<H: Harness>(harness: &H) ->
 /// A naive engine settles the record, and then confirms: whoever dies in between leaves a duplicate that is
 /// handled again.
 pub async fn a_key_is_confirmed_no_later_than_its_record<H: Harness>(harness: &H) -> Outcome {
-    let (here, there) = (harness.connect().await, harness.connect().await);
+    let (here, there) = (connect(harness).await, connect(harness).await);
     let topic = topic(Kind::Command, "together");
     let member = join(&here, &topic, "handlers", "member").await;
     let observer = join(&there, &topic, "handlers", "observer").await;
@@ -354,7 +354,11 @@ pub async fn a_key_is_confirmed_no_later_than_its_record<H: Harness>(harness: &H
     Ok(())
 }
 
-async fn join_short<T: Transport>(transport: &T, topic: &Topic, name: &str) -> Member<T::Consumer> {
+async fn join_short<T: Transport>(
+    transport: &Connection<T>,
+    topic: &Topic,
+    name: &str,
+) -> Member<T::Consumer> {
     let subscription = subscription(topic, "handlers", name).with_lease(LEASE);
     join_as(transport, subscription).await
 }

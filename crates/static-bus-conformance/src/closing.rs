@@ -5,16 +5,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use super::support::{
-    AT_ONCE, JOINING, SILENCE, Tally, append, drain, ids, join, join_all, list, record, topic,
+    AT_ONCE, JOINING, SILENCE, Tally, append, connect, drain, ids, join, join_all, list, record,
+    topic,
 };
-use super::{Harness, Outcome};
-use static_bus_remote::transport::{Kind, Sharing};
+use super::{Harness, Outcome, Sharing};
+use static_bus_remote::transport::Kind;
 
 /// What a member holds goes back when it closes, and another gets it at once.
 ///
 /// A naive engine deletes the member and what it held with it, or waits for the leases.
 pub async fn a_member_that_closes_gives_back_what_it_held<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
         let topic = topic(kind, "left");
         let first = join(&transport, &topic, "handlers", "first").await;
@@ -40,7 +41,7 @@ pub async fn a_member_that_closes_gives_back_what_it_held<H: Harness>(harness: &
 pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Event, "reopened");
     let tally = Tally::new(0..1_000);
     join(&transport, &topic, "handlers", "founder")
@@ -48,7 +49,7 @@ pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
         .close()
         .await;
     let producer = tokio::spawn({
-        let (transport, topic) = (harness.connect().await, topic.clone());
+        let (transport, topic) = (connect(harness).await, topic.clone());
         async move {
             for n in 0..100 {
                 append(&transport, &topic, (n * 10..(n + 1) * 10).map(record)).await;
@@ -87,7 +88,7 @@ pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
 /// A naive engine gives back to a member that is closing, too.
 pub async fn ten_members_closing_at_once_lose_nothing<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Command, "ten");
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     append(&transport, &topic, (0..1_000).map(record)).await;
     let tally = Arc::new(Tally::new(0..1_200));
     let start = Arc::new(tokio::sync::Barrier::new(11));

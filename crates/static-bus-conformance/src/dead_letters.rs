@@ -1,7 +1,7 @@
 //! What could not be handled is kept, whole and in order, until it is removed.
 
 use super::payload::{awkward_records, differs};
-use super::support::{append, id, keyed, list, must, record, topic};
+use super::support::{append, connect, id, keyed, list, must, record, topic};
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{DeadLetterRecord, Kind, Record, Transport};
 
@@ -10,7 +10,7 @@ use static_bus_remote::transport::{DeadLetterRecord, Kind, Record, Transport};
 ///
 /// A naive engine consumes them, keeps the body alone, or repeats the last one of a page.
 pub async fn dead_letters_are_listed_in_order_and_whole<H: Harness>(harness: &H) -> Outcome {
-    let (here, there) = (harness.connect().await, harness.connect().await);
+    let (here, there) = (connect(harness).await, connect(harness).await);
     let dead = topic(Kind::DeadLetter, "");
     let none = must("dead letters", there.dead_letters(None, 10)).await;
     assert!(none.is_empty(), "a fresh broker has {}", none.len());
@@ -45,7 +45,7 @@ pub async fn dead_letters_are_listed_in_order_and_whole<H: Harness>(harness: &H)
 ///
 /// A naive engine removes up to a position, or counts positions from the start.
 pub async fn a_removed_dead_letter_is_gone_and_no_other<H: Harness>(harness: &H) -> Outcome {
-    let (here, there) = (harness.connect().await, harness.connect().await);
+    let (here, there) = (connect(harness).await, connect(harness).await);
     append(&here, &topic(Kind::DeadLetter, ""), (0..10).map(record)).await;
     let all = pages(&here, 100).await;
     assert_eq!(all.len(), 10);

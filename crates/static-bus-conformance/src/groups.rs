@@ -4,7 +4,9 @@ use std::{panic, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::support::{SILENCE, Tally, append, drain, ids, join, join_all, list, record, topic};
+use super::support::{
+    SILENCE, Tally, append, connect, drain, ids, join, join_all, list, record, topic,
+};
 use super::{Harness, Outcome};
 use static_bus_remote::transport::Kind;
 
@@ -16,7 +18,7 @@ pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) 
     let tally = Arc::new(Tally::new(0..5_000));
     let mut members = Vec::new();
     for connection in 0..5 {
-        let transport = harness.connect().await;
+        let transport = connect(harness).await;
         for n in 0..10 {
             let name = format!("member {connection}{n}");
             members.push(join(&transport, &topic, "handlers", &name).await);
@@ -28,7 +30,7 @@ pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) 
     });
     let mut producers = JoinSet::new();
     for n in 0..5 {
-        let (transport, topic) = (harness.connect().await, topic.clone());
+        let (transport, topic) = (connect(harness).await, topic.clone());
         producers.spawn(async move {
             for hundred in 0..10 {
                 let from = n * 1_000 + hundred * 100;
@@ -49,7 +51,7 @@ pub async fn fifty_groups_each_get_five_thousand_records<H: Harness>(harness: &H
     let topic = topic(Kind::Event, "for everybody");
     let mut readers = JoinSet::new();
     for connection in 0..5 {
-        let transport = harness.connect().await;
+        let transport = connect(harness).await;
         for n in 0..10 {
             let group = format!("group {connection}{n}");
             let member = join(&transport, &topic, &group, &format!("member of {group}")).await;
@@ -61,7 +63,7 @@ pub async fn fifty_groups_each_get_five_thousand_records<H: Harness>(harness: &H
             });
         }
     }
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     append(&transport, &topic, (0..5_000).map(record)).await;
     join_all(readers).await;
     Ok(())
@@ -72,7 +74,7 @@ pub async fn fifty_groups_each_get_five_thousand_records<H: Harness>(harness: &H
 ///
 /// A naive engine has one list of what is done.
 pub async fn two_groups_each_get_everything<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Event, "for two");
     let mut groups = Vec::new();
     for group in ["audit", "billing"] {
@@ -95,7 +97,7 @@ pub async fn two_groups_each_get_everything<H: Harness>(harness: &H) -> Outcome 
 ///
 /// A naive engine has each new subscriber replay history, or starts a group anew when a member joins.
 pub async fn a_group_of_an_event_begins_with_the_next_record<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Event, "history");
     append(&transport, &topic, (0..10).map(record)).await;
     let early = join(&transport, &topic, "early", "early").await;
@@ -124,7 +126,7 @@ pub async fn a_group_of_an_event_begins_with_the_next_record<H: Harness>(harness
 pub async fn a_group_of_a_command_begins_with_the_oldest_record<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "nobody serves it yet");
     append(&transport, &topic, (0..100).map(record)).await;
     let member = join(&transport, &topic, "handlers", "first").await;
@@ -137,7 +139,7 @@ pub async fn a_group_of_a_command_begins_with_the_oldest_record<H: Harness>(
 ///
 /// A naive engine takes a group without members for one that is gone.
 pub async fn a_group_without_members_misses_nothing<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
         let topic = topic(kind, "away");
         let first = join(&transport, &topic, "handlers", "first").await;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::support::{
-    AT_ONCE, Member, SILENCE, Tally, append, drain, ids, join, join_as, leases, list, record,
-    subscription, topic, tries, while_kept, within,
+    AT_ONCE, Connection, Member, SILENCE, Tally, append, connect, drain, ids, join, join_as,
+    leases, list, record, subscription, topic, tries, while_kept, within,
 };
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Consumer, Kind, Topic, Transport};
@@ -19,7 +19,7 @@ const LEASE: Duration = Duration::from_secs(2);
 ///
 /// A naive engine lets the lease run out, wakes nobody, or counts it as handed out.
 pub async fn a_released_record_comes_again_at_once<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
         let topic = topic(kind, "released");
         let first = join(&transport, &topic, "handlers", "first").await;
@@ -59,7 +59,7 @@ pub async fn a_released_record_comes_again_at_once<H: Harness>(harness: &H) -> O
 ///
 /// A naive engine gives it to nobody, because its holder has not left, or looks at it too early.
 pub async fn a_lease_that_runs_out_moves_the_record<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "run out");
     append(&transport, &topic, (0..20).map(record)).await;
     let start = Instant::now();
@@ -86,7 +86,7 @@ pub async fn a_lease_that_runs_out_moves_the_record<H: Harness>(harness: &H) -> 
 ///
 /// A naive engine counts from when the record was read.
 pub async fn a_renewed_lease_keeps_the_record<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
         let topic = topic(Kind::Command, format!("renewed {n}"));
         let holder = join_short(&transport, &topic, "holder").await;
@@ -112,7 +112,7 @@ pub async fn a_renewed_lease_keeps_the_record<H: Harness>(harness: &H) -> Outcom
 ///
 /// A naive engine renews by taking the record, whoever has it, and gives back what it does not hold.
 pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
         let topic = topic(Kind::Command, format!("lost {n}"));
         let old = join_short(&transport, &topic, "old").await;
@@ -125,7 +125,7 @@ pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &
         let disturbed = async {
             old.renew(&lost).await;
             // Whether it says that the lease is lost is up to the engine.
-            let _ = within("a late release", old.consumer.release(&lost)).await;
+            let _ = within("a late release", old.consumer().release(&lost)).await;
             third.listen(LEASE * 5 / 2).await
         };
         let came = while_kept(&new, &held, LEASE, disturbed).await?;
@@ -145,7 +145,7 @@ pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &
 ///
 /// A naive engine forgets that it was told, or acknowledges up to the last one instead of each.
 pub async fn an_acknowledged_record_never_comes_again<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
         let topic = topic(kind, "done");
         let first = join_short(&transport, &topic, "first").await;
@@ -175,7 +175,7 @@ pub async fn an_acknowledged_record_never_comes_again<H: Harness>(harness: &H) -
 ///
 /// A naive engine drops what failed, or stumbles over many at a time.
 pub async fn a_hundred_released_records_are_all_consumable<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "failed");
     append(&transport, &topic, (0..100).map(record)).await;
     let first = join(&transport, &topic, "handlers", "first").await;
@@ -195,7 +195,11 @@ fn ids_odd(record: &static_bus_remote::transport::Record) -> bool {
     super::support::id(record) % 2 == 1
 }
 
-async fn join_short<T: Transport>(transport: &T, topic: &Topic, name: &str) -> Member<T::Consumer>
+async fn join_short<T: Transport>(
+    transport: &Connection<T>,
+    topic: &Topic,
+    name: &str,
+) -> Member<T::Consumer>
 where
     T::Consumer: Consumer,
 {

@@ -1,11 +1,11 @@
-//! What a broker engine has to promise, as tests. An engine that passes them carries everything that
+//! The contract of broker engines, as tests. An engine that passes them supports everything that
 //! is built on [`Transport`].
 //!
-//! Say how to reach the broker, and have a test made of each case:
+//! A [`Harness`] connects to the broker, and [`conformance_tests!`] makes a test of each case:
 //!
 //! ```
 //! use static_bus_remote::MemoryBroker;
-//! use static_bus_conformance::Harness;
+//! use static_bus_conformance::{Capabilities, Harness};
 //!
 //! struct Fresh(MemoryBroker);
 //!
@@ -15,16 +15,20 @@
 //!     async fn connect(&self) -> MemoryBroker {
 //!         self.0.clone()
 //!     }
+//!
+//!     fn capabilities(&self) -> Capabilities {
+//!         Capabilities::IN_PROCESS
+//!     }
 //! }
 //!
 //! static_bus_conformance::conformance_tests!(Fresh(MemoryBroker::new()));
 //! ```
 //!
-//! A case that fails says which records were lost, doubled or out of order. One that needs what the
-//! engine [cannot do](static_bus_remote::transport::Capabilities) is skipped, and says so. Nothing waits forever:
-//! an engine that hangs fails by the name of what it did not finish.
+//! The text of a failed case names the records that were lost, doubled or out of order. A case that needs
+//! [capabilities](Capabilities) that the engine does not have is skipped, with a line on standard error. No case
+//! waits forever: one in which the engine hangs fails with the name of the call that did not end.
 //!
-//! To run cases in another way, take them from [`cases`], or call them: they are functions.
+//! [`cases`] returns all cases, for other ways to run them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
@@ -32,52 +36,75 @@ use std::{fmt, io::Write, panic, pin::Pin, time::Duration};
 
 use static_bus_remote::Transport;
 
+#[doc(hidden)]
 pub mod backlog;
+#[doc(hidden)]
 pub mod callers;
+mod capabilities;
+#[doc(hidden)]
 pub mod claims;
+#[doc(hidden)]
 pub mod closing;
+#[doc(hidden)]
 pub mod dead_letters;
+#[doc(hidden)]
 pub mod groups;
+#[doc(hidden)]
 pub mod handlers;
+#[doc(hidden)]
+pub mod kinds;
+#[doc(hidden)]
 pub mod leases;
+#[doc(hidden)]
 pub mod order;
+#[doc(hidden)]
 pub mod outage;
+#[doc(hidden)]
 pub mod payload;
+#[doc(hidden)]
 pub mod producers;
+#[doc(hidden)]
 pub mod queries;
 mod support;
+#[doc(hidden)]
 pub mod topics;
+#[doc(hidden)]
 pub mod waiting;
 
-/// A broker of its own for one case, or a part of one that no other case sees.
+pub use capabilities::{Capabilities, Sharing};
+
+/// A broker for one case, or a part of a broker that no other case uses.
 pub trait Harness: Sync {
     /// The engine.
     type Transport: Transport;
 
-    /// Connects once more, as another process does. An engine that lives in this process gives a
+    /// A further connection, as of another process. An engine within this process returns a
     /// handle to the same broker.
     fn connect(&self) -> impl Future<Output = Self::Transport> + Send;
 
-    /// Whether [`restart`](Harness::restart) works.
+    /// The capabilities of the engine.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Whether [`restart`](Harness::restart) works. Default: `false`.
     fn restarts(&self) -> bool {
         false
     }
 
-    /// Stops the broker the hard way, and starts it again with what it has stored.
+    /// Kills the broker, and starts it again with its stored records.
     fn restart(&self) -> impl Future<Output = ()> + Send {
-        async { unreachable!("a harness that restarts its broker says how") }
+        async { unreachable!("a harness whose broker restarts implements this") }
     }
 
-    /// Whether cases may be skipped. Say no where a skipped case means that something is broken.
+    /// Whether a case may be skipped. If not, a skipped case fails. Default: `true`.
     fn may_skip(&self) -> bool {
         true
     }
 }
 
-/// How a case ended that did not panic.
+/// The result of a case that did not panic.
 pub type Outcome = Result<(), Skipped>;
 
-/// A case was not run, for this reason.
+/// The reason why a case was not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped(pub &'static str);
 
@@ -87,7 +114,7 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// A promise, and how to check it.
+/// A promise and its test.
 pub struct Case<H> {
     /// The promise.
     pub name: &'static str,
@@ -95,13 +122,13 @@ pub struct Case<H> {
 }
 
 impl<H> Case<H> {
-    /// Checks it, on tokio.
+    /// Tests the promise, on tokio.
     ///
     /// # Panics
     /// If the promise is broken.
     ///
     /// # Errors
-    /// [`Skipped`], if the engine does not make this promise.
+    /// [`Skipped`], if the engine does not have the capabilities for it.
     pub async fn run(&self, harness: &H) -> Outcome {
         (self.run)(harness).await
     }
@@ -113,7 +140,7 @@ impl<H> fmt::Debug for Case<H> {
     }
 }
 
-/// All cases, for those who do not want [`conformance_tests!`](crate::conformance_tests).
+/// All cases, for other ways to run them than [`conformance_tests!`](crate::conformance_tests).
 ///
 /// ```no_run
 /// # use static_bus_conformance::{Harness, cases};
@@ -130,7 +157,7 @@ pub fn cases<H: Harness>() -> Vec<Case<H>> {
     crate::__conformance_cases!(__conformance_list)
 }
 
-/// Runs one case on a runtime of its own, as [`conformance_tests!`](crate::conformance_tests) does.
+/// Runs one case on its own runtime, as [`conformance_tests!`](crate::conformance_tests) does.
 ///
 /// # Panics
 /// If the promise is broken, or not checked within five minutes, or skipped by a harness that may not
@@ -182,9 +209,9 @@ impl Drop for Background {
 
 /// Makes a test of each case of the [conformance suite](crate).
 ///
-/// It takes an expression for a [`Harness`](crate::Harness), which each test evaluates for itself, in
-/// an async block: it may `.await` the start of a broker. Written as `|case| expression`, it is told the
-/// name of the case, for brokers that many cases share.
+/// The argument is an expression for a [`Harness`](crate::Harness). Each test evaluates it in an async block: it may
+/// `.await` the start of a broker. In the form `|case| expression` it gets the name of the case, for brokers that
+/// cases share.
 #[macro_export]
 macro_rules! conformance_tests {
     (|$case:ident| $harness:expr) => {
@@ -296,6 +323,8 @@ macro_rules! __conformance_cases {
                 a_query_is_handed_out_once
                 a_reply_reaches_its_own_process_once
                 what_has_expired_is_not_handed_out;
+            kinds:
+                a_topic_of_another_kind_is_refused;
             dead_letters:
                 dead_letters_are_listed_in_order_and_whole
                 a_removed_dead_letter_is_gone_and_no_other;
@@ -322,4 +351,10 @@ macro_rules! __conformance_cases {
                 trace_and_correlation_arrive;
         }
     };
+}
+
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/src/writing-an-engine.md")]
+    mod writing_an_engine {}
 }

@@ -9,19 +9,19 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::support::{
-    AT_ONCE, DEADLINE, Dice, Member, SILENCE, Tally, append, drain, id, ids, join, join_all,
-    join_as, keyed, leases, list, needs_key_order, record, subscription, topic,
+    AT_ONCE, DEADLINE, Dice, Member, SILENCE, Tally, append, connect, drain, id, ids, join,
+    join_all, join_as, keyed, leases, list, record, subscription, topic,
 };
-use super::{Harness, Outcome};
-use static_bus_remote::transport::{Consumer, Delivery, Kind, Sharing};
+use super::{Harness, Outcome, Sharing};
+use static_bus_remote::transport::{Consumer, Delivery, Kind};
 
 /// Ten members, 16 keys, 1,000 records: each key is with one member at a time, and its records come in
 /// the order in which they were appended.
 ///
 /// A naive engine gives the next record to whoever asks.
 pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
-    needs_key_order(&transport)?;
+    let transport = connect(harness).await;
+    transport.needs_key_order()?;
     let topic = topic(Kind::Command, "ordered");
     let tally = Arc::new(Tally::new(0..1_000));
     let order = Arc::new(Order::default());
@@ -61,8 +61,8 @@ pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness:
 pub async fn a_record_that_is_given_back_comes_before_the_next_of_its_key<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let transport = harness.connect().await;
-    needs_key_order(&transport)?;
+    let transport = connect(harness).await;
+    transport.needs_key_order()?;
     let topic = topic(Kind::Command, "given back");
     let first = join(&transport, &topic, "handlers", "first").await;
     let second = join(&transport, &topic, "handlers", "second").await;
@@ -93,8 +93,8 @@ pub async fn a_record_that_is_given_back_comes_before_the_next_of_its_key<H: Har
 pub async fn a_key_goes_to_another_member_only_when_all_of_it_is_settled<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let transport = harness.connect().await;
-    needs_key_order(&transport)?;
+    let transport = connect(harness).await;
+    transport.needs_key_order()?;
     for give_back in [false, true] {
         let topic = topic(Kind::Command, format!("settled {give_back}"));
         let holder = join(&transport, &topic, "handlers", "holder").await;
@@ -133,8 +133,8 @@ pub async fn a_key_goes_to_another_member_only_when_all_of_it_is_settled<H: Harn
 ///
 /// A naive engine stops at the first record that it may not hand out, or looks at the first few only.
 pub async fn a_key_that_is_held_holds_up_no_other<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
-    needs_key_order(&transport)?;
+    let transport = connect(harness).await;
+    transport.needs_key_order()?;
     let topic = topic(Kind::Command, "held");
     let holder = join(&transport, &topic, "handlers", "holder").await;
     let other = join(&transport, &topic, "handlers", "other").await;
@@ -211,8 +211,8 @@ async fn go_out<C: Consumer>(
 ///
 /// A naive engine brings back what was lost in any order, or keeps the key locked for ever.
 pub async fn a_key_outlives_its_holder_in_order<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
-    needs_key_order(&transport)?;
+    let transport = connect(harness).await;
+    transport.needs_key_order()?;
     let topic = topic(Kind::Command, "orphaned");
     let as_member =
         |name| subscription(&topic, "handlers", name).with_lease(Duration::from_secs(3));

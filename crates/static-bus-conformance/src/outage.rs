@@ -13,7 +13,7 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::support::{
-    DEADLINE, SILENCE, append, id, ids, join, join_all, leases, list, needs_restart, record,
+    DEADLINE, SILENCE, append, connect, id, ids, join, join_all, leases, list, record,
     subscription, topic, within,
 };
 use super::{Harness, Outcome};
@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A naive engine confirms what it has written to a dead connection, does not connect again, or waits on
 /// the old connection for ever.
 pub async fn a_broker_restarted_twice_loses_nothing_confirmed<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
-    needs_restart(harness, &transport)?;
+    let transport = connect(harness).await;
+    transport.needs_restart(harness)?;
     let topic = topic(Kind::Command, "outage");
     let (stop, done) = (
         Arc::new(AtomicBool::new(false)),
@@ -40,7 +40,7 @@ pub async fn a_broker_restarted_twice_loses_nothing_confirmed<H: Harness>(harnes
     for n in 0..3 {
         let subscription = subscription(&topic, "handlers", &format!("member {n}"))
             .with_lease(Duration::from_secs(5));
-        let transport = harness.connect().await;
+        let transport = connect(harness).await;
         let consumer = within("join", transport.consume(subscription))
             .await
             .expect("the broker is there");
@@ -62,7 +62,7 @@ pub async fn a_broker_restarted_twice_loses_nothing_confirmed<H: Harness>(harnes
     }
     let mut producers = JoinSet::new();
     for n in 0..3 {
-        let (transport, topic) = (harness.connect().await, topic.clone());
+        let (transport, topic) = (connect(harness).await, topic.clone());
         let stop = Arc::clone(&stop);
         producers.spawn(async move {
             let (mut confirmed, mut next) = (Vec::new(), n * 1_000_000);
@@ -114,8 +114,8 @@ pub async fn a_broker_restarted_twice_loses_nothing_confirmed<H: Harness>(harnes
 ///
 /// A naive engine keeps records and forgets the groups.
 pub async fn what_is_settled_stays_settled_over_a_restart<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
-    needs_restart(harness, &transport)?;
+    let transport = connect(harness).await;
+    transport.needs_restart(harness)?;
     let topic = topic(Kind::Event, "settled");
     let first = join(&transport, &topic, "handlers", "first").await;
     append(&transport, &topic, (0..100).map(record)).await;
@@ -127,7 +127,7 @@ pub async fn what_is_settled_stays_settled_over_a_restart<H: Harness>(harness: &
     append(&transport, &dead, [record(7)]).await;
     harness.restart().await;
 
-    let fresh = harness.connect().await;
+    let fresh = connect(harness).await;
     until_it_works("check", || fresh.check()).await;
     let second = join(&fresh, &topic, "handlers", "second").await;
     let got = second.take(50).await;

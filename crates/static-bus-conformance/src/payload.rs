@@ -4,11 +4,13 @@ use std::panic;
 
 use bytes::Bytes;
 
-use super::support::{Dice, append, id, join, keyed, list, must, record, topic, within};
-use super::{Harness, Outcome};
+use super::support::{
+    Dice, append, connect, ids, join, keyed, list, must, read, record, topic, within,
+};
+use super::{Harness, Outcome, Sharing};
 use static_bus_remote::{
     Headers,
-    transport::{Kind, Record, Sharing, Transport},
+    transport::{Kind, Record, Transport},
 };
 
 /// Body, headers and key come as they were appended: an empty body, one of 1 MB, every byte there is,
@@ -17,21 +19,16 @@ use static_bus_remote::{
 /// A naive engine takes bodies for text, puts headers into a format that has lines, or drops what is
 /// empty.
 pub async fn a_record_arrives_as_it_was_appended<H: Harness>(harness: &H) -> Outcome {
-    let (here, there) = (harness.connect().await, harness.connect().await);
+    let (here, there) = (connect(harness).await, connect(harness).await);
     must("check", here.check()).await;
     for kind in [Kind::Command, Kind::Event, Kind::Query, Kind::Reply] {
         let topic = topic(kind, "payload");
-        let member = join(&there, &topic, "handlers", "reader").await;
+        let reader = read(&there, &topic, "reader").await;
         for (what, appended) in awkward_records() {
             append(&here, &topic, [appended.clone()]).await;
-            let got = member.take(1).await;
-            differs(
-                &format!("{what} ({})", kind.as_str()),
-                &appended,
-                &got[0].record,
-            );
-            assert_eq!(got[0].attempt, 1, "{what}: handed out for the first time");
-            member.acknowledge(&got).await;
+            let got = reader.take(1).await;
+            let what = format!("{what} ({})", kind.as_str());
+            differs(&what, &appended, &got[0]);
         }
     }
     Ok(())
@@ -42,12 +39,12 @@ pub async fn a_record_arrives_as_it_was_appended<H: Harness>(harness: &H) -> Out
 ///
 /// A naive engine sorts by topic and forgets to sort its results back, or sends in parallel.
 pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topics = ["one", "two", "three"].map(|name| topic(Kind::Command, name));
     let none = within("append of nothing", transport.append(Vec::new())).await;
     assert!(none.is_empty(), "no record has {} results", none.len());
 
-    let one = |n| match transport.capabilities().sharing {
+    let one = |n| match transport.sharing() {
         Sharing::Partitions => keyed(n, "one"),
         _ => record(n),
     };
@@ -64,7 +61,7 @@ pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) ->
         let member = join(&transport, topic, "handlers", "reader").await;
         let expected: Vec<_> = (n..1_000).step_by(3).collect();
         let got = member.take(expected.len()).await;
-        let got: Vec<_> = got.iter().map(|d| id(&d.record)).collect();
+        let got = ids(&got);
         assert!(
             got == expected,
             "topic {} is out of order: {}",

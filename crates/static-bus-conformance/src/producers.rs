@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use super::support::{
-    Dice, Tally, append, drain, ids, join, join_all, list, needs_other_processes, record, topic,
-    within,
+    Dice, Tally, append, connect, drain, ids, join, join_all, list, record, topic, within,
 };
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Kind, Transport};
@@ -21,7 +20,7 @@ pub async fn producers_dropped_mid_flight_lose_nothing_confirmed<H: Harness>(
     let topic = topic(Kind::Command, "cut off");
     let mut producers = JoinSet::new();
     for n in 0..10 {
-        let (transport, topic) = (harness.connect().await, topic.clone());
+        let (transport, topic) = (connect(harness).await, topic.clone());
         producers.spawn(async move {
             let mut dice = Dice::new(n);
             let mut confirmed = Vec::new();
@@ -45,7 +44,7 @@ pub async fn producers_dropped_mid_flight_lose_nothing_confirmed<H: Harness>(
     }
     let confirmed: Vec<usize> = join_all(producers).await.concat();
     println!("confirmed: {} of 3000", confirmed.len());
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let member = join(&transport, &topic, "handlers", "reader").await;
     let tally = Arc::new(Tally::new(confirmed));
     drain(vec![member], &tally, 100).await;
@@ -58,12 +57,12 @@ pub async fn producers_dropped_mid_flight_lose_nothing_confirmed<H: Harness>(
 ///
 /// A naive engine keeps them where the producer is.
 pub async fn records_outlive_their_producer<H: Harness>(harness: &H) -> Outcome {
-    let producer = harness.connect().await;
-    needs_other_processes(&producer)?;
+    let producer = connect(harness).await;
+    producer.needs_other_processes()?;
     let topic = topic(Kind::Command, "left behind");
     append(&producer, &topic, (0..100).map(record)).await;
     drop(producer);
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let member = join(&transport, &topic, "handlers", "reader").await;
     assert_eq!(list(ids(&member.take_in_order(100).await)), "0 to 99");
     Ok(())

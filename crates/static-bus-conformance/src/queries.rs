@@ -5,31 +5,28 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use super::support::{
-    LONG, SILENCE, Tally, append, ids, join, join_all, join_as, list, record, subscription, topic,
+    LONG, SILENCE, Tally, append, connect, ids, join_all, list, listen, record, topic,
 };
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Kind, Record};
 
-/// A query goes to one member, and is gone: it does not come again when nobody settles it, when its time
-/// runs out or when the member closes.
+/// A query goes to one receiver, and is gone: it does not come again later, or when the receiver closes.
 ///
 /// A naive engine treats it like a command, and has a slow query answered twice.
 pub async fn a_query_is_handed_out_once<H: Harness>(harness: &H) -> Outcome {
-    const LEASE: Duration = Duration::from_millis(500);
+    const LATER: Duration = Duration::from_millis(500);
     let topic = topic(Kind::Query, "asked");
     let tally = Arc::new(Tally::new(0..1_000));
-    let mut members = JoinSet::new();
-    let transport = harness.connect().await;
+    let mut receivers = JoinSet::new();
+    let transport = connect(harness).await;
     for n in 0..10 {
-        let subscription =
-            subscription(&topic, "handlers", &format!("member {n}")).with_lease(LEASE);
-        let member = join_as(&transport, subscription).await;
+        let receiver = listen(&transport, &topic, &format!("receiver {n}")).await;
         let tally = Arc::clone(&tally);
-        members.spawn(async move {
+        receivers.spawn(async move {
             while !tally.complete() {
-                tally.saw(&member.receive(5, Duration::from_millis(250)).await);
+                tally.saw(&receiver.receive(5, Duration::from_millis(250)).await);
             }
-            member
+            receiver
         });
     }
     let asked = (0..1_000).map(|n| Record {
@@ -37,15 +34,15 @@ pub async fn a_query_is_handed_out_once<H: Harness>(harness: &H) -> Outcome {
         ..record(n)
     });
     append(&transport, &topic, asked).await;
-    let mut members = join_all(members).await;
-    for member in members.drain(..5) {
-        member.close().await;
+    let mut receivers = join_all(receivers).await;
+    for receiver in receivers.drain(..5) {
+        receiver.close().await;
     }
-    for member in members {
-        tally.saw(&member.receive(5, LEASE).await);
+    for receiver in receivers {
+        tally.saw(&receiver.receive(5, LATER).await);
     }
-    let late = join(&transport, &topic, "handlers", "late").await;
-    late.nothing(SILENCE, "every query was handed out").await;
+    let late = listen(&transport, &topic, "late").await;
+    late.nothing(SILENCE, "every query was received").await;
     tally.exactly_once();
     Ok(())
 }
@@ -54,21 +51,21 @@ pub async fn a_query_is_handed_out_once<H: Harness>(harness: &H) -> Outcome {
 ///
 /// A naive engine has one channel for all of them.
 pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Outcome {
-    let sender = harness.connect().await;
+    let sender = connect(harness).await;
     let mut processes = JoinSet::new();
     let mut topics = Vec::new();
     for n in 0..5 {
         let topic = topic(Kind::Reply, format!("process-{n}"));
-        let transport = harness.connect().await;
-        let member = join(&transport, &topic, "handlers", &format!("process {n}")).await;
+        let transport = connect(harness).await;
+        let receiver = listen(&transport, &topic, &format!("process {n}")).await;
         topics.push(topic);
         processes.spawn(async move {
             let tally = Tally::new((n..500).step_by(5));
             while !tally.complete() {
-                tally.saw(&member.receive(50, Duration::from_millis(250)).await);
+                tally.saw(&receiver.receive(50, Duration::from_millis(250)).await);
                 tally.none_foreign();
             }
-            tally.saw(&member.receive(50, SILENCE).await);
+            tally.saw(&receiver.receive(50, SILENCE).await);
             tally.exactly_once();
         });
     }
@@ -83,10 +80,10 @@ pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Ou
 ///
 /// A naive engine runs a query whose caller has long given up.
 pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Reply] {
         let topic = topic(kind, "expired");
-        let member = join(&transport, &topic, "handlers", "reader").await;
+        let receiver = listen(&transport, &topic, "receiver").await;
         let records = (0..100).map(|n| Record {
             expires: match n % 10 {
                 0 => Some(LONG),
@@ -97,7 +94,7 @@ pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outc
         });
         append(&transport, &topic, records).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let got = ids(&member.take_in_order(20).await);
+        let got = ids(&receiver.take_in_order(20).await);
         let alive: Vec<usize> = (0..100).step_by(5).collect();
         assert!(
             got == alive,
@@ -105,7 +102,7 @@ pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outc
             kind.as_str(),
             list(got)
         );
-        member.nothing(SILENCE, "the rest has expired").await;
+        receiver.nothing(SILENCE, "the rest has expired").await;
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! What the cases share: waits with a deadline, members that speak plainly, a tally of records.
 
+mod any_reader;
+mod connection;
 pub(super) mod jobs;
 mod member;
+mod reader;
 mod tally;
 
 use std::{
@@ -14,13 +17,17 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Harness, Outcome, Skipped};
+use super::{Outcome, Skipped};
 use static_bus_remote::transport::{
-    Consumer, Delivery, Kind, Lease, Record, Sharing, Subscription, Topic, Transport,
-    TransportError,
+    Consumer, Delivery, Kind, Lease, Record, Subscription, Topic, Transport, TransportError,
 };
 
+use reader::{AtMostOnce, Leased, Received};
+
+pub(super) use any_reader::AnyReader;
+pub(super) use connection::{Connection, connect};
 pub(super) use member::Member;
+pub(super) use reader::{Listener, Reader};
 pub(super) use tally::Tally;
 
 /// How long anything may take that should happen soon.
@@ -63,32 +70,6 @@ pub(super) async fn join_all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
     results
 }
 
-pub(super) fn needs_key_order<T: Transport>(transport: &T) -> Outcome {
-    needs(
-        transport.capabilities().key_order,
-        "the engine does not keep the order of keys",
-    )
-}
-
-pub(super) fn needs_other_processes<T: Transport>(transport: &T) -> Outcome {
-    needs(
-        transport.capabilities().other_processes,
-        "the engine's records do not outlive the process that appended them",
-    )
-}
-
-pub(super) fn needs_restart<H: Harness>(harness: &H, transport: &H::Transport) -> Outcome {
-    needs(
-        transport.capabilities().persistence,
-        "the engine's records do not outlive a restart of the broker",
-    )?;
-    needs(harness.restarts(), "the harness cannot restart the broker")
-}
-
-fn needs(met: bool, reason: &'static str) -> Outcome {
-    if met { Ok(()) } else { Err(Skipped(reason)) }
-}
-
 pub(super) fn topic(kind: Kind, name: impl Into<String>) -> Topic {
     Topic {
         kind,
@@ -126,17 +107,8 @@ pub(super) fn id(record: &Record) -> usize {
     id
 }
 
-/// Records without a key, in the order in which they were appended: by their ids, if that order is
-/// lost where partitions are shared.
-pub(super) fn in_order<R>(sharing: Sharing, mut got: Vec<Delivery<R>>) -> Vec<Delivery<R>> {
-    if sharing == Sharing::Partitions {
-        got.sort_by_key(|delivery| id(&delivery.record));
-    }
-    got
-}
-
-pub(super) fn ids<R>(deliveries: &[Delivery<R>]) -> Vec<usize> {
-    deliveries.iter().map(|d| id(&d.record)).collect()
+pub(super) fn ids(received: &[impl Received]) -> Vec<usize> {
+    received.iter().map(|one| id(one.record())).collect()
 }
 
 /// Appends records to one topic; each has to be confirmed.
@@ -158,26 +130,52 @@ pub(super) fn subscription(topic: &Topic, group: &str, member: &str) -> Subscrip
     Subscription::new(topic.clone(), group.to_owned(), member).with_lease(LONG)
 }
 
-/// Joins a group with a lease that nothing outlasts.
+/// Joins a group with a lease that outlasts every case.
 pub(super) async fn join<T: Transport>(
-    transport: &T,
+    connection: &Connection<T>,
     topic: &Topic,
     group: &str,
     member: &str,
 ) -> Member<T::Consumer> {
-    join_as(transport, subscription(topic, group, member)).await
+    join_as(connection, subscription(topic, group, member)).await
 }
 
 pub(super) async fn join_as<T: Transport>(
-    transport: &T,
+    connection: &Connection<T>,
     subscription: Subscription,
 ) -> Member<T::Consumer> {
     let name = Arc::clone(&subscription.member);
-    let consumer = must(&format!("{name} joins"), transport.consume(subscription)).await;
-    Member {
+    let joining = connection.consume(subscription);
+    Reader {
+        source: Leased(must(&format!("{name} joins"), joining).await),
         name,
-        consumer,
-        sharing: transport.capabilities().sharing,
+        sharing: connection.sharing(),
+    }
+}
+
+/// Opens a receiver.
+pub(super) async fn listen<T: Transport>(
+    connection: &Connection<T>,
+    topic: &Topic,
+    name: &str,
+) -> Listener<T::Receiver> {
+    let opening = connection.listen(topic.clone());
+    Reader {
+        source: AtMostOnce(must(&format!("{name} listens"), opening).await),
+        name: name.into(),
+        sharing: connection.sharing(),
+    }
+}
+
+/// Opens a receiver, or joins a group, as the kind of the topic demands.
+pub(super) async fn read<T: Transport>(
+    connection: &Connection<T>,
+    topic: &Topic,
+    name: &str,
+) -> AnyReader<T> {
+    match topic.kind {
+        Kind::Query | Kind::Reply => AnyReader::Listener(listen(connection, topic, name).await),
+        _ => AnyReader::Member(join(connection, topic, "handlers", name).await),
     }
 }
 

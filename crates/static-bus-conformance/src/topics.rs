@@ -4,7 +4,9 @@ use std::{panic, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::support::{SILENCE, Tally, append, ids, join, join_all, list, record, topic, within};
+use super::support::{
+    SILENCE, Tally, append, connect, ids, join, join_all, list, read, record, topic, within,
+};
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Claim, Kind, Topic, Transport};
 
@@ -14,7 +16,7 @@ use static_bus_remote::transport::{Claim, Kind, Topic, Transport};
 /// A naive engine names streams by the message alone, or matches names as patterns.
 pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
     const EACH: usize = 100;
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let names = [
         "orders",
         "orders.place",
@@ -30,17 +32,15 @@ pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
 
     let mut readers = JoinSet::new();
     for (n, topic) in topics.iter().enumerate() {
-        let member = join(&transport, topic, "handlers", &format!("reader {n}")).await;
+        let reader = read(&transport, topic, &format!("reader {n}")).await;
         let what = format!("{} {}", topic.kind.as_str(), topic.name);
         readers.spawn(async move {
             let tally = Tally::new(n * EACH..(n + 1) * EACH);
             while !tally.complete() {
-                let got = member.receive(20, Duration::from_secs(1)).await;
-                tally.saw(&got);
+                tally.saw(&reader.receive(20, Duration::from_secs(1)).await);
                 tally.none_foreign();
-                member.acknowledge(&got).await;
             }
-            tally.saw(&member.receive(20, SILENCE).await);
+            tally.saw(&reader.receive(20, SILENCE).await);
             println!("{what}: {} records", tally.count());
             tally.exactly_once();
         });
@@ -61,7 +61,7 @@ pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
 ///
 /// A naive engine joins them, and has one group do the work, or the claims, of the other.
 pub async fn names_that_read_alike_when_joined_stay_apart<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for separator in [".", ":", "::", "/", "-", "_"] {
         let long = topic(Kind::Event, format!("a{separator}b"));
         let short = topic(Kind::Event, "a");

@@ -6,21 +6,22 @@ use std::{
 };
 
 use super::support::{
-    AT_ONCE, Dice, Tally, append, ids, join, join_as, list, record, subscription, topic, within,
+    AT_ONCE, Dice, Tally, append, connect, ids, join, join_as, list, read, record, subscription,
+    topic, within,
 };
-use super::{Harness, Outcome};
-use static_bus_remote::transport::{Consumer as _, Kind, Sharing};
+use super::{Harness, Outcome, Sharing};
+use static_bus_remote::transport::{Consumer as _, Kind};
 
 /// A member that waits gets a record as soon as there is one.
 ///
 /// A naive engine looks every now and then, or waits for a batch to be full.
 pub async fn a_waiting_member_gets_a_record_at_once<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Reply, Kind::Command, Kind::Event] {
         let topic = topic(kind, "awaited");
-        let member = join(&transport, &topic, "handlers", "waiting").await;
+        let reader = read(&transport, &topic, "waiting").await;
         let got = tokio::spawn(async move {
-            let got = member.receive(100, Duration::from_secs(25)).await;
+            let got = reader.receive(100, Duration::from_secs(25)).await;
             (Instant::now(), ids(&got))
         });
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -40,17 +41,17 @@ pub async fn a_waiting_member_gets_a_record_at_once<H: Harness>(harness: &H) -> 
 /// A naive engine rounds a short wait to zero and takes zero for "for ever", or returns at once and has its
 /// caller spin.
 pub async fn a_wait_ends_when_its_time_is_over<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Command, Kind::Event] {
         let topic = topic(kind, "empty");
-        let member = join(&transport, &topic, "handlers", "waiting").await;
+        let reader = read(&transport, &topic, "waiting").await;
         for wait in [
             Duration::from_millis(400),
             Duration::from_micros(10),
             Duration::ZERO,
         ] {
             let start = Instant::now();
-            let got = within("a short wait", member.receive(10, wait)).await;
+            let got = within("a short wait", reader.receive(10, wait)).await;
             let took = start.elapsed();
             assert!(
                 got.is_empty(),
@@ -68,7 +69,7 @@ pub async fn a_wait_ends_when_its_time_is_over<H: Harness>(harness: &H) -> Outco
                 start.elapsed() < AT_ONCE,
                 "asking without a wait gives nothing"
             );
-            got = member.receive(10, Duration::ZERO).await;
+            got = reader.receive(10, Duration::ZERO).await;
         }
         assert_eq!(ids(&got), [1], "{}", kind.as_str());
     }
@@ -80,7 +81,7 @@ pub async fn a_wait_ends_when_its_time_is_over<H: Harness>(harness: &H) -> Outco
 ///
 /// A naive engine fetches ahead for whoever asks first.
 pub async fn no_more_is_received_than_was_asked_for<H: Harness>(harness: &H) -> Outcome {
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "modest");
     let modest = join(&transport, &topic, "handlers", "modest").await;
     let other = join(&transport, &topic, "handlers", "other").await;
@@ -110,12 +111,12 @@ pub async fn no_more_is_received_than_was_asked_for<H: Harness>(harness: &H) -> 
 /// A naive engine has the record on its way when nobody waits for it any more.
 pub async fn dropping_a_receive_loses_nothing<H: Harness>(harness: &H) -> Outcome {
     const LEASE: Duration = Duration::from_secs(1);
-    let transport = harness.connect().await;
+    let transport = connect(harness).await;
     let topic = topic(Kind::Command, "dropped");
     let subscription = subscription(&topic, "handlers", "impatient").with_lease(LEASE);
     let member = join_as(&transport, subscription).await;
     let producer = tokio::spawn({
-        let (transport, topic) = (harness.connect().await, topic.clone());
+        let (transport, topic) = (connect(harness).await, topic.clone());
         async move {
             for n in 0..250 {
                 append(&transport, &topic, [record(2 * n), record(2 * n + 1)]).await;
@@ -127,7 +128,7 @@ pub async fn dropping_a_receive_loses_nothing<H: Harness>(harness: &H) -> Outcom
     let mut dice = Dice::new(7);
     let mut dropped = 0;
     while !tally.complete() {
-        let receive = member.consumer.receive(3, Duration::from_secs(1));
+        let receive = member.consumer().receive(3, Duration::from_secs(1));
         let soon = match dropped {
             // Enough of it; now everything has to come.
             300.. => Duration::from_secs(25),

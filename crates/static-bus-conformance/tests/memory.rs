@@ -1,6 +1,6 @@
-//! The broker in this process keeps every promise that an engine can keep without a process of its own.
+//! `MemoryBroker` keeps every promise that an engine within one process can keep.
 
-use static_bus_conformance::Harness;
+use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::MemoryBroker;
 
 struct Memory(MemoryBroker);
@@ -10,6 +10,10 @@ impl Harness for Memory {
 
     async fn connect(&self) -> MemoryBroker {
         self.0.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::IN_PROCESS
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use static_bus_conformance::Harness;
+use static_bus_conformance::{Capabilities, Harness, Sharing};
 use static_bus_kafka::KafkaTransport;
 use test_brokers::kafka::Kafka;
 
@@ -48,6 +48,10 @@ impl Harness for OneKafka {
             .connect()
             .await
             .expect("a running server")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER.with_sharing(Sharing::Partitions)
     }
 
     fn restarts(&self) -> bool {

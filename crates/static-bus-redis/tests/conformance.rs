@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use static_bus_conformance::Harness;
+use static_bus_conformance::{Capabilities, Harness};
 use static_bus_redis::RedisTransport;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
@@ -32,6 +32,10 @@ impl Harness for OneRedis {
             .connect()
             .await
             .expect("the server runs")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER
     }
 
     fn restarts(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{AT_ONCE, must, within};
@@ -12,67 +12,37 @@ use static_bus_remote::{
     DeadLetter, DeadLetters, RemoteBus, RetryPolicy, Transport, Worker, WorkerHandle,
 };
 
-/// Declares a message that no compile error of a user names.
-macro_rules! message {
-    ($message:ident, $name:literal, $kind:ident { $($content:tt)* } $(, $key:ident)?) => {
-        #[diagnostic::do_not_recommend]
-        impl Message for $message {
-            const NAME: &'static str = $name;
-            type NameKey = name_key!($name);
-            $(fn ordering_key(&self, show: &mut dyn FnMut(&dyn std::fmt::Display)) {
-                show(&self.$key);
-            })?
-        }
-        #[diagnostic::do_not_recommend]
-        impl $kind for $message { $($content)* }
-    };
-}
-
-/// A command; its `key` keeps the order.
+/// A command with an ordering key.
+#[derive(Serialize, Deserialize)]
 pub struct Job {
     pub key: u32,
     pub number: u32,
 }
-message!(Job, "conformance.job", Command { type Output = (); }, key);
+command!(Job, name = "conformance.job", key = key);
 
-/// An event; its `key` keeps the order.
+/// An event with an ordering key.
+#[derive(Serialize, Deserialize)]
 pub struct Happened {
     pub key: u32,
     pub number: u32,
 }
-message!(Happened, "conformance.happened", Event { type Output = (); }, key);
+event!(Happened, name = "conformance.happened", key = key);
 
 /// A query.
+#[derive(Serialize, Deserialize)]
 pub struct Ask {
     pub key: u32,
     pub number: u32,
 }
-message!(Ask, "conformance.ask", Query { type Response = u32; });
+query!(Ask -> u32, name = "conformance.ask");
 
 /// A query that no worker serves.
+#[derive(Serialize, Deserialize)]
 pub struct Stranger {
     pub key: u32,
     pub number: u32,
 }
-message!(Stranger, "conformance.stranger", Query { type Response = u32; });
-
-/// By hand, as the derive is not a dependency of the library.
-macro_rules! written_as_a_pair {
-    ($($message:ident)+) => { $(
-        impl Serialize for $message {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                (self.key, self.number).serialize(serializer)
-            }
-        }
-        impl<'de> Deserialize<'de> for $message {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let (key, number) = Deserialize::deserialize(deserializer)?;
-                Ok($message { key, number })
-            }
-        }
-    )+ };
-}
-written_as_a_pair!(Job Happened Ask Stranger);
+query!(Stranger -> u32, name = "conformance.stranger");
 
 pub type Tell<T> = mpsc::UnboundedSender<T>;
 

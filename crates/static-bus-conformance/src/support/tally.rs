@@ -1,15 +1,15 @@
-//! What came, and what is missing.
+//! The records that came, and those that are missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Instant,
 };
 
-use super::{DEADLINE, ids, list};
-use static_bus_remote::transport::Delivery;
+use super::{DEADLINE, ids, list, reader::Received};
+use static_bus_remote::lock::lock;
 
-/// Which records came, and how often, against those that should.
+/// The number of times that each record came, and the records that should come.
 pub struct Tally(Mutex<Seen>);
 
 struct Seen {
@@ -31,12 +31,12 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
-    pub fn saw<R>(&self, deliveries: &[Delivery<R>]) {
+    pub fn saw(&self, received: &[impl Received]) {
         let mut seen = self.lock();
-        for id in ids(deliveries) {
+        for id in ids(received) {
             *seen.times.entry(id).or_default() += 1;
             seen.missing.remove(&id);
             seen.last = Instant::now();

@@ -4,16 +4,17 @@ use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap},
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use static_bus_conformance::Harness;
+use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::{
     Headers, MemoryBroker, Transport,
-    memory::{MemoryConsumer, Receipt},
+    lock::lock,
+    memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
-        Backlog, Capabilities, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record,
+        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record,
         Subscription, Topic, TransportError,
     },
 };
@@ -54,7 +55,8 @@ pub enum Fault {
     ConfirmsNoKeys,
     ConfirmsKeysLast,
     RemembersForever,
-    TreatsQueriesAsCommands,
+    DeliversQueriesAgain,
+    ReadsEveryKind,
     HasOneReplyChannel,
     KeepsWhatHasExpired,
     ListsDeadLettersBackwards,
@@ -117,6 +119,10 @@ impl Harness for Broken {
         }
     }
 
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER
+    }
+
     fn restarts(&self) -> bool {
         true
     }
@@ -161,13 +167,10 @@ impl BrokenBroker {
 
 impl Transport for BrokenBroker {
     type Consumer = BrokenConsumer;
+    type Receiver = BrokenReceiver;
 
     fn address(&self) -> &str {
         "broken"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER
     }
 
     async fn check(&self) -> Result<(), TransportError> {
@@ -213,6 +216,9 @@ impl Transport for BrokenBroker {
             RemembersForever => subscription.deduplication = Some(Duration::from_secs(3600)),
             _ => {}
         }
+        if self.fault == ReadsEveryKind {
+            subscription.topic.kind = Kind::Command;
+        }
         subscription.topic = spoil_topic(self.fault, subscription.topic);
         let lease = subscription.lease;
         Ok(BrokenConsumer {
@@ -224,6 +230,19 @@ impl Transport for BrokenBroker {
             lease,
             held: Mutex::default(),
             again: Mutex::default(),
+        })
+    }
+
+    async fn listen(&self, mut topic: Topic) -> Result<BrokenReceiver, TransportError> {
+        if self.fault == ReadsEveryKind {
+            topic.kind = Kind::Query;
+        }
+        let topic = spoil_topic(self.fault, topic);
+        Ok(BrokenReceiver {
+            fault: self.fault,
+            receiver: self.broker().listen(topic.clone()).await?,
+            broker: self.broker(),
+            topic,
         })
     }
 
@@ -255,6 +274,7 @@ impl Transport for BrokenBroker {
 fn spoil_topic(fault: Fault, mut topic: Topic) -> Topic {
     match (fault, topic.kind) {
         (_, Kind::DeadLetter) => {}
+        (ForgetsTheKind, Kind::Query | Kind::Reply) => topic.kind = Kind::Query,
         (ForgetsTheKind, _) => topic.kind = Kind::Command,
         (CutsNames, _) => {
             let first = topic.name.split(['.', ':', '/', '-', '_']).next();
@@ -262,7 +282,6 @@ fn spoil_topic(fault: Fault, mut topic: Topic) -> Topic {
         }
         (ReplaysEvents, Kind::Event) => topic.kind = Kind::Command,
         (CommandsForThoseWhoListen, Kind::Command) => topic.kind = Kind::Event,
-        (TreatsQueriesAsCommands, Kind::Query) => topic.kind = Kind::Command,
         (HasOneReplyChannel, Kind::Reply) => topic.name = "all".into(),
         _ => {}
     }
@@ -462,10 +481,41 @@ impl Consumer for BrokenConsumer {
     }
 }
 
-fn name(record: &Record) -> String {
-    record.headers.get("id").unwrap_or_default().into_owned()
+pub struct BrokenReceiver {
+    fault: Fault,
+    receiver: MemoryReceiver,
+    broker: MemoryBroker,
+    topic: Topic,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Receiver for BrokenReceiver {
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Arc<Record>>, TransportError> {
+        let wait = match self.fault {
+            LooksEverySoOften => {
+                tokio::time::sleep(Duration::from_secs(12)).await;
+                Duration::ZERO
+            }
+            DoesNotWait => Duration::ZERO,
+            TakesZeroForEver if wait.is_zero() => Duration::from_secs(3600),
+            _ => wait,
+        };
+        let got = self.receiver.receive(max, wait).await?;
+        if self.fault == DeliversQueriesAgain {
+            let again = got.iter().map(|r| (self.topic.clone(), Record::clone(r)));
+            self.broker.append(again.collect()).await;
+        }
+        Ok(got)
+    }
+
+    async fn close(&self) -> Result<(), TransportError> {
+        self.receiver.close().await
+    }
+}
+
+fn name(record: &Record) -> String {
+    record.headers.get("id").unwrap_or_default().into_owned()
 }

@@ -239,9 +239,14 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "record 0 was settled before its key",
     ),
     (
-        TreatsQueriesAsCommands,
+        DeliversQueriesAgain,
         "a_query_is_handed_out_once",
-        "though every query was handed out",
+        "though every query was received",
+    ),
+    (
+        ReadsEveryKind,
+        "a_topic_of_another_kind_is_refused",
+        "a consumer of query other",
     ),
     (
         HasOneReplyChannel,

@@ -1,0 +1,51 @@
+//! The abilities in which engines differ.
+
+/// The abilities of an engine. Cases that need more are skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Whether records outlive the process that appended them.
+    pub other_processes: bool,
+    /// Whether records outlive a restart of the broker.
+    pub persistence: bool,
+    /// Whether records of one key are consumed in order, whatever the number of members.
+    pub key_order: bool,
+    /// The unit that is divided among the members of a group.
+    pub sharing: Sharing,
+}
+
+/// The unit that is divided among the members of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sharing {
+    /// Records: the next one goes to the member that asks, and so does a released one.
+    Records,
+    /// Partitions: the records of one go to one member, and so do those that the member releases. A
+    /// partition moves to another member when its member closes, dies or lets a lease run out, or when a member
+    /// joins. Members join when they first receive. Only records of one key are in order.
+    Partitions,
+}
+
+impl Capabilities {
+    /// An engine within one process.
+    pub const IN_PROCESS: Self = Capabilities {
+        other_processes: false,
+        persistence: false,
+        key_order: true,
+        sharing: Sharing::Records,
+    };
+    /// A broker that shares records, and keeps them when its clients end or it is restarted.
+    pub const BROKER: Self = Capabilities {
+        other_processes: true,
+        persistence: true,
+        key_order: true,
+        sharing: Sharing::Records,
+    };
+
+    /// The same abilities with another unit that is shared.
+    #[must_use]
+    pub const fn with_sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
+        self
+    }
+}

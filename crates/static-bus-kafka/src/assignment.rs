@@ -41,7 +41,7 @@ pub(super) trait Progress: Sized + Send + 'static {
     /// A received record.
     type Item: Send;
 
-    /// Whether a partition that is given up is committed even without a change.
+    /// `true` if a partition that is given up is committed even without a change.
     const COMMITS_END: bool;
 
     /// The progress in a partition with this committed position and metadata; `length` is that of leases or holds.
@@ -61,7 +61,7 @@ pub(super) trait Progress: Sized + Send + 'static {
         _ = begun;
     }
 
-    /// Whether a commit is due without a change.
+    /// Returns `true` if a commit is due without a change.
     fn is_commit_due(&self) -> bool {
         false
     }
@@ -71,7 +71,7 @@ pub(super) trait Progress: Sized + Send + 'static {
         0
     }
 
-    /// Whether a lease has run out.
+    /// Returns `true` if a lease has run out.
     fn has_expired_lease(&self, now: Instant) -> bool {
         _ = now;
         false
@@ -83,7 +83,7 @@ pub(super) struct Assignment<P> {
     topic: Arc<str>,
     /// The length of leases or holds.
     length: Duration,
-    /// Whether commits are transactions.
+    /// `true` if commits are transactions.
     is_transactional: bool,
     /// `None` when the member has left for good.
     client: Option<Arc<Client>>,
@@ -104,9 +104,9 @@ struct Assigned<P> {
     epoch: u32,
     progress: P,
     source: Source,
-    /// Whether the leases of its records are lost, so that acknowledgements have no effect.
+    /// `true` if the leases of its records are lost, so that acknowledgements have no effect.
     is_closed: bool,
-    /// Whether it has changes to commit.
+    /// `true` if it has changes to commit.
     is_dirty: bool,
 }
 
@@ -175,7 +175,7 @@ impl<P: Progress> Assignment<P> {
         self.client.clone()
     }
 
-    /// Whether the member has left for good.
+    /// Returns `true` if the member has left for good.
     pub fn has_ended(&self) -> bool {
         self.client.is_none()
     }
@@ -308,7 +308,7 @@ impl<P: Progress> Assignment<P> {
         }
     }
 
-    /// Whether nothing is left to commit of these partitions.
+    /// Returns `true` if nothing is left to commit of these partitions.
     pub fn is_committed(&self, numbers: &[i32]) -> bool {
         let dirty = |number| self.partitions.get(number).is_some_and(|of| of.is_dirty);
         !self.commits.concerns(numbers) && !numbers.iter().any(dirty)

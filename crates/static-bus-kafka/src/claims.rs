@@ -43,6 +43,9 @@ mod log;
 mod reader;
 mod table;
 
+/// The time by which the client may exceed the deadline before it reports an error.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The deduplication keys of a group, as one member uses them. Without deduplication every claim is granted.
 pub(super) struct Claims(Option<Arc<Inner>>);
 
@@ -344,9 +347,9 @@ impl Inner {
         }
     }
 
-    /// The time after which a call fails. The client reports its own error at the deadline.
+    /// The time after which a call fails, if the client has not reported an error.
     fn timeout(&self) -> Duration {
-        self.cluster.settings().deadline() + Duration::from_secs(2)
+        self.cluster.settings().deadline() + GRACE
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

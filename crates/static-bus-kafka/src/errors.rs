@@ -151,7 +151,7 @@ fn remedy(code: RDKafkaErrorCode) -> &'static str {
     }
 }
 
-/// Whether an error of a client is a lost connection, which the client restores by itself.
+/// Returns `true` if an error of a client is a lost connection, which the client restores by itself.
 pub(super) fn is_lost_connection(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{BrokerTransportFailure, Resolve};
     matches!(

@@ -42,7 +42,7 @@ impl Events {
         lock(&self.0.changes).pop_front()
     }
 
-    /// Whether a revocation is waiting.
+    /// Returns `true` if a revocation is waiting.
     pub fn has_revocation(&self) -> bool {
         let changes = lock(&self.0.changes);
         changes
@@ -50,8 +50,8 @@ impl Events {
             .any(|change| matches!(change, Change::Revoke(_)))
     }
 
-    /// Whether the client may be joining the group, as far as it has reported since this time. A client that is
-    /// joining cannot leave: the group would wait for it until its session times out.
+    /// Returns `true` if the client may be joining the group, as far as it has reported since this time. A client
+    /// that is joining cannot leave: the group would wait for it until its session times out.
     pub fn may_be_joining(&self, since: Instant) -> bool {
         lock(&self.0.joining).is_none_or(|(at, joining)| at < since || joining)
     }

@@ -41,18 +41,18 @@ impl Hold {
         }
     }
 
-    /// Whether queries may be delivered.
+    /// Returns `true` if queries may be delivered.
     pub fn is_valid(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Whether a commit of the hold is due, for the first time or as a renewal.
+    /// Returns `true` if a commit of the hold is due, for the first time or as a renewal.
     pub fn is_due(&self) -> bool {
         let until = self.until.map(|until| until - self.length / 2);
         until.is_none_or(|due| due <= Instant::now())
     }
 
-    /// Whether a query that was sent at this time may have been delivered by an earlier owner.
+    /// Returns `true` if a query that was sent at this time may have been delivered by an earlier owner.
     pub fn skips(&self, sent: u64) -> bool {
         sent < self.skipped_before
     }

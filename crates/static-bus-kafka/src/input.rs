@@ -132,7 +132,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether a text is `host`, `host:port` or `[address]:port`.
+/// Returns `true` if a text is `host`, `host:port` or `[address]:port`.
 pub(super) fn is_server(text: &str) -> bool {
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
@@ -147,7 +147,7 @@ pub(super) fn is_server(text: &str) -> bool {
     !bare.is_empty() && bare.bytes().all(fits) && port.is_none_or(|p| p.parse::<u16>().is_ok())
 }
 
-/// Whether the value of a setting may be secret.
+/// Returns `true` if the value of a setting may be secret.
 fn is_secret(name: &str) -> bool {
     ["password", "secret", "pem", "token", "key", "config"]
         .iter()

@@ -56,7 +56,7 @@ struct Membership<P> {
     arrived: Notify,
     /// Signals that commits have ended.
     commit_ended: watch::Sender<()>,
-    /// Whether the thread has ended.
+    /// `true` if the thread has ended.
     ended: watch::Sender<bool>,
 }
 

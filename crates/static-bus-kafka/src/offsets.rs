@@ -66,7 +66,7 @@ pub(super) fn list(topic: &str, numbers: impl IntoIterator<Item = i32>) -> Topic
     list
 }
 
-/// Whether a commit was refused because the group has members.
+/// Returns `true` if a commit was refused because the group has members.
 fn has_members(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

@@ -75,7 +75,7 @@ impl<R: Clone> Partition<R> {
         !is_done
     }
 
-    /// Whether a record was read before, or was acknowledged to an earlier owner.
+    /// Returns `true` if a record was read before, or was acknowledged to an earlier owner.
     pub fn has_seen(&self, offset: i64) -> bool {
         offset < self.next || self.done.iter().any(|done| done.contains(&offset))
     }
@@ -104,7 +104,7 @@ impl<R: Clone> Partition<R> {
         self.open.remove(&offset).is_some()
     }
 
-    /// Whether a record was read and is not acknowledged.
+    /// Returns `true` if a record was read and is not acknowledged.
     pub fn is_open(&self, offset: i64) -> bool {
         self.open.contains_key(&offset)
     }
@@ -131,7 +131,7 @@ impl<R: Clone> Partition<R> {
         self.open.len() as u64
     }
 
-    /// Whether a lease has run out.
+    /// Returns `true` if a lease has run out.
     pub fn has_expired_lease(&self, now: Instant) -> bool {
         let mut leased = self
             .open

@@ -167,8 +167,8 @@ impl Producer {
     }
 }
 
-/// Whether a topic or one of its partitions may have been deleted. The client reports a timeout for an unknown
-/// topic, because a new topic may be unknown to some servers.
+/// Returns `true` if a topic or one of its partitions may have been deleted. The client reports a timeout for an
+/// unknown topic, because a new topic may be unknown to some servers.
 fn may_be_deleted(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         MessageTimedOut, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,

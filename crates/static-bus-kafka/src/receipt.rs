@@ -33,7 +33,7 @@ impl KafkaReceipt {
         self.offset
     }
 
-    /// Whether this is a delivery of the same record.
+    /// Returns `true` if this is a delivery of the same record.
     pub(super) fn is_same_record(&self, other: &Self) -> bool {
         (self.partition, self.offset) == (other.partition, other.offset)
     }

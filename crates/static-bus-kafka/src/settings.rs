@@ -222,7 +222,7 @@ impl Settings {
         self.deadline
     }
 
-    /// Whether acknowledgements are transactions that include the output of the handlers.
+    /// Returns `true` if acknowledgements are transactions that include the output of the handlers.
     pub fn exactly_once(&self) -> bool {
         self.exactly_once
     }

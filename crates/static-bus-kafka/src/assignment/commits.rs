@@ -85,12 +85,12 @@ impl Commits {
         has_failed.then(|| Err(failure.error.clone()))
     }
 
-    /// Whether there are changes to commit, and no commit is in progress.
+    /// Returns `true` if there are changes to commit, and no commit is in progress.
     pub fn is_needed(&self) -> bool {
         self.in_progress.is_none() && self.committed < self.changes
     }
 
-    /// Whether the last commit failed a moment ago.
+    /// Returns `true` if the last commit failed a moment ago.
     pub fn is_early(&self) -> bool {
         Instant::now() < self.not_before
     }
@@ -130,7 +130,7 @@ impl Commits {
         Some(ended)
     }
 
-    /// Whether the commit that is in progress contains one of these partitions.
+    /// Returns `true` if the commit that is in progress contains one of these partitions.
     pub fn concerns(&self, numbers: &[i32]) -> bool {
         self.in_progress.as_ref().is_some_and(|commit| {
             let mut partitions = commit.partitions.iter();
@@ -139,7 +139,7 @@ impl Commits {
     }
 }
 
-/// Whether a commit failed because the group has moved the partitions.
+/// Returns `true` if a commit failed because the group has moved the partitions.
 fn has_moved(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

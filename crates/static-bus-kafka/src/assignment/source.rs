@@ -18,7 +18,7 @@ pub(crate) struct Source {
     queue: Option<PartitionQueue<Events>>,
     /// A message that was read ahead of its delivery.
     ahead: Option<OwnedMessage>,
-    /// Whether the last message of the partition was read.
+    /// `true` if the last message of the partition was read.
     at_end: bool,
 }
 
@@ -73,8 +73,8 @@ impl Source {
         self.ahead.as_ref().map(timestamp)
     }
 
-    /// Whether no message is left in the partition. After the last message there may be offsets of transaction
-    /// markers.
+    /// Returns `true` if no message is left in the partition. After the last message there may be offsets of
+    /// transaction markers.
     pub fn is_at_end(&self) -> bool {
         self.at_end && self.ahead.is_none()
     }

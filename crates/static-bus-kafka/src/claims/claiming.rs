@@ -8,7 +8,7 @@ use super::{Inner, Written};
 use static_bus_remote::transport::{Claim, TransportError, TransportErrorKind};
 
 /// Claims that were appended and whose results are not known. They are released if the call is dropped or fails:
-/// otherwise nobody would use them until their lease runs out.
+/// otherwise the keys would stay held until the leases run out.
 pub(super) struct Claiming<'s> {
     inner: &'s Inner,
     first: u64,
@@ -61,7 +61,8 @@ impl<'s> Claiming<'s> {
             Ok(Ok(Ok(claims))) if self.begun.elapsed() < self.inner.lease => Ok(claims),
             Ok(Ok(Ok(_))) => Err(self.inner.cluster.failure(
                 TransportErrorKind::Unreachable,
-                "claims were granted after their lease had run out: the cluster or this machine is overloaded",
+                "claims were granted after their lease had run out: the cluster or this machine is \
+                 overloaded",
             )),
             Ok(Err(e)) => Err(e),
             Ok(Ok(Err(_))) | Err(_) => Err(self.inner.unread()),

@@ -135,7 +135,7 @@ impl Log {
     }
 }
 
-/// Whether an entry of the configuration was set for this topic.
+/// Returns `true` if an entry of the configuration was set for this topic.
 fn is_set_on_topic(entry: &ConfigEntry) -> bool {
     entry.source == ConfigSource::DynamicTopic
 }

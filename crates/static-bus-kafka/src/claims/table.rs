@@ -139,7 +139,7 @@ impl Table {
         Vec::new()
     }
 
-    /// Whether another claim holds this key, so that this claim is lost.
+    /// Returns `true` if another claim holds this key, so that this claim is lost.
     pub fn is_lost(&self, key: &str, member: &str, number: u64) -> bool {
         let claimed = self.claimed.get(&self.fingerprint(key));
         claimed.is_some_and(|claimed| {
@@ -148,7 +148,7 @@ impl Table {
         })
     }
 
-    /// Whether this claim was refused here and may be granted in other tables.
+    /// Returns `true` if this claim was refused here and may be granted in other tables.
     pub fn is_in_doubt(&self, key: &str, member: &str, number: u64) -> bool {
         let claimed = self.claimed.get(&self.fingerprint(key));
         claimed.is_some_and(|c| c.in_doubt && c.holders.iter().any(|h| h.is(member, number)))

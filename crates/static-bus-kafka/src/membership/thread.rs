@@ -56,7 +56,7 @@ enum Phase {
     Left(Instant),
     /// The client is subscribed.
     Joined,
-    /// The client is subscribed. All leases have ended at this time, and their records are being committed.
+    /// All leases have ended at this time, and the acknowledged records are being committed.
     Leaving(Instant),
 }
 

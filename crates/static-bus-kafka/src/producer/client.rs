@@ -35,7 +35,7 @@ type Message<'a> = BaseRecord<'a, str, [u8], Box<Place>>;
 struct Failure {
     code: RDKafkaErrorCode,
     report: String,
-    /// Whether a new attempt would fail, too.
+    /// `true` if a new attempt would fail, too.
     is_final: bool,
 }
 
@@ -63,7 +63,7 @@ impl Client {
         self.producer().send(message)
     }
 
-    /// Whether a fatal error has occurred, after which all records are refused.
+    /// Returns `true` if a fatal error has occurred, after which all records are refused.
     pub fn is_broken(&self) -> bool {
         self.producer().client().fatal_error().is_some()
     }

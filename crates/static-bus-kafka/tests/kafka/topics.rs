@@ -10,7 +10,7 @@ use rdkafka::{
 use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{
     Transport as _,
-    transport::{Kind, Record, Subscription, Topic, TransportErrorKind},
+    transport::{Kind, Record, Topic},
 };
 
 use crate::support::*;
@@ -139,23 +139,4 @@ async fn two_processes_may_create_a_topic_at_the_same_time() {
     let (mut one, mut other) = tokio::join!(one.append(record()), other.append(record()));
     one.remove(0).unwrap();
     other.remove(0).unwrap();
-}
-
-#[tokio::test]
-async fn topics_of_the_wrong_kind_are_refused() {
-    let kafka = KafkaTransport::connect(Kafka::common().servers());
-    let kafka = kafka.await.unwrap();
-    let topic = |kind| Topic {
-        kind,
-        name: "n".into(),
-    };
-    for kind in [Kind::Query, Kind::Reply, Kind::DeadLetter] {
-        let subscription = Subscription::new(topic(kind), "handlers", "one");
-        let refused = kafka.consume(subscription).await.unwrap_err();
-        assert_eq!(refused.kind(), TransportErrorKind::Refused, "{refused}");
-    }
-    for kind in [Kind::Command, Kind::Event, Kind::DeadLetter] {
-        let refused = kafka.listen(topic(kind)).await.unwrap_err();
-        assert_eq!(refused.kind(), TransportErrorKind::Refused, "{refused}");
-    }
 }

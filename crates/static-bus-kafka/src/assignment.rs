@@ -12,7 +12,7 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{CommitMode, Consumer as _, ConsumerGroupMetadata, base_consumer::PartitionQueue},
+    consumer::{Consumer as _, base_consumer::PartitionQueue},
     error::{KafkaError, KafkaResult},
 };
 
@@ -21,62 +21,22 @@ use super::{
     events::{Client, Events},
     outputs::Acknowledgement,
     receipt::KafkaReceipt,
-    transactions::Committer,
 };
-use static_bus_remote::transport::Record;
 
+mod commit;
 mod commits;
 mod held;
 mod leased;
+mod progress;
 mod source;
 
-pub(super) use self::{commits::Ticket, held::Held, leased::Leased};
+pub(super) use self::{
+    commit::Commit, commits::Ticket, held::Held, leased::Leased, progress::Progress,
+};
 
 /// The shortest and the longest interval at which leases are checked.
 const LEASE_CHECK_INTERVAL: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_millis(500));
-
-/// The progress of a member in one partition.
-pub(super) trait Progress: Sized + Send + 'static {
-    /// A received record.
-    type Item: Send;
-
-    /// `true` if a partition that is given up is committed even without a change.
-    const COMMITS_END: bool;
-
-    /// The progress in a partition with this committed position and metadata; `length` is that of leases or holds.
-    fn new(length: Duration, position: i64, metadata: &str) -> Self;
-
-    /// The offset and the record of the next delivery.
-    fn next(&mut self, source: &mut Source) -> KafkaResult<Option<(i64, Arc<Record>)>>;
-
-    /// The item of a delivery.
-    fn item(receipt: KafkaReceipt, record: Arc<Record>) -> Self::Item;
-
-    /// The position and the metadata to commit; `is_last` before the partition is given up.
-    fn commit(&self, is_last: bool) -> (i64, String);
-
-    /// Notes the success of a commit that was begun at this time.
-    fn committed(&mut self, begun: Instant) {
-        _ = begun;
-    }
-
-    /// Returns `true` if a commit is due without a change.
-    fn is_commit_due(&self) -> bool {
-        false
-    }
-
-    /// The number of leased records.
-    fn in_flight(&self) -> usize {
-        0
-    }
-
-    /// Returns `true` if a lease has run out.
-    fn has_expired_lease(&self, now: Instant) -> bool {
-        _ = now;
-        false
-    }
-}
 
 /// The partitions of a member.
 pub(super) struct Assignment<P> {
@@ -108,39 +68,6 @@ struct Assigned<P> {
     is_closed: bool,
     /// `true` if it has changes to commit.
     is_dirty: bool,
-}
-
-/// A commit to be made.
-pub(super) struct Commit {
-    client: Arc<Client>,
-    offsets: TopicPartitionList,
-    acknowledgements: Vec<Acknowledgement>,
-    /// The generation of the group, read together with the offsets.
-    group: Option<ConsumerGroupMetadata>,
-}
-
-impl Commit {
-    /// Makes the commit, and blocks until it has ended. A transaction of unknown outcome is given up when
-    /// `is_over` returns `true`.
-    pub fn run(
-        &self,
-        committer: Option<&Committer>,
-        is_over: impl Fn() -> bool,
-    ) -> KafkaResult<()> {
-        let (client, offsets) = (&self.client, &self.offsets);
-        match committer {
-            None => client.commit(offsets, CommitMode::Sync),
-            Some(committer) => {
-                let (group, all) = (self.group.as_ref(), &self.acknowledgements);
-                committer.commit(client, offsets, group, all, is_over)
-            }
-        }
-    }
-
-    /// The acknowledgements of the commit.
-    pub fn into_acknowledgements(self) -> Vec<Acknowledgement> {
-        self.acknowledgements
-    }
 }
 
 impl<P: Progress> Assignment<P> {
@@ -262,12 +189,8 @@ impl<P: Progress> Assignment<P> {
             true => client.group_metadata(),
             false => None,
         };
-        Some(Commit {
-            client,
-            offsets,
-            acknowledgements: std::mem::take(&mut self.acknowledgements),
-            group,
-        })
+        let acknowledgements = std::mem::take(&mut self.acknowledgements);
+        Some(Commit::new(client, offsets, acknowledgements, group))
     }
 
     /// Ends the commit that is in progress.

@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::error::KafkaResult;
 
-use super::{Progress, source::Source};
+use super::{progress::Progress, source::Source};
 use crate::{hold::Hold, receipt::KafkaReceipt};
 use static_bus_remote::{time::now_millis, transport::Record};
 

@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::error::KafkaResult;
 
-use super::{Assigned, Assignment, Progress, Ticket, source::Source};
+use super::{Assigned, Assignment, commits::Ticket, progress::Progress, source::Source};
 use crate::{
     backlog::{GroupOffsets, OwnBacklog},
     outputs::Acknowledgement,

@@ -26,7 +26,7 @@ pub enum Task {
     Sweep(Sweep),
 }
 
-/// One run; what happens without a subcommand.
+/// One run, without a subcommand.
 #[derive(Args)]
 pub struct Single {
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub struct Market {
 }
 
 impl Single {
-    /// The options as settings, once each is within its limits.
+    /// The options as settings, after a check of their limits.
     pub fn settings(&self) -> Result<Settings, String> {
         let Self { fast, slow, .. } = *self;
         if fast == 0 {
@@ -97,7 +97,7 @@ impl Single {
 }
 
 impl Market {
-    /// The options as settings with these averages, once each is within its limits.
+    /// The options as settings with these averages, after a check of their limits.
     pub fn settings(&self, fast: usize, slow: usize) -> Result<Settings, String> {
         let Self {
             size,
@@ -132,7 +132,7 @@ fn positive(option: &str, value: f64) -> Result<(), String> {
     }
 }
 
-/// The options given, or the first line of what clap says against them.
+/// The given options, or the first line of clap's error.
 ///
 /// `--help` prints the help and ends the program.
 pub fn parse() -> Result<Cli, String> {
@@ -147,11 +147,11 @@ pub fn parse() -> Result<Cli, String> {
     })
 }
 
-/// Writes the report to stdout. A reader that has seen enough (`| head`) is no failure.
+/// Writes the report to stdout. A closed pipe (`| head`) is no failure.
 pub fn print(report: &str) -> ExitCode {
     match writeln!(std::io::stdout(), "{report}") {
         Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: stdout: {failure}; send the report somewhere that can be written");
+            eprintln!("error: stdout: {failure}; send the report to a writable file or pipe");
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

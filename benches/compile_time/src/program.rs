@@ -15,7 +15,7 @@ const SMALL: usize = 100;
 /// How the bus of a program is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bus {
-    /// A struct with a field for each handler and an `impl` for each message, written out.
+    /// A struct with a field for each handler and an `impl` for each message, without the library.
     Floor,
     /// Handler types, mounted in modules of 40.
     Modules,
@@ -110,9 +110,19 @@ impl Bus {
         if self == Bus::Naive {
             *out += "#![recursion_limit = \"1024\"]\n";
         }
-        *out += "#![allow(unused)]\nuse static_bus::prelude::*;\n";
+        *out += "#![allow(unused)]\n";
+        *out += match self {
+            Bus::Floor => TRAITS,
+            _ => "use static_bus::prelude::*;\n",
+        };
         for i in 0..n {
-            let _ = writeln!(out, "struct Q{i};\nquery!(Q{i} -> usize);");
+            let _ = match self {
+                Bus::Floor => writeln!(
+                    out,
+                    "struct Q{i};\nimpl Query for Q{i} {{\n    type Response = usize;\n}}"
+                ),
+                _ => writeln!(out, "struct Q{i};\nquery!(Q{i} -> usize);"),
+            };
             if !matches!(self, Bus::Closures | Bus::ClosureModules) {
                 let _ = writeln!(
                     out,
@@ -196,7 +206,20 @@ fn each(part: &Range<usize>, between: &str, text: impl Fn(usize) -> String) -> S
     part.clone().map(text).collect::<Vec<_>>().join(between)
 }
 
-/// What one would write first.
+/// The traits of a program without the library.
+const TRAITS: &str = r"
+trait Query {
+    type Response;
+}
+trait QueryHandler<Q: Query, B> {
+    fn handle(&self, query: Q, bus: &B) -> Q::Response;
+}
+trait SendQuery<Q: Query> {
+    fn send(&self, query: Q) -> Q::Response;
+}
+";
+
+/// A list with an index that the compiler infers.
 const NAIVE: &str = r"
 use std::marker::PhantomData;
 struct End;

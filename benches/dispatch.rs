@@ -68,7 +68,7 @@ fn main() {
     );
 }
 
-/// One kind of call, measured in several ways.
+/// One kind of call, measured in several variants.
 struct Shape<'a, P> {
     name: &'static str,
     plain: P,

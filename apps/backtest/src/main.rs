@@ -8,6 +8,7 @@ mod bars;
 mod cli;
 mod exchange;
 mod indicators;
+mod market;
 mod messages;
 mod metrics;
 mod output;

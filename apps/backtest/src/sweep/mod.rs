@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::{
     app::{self, Settings},
     bars::{self, Bar},
-    cli::Market,
+    market::Market,
     metrics::Performance,
     output::Output,
     picture::Picture,

@@ -1,4 +1,4 @@
-//! Whatever members do, in whatever order.
+//! Random operations of members in random order.
 
 use std::collections::BTreeMap;
 
@@ -34,17 +34,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A record that was appended and is not settled.
+/// An appended record that is not settled.
 struct Unsettled {
     key: Option<u8>,
-    /// How often it was handed out, and how often of these it was not given back.
+    /// The number of deliveries, and the number of these without a release.
     times: u32,
     attempts: u32,
-    /// Who holds it, and until when.
+    /// The holder, and the end of its lease.
     lease: Option<(u64, tokio::time::Instant)>,
 }
 
-/// What is known of a group from the outside.
+/// The expected state of a group.
 #[derive(Default)]
 struct Model {
     unsettled: BTreeMap<usize, Unsettled>,
@@ -57,7 +57,7 @@ impl Model {
         (until > tokio::time::Instant::now()).then_some(member)
     }
 
-    /// What this member has to be given next.
+    /// The records that this member must receive next.
     fn next(&self, member: u64) -> Option<usize> {
         let may_have = |record: &Unsettled| {
             let same_key = |other: &&Unsettled| record.key.is_some() && other.key == record.key;
@@ -123,7 +123,7 @@ async fn run(steps: Vec<Step>) {
                     continue;
                 }
                 let (id, n, time, delivery) = received.swap_remove(delivery % received.len());
-                // Late ones have a test of their own.
+                // Late ones have a separate test.
                 let record = model.unsettled.get(&n);
                 let times = record.map_or(0, |record| record.times);
                 if times == time {
@@ -151,7 +151,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Renew { member } => {
                 let (id, consumer) = &members[member];
-                // Whether a lease that has run out unnoticed can be renewed is not promised.
+                // The renewal of an expired lease that nobody has taken is not specified.
                 consumer.backlog().await.unwrap();
                 let its = received.iter().filter(|(by, ..)| by == id);
                 for (_, n, time, delivery) in its {
@@ -190,7 +190,7 @@ async fn run(steps: Vec<Step>) {
         assert_eq!(backlog.lag, model.unsettled.len() as u64 - pending);
     }
 
-    // In the end one member gets all that is left.
+    // At the end one member gets all remaining records.
     let last = join().await.1;
     drop(members);
     while !model.unsettled.is_empty() {

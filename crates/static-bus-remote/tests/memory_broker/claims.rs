@@ -9,7 +9,7 @@ async fn old_keys_are_forgotten() {
     let keys: Vec<Arc<str>> = (0..1000).map(|n| n.to_string().into()).collect();
     append(&broker, Kind::Command, (0..500).map(record)).await;
     one.claim(&keys).await.unwrap();
-    // Half of them are confirmed, and of the others nobody is heard again.
+    // Half of them are confirmed, and the others are abandoned.
     for (delivery, key) in now(&one, 500).await.iter().zip(&keys) {
         one.acknowledge(&claimed(delivery, key)).await.unwrap();
     }

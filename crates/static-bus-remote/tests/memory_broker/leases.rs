@@ -1,4 +1,4 @@
-//! Records that are held, and what becomes of them.
+//! Leases and their ends.
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn what_is_acknowledged_late_is_done_all_the_same() {
     let again = two.receive(1, LONG).await.unwrap();
     assert_eq!(bodies(&again), ["2"]);
 
-    // The one that another member holds is done too, but its key stays with that member.
+    // The record of another member is acknowledged too, but its key stays with that member.
     acknowledge(&one, &lost[2..3]).await;
     assert!(now(&one, 9).await.is_empty());
     drop(two);
@@ -42,7 +42,7 @@ async fn a_member_that_closes_gives_back_everything_at_once() {
     assert_eq!(bodies(&now(&two, 9).await), ["0", "1", "2", "3"]);
     assert_eq!(claim(&two, &key).await, Claim::Granted);
 
-    // Afterwards it gets nothing, and what it says is no harm.
+    // Afterwards it receives nothing, and its calls have no effect.
     let closed = "memory: this consumer is closed: subscribe again to receive more";
     let refused = one.receive(1, LONG).await.unwrap_err();
     assert_eq!(refused.to_string(), closed);

@@ -1,4 +1,4 @@
-//! The promises of `MemoryBroker` beyond those of every engine, mostly in tokio's paused time.
+//! The guarantees of `MemoryBroker` beyond those of every engine, mostly in tokio's paused time.
 
 mod anything;
 mod claims;
@@ -72,7 +72,7 @@ async fn group(broker: &MemoryBroker, kind: Kind, group: &'static str) -> Memory
     broker.consume(subscription).await.unwrap()
 }
 
-/// The records that are there now.
+/// The records that are available now.
 async fn now(consumer: &MemoryConsumer, max: usize) -> Vec<Delivery<Receipt>> {
     consumer.receive(max, Duration::ZERO).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Many at once, on threads and in real time.
+//! Many members at once, on threads and in real time.
 
 use super::*;
 
@@ -12,7 +12,7 @@ async fn no_wake_up_is_lost_when_waiting_members_are_cancelled() {
         members.spawn(async move {
             let consumer = member(&broker, Kind::Command, &n.to_string()).await;
             loop {
-                // All but one give up all the time.
+                // All but one cancel repeatedly.
                 let patience = if n == 0 {
                     LONG
                 } else {

@@ -1,4 +1,4 @@
-//! What is kept in a topic, and for how long.
+//! The records of a topic, and their retention.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who is woken, and when.
+//! The wake-up of waiting members.
 
 use std::{
     future::poll_fn,
@@ -36,7 +36,7 @@ async fn a_member_that_stops_waiting_leaves_its_wake_up_to_another() {
     assert!(poll_once(&mut first).await.is_none());
     let mut second = Box::pin(two.receive(1, LONG));
     assert!(poll_once(&mut second).await.is_none());
-    // This wakes the first, which is dropped before it looks.
+    // This wakes the first, which is dropped before it is polled.
     append(&broker, Kind::Command, [record(0)]).await;
     drop(first);
     let got = timeout(LEASE, second).await.expect("woken").unwrap();
@@ -83,7 +83,7 @@ async fn leases_are_watched_when_the_member_that_watched_them_stops_waiting() {
         member(&broker, Kind::Command, "two").await,
         member(&broker, Kind::Command, "three").await,
     );
-    // Two and three wait before there is any lease to watch.
+    // Two and three wait before there is any lease.
     let mut second = Box::pin(two.receive(1, LONG));
     assert!(poll_once(&mut second).await.is_none());
     let waiting = async { three.receive(1, 2 * LONG).await.unwrap() };
@@ -107,7 +107,7 @@ async fn the_holder_of_a_key_is_woken_for_its_next_record() {
     );
     append(&broker, Kind::Command, [keyed("k", 0)]).await;
     let held = now(&one, 1).await;
-    // The other has waited longer, and would be woken first if the record were for anybody.
+    // The other has waited longer, and would be woken first if any member could get the record.
     let mut other = Box::pin(two.receive(9, LEASE / 2));
     assert!(poll_once(&mut other).await.is_none());
     let later = append(&broker, Kind::Command, [keyed("k", 1)]);
@@ -115,7 +115,7 @@ async fn the_holder_of_a_key_is_woken_for_its_next_record() {
     assert_eq!(bodies(&got.expect("woken").unwrap()), ["1"]);
     drop(other);
 
-    // And the other when it is done with the key.
+    // The other is woken when the key is settled.
     append(&broker, Kind::Command, [keyed("k", 2)]).await;
     let last = now(&one, 1).await;
     append(&broker, Kind::Command, [keyed("k", 3)]).await;
@@ -143,7 +143,7 @@ fn only_waiting_needs_a_runtime() {
     assert_eq!(all.as_mut().poll(&mut context), Poll::Ready(3));
 }
 
-/// What the future gives at once, if anything.
+/// The output of a future that is ready at once, or `None`.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     let poll = poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context)));
     match poll.await {

@@ -1,4 +1,4 @@
-//! Random operations of members in random order.
+//! Any sequence of the operations of members, compared with a model.
 
 use std::collections::BTreeMap;
 
@@ -34,17 +34,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// An appended record that is not settled.
+/// A record that was appended and is not settled.
 struct Unsettled {
     key: Option<u8>,
-    /// The number of deliveries, and the number of these without a release.
+    /// The number of deliveries, and of those that were not released.
     times: u32,
     attempts: u32,
     /// The holder, and the end of its lease.
     lease: Option<(u64, tokio::time::Instant)>,
 }
 
-/// The expected state of a group.
+/// The model of a group.
 #[derive(Default)]
 struct Model {
     unsettled: BTreeMap<usize, Unsettled>,
@@ -57,7 +57,7 @@ impl Model {
         (until > tokio::time::Instant::now()).then_some(member)
     }
 
-    /// The records that this member must receive next.
+    /// The record that this member has to receive next.
     fn next(&self, member: u64) -> Option<usize> {
         let may_have = |record: &Unsettled| {
             let same_key = |other: &&Unsettled| record.key.is_some() && other.key == record.key;
@@ -123,7 +123,7 @@ async fn run(steps: Vec<Step>) {
                     continue;
                 }
                 let (id, n, time, delivery) = received.swap_remove(delivery % received.len());
-                // Late ones have a separate test.
+                // Late acknowledgements have their own test.
                 let record = model.unsettled.get(&n);
                 let times = record.map_or(0, |record| record.times);
                 if times == time {
@@ -151,7 +151,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Renew { member } => {
                 let (id, consumer) = &members[member];
-                // The renewal of an expired lease that nobody has taken is not specified.
+                // Ends leases that have run out: a renewal of one before that is not specified.
                 consumer.backlog().await.unwrap();
                 let its = received.iter().filter(|(by, ..)| by == id);
                 for (_, n, time, delivery) in its {
@@ -190,7 +190,7 @@ async fn run(steps: Vec<Step>) {
         assert_eq!(backlog.lag, model.unsettled.len() as u64 - pending);
     }
 
-    // At the end one member gets all remaining records.
+    // One member gets all the records that are left.
     let last = join().await.1;
     drop(members);
     while !model.unsettled.is_empty() {

@@ -1,10 +1,8 @@
-//! The guarantees of `MemoryBroker` beyond those of every engine, mostly in tokio's paused time.
+//! The promises of `MemoryBroker` beyond those of every engine, mostly in tokio's paused time.
 
 mod anything;
-mod claims;
 mod leases;
-mod many;
-mod topics;
+mod storage;
 mod waiting;
 
 use std::{
@@ -72,7 +70,7 @@ async fn group(broker: &MemoryBroker, kind: Kind, group: &'static str) -> Memory
     broker.consume(subscription).await.unwrap()
 }
 
-/// The records that are available now.
+/// The records that are there now.
 async fn now(consumer: &MemoryConsumer, max: usize) -> Vec<Delivery<Receipt>> {
     consumer.receive(max, Duration::ZERO).await.unwrap()
 }

@@ -8,10 +8,12 @@ use super::{
     keys,
     link::Link,
     scripts,
-    stream::millis,
-    wire::{add_fields, now_millis, to_blob},
+    wire::{add_fields, to_blob},
 };
-use static_bus_remote::transport::{Kind, Record, Topic, TransportError};
+use static_bus_remote::{
+    time::{millis, now_millis},
+    transport::{Kind, Record, Topic, TransportError},
+};
 
 /// For how long replies are kept for a process that is gone.
 const REPLIES: Duration = Duration::from_secs(60);

@@ -14,9 +14,12 @@ use redis::{Pipeline, Value};
 
 use super::{
     scripts,
-    stream::{Group, Places, millis},
+    stream::{Group, Places},
 };
-use static_bus_remote::transport::{Claim, TransportError};
+use static_bus_remote::{
+    time::millis,
+    transport::{Claim, TransportError},
+};
 
 /// A member that is too long for a sorted set of the compact encoding, which takes four times as long
 /// to add to. It comes first, and stays.

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout};
 use super::{
     scripts,
     state::{Owned, State},
-    stream::{Group, Places, millis},
+    stream::{Group, Places},
 };
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::{time::millis, transport::TransportError};
 
 /// How often what every group is done with is removed, by one of the members.
 const TRIM: Duration = Duration::from_secs(1);

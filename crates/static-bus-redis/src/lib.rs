@@ -33,7 +33,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -42,15 +42,15 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates
 use self::{
     errors::{address, address_of_malformed, connect_error, reply_error},
     link::{Connection, Link, Server},
-    list::List,
     stream::StreamMember,
     wire::EntryId,
 };
 use static_bus_remote::{
     lock::lock,
+    time::now_millis,
     transport::{
-        Capabilities, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
-        TransportError, TransportErrorKind,
+        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
+        TransportErrorKind,
     },
 };
 
@@ -61,14 +61,17 @@ mod errors;
 mod keeper;
 mod keys;
 mod link;
-mod list;
 mod reader;
+mod receiver;
 mod scripts;
 mod state;
 mod stream;
 mod wire;
 
-pub use self::consumer::{RedisConsumer, RedisReceipt};
+pub use self::{
+    consumer::{RedisConsumer, RedisReceipt},
+    receiver::RedisReceiver,
+};
 
 /// The settings of a connection: [`RedisTransport::builder`], then [`connect`](RedisTransportBuilder::connect).
 #[derive(Clone)]
@@ -253,13 +256,10 @@ impl RedisTransport {
 
 impl Transport for RedisTransport {
     type Consumer = RedisConsumer;
+    type Receiver = RedisReceiver;
 
     fn address(&self) -> &str {
         self.shared.link.server.address()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER
     }
 
     async fn check(&self) -> Result<(), TransportError> {
@@ -281,22 +281,27 @@ impl Transport for RedisTransport {
     }
 
     async fn consume(&self, subscription: Subscription) -> Result<RedisConsumer, TransportError> {
+        if !is_partitioned(&subscription.topic) {
+            return Err(TransportError::not_consumed(
+                self.address(),
+                &subscription.topic,
+            ));
+        }
         let shared = &self.shared;
-        let link = shared.link.clone();
-        let member = if is_partitioned(&subscription.topic) {
-            let partitions = self.partitions(&subscription.topic).await?;
-            let namespace = shared.namespace.clone();
-            consumer::Member::Stream(
-                StreamMember::join(link, namespace, subscription, partitions, shared.block).await?,
-            )
-        } else {
-            let key = keys::shared(&shared.namespace, &subscription.topic);
-            consumer::Member::List {
-                list: Box::new(List::open(link, key, shared.block).await?),
-                number: AtomicU64::new(0),
-            }
-        };
+        let partitions = self.partitions(&subscription.topic).await?;
+        let (link, namespace) = (shared.link.clone(), shared.namespace.clone());
+        let member =
+            StreamMember::join(link, namespace, subscription, partitions, shared.block).await?;
         Ok(RedisConsumer { member })
+    }
+
+    async fn listen(&self, topic: Topic) -> Result<RedisReceiver, TransportError> {
+        if !matches!(topic.kind, Kind::Query | Kind::Reply) {
+            return Err(TransportError::not_received(self.address(), &topic));
+        }
+        let shared = &self.shared;
+        let key = keys::shared(&shared.namespace, &topic);
+        RedisReceiver::open(shared.link.clone(), key, shared.block).await
     }
 
     async fn dead_letters(
@@ -317,7 +322,7 @@ impl Transport for RedisTransport {
         let Value::Array(entries) = self.shared.link.send(&command).await? else {
             return Err(self.shared.link.server.unexpected("XRANGE"));
         };
-        let now = wire::now_millis();
+        let now = now_millis();
         let letters = entries.into_iter().filter_map(|entry| {
             let entry = wire::entry(entry, now)?;
             Some(DeadLetterRecord {

@@ -140,9 +140,9 @@ impl Server {
         reply_error(&self.address, error)
     }
 
-    /// That a consumer was asked after it was closed.
-    pub fn closed(&self) -> TransportError {
-        let reason = "this consumer was closed";
+    /// A call on a consumer or receiver that is closed.
+    pub fn closed(&self, what: &str) -> TransportError {
+        let reason = format!("this {what} is closed");
         TransportError::new(TransportErrorKind::Closed, self.address.clone(), reason)
     }
 

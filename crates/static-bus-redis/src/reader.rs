@@ -15,10 +15,13 @@ use super::{
     scripts,
     scripts::Lua,
     state::Reclaim,
-    stream::{Group, millis},
-    wire::{self, Entry, EntryId, now_millis},
+    stream::Group,
+    wire::{self, Entry, EntryId},
 };
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::{
+    time::{millis, now_millis},
+    transport::TransportError,
+};
 
 /// Fetches entries whenever the caller wants some, until the member is closed.
 pub(super) async fn run(group: Arc<Group>, connection: Connection) {

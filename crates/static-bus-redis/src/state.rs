@@ -200,7 +200,7 @@ impl State {
     /// Ends a lease, whether it was kept or ran out.
     pub fn settle(&mut self, receipt: &RedisReceipt) -> Option<usize> {
         self.held.remove(receipt)?;
-        let (stream, _) = receipt.place()?;
+        let (stream, _) = receipt.place();
         self.streams[stream].held -= 1;
         Some(stream)
     }

@@ -32,6 +32,7 @@ use super::{
 };
 use static_bus_remote::{
     lock::lock,
+    time::millis,
     transport::{Backlog, Claim, Delivery, Kind, Lease, Subscription, TransportError},
 };
 
@@ -205,7 +206,7 @@ impl StreamMember {
         group.release(&places(leases), &claims).await?;
         group.settled(leases);
         let mut state = group.state();
-        for (stream, _) in leases.iter().filter_map(|lease| lease.receipt.place()) {
+        for (stream, _) in leases.iter().map(|lease| lease.receipt.place()) {
             match stream {
                 0 => state.reclaim = Reclaim::Rests(Instant::now()),
                 partition => state.look_again(partition),
@@ -273,7 +274,7 @@ impl StreamMember {
 
     fn check_open(&self) -> Result<(), TransportError> {
         match self.group.closed.load(Ordering::Acquire) {
-            true => Err(self.group.link.server.closed()),
+            true => Err(self.group.link.server.closed("consumer")),
             false => Ok(()),
         }
     }
@@ -387,13 +388,9 @@ pub(super) type Places = BTreeMap<usize, Vec<EntryId>>;
 
 fn places(leases: &[Lease<RedisReceipt>]) -> Places {
     let mut places = Places::new();
-    for (stream, id) in leases.iter().filter_map(|lease| lease.receipt.place()) {
+    for (stream, id) in leases.iter().map(|lease| lease.receipt.place()) {
         places.entry(stream).or_default().push(id);
     }
     places.values_mut().for_each(|ids| ids.sort_unstable());
     places
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,16 +7,12 @@
 //! An entry of a stream has the fields `h` (headers), `d` (body), and, where there is one, `k` (key)
 //! and `x` (time of expiry).
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 
-use static_bus_remote::{Headers, transport::Record};
+use static_bus_remote::{Headers, time::millis, transport::Record};
 
 /// An entry's place in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -32,13 +28,7 @@ pub(super) struct Entry {
     pub record: Record,
 }
 
-pub(super) fn now_millis() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-}
-
 fn expiry(record: &Record, now: u64) -> Option<u64> {
-    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     record.expires.map(|d| now.saturating_add(millis(d)).max(1))
 }
 

@@ -38,6 +38,10 @@ impl Harness for OneRedis {
         Capabilities::BROKER
     }
 
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER
+    }
+
     fn restarts(&self) -> bool {
         true
     }

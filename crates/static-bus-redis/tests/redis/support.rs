@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_redis::{RedisConsumer, RedisReceipt, RedisTransport};
+use static_bus_redis::{RedisConsumer, RedisReceipt, RedisReceiver, RedisTransport};
 use static_bus_remote::{
     Headers, Transport,
-    transport::{Consumer, Delivery, Kind, Lease, Record, Subscription, Topic},
+    transport::{Consumer, Delivery, Kind, Lease, Receiver, Record, Subscription, Topic},
 };
 
 use test_brokers::redis::Redis;
@@ -54,6 +54,11 @@ pub fn body(delivery: &Delivery<RedisReceipt>) -> String {
 
 pub fn bodies(deliveries: &[Delivery<RedisReceipt>]) -> Vec<String> {
     deliveries.iter().map(body).collect()
+}
+
+pub fn texts(records: &[Arc<Record>]) -> Vec<String> {
+    let text = |r: &Arc<Record>| String::from_utf8(r.body.to_vec()).unwrap();
+    records.iter().map(text).collect()
 }
 
 pub fn leases(deliveries: &[Delivery<RedisReceipt>]) -> Vec<Lease<RedisReceipt>> {
@@ -109,6 +114,18 @@ pub async fn receive(consumer: &RedisConsumer, count: usize) -> Vec<Delivery<Red
         all.extend(consumer.receive(count - all.len(), wait).await.unwrap());
     }
     all
+}
+
+/// Receives this many queries or replies.
+pub async fn listen(receiver: &RedisReceiver, count: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    let end = Instant::now() + LONG;
+    while all.len() < count {
+        assert!(Instant::now() < end, "{} of {count} came", all.len());
+        let wait = Duration::from_secs(1);
+        all.extend(receiver.receive(count - all.len(), wait).await.unwrap());
+    }
+    texts(&all)
 }
 
 /// Receives and acknowledges until there are this many different ones; gives them in order.

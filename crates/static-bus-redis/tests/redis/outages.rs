@@ -1,6 +1,7 @@
 //! Servers that are gone, hang, forget, or come back.
 
 use std::{
+    any::Any,
     collections::HashSet,
     time::{Duration, Instant},
 };
@@ -63,14 +64,14 @@ async fn seven_consumers_survive(mut redis: Redis, outage: impl AsyncFnOnce(&mut
     .await;
 }
 
-/// Receives until something comes, over all errors.
-async fn first<R>(mut receive: R) -> (R, Vec<String>)
+/// Receives until something comes, over all errors. Returns the closure too: it keeps its connection.
+async fn first<R>(mut receive: R) -> (Box<dyn Any + Send>, Vec<String>)
 where
-    R: AsyncFnMut(Duration) -> Result<Vec<String>, TransportError>,
+    R: AsyncFnMut(Duration) -> Result<Vec<String>, TransportError> + Send + 'static,
 {
     loop {
         match receive(Duration::from_secs(1)).await {
-            Ok(got) if !got.is_empty() => return (receive, got),
+            Ok(got) if !got.is_empty() => return (Box::new(receive), got),
             Ok(_) => {}
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }

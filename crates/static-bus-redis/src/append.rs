@@ -93,7 +93,7 @@ pub(super) async fn append(
             && *length > LONG
             && length / LONG != (length - elements.count) / LONG
         {
-            let mut call = scripts::PRUNE.call([key].into_iter());
+            let mut call = scripts::PRUNE.call([key]);
             call.arg(now);
             // The records are appended, whatever becomes of this.
             let _ = link.run(&scripts::PRUNE, &call).await;

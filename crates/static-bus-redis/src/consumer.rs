@@ -1,33 +1,61 @@
-//! A member of a group of commands or events.
+//! Consumers of commands and events: members of groups that read the streams of a topic.
+//!
+//! Two tasks work for a consumer. The [`Reader`] fetches entries when the caller waits for some; the [`Keeper`]
+//! renews the membership.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{stream::StreamMember, wire::EntryId};
-use static_bus_remote::transport::{Backlog, Claim, Consumer, Delivery, Lease, TransportError};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    keeper::Keeper, link::Link, membership::Membership, partitions::PartitionCounts,
+    reader::Reader, receipt::RedisReceipt,
+};
+use static_bus_remote::{
+    time::later,
+    transport::{Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError},
+};
 
 /// A member of a group on Redis; made by [`consume`](static_bus_remote::Transport::consume).
 ///
 /// It has a connection of its own, on which it waits for records, and two tasks, which end when it is closed or
 /// dropped. A dropped consumer releases nothing: its records go to others when its leases run out.
 pub struct RedisConsumer {
-    pub(super) member: StreamMember,
+    member: Arc<Membership>,
+    tasks: tokio::sync::Mutex<Tasks>,
 }
 
-/// The name of a delivery of a [`RedisConsumer`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RedisReceipt {
-    stream: u16,
-    id: EntryId,
+struct Tasks {
+    reader: JoinSet<()>,
+    keeper: JoinSet<()>,
 }
 
-impl RedisReceipt {
-    pub(super) fn entry(stream: usize, id: EntryId) -> Self {
-        let stream = u16::try_from(stream).expect("partitions are at most 1,000");
-        RedisReceipt { stream, id }
-    }
-
-    pub(super) fn place(&self) -> (usize, EntryId) {
-        (self.stream.into(), self.id)
+impl RedisConsumer {
+    pub(super) async fn join(
+        link: Arc<Link>,
+        counts: Arc<PartitionCounts>,
+        subscription: Subscription,
+        block: Duration,
+    ) -> Result<Self, TransportError> {
+        let member = Arc::new(Membership::new(link, counts, subscription, block).await?);
+        let connection = member.server().open_reader_in_time().await?;
+        let mut keeper = Keeper::new(member.clone());
+        keeper.beat().await?;
+        let mut tasks = Tasks {
+            reader: JoinSet::new(),
+            keeper: JoinSet::new(),
+        };
+        tasks
+            .reader
+            .spawn(Reader::new(member.clone(), connection).run());
+        tasks.keeper.spawn(keeper.run());
+        Ok(RedisConsumer {
+            member,
+            tasks: tokio::sync::Mutex::new(tasks),
+        })
     }
 }
 
@@ -39,19 +67,55 @@ impl Consumer for RedisConsumer {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery<RedisReceipt>>, TransportError> {
-        self.member.receive(max, wait).await
+        let (server, demand) = (self.member.server(), self.member.demand());
+        let end = later(Instant::now(), wait);
+        let limit = end + server.deadline;
+        demand.call(self.member.beat());
+        let deliveries = self.member.streams().hand_out(max);
+        if !deliveries.is_empty() || max == 0 {
+            return Ok(deliveries);
+        }
+        let wanted = demand.want(max, end);
+        loop {
+            if demand.is_closed() {
+                return Err(server.closed("consumer"));
+            }
+            demand.wake_reader();
+            // After the end of the wait, the read that began before it has the deadline for its answer.
+            let is_over = Instant::now() >= end;
+            let until = if is_over { limit } else { end };
+            let is_late = timeout_at(until, demand.fetched()).await.is_err() && is_over;
+            let deliveries = self.member.streams().hand_out(max);
+            if !deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+            if Instant::now() < end {
+                continue;
+            }
+            if let Some(trouble) = demand.trouble().or_else(|| server.trouble()) {
+                return Err(trouble);
+            }
+            if wanted.is_answered() {
+                return Ok(Vec::new());
+            }
+            if is_late {
+                return Err(server.unanswered(server.deadline));
+            }
+        }
     }
 
     async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
-        self.member.claim(keys).await
+        self.member.deduplication().claim(keys).await
     }
 
     async fn acknowledge(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         self.member.acknowledge(leases).await
     }
 
+    /// Key and id of the entry, as `XRANGE` takes them.
     fn place(&self, receipt: &RedisReceipt) -> Option<String> {
-        Some(self.member.place(receipt.stream, receipt.id))
+        let stream = &self.member.keys().streams()[receipt.stream()];
+        Some(format!("{stream} {}", receipt.id()))
     }
 
     async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
@@ -63,7 +127,20 @@ impl Consumer for RedisConsumer {
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        self.member.close().await
+        let (member, demand) = (&*self.member, self.member.demand());
+        if demand.close() {
+            return Ok(());
+        }
+        let mut tasks = self.tasks.lock().await;
+        // Entries of a read that nobody waits for would be found only when their leases run out.
+        if let Some(number) = demand.blocked() {
+            member.link().unblock(number).await;
+        }
+        let patience = member.beat() + member.server().deadline;
+        let _ = timeout(patience, tasks.reader.join_next()).await;
+        tasks.reader.shutdown().await;
+        tasks.keeper.shutdown().await;
+        member.leave().await
     }
 
     async fn backlog(&self) -> Result<Backlog, TransportError> {

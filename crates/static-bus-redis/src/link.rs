@@ -110,6 +110,14 @@ impl Server {
         Ok(connection)
     }
 
+    /// Opens a connection for reads that block, within the deadline.
+    pub async fn open_reader_in_time(&self) -> Result<Connection, TransportError> {
+        match timeout(self.deadline, self.open_reader()).await {
+            Ok(opened) => opened.map_err(|e| self.error(&e)),
+            Err(_) => Err(self.unanswered(self.deadline)),
+        }
+    }
+
     /// Opens a connection as soon as the server can be reached. Gives up only when the server
     /// answers that it will not.
     pub async fn reopen(&self) -> RedisResult<Connection> {

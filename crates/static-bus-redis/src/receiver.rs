@@ -57,11 +57,7 @@ impl RedisReceiver {
         block: Duration,
     ) -> Result<Self, TransportError> {
         let server = link.server.clone();
-        let deadline = server.deadline;
-        let connection = match timeout(deadline, server.open_reader()).await {
-            Ok(opened) => opened.map_err(|e| server.error(&e))?,
-            Err(_) => return Err(server.unanswered(deadline)),
-        };
+        let connection = server.open_reader_in_time().await?;
         Ok(RedisReceiver {
             server,
             link,

@@ -29,7 +29,7 @@ pub(super) async fn inspect(
         .and_then(|n| n.parse::<u32>().ok());
     if major.is_none_or(|major| major < 7) {
         return refuse(format!(
-            "the server is too old: it is version {version}, and Redis 7.0 or later, or Valkey, is needed"
+            "the server is too old: version {version}, and Redis 7.0 or later, or Valkey, is needed"
         ));
     }
     match value(&info, "redis_mode") {
@@ -41,8 +41,7 @@ pub(super) async fn inspect(
         }
         "sentinel" => {
             return refuse(
-                "this is a Sentinel, which is not supported: the URL has to name the primary"
-                    .into(),
+                "this is a Sentinel, which is not supported: the URL must name the primary".into(),
             );
         }
         _ => {}
@@ -52,8 +51,8 @@ pub(super) async fn inspect(
     let is_limited = !matches!(value(&info, "maxmemory"), "" | "0");
     if is_limited && !matches!(policy, "" | "noeviction") {
         return refuse(format!(
-            "its `maxmemory-policy` is {policy}: it would remove messages when memory is short; \
-             set it to noeviction, in its configuration or with CONFIG SET"
+            "its `maxmemory-policy` is {policy}: messages would be evicted when memory is short; \
+             set it to noeviction, in the configuration or with CONFIG SET"
         ));
     }
     Ok(())

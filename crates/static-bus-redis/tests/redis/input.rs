@@ -62,7 +62,7 @@ async fn a_refused_connection_names_the_server() {
     assert_eq!(
         text,
         format!(
-            "redis://{address}: nobody listens there: start the server, or correct the host and \
+            "redis://{address}: connection refused: start the server, or correct the host and \
              port of the URL"
         )
     );
@@ -187,7 +187,7 @@ async fn tls_to_a_port_without_it_is_refused() {
 async fn a_server_that_is_no_redis_is_refused() {
     let address = speak(|_| "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned());
     let text = refusal(&format!("redis://{address}")).await;
-    assert!(text.contains("does not speak as Redis does"), "{text}");
+    assert!(text.contains("does not speak the Redis protocol"), "{text}");
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn an_old_server_is_refused() {
         answers.collect()
     });
     let text = refusal(&format!("redis://{address}")).await;
-    assert!(text.contains("too old: it is version 6.2.14"), "{text}");
+    assert!(text.contains("too old: version 6.2.14"), "{text}");
     // Before version 6 not even the protocol was known.
     let unknown = "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n";
     let address = speak(move |request| unknown.repeat(request.matches('*').count()));
@@ -245,8 +245,8 @@ async fn a_server_that_may_evict_messages_is_refused() {
     assert_eq!(
         text,
         format!(
-            "redis://{}: its `maxmemory-policy` is allkeys-lru: it would remove messages when \
-             memory is short; set it to noeviction, in its configuration or with CONFIG SET",
+            "redis://{}: its `maxmemory-policy` is allkeys-lru: messages would be evicted when \
+             memory is short; set it to noeviction, in the configuration or with CONFIG SET",
             redis.host_and_port()
         )
     );

@@ -1,16 +1,16 @@
-//! The time of a call through the bus, next to a plain call and to three other ways of dispatching.
+//! The time of a call through the bus, next to a plain call and to a map of boxed handlers.
 //!
 //! ```text
 //! cargo bench --bench dispatch              # all
 //! cargo bench --bench dispatch -- event_3   # one shape
 //! ```
 //!
-//! Times of a few nanoseconds depend on the machine and on what else it does; the table of ratios at the end compares
-//! what was measured in this run.
+//! Times of a few nanoseconds depend on the machine and its load; the table of ratios at the end compares
+//! measurements of this run only.
 //!
-//! How it is made sure that no call is optimised away: each one's number comes out of a `black_box`, the handler mixes
-//! it into state that depends on all numbers before it, and when a benchmark has run, the state has to be the one that
-//! as many plain calls lead to. If it is not, the bench panics.
+//! No call is optimised away: its argument comes from a `black_box`, and the handler mixes
+//! it into state that depends on all arguments before it. After a benchmark, the state must be that of the same number
+//! of plain calls, or the bench panics.
 
 use std::fmt::{self, Write};
 use std::fs;
@@ -22,24 +22,20 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use work::{Mixers, mixers};
 
-#[path = "dispatch/boxed.rs"]
-mod boxed;
 #[path = "dispatch/bus.rs"]
 mod bus;
 #[path = "dispatch/map.rs"]
 mod map;
 #[path = "dispatch/plain.rs"]
 mod plain;
-#[path = "dispatch/shared.rs"]
-mod shared;
 #[path = "dispatch/work.rs"]
 mod work;
 
-/// Where criterion keeps its results, and the table finds them.
+/// The folder of criterion's results, which the table is made from.
 const RESULTS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/dispatch");
 
 fn main() {
-    // A comparison with an earlier run would mostly compare the load of the machine.
+    // A comparison with an earlier run would mostly measure the load of the machine.
     let _ = fs::remove_dir_all(RESULTS);
     let mut criterion = Criterion::default()
         .output_directory(Path::new(RESULTS))
@@ -53,8 +49,6 @@ fn main() {
             let mut shape = Shape::new(&mut criterion, stringify!($shape), plain::$shape);
             shape.measure("plain", plain::$shape);
             shape.measure("static-bus", bus::$shape);
-            shape.measure("box-dyn", boxed::$shape);
-            shape.measure("rc-refcell-dyn", shared::$shape);
             shape.measure("typeid-map", map::$shape);
             ratios.add(shape);
         )* };
@@ -65,16 +59,16 @@ fn main() {
     mailbox.measure("plain", plain::event_1);
     mailbox.measure("publish", bus::event_1);
     mailbox.measure("post-and-settle", bus::post_and_settle);
-    mailbox.measure("queue-by-hand", bus::queue_by_hand);
+    mailbox.measure("queue-by-hand", plain::queue);
     ratios.add(mailbox);
 
     criterion.final_summary();
     println!(
-        "\nThe handlers' state is that after as many plain calls. Time of a call, the first way = 1.00:\n\n{ratios}"
+        "\nThe state of all handlers is that after the same number of plain calls. Time of a call, the first way = 1.00:\n\n{ratios}"
     );
 }
 
-/// One kind of call, measured in several ways.
+/// One kind of call, measured in several variants.
 struct Shape<'a, P> {
     name: &'static str,
     plain: P,
@@ -94,7 +88,7 @@ impl<'a, P: Fn(Mixers) -> Q, Q: Fn(u64) -> u64> Shape<'a, P> {
     }
 
     /// # Panics
-    /// When the calls did not leave the handlers as plain calls leave theirs.
+    /// If the state of the handlers differs from that after the same number of plain calls.
     fn measure<C: Fn(u64) -> u64>(&mut self, way: &'static str, make: impl Fn(Mixers) -> C) {
         let state = mixers();
         let call = black_box(make(state));
@@ -113,7 +107,7 @@ impl<'a, P: Fn(Mixers) -> Q, Q: Fn(u64) -> u64> Shape<'a, P> {
         }
         assert_eq!(
             state, expected,
-            "{}, {way}: not all of {calls} calls were made",
+            "{}, {way}: not all of {calls} calls were executed",
             self.name
         );
         if calls > 0 {
@@ -123,7 +117,7 @@ impl<'a, P: Fn(Mixers) -> Q, Q: Fn(u64) -> u64> Shape<'a, P> {
 }
 
 /// The fastest samples of this run as multiples of the plain call's. Other load on the machine can only slow a sample
-/// down, so the fastest one says most about the code.
+/// down, so the fastest sample depends least on it.
 #[derive(Default)]
 struct Ratios(String);
 

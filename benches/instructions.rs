@@ -1,15 +1,15 @@
 //! Counts the instructions of a call through the bus, and of the same calls written by hand.
 //!
 //! ```text
-//! scripts/instructions                                 # installs what is missing, runs this, and checks the promises
+//! scripts/instructions                # installs missing programs, runs this, and compares the counts
 //! cargo bench --bench instructions    # only runs it
 //! ```
 //!
-//! Callgrind counts instructions, so the machine's load does not matter. Each group has the same work done in several
-//! ways, and `tests/instructions.rs` holds their counts against each other.
+//! Callgrind counts instructions, so the load of the machine has no effect. Each group has the same work in several
+//! variants, and `tests/instructions.rs` compares their counts.
 //!
-//! Nothing is counted that the optimiser could compute beforehand: each function is `inline(never)`, its input comes
-//! out of a `black_box`, and the handlers keep their state on the heap, behind another.
+//! The optimiser cannot compute results in advance: each function is `inline(never)`, its input comes
+//! from a `black_box`, and the state of the handlers is on the heap, behind another `black_box`.
 
 use std::hint::black_box;
 
@@ -47,7 +47,7 @@ main!(
     ]
 );
 
-/// Puts a bus or a struct of services where the optimiser does not follow it.
+/// Moves a bus or a struct of services to the heap, opaque to the optimiser.
 fn on_heap<T>(value: T) -> &'static T {
     black_box(Box::leak(Box::new(value)))
 }
@@ -192,10 +192,10 @@ fn handlers_bus<B: SendQuery<sizes::First>>(bus: &B) -> u64 {
 library_benchmark_group!(name = handlers, benchmarks = [handlers_none, handlers_bus]);
 
 #[library_benchmark]
-#[bench::one(on_heap(mailbox::bus()), 1)]
-#[bench::thousand(on_heap(mailbox::bus()), 1_000)]
-fn posted_not(bus: &mailbox::Bus, messages: u64) -> usize {
-    mailbox::publish(bus, black_box(messages))
+#[bench::one(on_heap(mailbox::Mixer::default()), 1)]
+#[bench::thousand(on_heap(mailbox::Mixer::default()), 1_000)]
+fn posted_by_hand(mixer: &mailbox::Mixer, messages: u64) -> usize {
+    mailbox::by_hand(mixer, black_box(messages))
 }
 #[library_benchmark]
 #[bench::one(on_heap(mailbox::bus()), 1)]
@@ -206,5 +206,5 @@ fn posted_and_settled(bus: &mailbox::Bus, messages: u64) -> usize {
 library_benchmark_group!(
     name = posted,
     compare_by_id = true,
-    benchmarks = [posted_not, posted_and_settled]
+    benchmarks = [posted_by_hand, posted_and_settled]
 );

@@ -2,7 +2,7 @@
 
 use static_bus::prelude::*;
 
-// Messages are plain structs, and one line each that says of what kind they are.
+// Messages are plain structs, each with one line that declares its kind.
 struct GetUser {
     user_id: u32,
 }
@@ -23,7 +23,7 @@ enum OrderError {
     UnknownUser,
 }
 
-// A service says what it needs of the bus, and sees nothing else of it.
+// A service has a bound for each message that it sends, and no other access to the bus.
 struct OrderService;
 impl<B> CommandHandler<CreateOrder, B> for OrderService
 where

@@ -1,4 +1,4 @@
-//! What dispatch promises, one test for each promise.
+//! The guarantees of dispatch, one test for each.
 #![cfg(feature = "alloc")]
 
 use static_bus::{mailbox::Mailbox, prelude::*};

@@ -1,9 +1,9 @@
-//! What cargo prints for each mistake in `tests/ui/fail` and `tests/ui/async` speaks of messages and handlers, and hardly
-//! of the table.
+//! The errors that cargo prints for each mistake in `tests/ui/fail` and `tests/ui/async` mention messages and handlers, and
+//! rarely the types of the table.
 //!
-//! `tests/ui.rs` fixes the exact texts, for which long types are written out. Here they are as a user
-//! sees them: rustc shortens `Bus<Node<…>>` to `Bus<...>` nearly everywhere. The mentions of internal
-//! types that remain are counted. To see the counts:
+//! `tests/ui.rs` compares the exact texts, with long types in full. Here they are as the user
+//! sees them: rustc shortens `Bus<Node<…>>` to `Bus<...>` in most places. The remaining mentions of internal
+//! types are counted. To see the counts:
 //! `cargo test --test error_texts -- --nocapture`.
 #![cfg(feature = "alloc")]
 
@@ -11,14 +11,14 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-/// The types that a table is made of.
+/// The types of a table.
 const INTERNAL: [&str; 5] = ["Node<", "Free", "Entry<", "Digits<", "Missing"];
 
 /// Mentions in one error.
 const LIMIT: usize = 10;
 
-/// rustc writes the whole bus out where a handler's trait is not implemented: the bus is a parameter
-/// of the trait that is missing, and no text of ours stands in its place.
+/// rustc prints the whole type of the bus if a handler's trait is not implemented: the bus is a parameter
+/// of the missing trait, and no text of the library replaces it.
 const WHOLE_BUS: [(&str, usize); 4] = [
     ("async_not_an_async_handler", 20),
     ("not_a_handler_of_a_command", 20),
@@ -43,7 +43,7 @@ fn errors_hardly_mention_the_table() {
     }
 }
 
-/// Of each case, the mentions in the error that has most.
+/// The mentions of each case, of its error with the most.
 fn mentions_by_case() -> BTreeMap<String, usize> {
     let mut mentions = BTreeMap::new();
     for line in check_all_cases().lines() {
@@ -61,7 +61,7 @@ fn mentions_by_case() -> BTreeMap<String, usize> {
     mentions
 }
 
-/// What cargo says of a package whose programs are the cases.
+/// The output of cargo for a package whose programs are the cases.
 fn check_all_cases() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("error-texts");

@@ -1,4 +1,4 @@
-//! The examples do what they are there to show.
+//! The examples print the expected output.
 #![cfg(feature = "alloc")]
 
 mod support;
@@ -18,7 +18,7 @@ fn stdout(example: &str, arguments: &[&str]) -> String {
 }
 
 /// Compares with a file of `tests/snapshots`. With `SNAPSHOTS=overwrite` in the environment it is
-/// written anew: read the difference before you commit it.
+/// overwritten: check the difference before you commit it.
 #[track_caller]
 fn assert_snapshot(name: &str, actual: &str) {
     let path = format!("{}/tests/snapshots/{name}", env!("CARGO_MANIFEST_DIR"));

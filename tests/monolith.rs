@@ -1,5 +1,5 @@
-//! A module of `examples/monolith` under test, as its authors would test it: the tests stand at the
-//! end of `orders.rs`, and build it on a bus of closures.
+//! The tests of a module of `examples/monolith`. They are at the end of `orders.rs`, and put the module
+//! on a bus of closures.
 #![cfg(feature = "alloc")]
 #![allow(
     dead_code,

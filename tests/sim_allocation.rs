@@ -1,5 +1,5 @@
-//! What simulated time promises about allocation. The counting allocator is that of this whole test
-//! program, and counts for each thread.
+//! The guarantees of simulated time about allocations. The counting allocator is that of this whole test
+//! program, and counts per thread.
 
 use allocation_counter::measure;
 use static_bus::prelude::*;
@@ -29,7 +29,7 @@ struct Quote;
 event!(Quote);
 mailbox! { enum Input { event Quote } }
 
-/// Schedules itself again, at ever other distances, and another message that it cancels.
+/// Schedules itself again, at varying distances, and another message, which it cancels.
 struct Ticks<'a>(&'a Timeline<Timers>);
 impl<B> EventHandler<Tick, B> for Ticks<'_> {
     fn handle(&self, tick: &Tick, _: &B) {

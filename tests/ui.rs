@@ -1,4 +1,4 @@
-//! What must not compile, with its exact text; what must, does.
+//! Programs that must not compile, with the exact error texts, and programs that must compile.
 #![cfg(feature = "alloc")]
 
 use std::{collections::BTreeSet, fs, path::Path};

@@ -1,8 +1,8 @@
 //! A message through the bus compiles to the code of the same calls written by hand.
 //!
-//! The functions of `zero_cost/through_the_bus.rs` have twins of the same names in `zero_cost/by_hand.rs`. Each
-//! file becomes a crate of its own, so that the compiler never sees a function and its twin together and cannot
-//! merge them. Both are compiled in release mode, and the assembly of each function is compared with its twin's.
+//! Each function of `zero_cost/through_the_bus.rs` has a counterpart with the same name in `zero_cost/by_hand.rs`. Each
+//! file is compiled as a separate crate, so the compiler cannot merge a function with its counterpart.
+//! Both are compiled in release mode, and the assembly of each function is compared with that of its counterpart.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,7 +37,7 @@ fn a_query_nested_three_deep_is_the_code_of_three_calls() {
     assert_identical("nested");
 }
 
-/// Without this, a comparison that saw nothing would pass all tests above.
+/// Without this test, a comparison that never finds a difference would pass all tests above.
 #[test]
 fn a_call_that_is_one_counter_slower_is_told_apart() {
     for name in ["query", "command", "event_1", "event_3", "nested"] {
@@ -59,7 +59,7 @@ fn assert_identical(name: &str) {
     }
 }
 
-/// What changes from one crate's function `name` to the other's, or `None` if nothing does.
+/// The difference between the functions `name` of two crates, or `None` if they are equal.
 fn difference(name: &str, from: &str, to: &str) -> Option<String> {
     let [from, to] = [from, to].map(|text| {
         assembly::function(text, name)
@@ -72,7 +72,7 @@ fn difference(name: &str, from: &str, to: &str) -> Option<String> {
     })
 }
 
-/// The assembly of the crate that is made of `zero_cost/{side}.rs` and the services.
+/// The assembly of the crate of `zero_cost/{side}.rs` and the services.
 fn compile(side: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let all = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("zero-cost");
@@ -102,8 +102,8 @@ fn compile(side: &str) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["rustc", "--release", "--quiet", "--lib", "--"])
         .arg(format!("--emit=asm={}", text.display()))
-        // v0 names end with the function's own name; one unit, so that code does not depend on
-        // how rustc happens to divide a crate.
+        // v0 names end with the function's own name. With one unit, the code does not depend on
+        // rustc's division of a crate into units.
         .args(["-Csymbol-mangling-version=v0", "-Ccodegen-units=1"])
         .current_dir(&dir)
         .env("CARGO_TARGET_DIR", all.join("target"))

@@ -1,8 +1,5 @@
 //! static-bus.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-
 use static_bus::prelude::*;
 
 use super::work::{Mixer, Mixers, Refused};
@@ -100,20 +97,5 @@ pub fn post_and_settle([a, ..]: Mixers) -> impl Fn(u64) -> u64 {
     move |n| {
         bus.post(Tick(n));
         u64::from(bus.settle().is_ok())
-    }
-}
-
-/// The mailbox without a bus: what queueing alone costs.
-pub fn queue_by_hand([a, ..]: Mixers) -> impl Fn(u64) -> u64 {
-    let queue = RefCell::new(VecDeque::with_capacity(16));
-    move |n| {
-        queue.borrow_mut().push_back(Posted::Tick(Tick(n)));
-        loop {
-            let next = queue.borrow_mut().pop_front();
-            match next {
-                Some(Posted::Tick(tick)) => a.mix(tick.0),
-                None => return 1,
-            };
-        }
     }
 }

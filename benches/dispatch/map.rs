@@ -1,4 +1,4 @@
-//! The usual bus, written by hand: a map from the message's type to its handler, which is looked up for each message.
+//! A bus with a map at run time: from the type of a message to its boxed handlers, looked up for each message.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl MapBus {
     }
 
     /// # Panics
-    /// When the message has no handler.
+    /// If the message has no handler.
     fn send<M: Message>(&self, message: M) -> M::Answer {
         self.handlers::<M>()[0](&message, self)
     }

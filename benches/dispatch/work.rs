@@ -1,8 +1,8 @@
-//! What every way of dispatching has to do: mix a number into the state of one to three handlers.
+//! The work of every variant: mixing a number into the state of one to three handlers.
 
 use std::cell::Cell;
 
-/// Its next state depends on all numbers so far, in their order: no call can be left out, moved or merged.
+/// A handler whose state depends on all numbers so far, in their order: no call can be left out, moved or merged.
 #[derive(Debug, Default, PartialEq)]
 pub struct Mixer(Cell<u64>);
 
@@ -29,7 +29,7 @@ impl Mixer {
 #[derive(Debug)]
 pub struct Refused;
 
-/// The handlers of one benchmark. All ways refer to them, so that their state can be looked at afterwards.
+/// The handlers of one benchmark. All variants refer to them, so their state can be compared afterwards.
 pub type Mixers = &'static [Mixer; 3];
 
 pub fn mixers() -> Mixers {

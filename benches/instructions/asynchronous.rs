@@ -1,6 +1,6 @@
-//! A query nested three deep whose handlers may wait, through the bus and as a chain of `async fn`s.
+//! A query nested three deep with asynchronous handlers, through the bus and as a chain of `async fn`s.
 //!
-//! With `WAITS` the deepest of them waits once, so that the whole chain is left and entered again.
+//! With `WAITS` the deepest handler waits once, so the whole chain is suspended and resumed.
 
 use std::future::poll_fn;
 use std::hint::black_box;
@@ -58,7 +58,7 @@ pub fn by_bus<B: AsyncSendQuery<GetTax>>(bus: &B, item: u64, cents: u64) -> u64 
     run(bus.send_async(GetTax { item, cents }))
 }
 
-/// Each service is given all of them, as a handler is given the bus.
+/// Each service has a reference to all of them, as a handler has one to the bus.
 #[derive(Default)]
 pub struct Shop<const WAITS: bool> {
     tax: Tax,
@@ -109,7 +109,7 @@ pub fn by_hand(shop: &impl Taxes, item: u64, cents: u64) -> u64 {
     run(shop.tax(item, cents))
 }
 
-/// Waits for one poll, which the compiler does not know.
+/// Pending for one poll, opaque to the compiler.
 #[inline]
 async fn once() {
     let mut polls = black_box(2);

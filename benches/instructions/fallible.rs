@@ -11,7 +11,7 @@ pub struct Withdraw {
 }
 event!(Withdraw -> Result<(), Overdrawn>);
 
-#[expect(dead_code, reason = "an error says something, read or not")]
+#[expect(dead_code, reason = "an error has a content, read or not")]
 pub struct Overdrawn {
     pub balance: u64,
 }
@@ -66,14 +66,14 @@ pub fn by_bus(bus: &Bus, cents: u64) -> usize {
     }
 }
 
-/// What `PublishError` tells, put together by hand.
-#[expect(dead_code, reason = "the bus fills it in, so the twin does")]
+/// The content of a `PublishError`, by hand.
+#[expect(dead_code, reason = "the bus sets it, so the code by hand does too")]
 pub struct Failed {
     pub event: &'static str,
     pub subscribers: usize,
     pub failures: Vec<Failure>,
 }
-#[expect(dead_code, reason = "the bus fills it in, so the twin does")]
+#[expect(dead_code, reason = "the bus sets it, so the code by hand does too")]
 pub struct Failure {
     pub handler: &'static str,
     pub position: usize,

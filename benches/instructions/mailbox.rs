@@ -1,4 +1,4 @@
-//! One event with one subscriber, published directly and by way of the mailbox.
+//! Events with one subscriber: called by hand, and through the mailbox.
 
 use std::cell::Cell;
 
@@ -9,13 +9,19 @@ event!(Tick);
 
 mailbox! { pub enum Posted { event Tick } }
 
-/// Mixes each tick into its state, so that no two calls can become one.
+/// Mixes each tick into its state, so no two calls can be merged.
 #[derive(Default)]
-pub struct Mixer(pub Cell<u64>);
+pub struct Mixer(Cell<u64>);
+impl Mixer {
+    #[inline]
+    fn mix(&self, number: u64) {
+        self.0.set(self.0.get().rotate_left(5) ^ number);
+    }
+}
 impl<B> EventHandler<Tick, B> for Mixer {
     #[inline]
     fn handle(&self, tick: &Tick, _bus: &B) {
-        self.0.set(self.0.get().rotate_left(5) ^ tick.0);
+        self.mix(tick.0);
     }
 }
 
@@ -30,9 +36,9 @@ pub fn bus() -> Bus {
 }
 
 #[inline(never)]
-pub fn publish(bus: &Bus, ticks: u64) -> usize {
+pub fn by_hand(mixer: &Mixer, ticks: u64) -> usize {
     for tick in 0..ticks {
-        bus.publish(&Tick(tick));
+        mixer.mix(tick);
     }
     ticks as usize
 }

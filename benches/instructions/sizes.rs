@@ -1,4 +1,4 @@
-//! Buses of 1, 10, 100 and 300 handlers that all answer the same query.
+//! Buses of 1, 10, 100 and 300 handlers, all with a handler of the same query.
 
 use static_bus::prelude::*;
 
@@ -8,7 +8,7 @@ pub struct Ask<const MODULE: u8, const N: u8>(pub u64);
 /// The query that is sent.
 pub type First = Ask<0, 0>;
 
-/// Answers all of them. It has state, so a bus of 300 is 2,400 bytes large.
+/// The handler of all queries. It has state, so a bus of 300 has 2,400 bytes.
 pub struct Scale(pub u64);
 impl Scale {
     #[inline]

@@ -1,4 +1,4 @@
-//! With bare calls of the `rdkafka` crate.
+//! Bare calls of the `rdkafka` crate.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::messages::Put;
 
-/// As many as our topics have.
+/// The number of partitions, equal to that of static-bus's topics.
 const PARTITIONS: i32 = 12;
 
-/// How often the position is committed.
+/// The interval of commits.
 const COMMIT: Duration = Duration::from_millis(100);
 
 fn config(servers: &str) -> ClientConfig {
@@ -24,7 +24,7 @@ fn config(servers: &str) -> ClientConfig {
     config
 }
 
-/// As safe as ours.
+/// A producer with the same durability as static-bus's.
 fn producer(servers: &str) -> FutureProducer {
     let mut config = config(servers);
     config.set("enable.idempotence", "true");
@@ -79,7 +79,7 @@ pub async fn produce(servers: &str, count: usize) -> Duration {
     started.elapsed()
 }
 
-/// The same, read by a member of a group. It commits every 100 ms, as a server takes some milliseconds for each.
+/// The same, read by a member of a group. It commits every 100 ms, because a commit takes some milliseconds.
 pub async fn commands(servers: &str, count: usize) -> Duration {
     let topic = create(servers, PARTITIONS).await;
     let consumer = consumer(servers, &topic);
@@ -100,9 +100,9 @@ pub async fn commands(servers: &str, count: usize) -> Duration {
         }
         tokio::task::spawn_blocking(move || {
             let committed = consumer.commit_consumer_state(CommitMode::Sync);
-            // Nothing is left to commit if the last commit has arrived meanwhile.
+            // An error if the last commit has arrived meanwhile, and nothing is left to commit.
             _ = committed;
-            // Leaves its group.
+            // The consumer leaves its group.
             drop(consumer);
         })
         .await
@@ -124,7 +124,7 @@ async fn handle_next(consumer: &StreamConsumer) {
     stored.expect("it is ours");
 }
 
-/// A request and its answer, one after the other, each in a topic of one partition.
+/// Requests and their answers in sequence, each in a topic of one partition.
 pub async fn round_trips(servers: &str, count: usize) -> Vec<Duration> {
     let (there, back) = (create(servers, 1).await, create(servers, 1).await);
     let (requests, answers) = (consumer(servers, &there), consumer(servers, &back));

@@ -1,14 +1,14 @@
-//! The same work over a broker with bare calls of its client and with ours, in one run.
+//! The same work over a broker with bare calls of its client and with static-bus, in one run.
 //!
 //! ```text
 //! cargo bench -p bench-remote
-//! cargo bench -p bench-remote -- Kafka      # the tables whose title has this
+//! cargo bench -p bench-remote -- Kafka      # the tables with this word in the title
 //! ```
 //!
 //! It starts the machine's `redis-server` twice, without persistence and with a log that is written to disk
-//! every second, and an Apache Kafka. Bare calls and ours take turns, seven times each, and the medians are printed with
-//! their ratio. Each takes its own time, after it has connected, joined its group and moved one message. The bare calls do the least that moves the same bytes: what they carry is written once, and nobody
-//! reads it.
+//! every second, and an Apache Kafka. Bare calls and static-bus take turns, seven times each. It prints the medians
+//! and their ratio. Each measures its own time, after it has connected, joined its group and sent one message. The
+//! bare calls do the minimum that moves the same bytes: they encode one body once, and decode none.
 
 use std::{future::Future, time::Duration};
 
@@ -26,16 +26,16 @@ mod messages;
 mod ours;
 mod redis;
 
-/// How often each is run.
+/// The number of runs of each.
 const RUNS: usize = 7;
-/// Commands in a run that sends them in batches, and of one that sends them one by one.
+/// The number of commands in a run with batches, and in a run that sends them one by one.
 const BATCHED: usize = 100_000;
 const SINGLE: usize = 10_000;
-/// Queries in a run.
+/// The number of queries in a run.
 const QUERIES: usize = 20_000;
-/// Queries, or commands, that are under way together.
+/// The number of concurrent queries or commands.
 const TOGETHER: usize = 64;
-/// How long keys are remembered where duplicates are recognised.
+/// The window of deduplication, where it is on.
 const WINDOW: Duration = Duration::from_secs(600);
 
 #[tokio::main]
@@ -47,7 +47,7 @@ async fn main() {
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
     let is_wanted = |title: &str| only.as_ref().is_none_or(|only| title.contains(only));
-    println!("medians of {RUNS} runs that take turns; rates per second, times in microseconds\n");
+    println!("medians of {RUNS} runs in turns; rates per second, times in microseconds\n");
     for (title, persistence) in [
         ("Redis, no persistence", Persistence::None),
         ("Redis, appendfsync everysec", Persistence::EverySecond),
@@ -109,7 +109,7 @@ async fn over_redis(url: &str) {
 }
 
 async fn over_kafka(servers: &str) {
-    /// More than over Redis: a server that has just started is slow, and so is leaving a group.
+    /// More than over Redis: a server is slow after its start, and leaving a group takes time.
     const BATCHED: usize = 300_000;
     const QUERIES: usize = 1_000;
     let transport = KafkaTransport::connect(servers)
@@ -153,7 +153,7 @@ async fn commands<R: Future<Output = Duration>>(
 
 /// Begins a table.
 fn head(title: &str) {
-    println!("\n| {title} | bare | ours | ours : bare |");
+    println!("\n| {title} | bare | static-bus | static-bus : bare |");
     println!("|---|---|---|---|");
 }
 

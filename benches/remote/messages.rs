@@ -1,4 +1,4 @@
-//! What is sent.
+//! The messages.
 
 use serde::{Deserialize, Serialize};
 use static_bus::prelude::*;
@@ -10,7 +10,7 @@ pub struct Put {
 }
 command!(Put, name = "bench.put");
 
-/// A command that nobody handles.
+/// A command without a handler.
 #[derive(Serialize, Deserialize)]
 pub struct Keep(pub Put);
 command!(Keep, name = "bench.keep");
@@ -29,7 +29,7 @@ impl Put {
         }
     }
 
-    /// As many bytes as ours sends, without a need to write them.
+    /// A body with the number of bytes that static-bus sends.
     pub fn bytes() -> Vec<u8> {
         serde_json::to_vec(&Put::new(100_000)).expect("it can be written")
     }

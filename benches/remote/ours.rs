@@ -1,4 +1,4 @@
-//! With this library.
+//! static-bus.
 
 use std::{
     sync::{
@@ -56,7 +56,7 @@ pub async fn commands(
     started.elapsed()
 }
 
-/// Sends commands that nobody handles meanwhile, in batches of 100.
+/// Sends commands without a worker, in batches of 100.
 pub async fn produce(transport: &impl Transport, count: usize) -> Duration {
     let remote = connect(transport).await;
     let sent = remote.execute_async(Keep(Put::new(0))).await;
@@ -70,7 +70,7 @@ pub async fn produce(transport: &impl Transport, count: usize) -> Duration {
     started.elapsed()
 }
 
-/// Sends commands that nobody handles meanwhile, each on its own.
+/// Sends commands without a worker, one by one.
 pub async fn send_each(transport: &impl Transport, count: usize, together: usize) -> Duration {
     let remote = connect(transport).await;
     let started = Instant::now();
@@ -89,7 +89,7 @@ pub async fn send_each(transport: &impl Transport, count: usize, together: usize
     started.elapsed()
 }
 
-/// Asks, one query after the other.
+/// Sends queries one after the other.
 pub async fn round_trips(transport: &impl Transport, count: usize) -> Vec<Duration> {
     let (remote, worker) = answering(transport).await;
     let mut times = Vec::with_capacity(count);
@@ -103,7 +103,7 @@ pub async fn round_trips(transport: &impl Transport, count: usize) -> Vec<Durati
     times
 }
 
-/// Asks, with so many queries under way.
+/// Sends this number of concurrent queries.
 pub async fn queries(transport: &impl Transport, count: usize, together: usize) -> Duration {
     let (remote, worker) = answering(transport).await;
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! With bare calls of the `redis` crate.
+//! Bare calls of the `redis` crate.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const GROUP: &str = "bare";
 
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = Client::open(url).expect("the address is right");
-    // Blocking reads take longer than the client waits unless it is told.
+    // A blocking read takes longer than the client's default timeout.
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
     let connected = client.get_multiplexed_async_connection_with_config(&config);
     connected.await.expect("the server was started")
@@ -91,7 +91,7 @@ pub async fn commands(url: &str, count: usize) -> Duration {
     started.elapsed()
 }
 
-/// XADD, each on its own, over one connection.
+/// XADD, one by one, over one connection.
 pub async fn send_each(url: &str, count: usize, together: usize) -> Duration {
     let connection = connect(url).await;
     let started = Instant::now();
@@ -120,7 +120,7 @@ pub async fn send_each(url: &str, count: usize, together: usize) -> Duration {
     took
 }
 
-/// RPUSH and BLPOP there and back, one after the other.
+/// RPUSH and BLPOP in both directions, one after the other.
 pub async fn round_trips(url: &str, count: usize) -> Vec<Duration> {
     let mut client = connect(url).await;
     let mut inbox = connect(url).await;
@@ -156,7 +156,7 @@ pub async fn round_trips(url: &str, count: usize) -> Vec<Duration> {
     times
 }
 
-/// The same with so many under way: pushed in pipelines, popped in batches.
+/// The same with this number of concurrent queries: pushed in pipelines, popped in batches.
 pub async fn queries(url: &str, count: usize, together: usize) -> Duration {
     let mut client = connect(url).await;
     let mut inbox = connect(url).await;

@@ -1,4 +1,4 @@
-//! Inventory: how many of each item are left.
+//! Inventory: the stock of each item.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -6,7 +6,7 @@ use static_bus::prelude::*;
 
 use crate::orders::OrderPlaced;
 
-/// How many of this item can be ordered.
+/// The number of units of this item in stock.
 pub struct GetStock {
     pub item: &'static str,
 }

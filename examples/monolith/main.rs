@@ -1,9 +1,9 @@
 //! A modular monolith: four modules, each in its own file, wired by the compiler.
 //!
-//! `cargo run --example monolith`, with `-- --mermaid` or `-- --dot` for its wiring as a drawing.
+//! `cargo run --example monolith`, with `-- --mermaid` or `-- --dot` for its wiring as a graph.
 //!
-//! No module names another's services; they share message types only. Delete one of the
-//! `mount` lines below and the program stops compiling.
+//! The modules share message types only; none depends on the services of another. Without one of the
+//! `mount` calls below the program does not compile.
 
 use static_bus::prelude::*;
 

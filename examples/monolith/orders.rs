@@ -1,4 +1,4 @@
-//! Orders: asks who is ordering and what is left, then tells everyone who cares.
+//! Orders: queries the user and the stock, then publishes an event.
 
 use std::cell::Cell;
 
@@ -77,7 +77,7 @@ mod tests {
         email: "ada@example.com",
     };
 
-    /// The module under test is real; everything it talks to is a closure.
+    /// The module under test is real; all other modules are closures.
     #[test]
     fn an_order_is_announced_only_when_the_user_is_known_and_the_item_is_there() {
         let announced = RefCell::new(Vec::new());

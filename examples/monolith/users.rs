@@ -1,4 +1,4 @@
-//! Users: who may order.
+//! Users: the customers.
 
 use static_bus::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Queries and commands: one handler each, and what comes back.
+//! Queries and commands: one handler each, and the results.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -207,7 +207,7 @@ fn a_service_can_be_registered_through_a_pointer() {
     assert_eq!(ready(owning.send_async(GetRate)).unwrap(), 5);
 }
 
-/// The asynchronous half of a bus asks for `Sync`; the other half goes on without.
+/// Asynchronous calls require a bus that is `Sync`; synchronous calls do not.
 #[test]
 fn a_bus_that_cannot_be_shared_still_dispatches_without_waiting() {
     let last = Rc::new(Cell::new(0));

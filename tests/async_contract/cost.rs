@@ -1,4 +1,4 @@
-//! What a call costs in memory: nothing on the heap, and in its caller's future what it holds itself.
+//! The memory of a call: nothing on the heap, and in its caller's future the size of its own future.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! `BusError`: each text names the message and says what failed.
+//! `BusError`: each text names the message and the failure.
 
 use std::error::Error;
 use std::time::Duration;

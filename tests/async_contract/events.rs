@@ -1,4 +1,4 @@
-//! Events: all subscribers run at the same time, and every failure is kept.
+//! Events: all subscribers run concurrently, and every failure is returned.
 
 use std::pin::pin;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ event!(Sold, name = "shop.sold");
 struct Mail;
 event!(Mail -> Result<(), &'static str>, name = "shop.mail");
 
-/// Two subscribers that wait for each other: one after the other they would wait for ever.
+/// Two subscribers that wait for each other: if they ran in sequence, they would never end.
 #[tokio::test]
 async fn subscribers_run_at_the_same_time() {
     let both = Barrier::new(2);
@@ -73,7 +73,7 @@ fn no_subscriber_is_fine() {
     ready(bus.publish_async(&Mail)).unwrap();
 }
 
-/// In the order of registration, however long each took.
+/// In the order of registration, for any run times.
 #[tokio::test]
 async fn all_failures_are_collected_with_their_positions() {
     struct Slow;
@@ -180,7 +180,7 @@ fn a_dropped_publish_drops_the_subscribers_that_wait() {
     assert_eq!((cancelled.load(Relaxed), finished.load(Relaxed)), (2, 1));
 }
 
-/// A subscriber can borrow the event for as long as it takes.
+/// A subscriber can borrow the event across an `.await`.
 #[tokio::test]
 async fn a_subscriber_can_use_the_event_after_it_has_waited() {
     #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What asynchronous dispatch in one process promises.
+//! The guarantees of asynchronous dispatch in one process.
 
 mod calls;
 mod cost;
@@ -10,7 +10,7 @@ mod wiring;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// The output of a future that never has to wait.
+/// The output of a future that is ready at once.
 fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

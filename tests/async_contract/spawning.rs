@@ -1,4 +1,4 @@
-//! What `tokio::spawn` asks for: futures that are `Send`, and `'static` when they own the bus.
+//! The requirements of `tokio::spawn`: futures that are `Send`, and `'static` if they own the bus.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ command!(Pay -> Result<(), &'static str>);
 struct Paid(u32);
 event!(Paid);
 
-/// A module that is generic over the bus, and asks for its rate.
+/// A module that is generic over the bus, and queries the rate.
 struct Bank;
 impl<B: AsyncSendQuery<GetRate>> AsyncQueryHandler<Convert, B> for Bank {
     async fn handle(&self, query: Convert, bus: &B) -> Result<u32, BusError> {
@@ -91,7 +91,7 @@ async fn a_task_can_share_the_bus() {
     assert_eq!(answers, [2, 4, 6]);
 }
 
-/// Code that is generic over the bus spawns as well: the traits promise `Send`.
+/// Code that is generic over the bus can spawn: the futures of the traits are `Send`.
 fn pay_in_the_background<B>(bus: Arc<B>) -> tokio::task::JoinHandle<Result<u32, BusError>>
 where
     B: AsyncSendQuery<Convert> + AsyncExecuteCommand<Pay> + AsyncPublishEvent<Paid>,
@@ -110,7 +110,7 @@ async fn generic_code_can_spawn() {
     assert_eq!(answer.unwrap(), 14);
 }
 
-/// Calls made by a closure, one after the other and all before the first is awaited.
+/// Calls in a closure, all made before the first is awaited.
 #[tokio::test]
 async fn a_spawned_task_can_make_calls_from_an_iterator() {
     let bus = Arc::new(app());
@@ -132,7 +132,7 @@ async fn a_spawned_task_can_make_calls_from_an_iterator() {
     assert_eq!(task.await.unwrap().unwrap(), 24);
 }
 
-/// A handler that spawns owns a bus, or a part of one; what it came through is only borrowed.
+/// A handler that spawns owns a bus, or a part of one; the bus of its call is only borrowed.
 #[tokio::test]
 async fn a_handler_with_a_closure_can_be_spawned_too() {
     let bus = Arc::new(

@@ -1,4 +1,4 @@
-//! Asynchronous and other handlers on one bus, from the builder and from modules.
+//! Asynchronous and synchronous handlers on one bus, from the builder and from modules.
 
 use std::sync::Mutex;
 
@@ -107,7 +107,7 @@ fn the_wiring_lists_asynchronous_handlers_like_others() {
     );
 }
 
-/// Whether subscribers come one by one, from one module or from several.
+/// Subscribers registered one by one, from one module, and from several modules.
 #[test]
 fn an_event_has_one_list_of_subscribers_of_both_kinds_in_registration_order() {
     let seen = &Mutex::new(Vec::new());
@@ -147,7 +147,7 @@ fn closures_can_be_entries() {
     assert!(ready(bus.execute_async(Rename)).is_err());
 }
 
-/// What stands on the bus can be anything that implements the traits.
+/// A bus can be any type that implements the traits.
 #[test]
 fn a_double_can_stand_in_for_the_bus() {
     struct Double;

@@ -25,7 +25,7 @@ fn read_all(log: &[u8]) -> Vec<Result<(Time, Input), LogError>> {
 fn a_log_replays_to_the_same_state() {
     let mut log = vec![];
     let original = whole_journal_of(&Timeline::new(), record(inputs(5_000), &mut log));
-    // A small buffer, so that lines are put together from pieces.
+    // A small buffer, so lines are read in parts.
     let reader = BufReader::with_capacity(7, &log[..]);
     let again = whole_journal_of(&Timeline::new(), read(reader));
     assert!(original.len() > 15_000);
@@ -129,7 +129,7 @@ fn an_unsorted_log_is_an_error_that_names_the_line_and_the_two_times() {
     );
 }
 
-/// A disk with room for so many bytes.
+/// A disk with this number of free bytes.
 struct Full(usize);
 impl Write for Full {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

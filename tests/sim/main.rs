@@ -1,4 +1,4 @@
-//! What simulated time promises, one test for each promise.
+//! The guarantees of simulated time, one test for each.
 
 mod determinism;
 #[cfg(feature = "serde")]

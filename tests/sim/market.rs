@@ -1,5 +1,5 @@
-//! A small market for the tests: prices come in, a strategy orders, and orders expire. All that
-//! happens is in its journal.
+//! A small market for the tests: prices arrive, a strategy places orders, and orders expire. Every
+//! step is in its journal.
 
 use static_bus::{
     mailbox::Mailbox,
@@ -44,7 +44,7 @@ mailbox! { pub enum Cascade { command PlaceOrder } }
 
 pub const SYMBOLS: usize = 3;
 
-/// The time, what happened, and a number that says to what.
+/// The time, the step, and the number of its subject.
 pub type Entry = (Time, &'static str, u64);
 
 pub struct Market<'a> {
@@ -157,7 +157,7 @@ pub type MarketBus<'m> = BusOf<
     Mailbox<Cascade>,
 >;
 
-/// Gives a function the replay of some inputs on a market; returns the journal.
+/// Calls a function with the replay of some inputs on a market. Returns the journal.
 pub fn journal_of<I, E>(
     timeline: &Timeline<Timers>,
     inputs: I,

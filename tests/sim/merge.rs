@@ -25,7 +25,7 @@ proptest! {
             })
             .collect();
 
-        // In the order of the streams; the sort is stable, so it need not know index and sequence.
+        // In the order of the streams; the sort is stable, so index and sequence are not needed.
         let mut expected: Vec<_> = streams
             .iter()
             .flat_map(|(priority, items)| items.iter().map(move |item| (*priority, *item)))
@@ -71,7 +71,7 @@ proptest! {
             ("bad", index, before, before - 1)
         );
 
-        // What came before the error is a merge of the streams with the bad one cut off.
+        // The items before the error are a merge of the streams, with the bad one truncated.
         streams[index].truncate(at);
         let whole = merged(streams.iter().map(|times| stream("s", numbered(times))).collect());
         let yielded: Vec<_> = yielded.iter().map(|item| item.clone().unwrap()).collect();

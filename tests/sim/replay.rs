@@ -6,7 +6,7 @@ use static_bus::{
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-/// An input that posts as many notes as it says.
+/// An input that posts this number of notes.
 struct Say(u32);
 event!(Say);
 /// A timer that posts a note.
@@ -31,7 +31,7 @@ impl<B: PostMessage<Note>> EventHandler<Ring, B> for Poster {
     }
 }
 
-/// What came, in order: inputs as they are, timers and notes by number.
+/// The delivered messages in order: inputs as they are, timers and notes by number.
 type Seen = RefCell<Vec<u32>>;
 
 macro_rules! bus {
@@ -66,7 +66,7 @@ fn the_bus_is_quiescent_before_each_next_event_and_timers_go_before_inputs_of_th
     bus.post(Note(99));
     let report = Replay::new(&bus, &timeline, say(&[(10, 2), (10, 1), (20, 1), (30, 0)])).run();
     let expected = [
-        99, // what was posted before the run
+        99, // posted before the run
         40, 4000, 41, 4100, // due at 5 and 10
         2, 21, 22, 1, 11, // the inputs at 10
         1, 11, // and at 20
@@ -94,7 +94,7 @@ fn what_an_input_schedules_for_now_comes_before_the_next_input() {
         [(3, Said::from(Say(1))), (3, Say(2).into())],
     )]);
     Replay::new(&bus, &timeline, inputs).run().unwrap();
-    assert_eq!(seen.take(), [1, 11, 2, 12]); // after the last one as well
+    assert_eq!(seen.take(), [1, 11, 2, 12]); // also after the last one
 }
 
 #[test]

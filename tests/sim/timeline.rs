@@ -15,7 +15,7 @@ mailbox! {
     enum Timers { event Due }
 }
 
-/// Notes which messages came, and when.
+/// Records the delivered messages with their times.
 struct Journal<'a> {
     timeline: &'a Timeline<Timers>,
     seen: RefCell<Vec<(Time, usize)>>,
@@ -56,7 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..200)
 }
 
-/// What each step of `steps` shows: messages delivered, or the message cancelled.
+/// The result of each step of `steps`: the delivered messages, or the cancelled one.
 fn run(steps: &[Step], timeline: Timeline<Timers>) -> Vec<Vec<(Time, usize)>> {
     let journal = Journal::of(&timeline);
     let bus = BusBuilder::new().subscribe::<Due, _>(&journal).build();
@@ -84,7 +84,7 @@ fn run(steps: &[Step], timeline: Timeline<Timers>) -> Vec<Vec<(Time, usize)>> {
     steps.iter().map(step).collect()
 }
 
-/// The same with a plain list, sorted whenever it is used.
+/// The same with a plain list, sorted before each use.
 fn run_model(steps: &[Step]) -> Vec<Vec<(Time, usize)>> {
     let mut now = 0;
     let mut numbers = 0..;
@@ -127,7 +127,7 @@ proptest! {
         let model = run_model(&steps);
         prop_assert_eq!(shuffled.len(), model.len());
         for (mut shuffled, model) in shuffled.into_iter().zip(model) {
-            // Stable, so this undoes no more than the shuffling of ties.
+            // A stable sort changes only the order of ties.
             prop_assert!(shuffled.is_sorted_by_key(|(time, number)| (*time, priority(*number))));
             shuffled.sort_by_key(|(time, number)| (*time, priority(*number), *number));
             prop_assert_eq!(shuffled, model);
@@ -176,7 +176,7 @@ fn what_a_delivery_schedules_within_the_time_is_delivered_in_its_turn() {
         .subscribe::<Due, _>(OnDue(|number| {
             if number == 0 {
                 timeline.schedule(7, Due(10)); // before the target
-                timeline.schedule(5, Due(11)); // now: after the one that is there
+                timeline.schedule(5, Due(11)); // now: after the current one
                 timeline.schedule(2, Due(12)); // the past means now
                 timeline.schedule(21, Due(13)); // after the target
             }
@@ -254,12 +254,12 @@ fn a_spent_handle_never_cancels_a_later_message() {
     assert_eq!(timeline.cancel(waiting), Some(Timers::Due(Due(2))));
 }
 
-/// What `Due` leads to, through the mailbox.
+/// The message that `Due` posts to the mailbox.
 struct Effect(usize);
 event!(Effect);
 mailbox! { enum Posted { event Effect } }
 
-/// Posts as many effects as the number says.
+/// Posts this number of effects.
 struct Effects;
 impl<B: PostMessage<Effect>> EventHandler<Due, B> for Effects {
     fn handle(&self, due: &Due, bus: &B) {

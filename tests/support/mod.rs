@@ -1,8 +1,8 @@
-//! What several tests need.
+//! Helpers of several tests.
 
 use std::{env, path::Path, process::Command};
 
-/// The program of an example, which `cargo test` builds beside the tests.
+/// The program of an example, which `cargo test` builds with the tests.
 pub fn example(name: &str) -> Command {
     let test = env::current_exe().expect("a running test has a path");
     let profile = test

@@ -1,14 +1,14 @@
-//! Reads one function out of an assembly text, in a form in which two can be compared.
+//! One function of an assembly text, normalised for a comparison.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 /// The function's instructions and labels, one a line, followed by the constants that it refers to.
 ///
-/// Local labels are numbered by their first appearance, and directives are left out. Nothing else is changed:
-/// registers, offsets, constants and the names of what is called all count. `None` if there is no such function.
+/// Local labels are numbered by their first appearance, and directives are removed. Registers, offsets, constants
+/// and the names of called functions are unchanged. `None` if there is no such function.
 ///
-/// The function is found by the end of its symbol, so its crate has to be compiled with v0 symbol names.
+/// The function is found by the end of its symbol, so its crate must be compiled with v0 symbol names.
 pub fn function(text: &str, name: &str) -> Option<String> {
     let symbol_end = format!("{}{name}", name.len());
     let is_start = |line: &&str| label(line).is_some_and(|label| label.ends_with(&symbol_end));
@@ -22,7 +22,7 @@ pub fn function(text: &str, name: &str) -> Option<String> {
             labels.write_line(&mut out, line);
         }
     }
-    // A constant may point to another, so the list can grow while it is walked.
+    // A constant may refer to another one, so the list can grow during the loop.
     let mut next = 0;
     while let Some(constant) = labels.order.get(next).cloned() {
         next += 1;
@@ -33,7 +33,7 @@ pub fn function(text: &str, name: &str) -> Option<String> {
     Some(out)
 }
 
-/// The lines of data under a label, if it is one of data.
+/// The lines of data under a label, if it is a label of data.
 fn data<'a>(text: &'a str, of: &str) -> impl Iterator<Item = &'a str> {
     text.lines()
         .skip_while(move |line| label(line) != Some(of))
@@ -68,7 +68,7 @@ struct Labels {
 }
 
 impl Labels {
-    /// Writes a line with its local labels numbered and its blanks evened out.
+    /// Writes a line with numbered local labels and normalised white space.
     fn write_line(&mut self, out: &mut String, line: &str) {
         let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
         let in_label = |c: char| c.is_ascii_alphanumeric() || "._$".contains(c);

@@ -1,4 +1,4 @@
-//! The twins of `through_the_bus.rs`: the same calls, written by somebody who has no bus.
+//! The counterparts of `through_the_bus.rs`: the same calls without a bus.
 
 use super::services::*;
 
@@ -23,7 +23,7 @@ pub fn event_1(revenue: &Event1, cents: u64) {
     revenue.add(cents);
 }
 
-/// In the order in which rustc lays out the bus, so that the offsets are the same.
+/// In the order of rustc's layout of the bus, so the offsets are equal.
 #[derive(Default)]
 pub struct Event3 {
     pub sales: Sales,

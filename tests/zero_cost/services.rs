@@ -1,7 +1,7 @@
-//! What both sides share: plain objects with plain methods, which know nothing of a bus.
+//! The services of both sides: plain structs with plain methods, without a bus.
 //!
-//! Each does a little work on state that the compiler cannot know, so that there is something to compare.
-//! Where one reads another's answer it looks something up by it: then no step can be moved before another.
+//! Each does some work on state that the compiler does not know.
+//! Where one uses another's answer, it uses it as an index, so the order of the steps is fixed.
 
 use std::cell::Cell;
 

@@ -1,9 +1,9 @@
-//! What `by_hand.rs` does, and one thing more: every call is counted. The test has to tell these from their twins.
+//! The functions of `by_hand.rs`, with a counter of calls. The test must detect the difference.
 
 use super::services::*;
 use std::cell::Cell;
 
-/// The counter comes last, so that the services stand where they stand in `by_hand.rs`.
+/// The counter is the last field, so the services have the offsets of `by_hand.rs`.
 #[repr(C)]
 pub struct Counted<T> {
     inner: T,

@@ -1,4 +1,4 @@
-//! Each function sends one message through a bus. Its twin in `by_hand.rs` has the same name.
+//! Each function sends one message through a bus. Its counterpart in `by_hand.rs` has the same name.
 
 use super::services::*;
 use static_bus::prelude::*;

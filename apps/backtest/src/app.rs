@@ -1,4 +1,4 @@
-//! The wiring: which service answers which message, and the loop that feeds them bars.
+//! The wiring of the services, and the loop over the bars.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::{
     tally::{Counted, Tally},
 };
 
-/// More messages than one bar ever posts, so that the mailbox never grows.
+/// More than the messages that one bar posts, so the mailbox never grows.
 const MAILBOX: usize = 64;
 
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// Runs the bars through the bus. After each half of a bar the bus is left quiescent.
+/// Runs the bars through the bus. After each half of a bar the mailbox is empty.
 pub fn run(bars: &[Bar], settings: &Settings) -> Result<Outcome, CascadeError> {
     let tally = Tally::default();
     let exchange = Exchange::new(settings.commission);
@@ -45,7 +45,7 @@ pub fn run(bars: &[Bar], settings: &Settings) -> Result<Outcome, CascadeError> {
     let metrics = Metrics::default();
 
     // Subscribers run in this order: at a close the averages and the account are up to date
-    // before the strategy looks at them.
+    // when the strategy reads them.
     let bus = BusBuilder::new()
         .subscribe::<BarOpen, _>(&tally.bar_open)
         .subscribe::<BarOpen, _>(&exchange)

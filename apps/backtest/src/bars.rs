@@ -58,7 +58,7 @@ fn parse(text: &str) -> Result<Vec<Bar>, String> {
     Ok(bars)
 }
 
-/// Where each of [`COLUMNS`] stands.
+/// The position of each of [`COLUMNS`].
 fn find_columns(header: &StringRecord) -> Result<[usize; 5], String> {
     let mut places = [0; 5];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
@@ -96,7 +96,7 @@ fn parse_bar(
     }
     let price = |column: &str, at: usize| parse_price(column, record.get(at).unwrap_or_default());
     let (open, close) = (price("open", open)?, price("close", close)?);
-    // Nothing trades at the high or the low, yet a bad one shows that the file is damaged.
+    // The high and the low are not used, but a bad one means that the file is damaged.
     price("high", high)?;
     price("low", low)?;
     Ok(Bar { time, open, close })
@@ -111,7 +111,7 @@ fn parse_price(column: &str, text: &str) -> Result<f64, String> {
         })
 }
 
-/// The line of the record that starts at or after this byte, blank lines passed over.
+/// The line of the record that starts at or after this byte; blank lines are skipped.
 fn line_at(text: &str, byte: u64) -> usize {
     let byte = usize::try_from(byte).map_or(text.len(), |byte| byte.min(text.len()));
     let blank = text[byte..]

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{app::Settings, sweep::Sweep, throughput::Throughput};
+use crate::{app::Settings, market::Market, sweep::Sweep, throughput::Throughput};
 
 /// A moving-average cross on daily bars, run over a static bus.
 #[derive(Parser)]
@@ -26,7 +26,7 @@ pub enum Task {
     Sweep(Sweep),
 }
 
-/// One run; what happens without a subcommand.
+/// One run, without a subcommand.
 #[derive(Args)]
 pub struct Single {
     #[command(flatten)]
@@ -48,40 +48,8 @@ pub struct Single {
     pub trades: Option<PathBuf>,
 }
 
-/// The bars, the account and its costs.
-#[derive(Args)]
-pub struct Market {
-    /// Bars with the columns date, open, high, low and close [default: S&P 500, 2000 to 2020]
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
-    /// Units in each position
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 10.0,
-        allow_negative_numbers = true
-    )]
-    size: f64,
-    /// Cash at the start
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 1_000_000.0,
-        allow_negative_numbers = true
-    )]
-    cash: f64,
-    /// Commission on every fill, as a fraction of its value
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 0.002,
-        allow_negative_numbers = true
-    )]
-    commission: f64,
-}
-
 impl Single {
-    /// The options as settings, once each is within its limits.
+    /// The options as settings, after a check of their limits.
     pub fn settings(&self) -> Result<Settings, String> {
         let Self { fast, slow, .. } = *self;
         if fast == 0 {
@@ -96,43 +64,7 @@ impl Single {
     }
 }
 
-impl Market {
-    /// The options as settings with these averages, once each is within its limits.
-    pub fn settings(&self, fast: usize, slow: usize) -> Result<Settings, String> {
-        let Self {
-            size,
-            cash,
-            commission,
-            ..
-        } = *self;
-        positive("--size", size)?;
-        positive("--cash", cash)?;
-        if !(0.0..1.0).contains(&commission) {
-            return Err(format!(
-                "--commission {commission} is not a fraction from 0 up to 1; 0.002 means 0.2 %"
-            ));
-        }
-        Ok(Settings {
-            fast,
-            slow,
-            size,
-            cash,
-            commission,
-        })
-    }
-}
-
-fn positive(option: &str, value: f64) -> Result<(), String> {
-    if value.is_finite() && value > 0.0 {
-        Ok(())
-    } else {
-        Err(format!(
-            "{option} {value} is not a number above 0; give a finite, positive number"
-        ))
-    }
-}
-
-/// The options given, or the first line of what clap says against them.
+/// The given options, or the first line of clap's error.
 ///
 /// `--help` prints the help and ends the program.
 pub fn parse() -> Result<Cli, String> {
@@ -147,11 +79,11 @@ pub fn parse() -> Result<Cli, String> {
     })
 }
 
-/// Writes the report to stdout. A reader that has seen enough (`| head`) is no failure.
+/// Writes the report to stdout. A closed pipe (`| head`) is no failure.
 pub fn print(report: &str) -> ExitCode {
     match writeln!(std::io::stdout(), "{report}") {
         Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: stdout: {failure}; send the report somewhere that can be written");
+            eprintln!("error: stdout: {failure}; send the report to a writable file or pipe");
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

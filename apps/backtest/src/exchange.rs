@@ -1,4 +1,4 @@
-//! Keeps pending orders, and fills them at the next open.
+//! The exchange: keeps pending orders, and fills them at the next open.
 
 use std::cell::RefCell;
 

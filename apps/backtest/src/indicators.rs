@@ -39,7 +39,7 @@ impl<B> QueryHandler<GetSma, B> for Indicators {
 /// The mean of the last `length` values, in constant time.
 struct Sma {
     length: usize,
-    /// The last values, as a ring once it is full.
+    /// The last values; a ring buffer when full.
     ring: Vec<f64>,
     oldest: usize,
     sum: f64,
@@ -66,7 +66,7 @@ impl Sma {
         self.oldest += 1;
         if self.oldest == self.length {
             self.oldest = 0;
-            // Once a round the sum is taken afresh, so that rounding errors never pile up.
+            // Once per round the sum is computed anew, so rounding errors do not accumulate.
             self.sum = self.ring.iter().sum();
         }
     }

@@ -1,13 +1,14 @@
 //! A moving-average backtest on twenty years of S&P 500 bars, run over a static bus.
 //!
 //! `cargo run --release -p backtest -- --help` lists the options.
-//! The services know each other only by the messages of `messages.rs`; `app.rs` wires them.
+//! The services depend only on the messages of `messages.rs`; `app.rs` wires them.
 
 mod app;
 mod bars;
 mod cli;
 mod exchange;
 mod indicators;
+mod market;
 mod messages;
 mod metrics;
 mod output;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The finished report, or one line that says what is wrong and what to do about it.
+/// The finished report, or one line with the problem and the remedy.
 fn run(cli: cli::Cli) -> Result<String, String> {
     match cli.task {
         None => run_once(&cli.single),

@@ -1,8 +1,8 @@
-//! Everything the services say to each other, and the mailbox that breaks the cycle.
+//! The messages of the services, and the mailbox that breaks the cycle.
 
 use static_bus::prelude::*;
 
-/// A bar begins; market orders fill at its open.
+/// A bar begins; pending orders are filled at its open.
 #[derive(Clone, Copy, Debug)]
 pub struct BarOpen {
     pub bar: usize,
@@ -19,7 +19,7 @@ pub struct BarClose {
 }
 event!(BarClose);
 
-/// An order was carried out. Sold units are negative.
+/// An order was executed. Sold units are negative.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
     pub bar: usize,
@@ -75,12 +75,12 @@ pub struct PlaceOrder {
 }
 command!(PlaceOrder);
 
-/// Forget every order that has not been filled.
+/// Cancel every order that is not filled.
 #[derive(Clone, Copy, Debug)]
 pub struct CancelOrders;
 command!(CancelOrders);
 
-/// The mean of the last closes, once there are enough of them.
+/// The mean of the last closes; `None` before there are enough.
 #[derive(Clone, Copy, Debug)]
 pub struct GetSma(pub Average);
 query!(GetSma -> Option<f64>);
@@ -101,7 +101,7 @@ query!(GetPosition -> f64);
 pub struct GetEquity;
 query!(GetEquity -> f64);
 
-/// May these units be ordered, to open a position?
+/// True if these units may be ordered to open a position.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckOrder {
     pub units: f64,
@@ -115,7 +115,7 @@ pub enum Verdict {
 }
 
 mailbox! {
-    /// What is said later, after everyone has heard the message before it.
+    /// Messages that are delivered after all subscribers of the current one have run.
     pub enum Cascade {
         event Fill,
         event Signal,

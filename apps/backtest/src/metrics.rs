@@ -1,4 +1,4 @@
-//! What the run amounted to: equity, drawdown, trades, fees and the Sharpe ratio.
+//! The result of the run: equity, drawdown, trades, fees and the Sharpe ratio.
 
 use std::cell::RefCell;
 
@@ -69,7 +69,7 @@ impl Performance {
         }
     }
 
-    /// The share of closed trades that earned something; `None` without a trade.
+    /// The share of closed trades with a profit; `None` without a trade.
     pub fn win_rate_pct(&self) -> Option<f64> {
         let won = self.trades.iter().filter(|trade| trade.pnl > 0.0).count();
         (!self.trades.is_empty()).then(|| won as f64 / self.trades.len() as f64 * 100.0)

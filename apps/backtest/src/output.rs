@@ -1,4 +1,4 @@
-//! Files to write: opened before the work begins, so that a bad name costs no time.
+//! Output files: opened before the work begins, so a bad name is reported at once.
 
 use std::{
     fmt::Display,
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file that was named with an option, open and empty.
+/// The file of an option, open and empty.
 pub struct Output {
     option: &'static str,
     path: PathBuf,
@@ -55,7 +55,7 @@ fn cannot_be_written(option: &str, path: &Path, failure: impl Display) -> String
     )
 }
 
-/// A path for an error message. A path may hold a line break; an error may not.
+/// A path for an error message. Line breaks are escaped, because an error is one line.
 pub fn one_line(path: &Path) -> String {
     path.display().to_string().replace(['\n', '\r'], "?")
 }

@@ -1,4 +1,4 @@
-//! Pictures, as SVG or PNG by the ending of the file's name.
+//! Pictures, as SVG or PNG by the extension of the file name.
 
 pub mod axes;
 
@@ -15,14 +15,14 @@ use plotters::{
 
 use crate::output::{Output, one_line};
 
-/// What can be drawn, whatever the format.
+/// A drawing, for either format.
 pub trait Drawing {
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB>;
 }
 pub type Canvas<DB> = DrawingArea<DB, Shift>;
 pub type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-/// Orange for the bad and blue for the good, which everybody can tell apart.
+/// Orange for losses and blue for gains, distinguishable with colour blindness.
 pub const BAD: (u8, u8, u8) = (213, 94, 0);
 pub const GOOD: (u8, u8, u8) = (0, 114, 178);
 
@@ -32,7 +32,7 @@ enum Format {
     Png,
 }
 
-/// A picture to come, whose file is open.
+/// A picture before it is drawn; its file is open.
 pub struct Picture {
     format: Format,
     output: Output,
@@ -103,7 +103,7 @@ fn cannot_be_drawn(failure: impl Display) -> String {
     format!("the picture cannot be drawn ({failure}); try the other of .svg and .png")
 }
 
-/// Text is measured, and in a PNG drawn, with a font of our own, so that no machine needs to have one.
+/// Text is measured, and drawn in a PNG, with an included font, so no installed font is needed.
 fn register_fonts() {
     const FONT: &[u8] = include_bytes!("../data/DejaVuSans-ascii.ttf");
     static ONCE: Once = Once::new();

@@ -55,7 +55,7 @@ struct Plot<'a> {
     times: Range<i64>,
     prices: Vec<(i64, f64)>,
     equity: Vec<(i64, f64)>,
-    /// In percent of the highest equity so far; negative, or zero.
+    /// In percent of the highest equity so far; zero or negative.
     drawdown: Vec<(i64, f64)>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Plot<'a> {
     fn new(bars: &'a [Bar], outcome: &'a Outcome, settings: &Settings) -> Self {
         let time = |bar: &Bar| bar.time.micros();
         let (first, last) = (time(&bars[0]), time(&bars[bars.len() - 1]));
-        // A range needs some width, even that of a single bar.
+        // A range needs a width, even for a single bar.
         let times = first..last.max(first + 1);
         let at_bars = |values: &[f64]| -> Vec<(i64, f64)> {
             bars.iter().map(time).zip(values.iter().copied()).collect()

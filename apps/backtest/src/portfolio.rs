@@ -9,7 +9,7 @@ use crate::messages::{BarClose, EquityMarked, Fill, GetEquity, GetPosition, Trad
 pub struct Portfolio {
     cash: Cell<f64>,
     equity: Cell<f64>,
-    /// The fill that opened the position held now.
+    /// The fill that opened the current position.
     entry: Cell<Option<Fill>>,
 }
 

@@ -1,4 +1,4 @@
-//! Shows an outcome, to people as text and to programs as JSON.
+//! The report of an outcome, as text and as JSON.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::app::{Outcome, Settings};
 /// A label and its value; both empty for a blank line.
 type Row = (String, String);
 
-/// One JSON object, on one line. What has no value (a win rate without trades) is `null`.
+/// One JSON object, on one line. A missing value (a win rate without trades) is `null`.
 pub fn json(outcome: &Outcome) -> String {
     let performance = &outcome.performance;
     let trades: Vec<_> = performance

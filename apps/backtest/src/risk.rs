@@ -1,10 +1,10 @@
-//! Decides whether a position may be opened. Closing one is always allowed, and never asked.
+//! The check before a position is opened. Closing a position is always allowed, without a check.
 
 use static_bus::prelude::*;
 
 use crate::messages::{CheckOrder, GetEquity, Verdict};
 
-/// Refuses new positions once the account is worth nothing. There is no margin to run out of.
+/// Refuses new positions when the equity is zero or negative. There is no margin.
 pub struct Risk;
 
 impl<B> QueryHandler<CheckOrder, B> for Risk

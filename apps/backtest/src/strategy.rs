@@ -11,9 +11,9 @@ use crate::messages::{
 
 pub struct Strategy {
     size: f64,
-    /// Where the fast average stood to the slow one at the close before.
+    /// The order of the fast and the slow average at the previous close.
     before: Cell<Option<Ordering>>,
-    /// Orders placed and not filled yet.
+    /// Orders that are placed and not filled.
     working: Cell<usize>,
 }
 

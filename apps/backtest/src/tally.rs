@@ -68,7 +68,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Each message's kind, name and count.
+    /// The kind, name and count of each message.
     pub fn rows(&self) -> Vec<(&'static str, &'static str, u64)> {
         [
             ("event", "BarOpen", &self.bar_open),

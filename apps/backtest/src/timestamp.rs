@@ -1,4 +1,4 @@
-//! Reads the date of a bar: `2000-01-03`, `2000-01-03 14:30[:05[.25]][Z|+01:00]`, or Unix seconds.
+//! The date of a bar: `2000-01-03`, `2000-01-03 14:30[:05[.25]][Z|+01:00]`, or Unix seconds.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl Timestamp {
     }
 }
 
-/// `2000-01-03`, and the time of day when it is not midnight.
+/// `2000-01-03`, and the time of day unless it is midnight.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = DateTime::from_timestamp_micros(self.0).ok_or(fmt::Error)?;
@@ -57,7 +57,7 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A number of exactly so many digits.
+/// A number with exactly this number of digits.
 fn digits(text: &str, count: usize) -> Option<i64> {
     (text.len() == count && all_digits(text)).then(|| text.parse().ok())?
 }
@@ -78,7 +78,7 @@ fn parse_date(text: &str) -> Option<i64> {
     if !(1..=length).contains(&day) {
         return None;
     }
-    // Years are counted from March, so that a leap day is a year's last.
+    // Years start in March, so a leap day is the last day of a year.
     let years = if month > 2 { year } else { year - 1 };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let leap_days = years.div_euclid(4) - years.div_euclid(100) + years.div_euclid(400);

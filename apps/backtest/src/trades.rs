@@ -1,4 +1,4 @@
-//! Writes the closed trades as CSV.
+//! The closed trades as CSV.
 
 use crate::{bars::Bar, messages::TradeClosed, output::Output};
 
@@ -13,7 +13,7 @@ const COLUMNS: [&str; 8] = [
     "pnl",
 ];
 
-/// One row for each trade. Numbers are written so that reading them gives the same number.
+/// One row for each trade. Numbers are written with all digits, so they are read back unchanged.
 pub fn write(output: Output, trades: &[TradeClosed], bars: &[Bar]) -> Result<(), String> {
     let row = |trade: &TradeClosed| {
         [

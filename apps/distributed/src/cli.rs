@@ -8,23 +8,23 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(name = "distributed")]
 pub struct Cli {
-    /// What joins the modules
+    /// The connection between the modules
     #[arg(long, value_enum, default_value_t = Bus::Local)]
     pub bus: Bus,
     /// The server of `--bus redis` [default: REDIS_URL, or redis://127.0.0.1:6379], or those of `--bus kafka`
     /// [default: KAFKA_BOOTSTRAP, or 127.0.0.1:9092]
     #[arg(long)]
     url: Option<String>,
-    /// What the names on that server begin with
+    /// The prefix of all names on that server
     #[arg(long, default_value = "shop")]
     pub namespace: String,
-    /// Serve these modules until Ctrl-C, for others on the same server [default: all of them, and --drive]
+    /// Serve these modules until Ctrl-C, for processes on the same server [default: all of them, and --drive]
     #[arg(long, value_enum, value_delimiter = ',')]
     serve: Vec<Module>,
-    /// Place a few orders, and print what became of them
+    /// Place a few orders, and print their outcomes
     #[arg(long)]
     drive: bool,
-    /// Keep all modules but `users` on one bus, with the orders placed there
+    /// Keep all modules but `users` on one bus, and place the orders there
     #[arg(long, conflicts_with = "serve")]
     pub extract_users: bool,
 }
@@ -49,14 +49,14 @@ pub enum Module {
     Orders,
 }
 
-/// What this process does.
+/// The tasks of this process.
 pub struct Part {
     pub serves: Vec<Module>,
     pub drives: bool,
 }
 
 impl Cli {
-    /// What this process does on a broker, with everything if nothing is said.
+    /// The tasks of this process on a broker. Default: all of them.
     pub fn part(&self) -> Part {
         let serves = match (self.drive, self.extract_users) {
             (false, true) => vec![Module::Users],
@@ -70,7 +70,7 @@ impl Cli {
     }
 
     /// # Errors
-    /// If this process would serve or ask others on a bus that it does not share with them.
+    /// If the options need other processes, and the bus is not shared with them.
     pub fn check(&self) -> Result<(), String> {
         let alone = matches!(self.bus, Bus::Local | Bus::Memory);
         if alone && (self.drive || !self.serve.is_empty()) {

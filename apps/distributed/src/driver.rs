@@ -1,4 +1,4 @@
-//! A customer: places a few orders, and looks what becomes of them.
+//! A customer: places a few orders, and queries their outcomes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,13 +13,13 @@ use crate::{
     wiring::Shop,
 };
 
-/// How long an order may take: longer than a lease, because a worker may have been killed.
+/// The maximum time of an order. Longer than a lease, because a worker may have been killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The same on every bus. What differs is what `execute_async` says: one bus gives the handler's
-/// answer, and a broker only that it has the command. So the outcome is asked for.
+/// Places the orders, on any bus. The result of `execute_async` depends on the bus: one bus returns the handler's
+/// result, a broker only confirms that it has the command. So a query asks for the outcome.
 pub async fn drive(bus: &impl Shop) -> Result<(), Failure> {
-    // Not 1, 2, 3: those who serve may have placed these for another driver before.
+    // Not 1, 2, 3: the services may have handled these numbers of an earlier driver.
     let first = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
     let orders = [(1, 2), (9, 1), (2, 2), (2, 1)];
     for (number, (user_id, quantity)) in (1..).zip(orders) {
@@ -39,7 +39,7 @@ pub async fn drive(bus: &impl Shop) -> Result<(), Failure> {
         match eventually(async || bus.send_async(GetOutcome { order_id }).await).await? {
             Err(why) => println!("order {number}: refused, {why}"),
             Ok(()) => {
-                // The event is on its way: whoever orders next may still be shown what was left before.
+                // The event may arrive later: the next order may still be checked against the old stock.
                 let mail = eventually(async || bus.send_async(GetMail { order_id }).await).await?;
                 let left = eventually(async || {
                     let now = bus.send_async(lamps()).await?;
@@ -59,7 +59,7 @@ fn lamps() -> GetStock {
     }
 }
 
-/// Asks until there is an answer.
+/// Repeats the query until there is an answer.
 async fn eventually<T>(
     mut ask: impl AsyncFnMut() -> Result<Option<T>, BusError>,
 ) -> Result<T, Failure> {
@@ -71,7 +71,7 @@ async fn eventually<T>(
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, asking)
-        .await
-        .map_err(|_| "an order is on its way for too long: is every module served?")?
+    timeout(PATIENCE, asking).await.map_err(
+        |_| "an order has no outcome after a long time: check that every module is served",
+    )?
 }

@@ -1,4 +1,4 @@
-//! Inventory: how many of each item are left.
+//! Inventory: the stock of each item.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,7 +10,7 @@ use static_bus::prelude::*;
 
 use crate::{journal::note, orders::OrderPlaced};
 
-/// How many of this item can be ordered.
+/// The number of units of this item in stock.
 #[derive(Serialize, Deserialize)]
 pub struct GetStock {
     pub item: String,
@@ -29,7 +29,7 @@ pub struct Inventory {
 
 struct Shelf {
     stock: HashMap<String, u32>,
-    /// An event may come twice. Each order is taken once.
+    /// The orders that were subtracted: an event may be delivered twice.
     taken: HashSet<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What happened where: each line names the module and the process.
+//! A log on standard output: each line names the module and the process.
 
 use std::{fmt::Arguments, process};
 

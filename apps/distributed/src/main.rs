@@ -15,7 +15,7 @@
 //! cargo run -p distributed --features redis -- --bus redis --drive
 //! ```
 //!
-//! `wiring.rs` says who is where. The modules do not know.
+//! `wiring.rs` decides which module is in which process. The modules do not depend on it.
 
 mod cli;
 mod driver;
@@ -35,7 +35,7 @@ use cli::{Bus, Cli};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// How long handlers that run may take to finish when the process ends.
+/// The time for running handlers to finish when the process ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -116,7 +116,7 @@ async fn run_on<T: Transport>(cli: &Cli, broker: T) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What could not be handled, for somebody to look at. A worker that has shut down has written all of it.
+/// Prints the dead letters. After its shutdown a worker has written all of them.
 async fn print_dead_letters<T: Transport>(broker: T) -> Result<(), Failure> {
     for letter in DeadLetters::of(broker).list(None, 100).await? {
         println!("dead letter: {} ({})", letter.origin, letter.error);

@@ -30,7 +30,7 @@ pub fn module() -> HList![
 
 #[derive(Default)]
 pub struct Notifications {
-    /// By order: one that comes twice is mailed once.
+    /// The mails by order: an order that is delivered twice is mailed once.
     sent: Mutex<HashMap<u64, String>>,
 }
 

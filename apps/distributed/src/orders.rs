@@ -1,4 +1,4 @@
-//! Orders: asks who is ordering and what is left, then tells everyone who cares.
+//! Orders: queries the user and the stock, then publishes an event.
 
 use std::{
     collections::HashMap,
@@ -12,10 +12,10 @@ use static_bus::prelude::*;
 
 use crate::{inventory::GetStock, journal::note, users::GetUser};
 
-/// Orders of one user are handled one after the other.
+/// The command to place an order. Orders of one user are handled one after the other.
 #[derive(Serialize, Deserialize)]
 pub struct PlaceOrder {
-    /// Chosen by the sender, so that an order that comes twice is placed once.
+    /// Chosen by the sender, so an order that is delivered twice is placed once.
     pub order_id: u64,
     pub user_id: u32,
     pub item: String,
@@ -39,7 +39,7 @@ pub struct OrderPlaced {
 }
 event!(OrderPlaced, name = "orders.placed", key = item);
 
-/// What became of an order; nothing yet if nobody has handled it.
+/// The outcome of an order; `None` before it is handled.
 #[derive(Serialize, Deserialize)]
 pub struct GetOutcome {
     pub order_id: u64,
@@ -105,7 +105,7 @@ impl Orders {
         self.outcomes.lock().unwrap().get(&order_id).copied()
     }
 
-    /// Who called in this process gets the error; a broker keeps the command as a dead letter.
+    /// A caller in this process gets the error; on a broker the command becomes a dead letter.
     fn refuse(&self, order_id: u64, why: OrderError) -> Result<(), BusError> {
         note("orders", format_args!("refused: {why}"));
         self.outcomes.lock().unwrap().insert(order_id, Err(why));
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::users::User;
 
-    /// The module under test is real; everything it talks to is a closure.
+    /// The module under test is real; all other modules are closures.
     #[tokio::test]
     async fn an_order_is_announced_once_and_only_when_the_user_is_known_and_the_item_is_there() {
         let announced = Mutex::new(Vec::new());
@@ -157,11 +157,11 @@ mod tests {
         assert!(announced.lock().unwrap().is_empty());
 
         assert_eq!(place(4, 7, "lamp", 3).await, Ok(()));
-        assert_eq!(place(4, 7, "lamp", 3).await, Ok(()), "it came twice");
+        assert_eq!(place(4, 7, "lamp", 3).await, Ok(()), "delivered twice");
         assert_eq!(*announced.lock().unwrap(), [4]);
     }
 
-    /// A failure on the way is not a refusal: the order can be tried again.
+    /// A failed query is not a refusal: the order can be retried.
     #[tokio::test]
     async fn an_order_is_tried_again_when_nobody_answers() {
         let timeout = || BusError::Timeout {

@@ -1,4 +1,4 @@
-//! Users: who may order.
+//! Users: the customers.
 
 use serde::{Deserialize, Serialize};
 use static_bus::prelude::*;
@@ -24,14 +24,14 @@ pub fn module() -> HList![OnQuery<GetUser, Users>] {
 
 pub struct Users;
 
-/// A handler that does not wait is written as ever, and answers those who do.
+/// A synchronous handler, which also handles asynchronous calls.
 impl<B> QueryHandler<GetUser, B> for Users {
     fn handle(&self, query: GetUser, _bus: &B) -> Option<User> {
         let name = match query.user_id {
             1 => "Ada",
             2 => "Grace",
             unknown => {
-                note("users", format_args!("nobody is user {unknown}"));
+                note("users", format_args!("no user {unknown}"));
                 return None;
             }
         };

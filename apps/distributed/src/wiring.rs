@@ -1,8 +1,8 @@
-//! Who is where. This file is all that changes when a module moves.
+//! The modules of each process. Only this file changes when a module moves.
 //!
-//! Take a `mount` away, or a `register`, and it does not compile: somebody misses what he asks for. So does
-//! a worker that serves what its bus does not handle. What no compiler sees is an event that is not sent
-//! on (`subscribe_async`), or a message that no worker serves.
+//! Without one of the `mount` or `register` calls it does not compile, because a module needs the messages. A
+//! worker that serves a message without a handler on its bus does not compile either. The compiler cannot detect an event that
+//! is not sent to the broker (`subscribe_async`), or a message that no worker serves.
 
 use static_bus::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::{
     users::{self, GetUser},
 };
 
-/// What a customer needs of a bus, wherever its handlers are.
+/// The bounds of a customer on the bus, for handlers in any process.
 pub trait Shop:
     AsyncExecuteCommand<PlaceOrder>
     + AsyncSendQuery<GetOutcome>
@@ -42,7 +42,7 @@ pub fn monolith() -> impl Shop {
         .build()
 }
 
-/// The monolith without its users, who are in another process: one line is another.
+/// The monolith with the module `users` in another process: one line differs.
 pub fn without_users<T: Transport>(remote: RemoteBus<T>) -> impl Shop {
     BusBuilder::new()
         .register_query_async::<GetUser, _>(remote)
@@ -52,7 +52,7 @@ pub fn without_users<T: Transport>(remote: RemoteBus<T>) -> impl Shop {
         .build()
 }
 
-/// Serves one module, from a bus of its own.
+/// Serves one module on a bus of its own.
 pub async fn serve<T: Transport>(
     module: Module,
     broker: T,
@@ -114,7 +114,7 @@ async fn serve_orders<T: Transport>(broker: T) -> Result<WorkerHandle<T>, Transp
         .await
 }
 
-/// The way to the others, for a service of this name.
+/// The connection to the other modules, for a service of this name.
 pub async fn connect<T: Transport>(
     service: &str,
     broker: T,

@@ -1,4 +1,4 @@
-//! The same modules give the same outcome on every bus that needs no server.
+//! The same modules give the same outcome on every bus without a server.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn a_refused_command_is_a_dead_letter_if_it_came_from_a_broker() {
         said(&["--bus", "memory"]),
         format!("{OUTCOME}{DEAD_LETTERS}")
     );
-    // Here the driver is on one bus with `orders`, and gets the error.
+    // Here the driver shares a bus with `orders`, so it gets the error.
     assert_eq!(said(&["--bus", "memory", "--extract-users"]), OUTCOME);
 }
 

@@ -18,7 +18,7 @@ struct Service {
 }
 
 impl Service {
-    /// Returns when it serves.
+    /// Returns when the process serves its modules.
     fn start(bus: &str, url: &str, modules: &str) -> Self {
         let mut process = distributed()
             .args(["--bus", bus, "--url", url, "--serve", modules])
@@ -27,12 +27,12 @@ impl Service {
             .expect("the program starts");
         let mut said = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut line = String::new();
-        said.read_line(&mut line).expect("it says something");
+        said.read_line(&mut line).expect("it prints a line");
         assert!(line.starts_with("serving "), "{line}");
         Service { process, said }
     }
 
-    /// Stops it as Ctrl-C does; gives what it said.
+    /// Stops the process like Ctrl-C. Returns its output.
     fn interrupt(mut self) -> String {
         let status = Command::new("kill")
             .args(["-INT", &self.process.id().to_string()])
@@ -48,7 +48,7 @@ impl Service {
 }
 impl Drop for Service {
     fn drop(&mut self) {
-        // It is gone already unless a test has failed.
+        // The process has ended already unless a test has failed.
         _ = self.process.kill();
         _ = self.process.wait();
     }
@@ -65,7 +65,11 @@ fn three_processes_give_the_same_outcome(bus: &str, url: &str) {
         .map(|modules| Service::start(bus, url, modules));
     let output = run(&["--bus", bus, "--url", url, "--drive"]);
     assert_eq!(said_by_the_driver(&output), OUTCOME);
-    assert_eq!(said_by_modules(&output), [""; 0], "nobody is served there");
+    assert_eq!(
+        said_by_modules(&output),
+        [""; 0],
+        "no module is served there"
+    );
 
     let said = services.map(Service::interrupt);
     let modules = ["orders:", "inventory:", "users:"];

@@ -1,4 +1,4 @@
-//! How long a bus of N handlers takes to compile.
+//! The compile time of a bus of N handlers.
 //!
 //! `cargo run --release --manifest-path benches/compile_time/Cargo.toml` generates programs with N
 //! messages, has cargo compile each of them several times in turn, and prints a table of medians.
@@ -19,25 +19,25 @@ use std::path::Path;
 /// A run that takes longer than this, in seconds, is not repeated.
 const LONG: f64 = 20.0;
 
-/// Measures how long buses of many handlers take to compile.
+/// Measures the compile time of buses with many handlers.
 #[derive(Parser)]
 struct Cli {
-    /// How many handlers.
+    /// The numbers of handlers.
     #[arg(long, value_delimiter = ',', default_values_t = [10, 50, 100, 200, 500, 1000])]
     handlers: Vec<usize>,
-    /// How the bus is written.
+    /// The ways of writing the bus.
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Bus::value_variants().to_vec())]
     bus: Vec<Bus>,
-    /// What cargo is asked for.
+    /// The cargo commands.
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Job::value_variants().to_vec())]
     job: Vec<Job>,
-    /// How often each program is compiled; one that takes longer than 20 s is compiled once.
+    /// The number of compilations of each program; one that takes longer than 20 s is compiled once.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
     /// Rewrites the section in docs/BENCHMARKS.md and the plot.
     #[arg(long)]
     write: bool,
-    /// Prints the program that one kind of bus makes of so many handlers, and stops.
+    /// Prints the program of one kind of bus with this number of handlers, and stops.
     #[arg(long, value_names = ["BUS", "HANDLERS"], num_args = 2)]
     print: Option<Vec<String>>,
 }
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
                 .figures
                 .extend(compare(&package, &cli, handlers, job)?);
         }
-        // Now and not at the end, so that a run that is stopped leaves the smaller programs' figures.
+        // Now and not at the end, so the figures of the smaller programs remain if the run is stopped.
         if cli.write {
             report.write_into(&library.join("docs/BENCHMARKS.md"))?;
             plot::draw(&report, &library.join("docs/compile_time.svg"))?;
@@ -72,8 +72,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Measures each kind of bus with so many handlers, in turns, so that a slow minute of the machine
-/// slows all of them.
+/// Measures each kind of bus with this number of handlers, in turns, so other load on the machine
+/// affects all of them.
 fn compare(package: &Package, cli: &Cli, handlers: usize, job: Job) -> Result<Vec<Figure>> {
     let buses: Vec<Bus> = cli
         .bus

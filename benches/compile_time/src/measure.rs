@@ -1,4 +1,4 @@
-//! Compiles a program with cargo, and says what that took.
+//! Compiles a program with cargo, and measures time, memory and size.
 
 use crate::program::Bus;
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use std::{
 };
 use wait4::Wait4;
 
-/// What cargo is asked for.
+/// A cargo command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Job {
     /// `cargo check`.
@@ -45,7 +45,7 @@ impl Job {
         }
     }
 
-    /// The folder that holds the binary, if one is made.
+    /// The folder of the binary, if there is one.
     fn profile(self) -> Option<&'static str> {
         match self {
             Job::Check | Job::NextSolver => None,
@@ -55,21 +55,21 @@ impl Job {
     }
 }
 
-/// What one run of cargo took.
+/// The cost of one run of cargo.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
-    /// Seconds on the clock.
+    /// Elapsed time in seconds.
     pub wall: f64,
-    /// Seconds of all cores, cargo and the linker included.
+    /// Processor time of all cores in seconds, cargo and the linker included.
     pub cpu: f64,
-    /// Most memory that any process held, in MB.
+    /// The largest peak memory of a process, in MB.
     pub memory: f64,
-    /// Size of the binary, in MB; 0 where none is made.
+    /// The size of the binary, in MB; 0 without a binary.
     pub binary: f64,
 }
 
 impl Cost {
-    /// What this took over `base`. The memory is not reduced: it is a peak, not a sum.
+    /// The cost above `base`. The memory is not reduced: it is a peak, not a sum.
     pub fn over(self, base: Cost) -> Cost {
         Cost {
             wall: (self.wall - base.wall).max(0.001),
@@ -111,7 +111,7 @@ impl Package {
         Ok(Package { dir })
     }
 
-    /// Compiles what the program depends on, and runs each job once without counting it.
+    /// Compiles the dependencies, and runs each job once without a measurement.
     pub fn prepare(&self, jobs: &[Job]) -> Result<()> {
         for &job in jobs {
             self.compile("fn main() {}\n", job)?;

@@ -5,17 +5,17 @@ use std::{fmt::Write, ops::Range};
 
 use crate::measure::Job;
 
-/// How many handlers one module has.
+/// The number of handlers of one module.
 const MODULE: usize = 40;
-/// How many messages one generic function sends.
+/// The number of messages that one generic function sends.
 const FUNCTION: usize = 10;
-/// How many handlers one of several buses has.
+/// The number of handlers of one of several buses.
 const SMALL: usize = 100;
 
-/// How the bus of a program is written.
+/// A way of writing the bus of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bus {
-    /// A struct with a field for each handler and an `impl` for each message, written out.
+    /// A struct with a field for each handler and an `impl` for each message, without the library.
     Floor,
     /// Handler types, mounted in modules of 40.
     Modules,
@@ -47,8 +47,8 @@ impl Bus {
         }
     }
 
-    /// The most handlers it is measured with. Closures are for small programs, the plain list takes
-    /// minutes beyond, and what shortens `cargo check` is measured on that.
+    /// The maximum number of handlers. Closures are for small programs, a longer plain list takes
+    /// minutes, and the ways to shorten `cargo check` are measured with that job only.
     pub fn most(self, job: Job) -> usize {
         match (self, job) {
             (Bus::Closures | Bus::ClosureModules, Job::NextSolver) => 10,
@@ -105,14 +105,24 @@ impl Bus {
         out
     }
 
-    /// Messages, handlers, and what a bus written by hand needs.
+    /// Messages, handlers, and the bus if it is written by hand.
     fn items(self, n: usize, out: &mut String) {
         if self == Bus::Naive {
             *out += "#![recursion_limit = \"1024\"]\n";
         }
-        *out += "#![allow(unused)]\nuse static_bus::prelude::*;\n";
+        *out += "#![allow(unused)]\n";
+        *out += match self {
+            Bus::Floor => TRAITS,
+            _ => "use static_bus::prelude::*;\n",
+        };
         for i in 0..n {
-            let _ = writeln!(out, "struct Q{i};\nquery!(Q{i} -> usize);");
+            let _ = match self {
+                Bus::Floor => writeln!(
+                    out,
+                    "struct Q{i};\nimpl Query for Q{i} {{\n    type Response = usize;\n}}"
+                ),
+                _ => writeln!(out, "struct Q{i};\nquery!(Q{i} -> usize);"),
+            };
             if !matches!(self, Bus::Closures | Bus::ClosureModules) {
                 let _ = writeln!(
                     out,
@@ -184,7 +194,7 @@ impl Bus {
     }
 }
 
-/// The numbers below `n`, so many at a time.
+/// The numbers below `n`, in parts of this size.
 fn parts(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n)
         .step_by(size)
@@ -196,7 +206,20 @@ fn each(part: &Range<usize>, between: &str, text: impl Fn(usize) -> String) -> S
     part.clone().map(text).collect::<Vec<_>>().join(between)
 }
 
-/// What one would write first.
+/// The traits of a program without the library.
+const TRAITS: &str = r"
+trait Query {
+    type Response;
+}
+trait QueryHandler<Q: Query, B> {
+    fn handle(&self, query: Q, bus: &B) -> Q::Response;
+}
+trait SendQuery<Q: Query> {
+    fn send(&self, query: Q) -> Q::Response;
+}
+";
+
+/// A list with an index that the compiler infers.
 const NAIVE: &str = r"
 use std::marker::PhantomData;
 struct End;

@@ -1,4 +1,4 @@
-//! Figures as Markdown: tables, and the goals with what came of them.
+//! Figures as Markdown: tables, and the goals with their results.
 
 use crate::measure::{Cost, Job};
 use crate::program::Bus;
@@ -30,7 +30,7 @@ impl Report {
             .map(|f| f.cost)
     }
 
-    /// Replaces what stands between the two markers of a Markdown file.
+    /// Replaces the text between the two markers of a Markdown file.
     pub fn write_into(&self, file: &Path) -> Result<()> {
         let old = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
         let (before, rest) = old

@@ -1,7 +1,7 @@
 //! Counts allocations, on demand.
 //!
-//! While nothing is counted, and so in every timed batch, it costs one load and one branch that is
-//! always predicted: peers that allocate are not charged for being watched.
+//! Without counting, and so in every timed batch, the cost of an allocation is one load and one branch that is
+//! always predicted, so the times of peers that allocate are not affected.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -14,7 +14,7 @@ static ALLOCATOR: Counting = Counting;
 static ON: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// How many allocations `work` makes, those of other threads included.
+/// The number of allocations of `work`, those of other threads included.
 pub fn count(work: impl FnOnce()) -> u64 {
     COUNT.store(0, Ordering::SeqCst);
     ON.store(true, Ordering::SeqCst);
@@ -32,7 +32,7 @@ fn note() {
     }
 }
 
-// SAFETY: every call is handed to `System` as it came.
+// SAFETY: every call is passed to `System` unchanged.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

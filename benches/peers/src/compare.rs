@@ -10,7 +10,7 @@ use crate::{
 
 const ROUNDS: usize = 301;
 
-/// A peer at one job; every batch is checked against what it has to end in.
+/// A peer at one job. The result of every batch is checked.
 struct AtJob<'a> {
     peer: &'a mut dyn Peer,
     job: Job,
@@ -73,7 +73,7 @@ pub fn run() {
     print(&rows);
 }
 
-/// One job on every peer that offers it.
+/// One job on every peer that has this kind of message.
 fn column(peers: &mut [Box<dyn Peer>], job: Job) -> Vec<Option<Cell>> {
     let mut contestants: Vec<Option<AtJob>> = peers
         .iter_mut()
@@ -136,7 +136,7 @@ fn print(rows: &[Row]) {
     }
 }
 
-/// Whole when it is, to within the few allocations that a batch makes once.
+/// Without decimals if it is an integer, except for the few allocations once per batch.
 fn trimmed(value: f64) -> String {
     if (value - value.round()).abs() < 0.01 {
         format!("{value:.0}")

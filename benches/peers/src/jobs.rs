@@ -1,4 +1,4 @@
-//! The three jobs, the same for every peer: answer a query, change a counter, tell 1 and 3
+//! The jobs, the same for every peer: a query, a command that changes a counter, an event with 1 and with 3
 //! subscribers.
 
 use std::sync::{
@@ -16,20 +16,20 @@ pub struct ToOne(pub u64);
 /// An event with three subscribers.
 #[derive(Clone, Copy)]
 pub struct ToThree(pub u64);
-/// A message that nobody handles.
+/// A message without a handler.
 #[derive(Clone, Copy)]
 pub struct Nobody;
 
-/// The query's work: two instructions that no compiler can drop.
+/// The work of the query: two instructions that the compiler cannot remove.
 #[inline]
 pub fn answer(question: u64) -> u64 {
     (question ^ 0x5bd1_e995).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// What a command or an event changes.
+/// The state that a command or an event changes.
 ///
-/// Some peers ask that handlers are `Send`. So all get the same atomic, written by one thread and
-/// therefore without a locked instruction: it costs what a plain integer in memory does.
+/// Some peers require `Send` handlers. So all have the same atomic, written by one thread
+/// without a locked instruction: its cost is that of a plain integer in memory.
 #[derive(Clone, Default)]
 pub struct Counter(Arc<AtomicU64>);
 impl Counter {
@@ -44,7 +44,7 @@ impl Counter {
     }
 }
 
-/// What a peer's handlers change, so that each batch can be checked.
+/// The state of a peer's handlers, for the check of each batch.
 #[derive(Clone, Default)]
 pub struct State {
     pub command: Counter,
@@ -77,8 +77,8 @@ impl Job {
         }
     }
 
-    /// What a batch over the numbers below `n` has to end in: the sum of the answers, and by how
-    /// much each counter of [`State`] has grown.
+    /// The expected result of a batch over the numbers below `n`: the sum of the answers, and the
+    /// increase of each counter of [`State`].
     pub fn expected(self, n: u64) -> (u64, [u64; 5]) {
         let sum = (0..n).fold(0u64, u64::wrapping_add);
         match self {

@@ -1,4 +1,4 @@
-//! static-bus beside its peers: `cargo run --release` prints the table of jobs,
+//! static-bus next to its peers: `cargo run --release` prints the table of jobs,
 //! `cargo run --release -- pipeline` the tick pipeline.
 
 mod allocations;
@@ -14,7 +14,7 @@ fn main() {
         None => compare::run(),
         Some("pipeline") => pipeline::run(),
         Some(other) => {
-            eprintln!("unknown argument `{other}`: say nothing, or `pipeline`");
+            eprintln!("unknown argument `{other}`: give none, or `pipeline`");
             std::process::exit(2);
         }
     }

@@ -1,21 +1,21 @@
-//! Rounds: every contestant runs once in each, one after another, so that the machine's noise hits
-//! all alike, and each is compared with the first of the same round.
+//! Rounds: every contestant runs once in each, one after another, so other load on the machine affects
+//! all of them, and each is compared with the first of the same round.
 //!
 //! Batches are short and rounds are many: on a busy machine most batches then run undisturbed, and
-//! the medians come from those.
+//! determine the medians.
 
 use std::time::{Duration, Instant};
 
-/// Long enough that reading the clock does not count, shorter than a slice of the scheduler.
+/// Long compared with reading the clock, shorter than a time slice of the scheduler.
 const BATCH: Duration = Duration::from_micros(500);
 
 /// Something that can be run for `n` steps, and checks itself.
 pub trait Contestant: Sized {
     fn run(&mut self, n: u64);
-    /// Called before the clock starts, for what `run` needs but is not measured.
+    /// The preparation of `run`, which is not measured.
     fn prepare(&mut self, n: u64);
 
-    /// How many steps make a batch. Finding out is also the warm-up.
+    /// The number of steps of a batch. Determining it is also the warm-up.
     fn batch(&mut self) -> u64 {
         let mut n = 256;
         while time(self, n) < BATCH {
@@ -32,7 +32,7 @@ pub struct Score {
     pub ratio: f64,
 }
 
-/// Runs all contestants round by round; the first is the yardstick.
+/// Runs all contestants round by round; the first is the baseline.
 pub fn compare<C: Contestant>(rounds: usize, contestants: &mut [&mut C]) -> Vec<Score> {
     let sizes: Vec<u64> = contestants.iter_mut().map(|c| c.batch()).collect();
     let mut times = vec![Vec::with_capacity(rounds); contestants.len()];
@@ -42,11 +42,11 @@ pub fn compare<C: Contestant>(rounds: usize, contestants: &mut [&mut C]) -> Vec<
             times.push(elapsed.as_secs_f64() * 1e9 / *n as f64);
         }
     }
-    let yardstick = times[0].clone();
+    let baseline = times[0].clone();
     times
         .into_iter()
         .map(|times| Score {
-            ratio: median(times.iter().zip(&yardstick).map(|(a, b)| a / b)),
+            ratio: median(times.iter().zip(&baseline).map(|(a, b)| a / b)),
             nanoseconds: median(times),
         })
         .collect()

@@ -1,4 +1,4 @@
-//! How far a group is behind, and how it catches up.
+//! The records that a group has not settled.
 
 use std::{
     sync::Arc,
@@ -12,12 +12,12 @@ use super::support::{
 use super::{Harness, Outcome, Sharing};
 use static_bus_remote::transport::{Backlog, Consumer, Kind};
 
-/// Each group's figures: what is handed out, what is not, and how old the oldest is that is not done.
-/// Where partitions are shared, what is handed out to others counts as waiting.
+/// The backlog of a group has the number of pending and of waiting records, and the age of the oldest. Where
+/// partitions are shared, records that are pending for other members count as waiting.
 ///
-/// A naive engine gives the topic's figures, or those of the member, or loses count when records are
-/// given back.
-pub async fn the_backlog_tells_what_is_pending_and_what_waits<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that counts for the topic or for the member instead of the group, or that miscounts released
+/// records.
+pub async fn the_backlog_counts_pending_and_waiting_records<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Event, "behind");
     let one = join(&transport, &topic, "one", "one 1").await;
@@ -28,39 +28,42 @@ pub async fn the_backlog_tells_what_is_pending_and_what_waits<H: Harness>(harnes
     let start = Instant::now();
     append(&transport, &topic, (0..10).map(record)).await;
     let appended = Instant::now();
-    settles(&one, 0, 10).await;
+    backlog_is(&one, 0, 10).await;
     let got = one.take(4).await;
-    settles_elsewhere(&two, 4, 6).await;
+    backlog_elsewhere(&two, 4, 6).await;
     one.acknowledge(&got[..1]).await;
-    settles(&one, 3, 6).await;
-    settles_elsewhere(&two, 3, 6).await;
+    backlog_is(&one, 3, 6).await;
+    backlog_elsewhere(&two, 3, 6).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let at_least = appended.elapsed();
     let oldest = idle.backlog().await.oldest;
-    // The broker's clock may be another.
+    // For brokers with another clock.
     let slack = Duration::from_secs(5);
     assert!(
         oldest + Duration::from_millis(200) >= at_least && oldest <= start.elapsed() + slack,
-        "the oldest was appended {at_least:?} ago, and is said to be {oldest:?} old"
+        "the oldest record was appended {at_least:?} ago, and its age is {oldest:?}"
     );
 
     one.release(&leases(&got[1..])).await;
     let two = one.or(&two);
     let rest = two.take(9).await;
-    settles(&one, 9, 0).await;
+    backlog_is(&one, 9, 0).await;
     two.acknowledge(&rest).await;
-    settles(&one, 0, 0).await;
-    assert_eq!(one.backlog().await.oldest, Duration::ZERO, "all is settled");
-    settles(&idle, 0, 10).await;
+    backlog_is(&one, 0, 0).await;
+    assert_eq!(
+        one.backlog().await.oldest,
+        Duration::ZERO,
+        "all records are settled"
+    );
+    backlog_is(&idle, 0, 10).await;
     Ok(())
 }
 
-/// A member that was killed with 20,000 records leaves them to the next, which gets them all in good time.
+/// The 20,000 records of a killed member go to another member in reasonable time.
 ///
-/// A naive engine looks through all of them for each one that it takes over, or only at the first.
-pub async fn a_backlog_of_twenty_thousand_pending_is_taken_over<H: Harness>(
-    harness: &H,
-) -> Outcome {
+/// Fails for an engine that searches all pending records for each one that it takes over, or that takes over the
+/// first ones only.
+pub async fn twenty_thousand_pending_records_are_taken_over<H: Harness>(harness: &H) -> Outcome {
     const ALL: usize = 20_000;
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "abandoned");
@@ -85,16 +88,16 @@ pub async fn a_backlog_of_twenty_thousand_pending_is_taken_over<H: Harness>(
     Ok(())
 }
 
-/// Waits until these are the figures for a member that has nothing itself.
-async fn settles_elsewhere<C: Consumer>(member: &Member<C>, pending: u64, lag: u64) {
-    match member.sharing {
-        Sharing::Partitions => settles(member, 0, pending + lag).await,
-        _ => settles(member, pending, lag).await,
+/// Waits until a member that holds no records has this backlog.
+async fn backlog_elsewhere<C: Consumer>(member: &Member<C>, pending: u64, lag: u64) {
+    match member.sharing() {
+        Sharing::Partitions => backlog_is(member, 0, pending + lag).await,
+        _ => backlog_is(member, pending, lag).await,
     }
 }
 
-/// Waits until the figures are these: an engine may need a moment.
-async fn settles<C: Consumer>(member: &Member<C>, pending: u64, lag: u64) {
+/// Waits until a member has this backlog.
+async fn backlog_is<C: Consumer>(member: &Member<C>, pending: u64, lag: u64) {
     let start = Instant::now();
     loop {
         let now = member.backlog().await;
@@ -104,7 +107,7 @@ async fn settles<C: Consumer>(member: &Member<C>, pending: u64, lag: u64) {
         assert!(
             start.elapsed() < DEADLINE,
             "{}: {pending} pending and {lag} waiting, but the backlog is {now:?}",
-            member.name
+            member.name()
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

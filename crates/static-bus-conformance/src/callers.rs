@@ -1,10 +1,10 @@
-//! Queries from caller to handler: each ends with an answer, or with an error that says what happened.
+//! Queries from client to handler: each ends with an answer, or with an error of the right kind.
 
 use std::time::{Duration, Instant};
 
 use super::support::{
     SILENCE, append, connect,
-    jobs::{Ask, Stranger, caller},
+    jobs::{Ask, Stranger, client},
     listen, must, topic, within,
 };
 use super::{Harness, Outcome};
@@ -16,39 +16,39 @@ use static_bus_remote::{
     transport::{Kind, Record, Topic},
 };
 
-/// A query that nobody serves ends when its time is over, and says so.
+/// A query that no worker serves ends with a timeout, not before the time is over.
 pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> Outcome {
     const WAIT: Duration = Duration::from_millis(400);
-    let bus = caller(connect(harness).await).await.with_timeout(WAIT);
+    let bus = client(connect(harness).await).await.with_timeout(WAIT);
     let begun = Instant::now();
-    let error = ask(&bus, 1).await.expect_err("nobody is there to answer");
+    let error = ask(&bus, 1).await.expect_err("no worker answers");
     assert!(
         begun.elapsed() >= WAIT,
-        "given up after {:?}",
+        "a timeout after {:?}",
         begun.elapsed()
     );
     assert!(
         matches!(error, BusError::Timeout { after: WAIT, .. }),
-        "instead of a timeout: {error}"
+        "not a timeout: {error}"
     );
     Ok(())
 }
 
-/// A reply that comes too late is nobody's: the next query gets its own.
+/// A reply to a query that has timed out is dropped, and the next queries get their own replies.
 pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
-    let bus = caller(connect(harness).await).await;
+    let bus = client(connect(harness).await).await;
     let transport = connect(harness).await;
-    // A worker that takes its time.
+    // A worker that answers too late.
     let slow = listen(&transport, &topic(Kind::Query, Ask::NAME), "slow").await;
     let hasty = bus.with_timeout(Duration::from_secs(2));
     let asking = tokio::spawn(async move { ask(&hasty, 1).await });
     let query = slow.take(1).await.remove(0);
-    let error = within("the caller gives up", asking)
+    let error = within("the query times out", asking)
         .await
         .expect("no panic");
     assert!(
         matches!(error, Err(BusError::Timeout { .. })),
-        "instead of a timeout: {error:?}"
+        "not a timeout: {error:?}"
     );
     slow.close().await;
     let query = Envelope::parse(&query.headers).expect("a query has its attributes");
@@ -85,9 +85,9 @@ pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
     Ok(())
 }
 
-/// A query that reaches a worker which does not serve it has no handler, and its caller hears so.
-pub async fn a_query_without_a_handler_is_told_so<H: Harness>(harness: &H) -> Outcome {
-    let bus = caller(connect(harness).await).await;
+/// A query that reaches a worker without a handler for it fails with `NoHandler`.
+pub async fn a_query_without_a_handler_fails_with_no_handler<H: Harness>(harness: &H) -> Outcome {
+    let bus = client(connect(harness).await).await;
     let transport = connect(harness).await;
     let worker = serve(connect(harness).await).await;
     let lost = topic(Kind::Query, Stranger::NAME);
@@ -96,37 +96,35 @@ pub async fn a_query_without_a_handler_is_told_so<H: Harness>(harness: &H) -> Ou
         let stranger = Stranger { key: 0, number: 1 };
         bus.send_async(stranger).await
     });
-    // Somebody puts it into the wrong queue.
+    // The query of one name in the topic of another.
     let query = (*lost.take(1).await[0]).clone();
     append(&transport, &topic(Kind::Query, Ask::NAME), [query]).await;
-    let answer = within("the caller is told", asking)
-        .await
-        .expect("no panic");
+    let answer = within("the query ends", asking).await.expect("no panic");
     assert!(
         matches!(answer, Err(BusError::NoHandler { message }) if message == Stranger::NAME),
-        "instead of no handler: {answer:?}"
+        "not `NoHandler`: {answer:?}"
     );
     worker.shutdown(SILENCE).await;
     Ok(())
 }
 
-/// A handler that panics fails its caller's query, and the worker serves the next.
-pub async fn a_handlers_panic_fails_its_query_alone<H: Harness>(harness: &H) -> Outcome {
-    let bus = caller(connect(harness).await).await;
+/// A handler that panics fails its query, and the worker serves the next one.
+pub async fn a_panic_in_a_handler_fails_its_query_only<H: Harness>(harness: &H) -> Outcome {
+    let bus = client(connect(harness).await).await;
     let worker = serve(connect(harness).await).await;
     let error = ask(&bus, PANIC).await.expect_err("its handler panics");
     assert!(
         matches!(error, BusError::Remote { .. }),
-        "instead of remote: {error}"
+        "not `Remote`: {error}"
     );
     assert!(
         error.to_string().contains("out of range"),
-        "without its reason: {error}"
+        "without the text of the panic: {error}"
     );
     assert_eq!(
         ask(&bus, 21).await.ok(),
         Some(42),
-        "the next query's answer"
+        "the answer to the next query"
     );
     worker.shutdown(SILENCE).await;
     Ok(())

@@ -1,4 +1,4 @@
-//! Deduplication keys: claimed before a record is handled, confirmed when it is done.
+//! Deduplication keys: claimed before a record is handled, confirmed when it is acknowledged.
 
 use std::{
     panic,
@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 
 use super::support::{
     Connection, DEADLINE, Member, SILENCE, append, claimed, connect, join, join_all, join_as,
-    record, subscription, topic, tries, while_kept, within,
+    record, subscription, topic, tries, while_renewed, within,
 };
 use super::{Harness, Outcome, Sharing};
 use static_bus_remote::transport::{Backlog, Claim, Consumer, Kind, Topic, Transport};
 
 const LEASE: Duration = Duration::from_secs(2);
 
-/// A key is granted to the first who claims it, held for everybody else, also for another record of the
-/// same member and in the same call, and done when its record is acknowledged.
+/// The first claim of a key is granted. Further claims are held, also by the same member and in the same call, until
+/// the record is acknowledged; then they are done.
 ///
-/// A naive engine grants a member its own key again, or answers the keys of one call all alike.
+/// Fails for an engine that grants a key to its holder again, or that decides the keys of one call together.
 pub async fn a_claim_is_granted_then_held_then_done<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "claimed");
@@ -40,26 +40,30 @@ pub async fn a_claim_is_granted_then_held_then_done<H: Harness>(harness: &H) -> 
         two.claim(&["a", "c", "b"]).await,
         [is_held, granted, is_held]
     );
-    assert_eq!(one.claim(&["a"]).await, [is_held], "the same member again");
-    assert!(one.claim(&[]).await.is_empty(), "no key, no answer");
+    assert_eq!(
+        one.claim(&["a"]).await,
+        [is_held],
+        "a second claim of the holder"
+    );
+    assert!(one.claim(&[]).await.is_empty(), "no result without a key");
 
     one.acknowledge_leases(&[claimed(&held[0], "a")]).await;
-    let after = "a and b, when a is acknowledged";
+    let after = "a and b, after a is acknowledged";
     assert_eq!(two.claim(&["a", "b"]).await, [done, is_held], "{after}");
     assert_eq!(one.claim(&["a", "b"]).await, [done, is_held], "{after}");
     one.acknowledge_leases(&[claimed(&held[1], "b"), claimed(&held[2], "")])
         .await;
     assert_eq!(two.claim(&["", "b", "a"]).await, [done, done, done]);
-    // What is done is done, also when the member that did it has left.
+    // Confirmed keys do not depend on their member.
     one.close().await;
     assert_eq!(two.claim(&["", "b", "a"]).await, [done, done, done]);
     Ok(())
 }
 
-/// Of fifty members that claim the same twenty keys at once, each key is granted to one.
+/// Fifty members claim the same twenty keys at the same moment, and each key is granted once.
 ///
-/// A naive engine looks first and claims then.
-pub async fn of_many_who_claim_a_key_one_gets_it<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that reads and claims a key in two steps.
+pub async fn of_many_members_that_claim_a_key_one_gets_it<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Command, "contended");
     let keys: Vec<String> = (0..20).map(|n| format!("key {n}")).collect();
     let keys = Arc::new(keys);
@@ -89,14 +93,13 @@ pub async fn of_many_who_claim_a_key_one_gets_it<H: Harness>(harness: &H) -> Out
     Ok(())
 }
 
-/// A key that is given up with its record is free for whoever gets that next, and so is that of a member
-/// that closes.
+/// A key that is released with its record can be claimed by the next member that gets the record.
 ///
-/// A naive engine remembers what it has seen, not what was done: the record that failed is taken for a
-/// duplicate of itself, and is lost.
+/// Fails for an engine that remembers every claimed key: it takes a record that is delivered again for a duplicate,
+/// and loses it.
 pub async fn a_released_claim_is_free_again<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
-    let topic = topic(Kind::Command, "given up");
+    let topic = topic(Kind::Command, "released");
     let one = join(&transport, &topic, "handlers", "one").await;
     append(&transport, &topic, [record(1)]).await;
     let got = one.take(1).await;
@@ -116,10 +119,10 @@ pub async fn a_released_claim_is_free_again<H: Harness>(harness: &H) -> Outcome 
     Ok(())
 }
 
-/// The key of a member that gives no sign of life is free when its lease runs out, and not before.
+/// A claim that is not renewed ends when its lease runs out, and not before.
 ///
-/// A naive engine marks the key as seen for the whole of the deduplication time: the record of a member that
-/// was killed is taken for a duplicate, and is lost.
+/// Fails for an engine that keeps a claimed key for the deduplication time: it takes the record of a killed member for
+/// a duplicate, and loses it.
 pub async fn a_claim_that_runs_out_is_free_again<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "orphaned");
@@ -135,9 +138,9 @@ pub async fn a_claim_that_runs_out_is_free_again<H: Harness>(harness: &H) -> Out
     Ok(())
 }
 
-/// A renewal keeps the key as well as the record.
+/// A renewal keeps the claim as well as the record.
 ///
-/// A naive engine renews the record alone: a handler that outlasts the lease is run twice at a time.
+/// Fails for an engine that renews only the record: while its handler runs, a copy of the record is handled.
 pub async fn a_renewed_claim_stays_held<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
@@ -157,9 +160,12 @@ pub async fn a_renewed_claim_stays_held<H: Harness>(harness: &H) -> Outcome {
             }
             claims
         };
-        let claims = while_kept(&holder, &held, LEASE, claims).await?;
+        let claims = while_renewed(&holder, &held, LEASE, claims).await?;
         let lost = claims.iter().find(|claim| **claim != Claim::Held);
-        assert_eq!(lost, None, "another claimed a key whose lease was renewed");
+        assert_eq!(
+            lost, None,
+            "another member claimed a key whose lease was renewed"
+        );
         holder.acknowledge_leases(&held).await;
         assert_eq!(other.claim(&["key"]).await, [Claim::Done]);
         Some(())
@@ -167,9 +173,9 @@ pub async fn a_renewed_claim_stays_held<H: Harness>(harness: &H) -> Outcome {
     .await
 }
 
-/// A confirmed key is remembered for the deduplication time, longer than a lease, and no longer.
+/// A confirmed key is remembered for the deduplication time, which is longer than the lease, and not longer.
 ///
-/// A naive engine remembers for ever, or leaves the key with the lease that it was claimed with.
+/// Fails for an engine that remembers keys forever, or for the length of the lease.
 pub async fn a_confirmed_key_is_forgotten_after_its_time<H: Harness>(harness: &H) -> Outcome {
     const REMEMBERED: Duration = Duration::from_secs(4);
     let transport = connect(harness).await;
@@ -201,9 +207,9 @@ pub async fn a_confirmed_key_is_forgotten_after_its_time<H: Harness>(harness: &H
     }
 }
 
-/// A group that does not deduplicate has no memory: the key is free when its record is done.
+/// A group without deduplication remembers no confirmed key.
 ///
-/// A naive engine takes no time for the longest time.
+/// Fails for an engine that takes no deduplication time for an unlimited one.
 pub async fn without_deduplication_no_key_is_remembered<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "forgetful");
@@ -213,15 +219,16 @@ pub async fn without_deduplication_no_key_is_remembered<H: Harness>(harness: &H)
     let got = member.take(2).await;
     for one in &got {
         let claim = member.claim(&["key"]).await;
-        assert_eq!(claim, [Claim::Granted], "nothing is remembered");
+        assert_eq!(claim, [Claim::Granted], "no key is remembered");
         member.acknowledge_leases(&[claimed(one, "key")]).await;
     }
     Ok(())
 }
 
-/// What one group has claimed or done another has yet to do.
+/// Claims and confirmed keys of one group are not those of another group, or of a group of the same name of another
+/// topic.
 ///
-/// A naive engine has one set of keys, and an event reaches only its fastest subscriber.
+/// Fails for an engine with one set of keys: only the fastest subscriber would handle an event.
 pub async fn each_group_claims_for_itself<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Event, "twofold");
@@ -234,7 +241,7 @@ pub async fn each_group_claims_for_itself<H: Harness>(harness: &H) -> Outcome {
             member.claim(&["held", "key"]).await,
             [Claim::Granted, Claim::Granted],
             "{}",
-            member.name
+            member.name()
         );
         member.acknowledge_leases(&[claimed(&got[0], "key")]).await;
         assert_eq!(member.claim(&["key"]).await, [Claim::Done]);
@@ -249,11 +256,10 @@ pub async fn each_group_claims_for_itself<H: Harness>(harness: &H) -> Outcome {
     Ok(())
 }
 
-/// A member that has lost its claim to another and comes late with its release or its renewal neither
-/// frees the key nor takes it: the record is being handled by the other.
+/// A late renewal or release by a member that has lost its claim has no effect on the claim of the new holder.
 ///
-/// A naive engine goes by the key alone.
-pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that identifies a claim by its key alone.
+pub async fn a_lost_claim_is_not_released_by_its_old_holder<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
         let topic = topic(Kind::Command, format!("late {n}"));
@@ -269,17 +275,17 @@ pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: 
         let late = [claimed(&lost[0], "key")];
         let claims = async {
             old.renew(&late).await;
-            // Whether it says that the lease is lost is up to the engine.
+            // An engine may report the lost lease as an error.
             let _ = within("a late release", old.consumer().release(&late)).await;
             let at_once = third.claim(&["key"]).await;
             tokio::time::sleep(LEASE * 5 / 4).await;
             [at_once, third.claim(&["key"]).await].concat()
         };
-        let claims = while_kept(&new, &held, LEASE, claims).await?;
+        let claims = while_renewed(&new, &held, LEASE, claims).await?;
         assert_eq!(
             claims,
             [Claim::Held, Claim::Held],
-            "a key that its new owner renews, at once and later"
+            "a key that its new holder renews, at once and later"
         );
         new.acknowledge_leases(&held).await;
         assert_eq!(third.claim(&["key"]).await, [Claim::Done]);
@@ -288,11 +294,11 @@ pub async fn a_lost_claim_is_not_given_up_by_its_old_owner<H: Harness>(harness: 
     .await
 }
 
-/// A member that has lost its lease to another and comes late to acknowledge has handled the record: its
-/// key is done, and the record does not come again when the other gives it back.
+/// A late acknowledgement by a member that has lost its lease confirms the key, and the record is not delivered again
+/// when its new holder releases it.
 ///
-/// A naive engine settles the record and leaves the key to its new owner: when that one fails, the record
-/// is gone and its key is not remembered, so that a copy is handled again.
+/// Fails for an engine that leaves the key to the new holder: when that member releases it, a copy of the record is
+/// handled again.
 pub async fn a_late_acknowledgement_confirms_the_key<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "late");
@@ -306,21 +312,26 @@ pub async fn a_late_acknowledgement_confirms_the_key<H: Harness>(harness: &H) ->
 
     old.acknowledge_leases(&[claimed(&lost[0], "key")]).await;
     let claim = old.claim(&["key"]).await;
-    assert_eq!(claim, [Claim::Done], "record 1 was handled, if late");
-    // Whether it says that there is nothing to give back is up to the engine.
-    let given_back = [claimed(&got[0], "key")];
-    let _ = within("a release", new.consumer().release(&given_back)).await;
+    assert_eq!(claim, [Claim::Done], "record 1 was acknowledged late");
+    // An engine may report that the record is settled as an error.
+    let released = [claimed(&got[0], "key")];
+    let _ = within("a release", new.consumer().release(&released)).await;
     let claim = old.claim(&["key"]).await;
-    assert_eq!(claim, [Claim::Done], "record 1 was handled, and given back");
-    old.nothing(SILENCE, "it was handled").await;
-    new.nothing(SILENCE, "it was handled").await;
+    assert_eq!(
+        claim,
+        [Claim::Done],
+        "record 1 was acknowledged, and then released"
+    );
+    old.receives_nothing(SILENCE, "record 1 was acknowledged")
+        .await;
+    new.receives_nothing(SILENCE, "record 1 was acknowledged")
+        .await;
     Ok(())
 }
 
-/// Who sees a record settled sees its key confirmed.
+/// A member that sees a record settled sees its key confirmed.
 ///
-/// A naive engine settles the record, and then confirms: whoever dies in between leaves a duplicate that is
-/// handled again.
+/// Fails for an engine that settles the record first: after a crash in between, a copy of the record is handled again.
 pub async fn a_key_is_confirmed_no_later_than_its_record<H: Harness>(harness: &H) -> Outcome {
     let (here, there) = (connect(harness).await, connect(harness).await);
     let topic = topic(Kind::Command, "together");
@@ -333,8 +344,8 @@ pub async fn a_key_is_confirmed_no_later_than_its_record<H: Harness>(harness: &H
         assert_eq!(member.claim(&[&key]).await, [Claim::Granted]);
         let done = [claimed(&got[0], &key)];
         let observe = async {
-            // Where partitions are shared, what others have been handed counts as waiting.
-            let unsettled = |backlog: Backlog| match observer.sharing {
+            // Where partitions are shared, records that are pending for other members count as waiting.
+            let unsettled = |backlog: Backlog| match observer.sharing() {
                 Sharing::Partitions => backlog.pending + backlog.lag,
                 _ => backlog.pending,
             };

@@ -1,4 +1,4 @@
-//! Members come and go, and the group loses nothing.
+//! Members that join and leave while a group has work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use super::support::{
 use super::{Harness, Outcome, Sharing};
 use static_bus_remote::transport::Kind;
 
-/// What a member holds goes back when it closes, and another gets it at once.
+/// A member that closes releases its records, and another member gets them at once.
 ///
-/// A naive engine deletes the member and what it held with it, or waits for the leases.
-pub async fn a_member_that_closes_gives_back_what_it_held<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that deletes the records with the member, or waits for the end of their leases.
+pub async fn a_member_that_closes_releases_its_records<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
         let topic = topic(kind, "left");
@@ -27,17 +27,19 @@ pub async fn a_member_that_closes_gives_back_what_it_held<H: Harness>(harness: &
         let got = second.take_within(15, AT_ONCE).await;
         let mut came = ids(&got);
         came.sort();
-        assert_eq!(list(came), "5 to 19", "what the closed member held");
+        assert_eq!(list(came), "5 to 19", "the records of the closed member");
         second.acknowledge(&got).await;
-        second.nothing(SILENCE, "all are acknowledged").await;
+        second
+            .receives_nothing(SILENCE, "all are acknowledged")
+            .await;
     }
     Ok(())
 }
 
-/// A consumer that is closed and opened again, over and over while records are appended, with part of
-/// them unfinished, ends up with all of them, and finishes each once.
+/// A member that closes and joins again many times while records are appended, each time with unsettled records,
+/// receives all records, and acknowledges each once.
 ///
-/// A naive engine loses what it had fetched ahead, or starts again where it had begun.
+/// Fails for an engine that loses records that it has read ahead, or that begins again at the first record.
 pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
     harness: &H,
 ) -> Outcome {
@@ -59,10 +61,10 @@ pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
     });
     let mut times = 0;
     while !tally.complete() {
-        // Under its old name half of the time: a process that starts again may keep it.
+        // Under one name half of the time: a process that restarts may keep its name.
         let name = format!("reader {}", times / 2 * (times % 2));
         let member = join(&transport, &topic, "handlers", &name).await;
-        let wait = match member.sharing {
+        let wait = match member.sharing() {
             Sharing::Partitions => JOINING,
             _ => Duration::from_millis(100),
         };
@@ -77,15 +79,15 @@ pub async fn a_member_closed_and_reopened_mid_stream_loses_nothing<H: Harness>(
     }
     producer.await.expect("the producer appended all");
     let last = join(&transport, &topic, "handlers", "last").await;
-    last.nothing(SILENCE, "all are acknowledged").await;
+    last.receives_nothing(SILENCE, "all are acknowledged").await;
     tally.exactly_once();
     Ok(())
 }
 
-/// Ten members close in the same moment, each in the middle of its work and while records are appended;
-/// one that stays finishes the rest. Where partitions are shared, some of the ten may have none.
+/// Ten members with unsettled records close at the same moment, while records are appended, and one member that stays
+/// gets the rest. Where partitions are shared, some of the ten may have no records.
 ///
-/// A naive engine gives back to a member that is closing, too.
+/// Fails for an engine that gives released records to a member that is closing itself.
 pub async fn ten_members_closing_at_once_lose_nothing<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Command, "ten");
     let transport = connect(harness).await;
@@ -97,7 +99,7 @@ pub async fn ten_members_closing_at_once_lose_nothing<H: Harness>(harness: &H) -
         let member = join(&transport, &topic, "handlers", &format!("closing {n}")).await;
         let (tally, start) = (Arc::clone(&tally), Arc::clone(&start));
         closing.spawn(async move {
-            let got = match member.sharing {
+            let got = match member.sharing() {
                 Sharing::Partitions => member.receive(40, JOINING).await,
                 _ => member.take(40).await,
             };

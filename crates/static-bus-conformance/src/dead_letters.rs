@@ -1,19 +1,22 @@
-//! What could not be handled is kept, whole and in order, until it is removed.
+//! Dead letters: listed in order and complete, until they are removed.
 
-use super::payload::{awkward_records, differs};
+use super::payload::{assert_same, awkward_records};
 use super::support::{append, connect, id, keyed, list, must, record, topic};
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{DeadLetterRecord, Kind, Record, Transport};
 
-/// Dead letters are listed page by page, the oldest first, each as it was appended, and are still there
-/// afterwards.
+/// Dead letters are listed in pages, the oldest first, each as it was appended, and a list removes none.
 ///
-/// A naive engine consumes them, keeps the body alone, or repeats the last one of a page.
-pub async fn dead_letters_are_listed_in_order_and_whole<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that consumes dead letters, that keeps only the body, or that repeats the last one of a page.
+pub async fn dead_letters_are_listed_in_order_and_complete<H: Harness>(harness: &H) -> Outcome {
     let (here, there) = (connect(harness).await, connect(harness).await);
     let dead = topic(Kind::DeadLetter, "");
     let none = must("dead letters", there.dead_letters(None, 10)).await;
-    assert!(none.is_empty(), "a fresh broker has {}", none.len());
+    assert!(
+        none.is_empty(),
+        "a new broker has {} dead letters",
+        none.len()
+    );
 
     let letters: Vec<Record> = (0..25).map(|n| keyed(n, "key")).collect();
     append(&here, &dead, letters.clone()).await;
@@ -26,7 +29,7 @@ pub async fn dead_letters_are_listed_in_order_and_whole<H: Harness>(harness: &H)
             list(came)
         );
         for (letter, appended) in pages.iter().zip(&letters) {
-            differs("a dead letter", appended, &letter.record);
+            assert_same("a dead letter", appended, &letter.record);
         }
     }
     let awkward = awkward_records();
@@ -35,15 +38,15 @@ pub async fn dead_letters_are_listed_in_order_and_whole<H: Harness>(harness: &H)
     let pages = pages(&there, 5).await;
     assert_eq!(pages.len(), 25 + awkward.len(), "all dead letters");
     for (letter, (what, appended)) in pages[25..].iter().zip(&awkward) {
-        differs(what, appended, &letter.record);
+        assert_same(what, appended, &letter.record);
     }
     Ok(())
 }
 
-/// Those that are removed are gone for everybody, the others stay in order; to remove them again is no
-/// error, and one that is gone still says where the next begin.
+/// Dead letters that are removed are not listed again on any connection, and the others keep their order. A second
+/// removal is no error, and the position of a removed dead letter is still valid as the start of a page.
 ///
-/// A naive engine removes up to a position, or counts positions from the start.
+/// Fails for an engine that removes all up to a position, or whose positions are indices.
 pub async fn a_removed_dead_letter_is_gone_and_no_other<H: Harness>(harness: &H) -> Outcome {
     let (here, there) = (connect(harness).await, connect(harness).await);
     append(&here, &topic(Kind::DeadLetter, ""), (0..10).map(record)).await;
@@ -66,7 +69,7 @@ pub async fn a_removed_dead_letter_is_gone_and_no_other<H: Harness>(harness: &H)
     assert_eq!(rest, [1, 2, 3, 6, 7, 8], "0, 4, 5 and 9 are removed");
     let after = must("after", there.dead_letters(Some(&all[4].position), 2)).await;
     let after: Vec<_> = after.iter().map(|l| id(&l.record)).collect();
-    assert_eq!(after, [6, 7], "after one that is gone");
+    assert_eq!(after, [6, 7], "after a removed one");
     Ok(())
 }
 
@@ -80,6 +83,6 @@ async fn pages<T: Transport>(transport: &T, size: usize) -> Vec<DeadLetterRecord
             return all;
         }
         all.extend(page);
-        assert!(all.len() < 1_000, "the pages do not come to an end");
+        assert!(all.len() < 1_000, "the list of pages does not end");
     }
 }

@@ -1,4 +1,4 @@
-//! Each record goes to each group, and in a group to one member.
+//! Groups: each gets every record, and one of its members each.
 
 use std::{panic, sync::Arc, time::Duration};
 
@@ -10,9 +10,9 @@ use super::support::{
 use super::{Harness, Outcome};
 use static_bus_remote::transport::Kind;
 
-/// Fifty members of one group read 5,000 records while they are appended: each record is handed out once.
+/// Fifty members of one group receive 5,000 records while they are appended, each record once.
 ///
-/// A naive engine looks before it takes, and hands the same record to two.
+/// Fails for an engine that reads and takes a record in two steps, so that two members get it.
 pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Command, "shared");
     let tally = Arc::new(Tally::new(0..5_000));
@@ -46,7 +46,7 @@ pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) 
 
 /// Fifty groups each get the same 5,000 records, each record once.
 ///
-/// A naive engine removes a record when the first group has it, or loses what it trims under the slowest.
+/// Fails for an engine that removes a record when the first group has it, or before the slowest group has it.
 pub async fn fifty_groups_each_get_five_thousand_records<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Event, "for everybody");
     let mut readers = JoinSet::new();
@@ -69,10 +69,9 @@ pub async fn fifty_groups_each_get_five_thousand_records<H: Harness>(harness: &H
     Ok(())
 }
 
-/// Two groups of two members: each group gets each record once, and what one acknowledges the other
-/// still gets.
+/// Each of two groups of two members gets each record once, also records that the other group has acknowledged.
 ///
-/// A naive engine has one list of what is done.
+/// Fails for an engine with one list of acknowledged records for all groups.
 pub async fn two_groups_each_get_everything<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Event, "for two");
@@ -92,10 +91,11 @@ pub async fn two_groups_each_get_everything<H: Harness>(harness: &H) -> Outcome 
     Ok(())
 }
 
-/// A group of an event gets nothing from before it existed and everything since; a member that joins it
-/// later changes nothing about that, and neither does another group.
+/// A group of an event gets the records that are appended after its creation, and no earlier ones, independently of
+/// members that join later and of other groups.
 ///
-/// A naive engine has each new subscriber replay history, or starts a group anew when a member joins.
+/// Fails for an engine that gives earlier events to a new group, or that moves the start of a group when a member
+/// joins.
 pub async fn a_group_of_an_event_begins_with_the_next_record<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Event, "history");
@@ -107,27 +107,37 @@ pub async fn a_group_of_an_event_begins_with_the_next_record<H: Harness>(harness
     let second = join(&transport, &topic, "late", "late 2").await;
 
     let got = late.take_in_order(10).await;
-    assert_eq!(list(ids(&got)), "20 to 29", "since the late group existed");
+    assert_eq!(
+        list(ids(&got)),
+        "20 to 29",
+        "after the creation of the late group"
+    );
     late.acknowledge(&got).await;
     let got = early.take_in_order(20).await;
-    assert_eq!(list(ids(&got)), "10 to 29", "since the early group existed");
+    assert_eq!(
+        list(ids(&got)),
+        "10 to 29",
+        "after the creation of the early group"
+    );
     early.acknowledge(&got).await;
 
     let third = join(&transport, &topic, "late", "late 3").await;
     for member in [second, third, late, early] {
-        member.nothing(SILENCE, "its group has had it all").await;
+        member
+            .receives_nothing(SILENCE, "its group has received everything")
+            .await;
     }
     Ok(())
 }
 
-/// A command waits for its group, if need be before there is one.
+/// A new group of a command gets the records that were appended before its creation.
 ///
-/// A naive engine publishes to those who listen, or starts every group at the end.
+/// Fails for an engine that drops records without a group, or that starts every group at the end.
 pub async fn a_group_of_a_command_begins_with_the_oldest_record<H: Harness>(
     harness: &H,
 ) -> Outcome {
     let transport = connect(harness).await;
-    let topic = topic(Kind::Command, "nobody serves it yet");
+    let topic = topic(Kind::Command, "without a group");
     append(&transport, &topic, (0..100).map(record)).await;
     let member = join(&transport, &topic, "handlers", "first").await;
     let got = member.take_in_order(100).await;
@@ -135,13 +145,13 @@ pub async fn a_group_of_a_command_begins_with_the_oldest_record<H: Harness>(
     Ok(())
 }
 
-/// What is appended while a group has no member is there for the next one, of a command and of an event.
+/// Records that are appended while a group has no member go to its next member, of a command and of an event.
 ///
-/// A naive engine takes a group without members for one that is gone.
+/// Fails for an engine that removes a group with its last member.
 pub async fn a_group_without_members_misses_nothing<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
-        let topic = topic(kind, "away");
+        let topic = topic(kind, "without members");
         let first = join(&transport, &topic, "handlers", "first").await;
         append(&transport, &topic, (0..5).map(record)).await;
         first.acknowledge(&first.take(5).await).await;
@@ -153,16 +163,18 @@ pub async fn a_group_without_members_misses_nothing<H: Harness>(harness: &H) -> 
         let got = second.take_in_order(95).await;
         assert_eq!(list(ids(&got)), "5 to 99", "{}", kind.as_str());
         second.acknowledge(&got).await;
-        second.nothing(SILENCE, "it has had it all").await;
+        second
+            .receives_nothing(SILENCE, "it has received everything")
+            .await;
     }
     Ok(())
 }
 
 async fn finish(readers: tokio::task::JoinHandle<()>) {
-    let within_reason = Duration::from_secs(240);
-    match tokio::time::timeout(within_reason, readers).await {
+    let deadline = Duration::from_secs(240);
+    match tokio::time::timeout(deadline, readers).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => panic::resume_unwind(error.into_panic()),
-        Err(_) => panic!("the members are still reading after {within_reason:?}"),
+        Err(_) => panic!("the members are still receiving after {deadline:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Commands and events from sender to handler: handled until they succeed, once, in the order of their key.
+//! Commands and events from client to handler: retries, deduplication, order, dead letters.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,10 @@ use std::{
 
 use super::support::{
     DEADLINE, LONG, SILENCE, append, connect,
-    jobs::{Happened, Job, buried, caller, doing, execute, letters, listen, quick, work},
+    jobs::{
+        Happened, Job, client, dead_letters, execute, job_bus, job_worker, quick, report_channel,
+        wait_for_dead_letters,
+    },
     must, topic, within,
 };
 use super::{Harness, Outcome};
@@ -21,61 +24,64 @@ use static_bus::message::Message;
 use static_bus::prelude::*;
 use static_bus_remote::{
     Codec, DeadLetters, Envelope, Worker, current,
+    lock::lock,
     transport::{Kind, Record},
 };
 
-/// A message whose handler failed comes again, and the next of its key waits for it.
+/// A message whose handler fails is tried again, and the next message of its key waits for it.
 pub async fn a_failed_message_comes_again_before_the_next_of_its_key<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let (tell, mut heard) = listen();
+    let (reporter, mut reports) = report_channel();
     let failures = Arc::new(AtomicUsize::new(3));
     let mut workers = Vec::new();
     for _ in 0..2 {
         let failures = failures.clone();
-        let bus = doing(tell.clone(), move |job: Job| {
+        let bus = job_bus(reporter.clone(), move |job: Job| {
             let fails = job.number == 0
                 && failures
                     .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
                         left.checked_sub(1)
                     })
                     .is_ok();
-            async move { if fails { Err(no()) } else { Ok(()) } }
+            async move { if fails { Err(rejected()) } else { Ok(()) } }
         });
-        workers.push(work(connect(harness).await, bus, |w| w).await);
+        workers.push(job_worker(connect(harness).await, bus, |w| w).await);
     }
     execute(
-        &caller(connect(harness).await).await,
+        &client(connect(harness).await).await,
         (0..3).map(|n| (1, n)),
     )
     .await;
-    let came = heard.take("the failed one and those behind it", 6).await;
+    let came = reports
+        .take("the failed message and those behind it", 6)
+        .await;
     let numbers: Vec<_> = came.iter().map(|(_, number)| *number).collect();
-    assert_eq!(numbers, [0, 0, 0, 0, 1, 2], "the first fails three times");
+    assert_eq!(numbers, [0, 0, 0, 0, 1, 2], "message 0 fails three times");
     for worker in workers {
         worker.shutdown(DEADLINE).await;
     }
     Ok(())
 }
 
-/// After a hundred failures all messages are handled, and none is buried.
+/// A hundred messages that fail once are all handled, and none becomes a dead letter.
 pub async fn a_hundred_failed_messages_are_all_handled<H: Harness>(harness: &H) -> Outcome {
-    let (tell, mut heard) = listen();
+    let (reporter, mut reports) = report_channel();
     let failed = Arc::new(Mutex::new(BTreeSet::new()));
-    let bus = doing(tell, move |job: Job| {
-        let first = failed.lock().expect("no handler panics").insert(job.number);
-        async move { if first { Err(no()) } else { Ok(()) } }
+    let bus = job_bus(reporter, move |job: Job| {
+        let first = lock(&failed).insert(job.number);
+        async move { if first { Err(rejected()) } else { Ok(()) } }
     });
     let transport = connect(harness).await;
-    let worker = work(connect(harness).await, bus, |w| w).await;
+    let worker = job_worker(connect(harness).await, bus, |w| w).await;
     execute(
-        &caller(connect(harness).await).await,
+        &client(connect(harness).await).await,
         (0..100).map(|n| (n % 10, n)),
     )
     .await;
-    let mut came: Vec<_> = heard.take("a hundred messages, twice", 200).await;
+    let mut came: Vec<_> = reports.take("a hundred messages, twice", 200).await;
     worker.shutdown(DEADLINE).await;
-    came.extend(heard.rest());
+    came.extend(reports.rest());
     let mut times = BTreeMap::<u32, usize>::new();
     for (_, number) in came {
         *times.entry(number).or_default() += 1;
@@ -86,21 +92,22 @@ pub async fn a_hundred_failed_messages_are_all_handled<H: Harness>(harness: &H) 
         (100, 100),
         "each once more: {times:?}"
     );
-    let letters = letters(&transport).await;
-    assert!(letters.is_empty(), "{} are buried", letters.len());
+    let letters = dead_letters(&transport).await;
+    assert!(letters.is_empty(), "{} dead letters", letters.len());
     Ok(())
 }
 
-/// What still runs when a worker's time to close is over is cancelled; another worker handles it, and all
-/// that the first had not begun.
-pub async fn what_runs_when_a_worker_closes_is_cancelled_and_handled_by_another<H: Harness>(
+/// A handler that still runs when the time of a shutdown is over is cancelled. Another worker handles its message,
+/// and all that the first worker had not begun.
+pub async fn a_message_whose_handler_is_cancelled_at_shutdown_goes_to_another_worker<H: Harness>(
     harness: &H,
 ) -> Outcome {
     const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-    let ((tell, mut first), (tell_other, mut second)) = (listen(), listen());
+    let ((reporter, mut first), (other_reporter, mut second)) =
+        (report_channel(), report_channel());
     let running = Arc::new(());
     let inside = running.clone();
-    let bus = doing(tell, move |_| {
+    let bus = job_bus(reporter, move |_| {
         let inside = inside.clone();
         async move {
             std::future::pending::<()>().await;
@@ -108,28 +115,27 @@ pub async fn what_runs_when_a_worker_closes_is_cancelled_and_handled_by_another<
             Ok(())
         }
     });
-    let worker = work(connect(harness).await, bus, |w| {
+    let worker = job_worker(connect(harness).await, bus, |w| {
         w.limit::<Job>(TWO).lease(LONG)
     })
     .await;
     execute(
-        &caller(connect(harness).await).await,
+        &client(connect(harness).await).await,
         (0..10).map(|n| (n, n)),
     )
     .await;
-    first.take("two begin", 2).await;
-    let other = doing(tell_other, |_| async { Ok(()) });
+    first.take("two handlers that begin", 2).await;
+    let other = job_bus(other_reporter, |_| async { Ok(()) });
     let closed = within("the worker closes", worker.shutdown(SILENCE)).await;
-    assert_eq!(closed.cancelled, 2, "what still ran: {closed:?}");
-    // The bus is gone with its lanes, and the handlers that ran with it.
+    assert_eq!(closed.cancelled, 2, "cancelled handlers: {closed:?}");
     within("the handlers are dropped", async {
         while Arc::strong_count(&running) > 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
-    let other = work(connect(harness).await, other, |w| w).await;
-    let mut came = second.take("the other handles all", 10).await;
+    let other = job_worker(connect(harness).await, other, |w| w).await;
+    let mut came = second.take("ten messages on the other worker", 10).await;
     other.shutdown(DEADLINE).await;
     came.extend(second.rest());
     came.sort_unstable();
@@ -137,12 +143,12 @@ pub async fn what_runs_when_a_worker_closes_is_cancelled_and_handled_by_another<
     Ok(())
 }
 
-/// A message that no handler can read becomes a dead letter, as it was sent, and those behind it are
-/// handled, also those of its key.
-pub async fn a_message_that_cannot_be_read_is_buried_and_blocks_nobody<H: Harness>(
+/// A message that cannot be decoded becomes a dead letter with the record as it was appended. The messages behind it
+/// are handled, also those of its key.
+pub async fn a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_other<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let (tell, mut heard) = listen();
+    let (reporter, mut reports) = report_channel();
     let transport = connect(harness).await;
     let poison = Record {
         headers: Envelope::new("elsewhere", Job::NAME, Codec::Json.content_type()).headers(),
@@ -157,33 +163,34 @@ pub async fn a_message_that_cannot_be_read_is_buried_and_blocks_nobody<H: Harnes
     )
     .await;
     execute(
-        &caller(connect(harness).await).await,
+        &client(connect(harness).await).await,
         [(1, 1), (1, 2), (2, 3)],
     )
     .await;
-    let bus = doing(tell, |_| async { Ok(()) });
-    let worker = work(connect(harness).await, bus, |w| w).await;
-    let mut came = heard.take("those behind it", 3).await;
+    let bus = job_bus(reporter, |_| async { Ok(()) });
+    let worker = job_worker(connect(harness).await, bus, |w| w).await;
+    let mut came = reports.take("the messages behind it", 3).await;
     came.sort_unstable();
     assert_eq!(came, [(1, 1), (1, 2), (2, 3)]);
-    let letters = buried(&transport, 1).await;
+    let letters = wait_for_dead_letters(&transport, 1).await;
     assert_eq!(letters.len(), 1, "dead letters");
-    assert_eq!(letters[0].record, poison, "the message as it was sent");
+    assert_eq!(letters[0].record, poison, "the record as it was appended");
     assert_eq!(letters[0].origin, "command conformance.job");
     worker.shutdown(DEADLINE).await;
     Ok(())
 }
 
-/// A dead letter says what failed, where and why, and is replayed to the group that failed, and to no other.
-pub async fn a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed<H: Harness>(
+/// A dead letter has the message, its origin and the last error, and is replayed to the group that failed, and to no
+/// other.
+pub async fn a_dead_letter_is_complete_and_replayed_to_its_group_only<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let ((tell, mut stock), (tell_other, mut mail)) = (listen(), listen());
+    let ((reporter, mut stock), (other_reporter, mut mail)) = (report_channel(), report_channel());
     let fails = Arc::new(AtomicBool::new(true));
     let failing = fails.clone();
     let bus = BusBuilder::new()
         .subscribe_async_fn(move |event: &Happened| {
-            let _ = tell.send(event.number);
+            let _ = reporter.send(event.number);
             let fails = failing.load(Ordering::SeqCst);
             async move {
                 match fails {
@@ -201,13 +208,13 @@ pub async fn a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed<H: Ha
     .await;
     let bus = BusBuilder::new()
         .subscribe_fn(move |event: &Happened| {
-            let _ = tell_other.send(event.number);
+            let _ = other_reporter.send(event.number);
         })
         .build();
     let worker = Worker::new(connect(harness).await, bus).event::<Happened>("mail");
     let mail_worker = must("a worker starts", worker.start()).await;
 
-    let bus = caller(connect(harness).await).await;
+    let bus = client(connect(harness).await).await;
     let publish = async |number| {
         let sent = bus.publish_async(&Happened { key: 7, number }).await;
         sent.unwrap_or_else(|error| panic!("an event: {error}"));
@@ -215,7 +222,7 @@ pub async fn a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed<H: Ha
     publish(1).await;
     assert_eq!(stock.take("three attempts", 3).await, [1, 1, 1]);
     let transport = connect(harness).await;
-    let letter = buried(&transport, 1).await.remove(0);
+    let letter = wait_for_dead_letters(&transport, 1).await.remove(0);
     assert_eq!(letter.origin, "event conformance.happened");
     assert_eq!((&*letter.group, &*letter.service), ("stock", "shop"));
     assert_eq!(letter.attempts, 3, "attempts");
@@ -231,100 +238,103 @@ pub async fn a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed<H: Ha
     let replay = DeadLetters::of(transport.clone());
     must("replay", replay.replay(&letter)).await;
     assert_eq!(stock.next("the replayed event").await, 1);
-    // What comes after it has everything before it handled.
+    // When the next event is handled, everything before it is.
     publish(2).await;
     assert_eq!(stock.next("the next event").await, 2);
     assert_eq!(
-        mail.take("what mail gets", 2).await,
+        mail.take("two events of mail", 2).await,
         [1, 2],
-        "mail gets no replay"
+        "the replay is not for mail"
     );
     stock_worker.shutdown(DEADLINE).await;
     mail_worker.shutdown(DEADLINE).await;
     assert!(
-        letters(&transport).await.is_empty(),
-        "a replayed one is gone"
+        dead_letters(&transport).await.is_empty(),
+        "a replayed dead letter is removed"
     );
     Ok(())
 }
 
-/// A message that its producer sends again with its idempotency key, on another connection too, runs once.
+/// A message that is sent five times with one idempotency key, on five connections, is handled once.
 pub async fn a_message_sent_again_with_its_idempotency_key_runs_once<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let (tell, mut heard) = listen();
+    let (reporter, mut reports) = report_channel();
     let mut workers = Vec::new();
     for _ in 0..2 {
-        let bus = doing(tell.clone(), |_| async { Ok(()) });
-        workers.push(work(connect(harness).await, bus, |w| w).await);
+        let bus = job_bus(reporter.clone(), |_| async { Ok(()) });
+        workers.push(job_worker(connect(harness).await, bus, |w| w).await);
     }
     for _ in 0..5 {
-        let bus = caller(connect(harness).await).await;
+        let bus = client(connect(harness).await).await;
         execute(&bus.with_idempotency_key("once"), [(1, 1)]).await;
     }
-    // Of the same key: it is handled when everything before it is settled.
-    execute(&caller(connect(harness).await).await, [(1, 2)]).await;
-    assert_eq!(heard.take("both", 2).await, [(1, 1), (1, 2)]);
+    // Of the same ordering key: it is handled when everything before it is settled.
+    execute(&client(connect(harness).await).await, [(1, 2)]).await;
+    assert_eq!(reports.take("both", 2).await, [(1, 1), (1, 2)]);
     for worker in workers {
         worker.shutdown(DEADLINE).await;
     }
-    assert_eq!(heard.rest(), [], "what else ran");
+    assert_eq!(reports.rest(), [], "further calls");
     Ok(())
 }
 
-/// A handler that takes longer than a lease keeps its message, and that behind it, and when it fails then,
-/// is tried again.
+/// A worker keeps the message of a handler that takes longer than a lease, and the message behind it. When the handler
+/// fails then, the message is tried again.
 pub async fn a_handler_that_outlasts_its_lease_and_fails_is_tried_again<H: Harness>(
     harness: &H,
 ) -> Outcome {
-    let (tell, mut heard) = listen();
-    let (tell_crowd, mut crowds) = listen();
+    let (reporter, mut reports) = report_channel();
+    let (crowd_reporter, mut crowds) = report_channel();
     let failed = Arc::new(AtomicBool::new(false));
     let running = Arc::new(AtomicUsize::new(0));
     let bus = || {
         let (failed, running) = (failed.clone(), running.clone());
-        let tell_crowd = tell_crowd.clone();
-        doing(tell.clone(), move |_| {
-            let _ = tell_crowd.send(running.fetch_add(1, Ordering::SeqCst) + 1);
+        let crowd_reporter = crowd_reporter.clone();
+        job_bus(reporter.clone(), move |_| {
+            let _ = crowd_reporter.send(running.fetch_add(1, Ordering::SeqCst) + 1);
             let fails = !failed.swap(true, Ordering::SeqCst);
             let running = running.clone();
             async move {
                 tokio::time::sleep(OUTLASTING).await;
                 running.fetch_sub(1, Ordering::SeqCst);
-                if fails { Err(no()) } else { Ok(()) }
+                if fails { Err(rejected()) } else { Ok(()) }
             }
         })
     };
-    let busy = work(connect(harness).await, bus(), |w| {
+    let busy = job_worker(connect(harness).await, bus(), |w| {
         w.lease(SHORT).limit::<Job>(NonZeroUsize::MIN)
     });
     let busy = busy.await;
-    // It has room for both, and for no more: it does not ask for what it has.
-    execute(&caller(connect(harness).await).await, [(1, 1), (2, 1)]).await;
-    let mut came = vec![heard.next("the first attempt").await];
-    let idle = work(connect(harness).await, bus(), |w| w.lease(SHORT)).await;
-    came.extend(heard.take("the other attempts", 2).await);
+    // The limit leaves room for both messages and no more, so the worker does not receive its own records again.
+    execute(&client(connect(harness).await).await, [(1, 1), (2, 1)]).await;
+    let mut came = vec![reports.next("the first attempt").await];
+    let idle = job_worker(connect(harness).await, bus(), |w| w.lease(SHORT)).await;
+    came.extend(reports.take("the other attempts", 2).await);
     came.sort_unstable();
     came.dedup();
-    assert_eq!(came, [(1, 1), (2, 1)], "both ran, and one of them twice");
+    assert_eq!(came, [(1, 1), (2, 1)], "both, and the failed one twice");
     idle.shutdown(DEADLINE).await;
     busy.shutdown(DEADLINE).await;
     let crowds = crowds.rest();
-    assert_eq!(crowds, [1; 3], "how many ran when each attempt began");
+    assert_eq!(
+        crowds, [1; 3],
+        "the number of running handlers when each attempt began"
+    );
     Ok(())
 }
 
-/// Ten events whose handlers take longer than a lease run ten times.
+/// Ten events whose handlers take longer than a lease are handled once each.
 pub async fn ten_events_with_handlers_that_outlast_their_lease_run_ten_times<H: Harness>(
     harness: &H,
 ) -> Outcome {
     const HALF: NonZeroUsize = NonZeroUsize::new(5).unwrap();
-    let (tell, mut heard) = listen();
+    let (reporter, mut reports) = report_channel();
     let bus = || {
-        let tell = tell.clone();
+        let reporter = reporter.clone();
         BusBuilder::new()
             .subscribe_async_fn(move |event: &Happened| {
-                let _ = tell.send(event.number);
+                let _ = reporter.send(event.number);
                 async {
                     tokio::time::sleep(OUTLASTING).await;
                     Ok::<_, BusError>(())
@@ -338,46 +348,47 @@ pub async fn ten_events_with_handlers_that_outlast_their_lease_run_ten_times<H: 
     };
     let busy = worker().await.limit::<Happened>(HALF);
     let busy = must("a worker starts", busy.start()).await;
-    let bus = caller(connect(harness).await).await;
+    let bus = client(connect(harness).await).await;
     let events = (0..10).map(|number| Happened {
         key: number,
         number,
     });
     let sent = within("events", bus.publish_many(events)).await;
     sent.unwrap_or_else(|error| panic!("events: {error}"));
-    // It has room for all ten, and for no more: it does not ask for what it has.
-    let mut came = heard.take("the first five", 5).await;
+    // The limit leaves room for all ten and no more, so the worker does not receive its own records again.
+    let mut came = reports.take("the first five", 5).await;
     let idle = must("a worker starts", worker().await.start()).await;
-    came.extend(heard.take("the other five", 5).await);
+    came.extend(reports.take("the other five", 5).await);
     tokio::time::sleep(OUTLASTING).await;
     for worker in [idle, busy] {
         worker.shutdown(DEADLINE).await;
     }
-    came.extend(heard.rest());
+    came.extend(reports.rest());
     came.sort_unstable();
     assert!(
         came.iter().copied().eq(0..10),
-        "ten events, and {came:?} ran"
+        "of ten events, {came:?} were handled"
     );
     Ok(())
 }
 
-/// The trace of a command and the message that began it all are known to the handler of an event that the
-/// command's handler publishes.
+/// The handler of an event that the handler of a command publishes gets the trace of the command, and the id of the
+/// command as correlation and causation.
 pub async fn trace_and_correlation_arrive<H: Harness>(harness: &H) -> Outcome {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let ((tell, mut commands), (tell_event, mut events)) = (listen(), listen());
+    let ((reporter, mut commands), (event_reporter, mut events)) =
+        (report_channel(), report_channel());
     let bus = BusBuilder::new()
         .subscribe_fn(move |_: &Happened| {
-            let _ = tell_event.send(current());
+            let _ = event_reporter.send(current());
         })
         .build();
-    let worker = Worker::new(connect(harness).await, bus).event::<Happened>("told");
-    let told = must("a worker starts", worker.start()).await;
-    let remote = caller(connect(harness).await).await;
+    let worker = Worker::new(connect(harness).await, bus).event::<Happened>("audit");
+    let audit = must("a worker starts", worker.start()).await;
+    let remote = client(connect(harness).await).await;
     let bus = BusBuilder::new()
         .register_command_async_fn(move |job: Job| {
-            let _ = tell.send(current());
+            let _ = reporter.send(current());
             let remote = remote.clone();
             async move {
                 let Job { key, number } = job;
@@ -385,8 +396,8 @@ pub async fn trace_and_correlation_arrive<H: Harness>(harness: &H) -> Outcome {
             }
         })
         .build();
-    let doing = work(connect(harness).await, bus, |w| w).await;
-    let bus = caller(connect(harness).await).await;
+    let jobs = job_worker(connect(harness).await, bus, |w| w).await;
+    let bus = client(connect(harness).await).await;
     let traced = bus.with_trace(PARENT, Some("vendor=1".into()));
     execute(&traced, [(1, 1)]).await;
     let command = commands.next("the command").await.expect("its attributes");
@@ -402,15 +413,15 @@ pub async fn trace_and_correlation_arrive<H: Harness>(harness: &H) -> Outcome {
             "the {what}'s trace"
         );
     }
-    let began = Some(&*command.id);
-    assert_eq!(event.correlation_id.as_deref(), began, "what began it all");
+    let command_id = Some(&*command.id);
     assert_eq!(
-        event.causation_id.as_deref(),
-        began,
-        "what caused the event"
+        event.correlation_id.as_deref(),
+        command_id,
+        "the correlation"
     );
-    doing.shutdown(DEADLINE).await;
-    told.shutdown(DEADLINE).await;
+    assert_eq!(event.causation_id.as_deref(), command_id, "the causation");
+    jobs.shutdown(DEADLINE).await;
+    audit.shutdown(DEADLINE).await;
     Ok(())
 }
 
@@ -418,6 +429,6 @@ pub async fn trace_and_correlation_arrive<H: Harness>(harness: &H) -> Outcome {
 const SHORT: Duration = Duration::from_secs(3);
 const OUTLASTING: Duration = Duration::from_secs(5);
 
-fn no() -> BusError {
+fn rejected() -> BusError {
     BusError::rejected::<Job>("not this time")
 }

@@ -1,30 +1,33 @@
-//! The kinds of topics that consumers and receivers read.
+//! The kinds of topics of consumers and of receivers.
 
 use super::support::{connect, subscription, topic, within};
 use super::{Harness, Outcome};
-use static_bus_remote::transport::{Kind, Transport, TransportErrorKind};
+use static_bus_remote::transport::{Kind, Topic, Transport, TransportError, TransportErrorKind};
 
-/// A consumer reads commands and events, a receiver queries and replies; for a topic of another kind both are
-/// refused, and the text names the topic.
+/// `consume` refuses topics of queries, replies and dead letters, and `listen` those of commands, events and dead
+/// letters. The text of the error names the topic.
 ///
-/// A naive engine joins a group of queries and delivers them twice, or takes a command for a query and loses it.
+/// Fails for an engine that delivers queries to each group, or that loses a command with its receiver.
 pub async fn a_topic_of_another_kind_is_refused<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Reply, Kind::DeadLetter] {
         let topic = topic(kind, "other");
         let joining = transport.consume(subscription(&topic, "handlers", "member"));
-        let error = within("a consumer is refused", joining).await.err();
-        let error = error.unwrap_or_else(|| panic!("a consumer of {topic}"));
-        assert_eq!(error.kind(), TransportErrorKind::Refused, "{error}");
-        assert!(error.reason().contains(&topic.to_string()), "{error}");
+        refused("consume", &topic, within("consume", joining).await);
     }
     for kind in [Kind::Command, Kind::Event, Kind::DeadLetter] {
         let topic = topic(kind, "other");
         let listening = transport.listen(topic.clone());
-        let error = within("a receiver is refused", listening).await.err();
-        let error = error.unwrap_or_else(|| panic!("a receiver of {topic}"));
-        assert_eq!(error.kind(), TransportErrorKind::Refused, "{error}");
-        assert!(error.reason().contains(&topic.to_string()), "{error}");
+        refused("listen", &topic, within("listen", listening).await);
     }
     Ok(())
+}
+
+fn refused<T>(call: &str, topic: &Topic, result: Result<T, TransportError>) {
+    let Err(error) = result else {
+        panic!("{call} accepts {topic}");
+    };
+    assert_eq!(error.kind(), TransportErrorKind::Refused, "{call}: {error}");
+    let named = error.reason().contains(&topic.to_string());
+    assert!(named, "{call}: without the topic {topic}: {error}");
 }

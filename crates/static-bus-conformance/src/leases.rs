@@ -1,4 +1,4 @@
-//! A record that was handed out is with one member, and comes again if that member does not finish it.
+//! Leases: a record belongs to one member, and is delivered again if that member does not settle it.
 
 use std::{
     sync::Arc,
@@ -6,18 +6,18 @@ use std::{
 };
 
 use super::support::{
-    AT_ONCE, Connection, Member, SILENCE, Tally, append, connect, drain, ids, join, join_as,
-    leases, list, record, subscription, topic, tries, while_kept, within,
+    AT_ONCE, Connection, Member, SILENCE, Tally, append, connect, drain, id, ids, join, join_as,
+    leases, list, record, subscription, topic, tries, while_renewed, within,
 };
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Consumer, Kind, Topic, Transport};
 
 const LEASE: Duration = Duration::from_secs(2);
 
-/// A record that is given back goes to another member at once, or to the same where partitions are shared,
-/// also to one that waits already, and was not handed out.
+/// A released record goes at once to another member that already waits, or to the same member where partitions are
+/// shared. The released delivery does not count as an attempt.
 ///
-/// A naive engine lets the lease run out, wakes nobody, or counts it as handed out.
+/// Fails for an engine that lets the lease run out, that does not wake the waiting member, or that counts the attempt.
 pub async fn a_released_record_comes_again_at_once<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
@@ -41,23 +41,20 @@ pub async fn a_released_record_comes_again_at_once<H: Harness>(harness: &H) -> O
         let both = async { tokio::join!(again, release) };
         let ((came, again), start) = within("the record comes again", both).await;
         let got = again;
-        assert_eq!(ids(&got), [1], "what the waiting member got");
+        assert_eq!(ids(&got), [1], "the records of the waiting member");
         let took = came.saturating_duration_since(start);
         assert!(took < AT_ONCE, "it took {took:?}");
-        assert_eq!(
-            got[0].attempt, attempt,
-            "the attempt of a record that was given back"
-        );
+        assert_eq!(got[0].attempt, attempt, "the attempt of a released record");
         waiting.acknowledge(&got).await;
-        first.nothing(SILENCE, "it is acknowledged").await;
-        second.nothing(SILENCE, "it is acknowledged").await;
+        first.receives_nothing(SILENCE, "it is acknowledged").await;
+        second.receives_nothing(SILENCE, "it is acknowledged").await;
     }
     Ok(())
 }
 
-/// A record whose holder is silent goes to another member when its lease runs out, and not before.
+/// A record whose lease is not renewed goes to another member when the lease runs out, and not before.
 ///
-/// A naive engine gives it to nobody, because its holder has not left, or looks at it too early.
+/// Fails for an engine that waits until the holder leaves the group, or that ends leases early.
 pub async fn a_lease_that_runs_out_moves_the_record<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "run out");
@@ -68,7 +65,7 @@ pub async fn a_lease_that_runs_out_moves_the_record<H: Harness>(harness: &H) -> 
     let other = join_short(&transport, &topic, "other").await;
     let first = other.take(1).await;
     let after = start.elapsed();
-    // A tenth for clocks that are read at different places.
+    // A tenth less, for clocks that are read in different places.
     assert!(
         after > LEASE * 9 / 10,
         "{} came after {after:?}, within the lease of {LEASE:?}",
@@ -82,9 +79,9 @@ pub async fn a_lease_that_runs_out_moves_the_record<H: Harness>(harness: &H) -> 
     Ok(())
 }
 
-/// A lease that is renewed is kept for as long as it is renewed, and then ends as any other.
+/// A lease is kept for as long as it is renewed.
 ///
-/// A naive engine counts from when the record was read.
+/// Fails for an engine whose leases end a fixed time after the delivery.
 pub async fn a_renewed_lease_keeps_the_record<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
@@ -93,24 +90,26 @@ pub async fn a_renewed_lease_keeps_the_record<H: Harness>(harness: &H) -> Outcom
         let other = join_short(&transport, &topic, "other").await;
         append(&transport, &topic, (1..=3).map(record)).await;
         let held = holder.take(3).await;
-        let listen = other.listen(LEASE * 5 / 2);
-        let came = while_kept(&holder, &leases(&held), LEASE, listen).await?;
+        let received = other.first_ids(LEASE * 5 / 2);
+        let came = while_renewed(&holder, &leases(&held), LEASE, received).await?;
         assert!(
             came.is_empty(),
             "another member got {}, though its lease was renewed",
             list(came)
         );
         holder.acknowledge(&held).await;
-        other.nothing(LEASE * 3 / 2, "all are acknowledged").await;
+        other
+            .receives_nothing(LEASE * 3 / 2, "all are acknowledged")
+            .await;
         Some(())
     })
     .await
 }
 
-/// A member that lost its lease and comes late with its renewal or its release does not take the record
-/// from the member that has it now.
+/// A late renewal or release by a member that has lost its lease has no effect on the record of the new holder.
 ///
-/// A naive engine renews by taking the record, whoever has it, and gives back what it does not hold.
+/// Fails for an engine that renews a lease by taking the record from its holder, or that releases records which the
+/// member does not hold.
 pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
@@ -122,28 +121,30 @@ pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &
         let lost = leases(&old.take(1).await);
         let got = new.take(1).await;
         let held = leases(&got);
-        let disturbed = async {
+        let received = async {
             old.renew(&lost).await;
-            // Whether it says that the lease is lost is up to the engine.
+            // An engine may report the lost lease as an error.
             let _ = within("a late release", old.consumer().release(&lost)).await;
-            third.listen(LEASE * 5 / 2).await
+            third.first_ids(LEASE * 5 / 2).await
         };
-        let came = while_kept(&new, &held, LEASE, disturbed).await?;
+        let came = while_renewed(&new, &held, LEASE, received).await?;
         assert!(
             came.is_empty(),
             "a third member got record 1, while its new holder renewed its lease"
         );
         new.acknowledge(&got).await;
-        third.nothing(LEASE * 3 / 2, "it is acknowledged").await;
+        third
+            .receives_nothing(LEASE * 3 / 2, "it is acknowledged")
+            .await;
         Some(())
     })
     .await
 }
 
-/// What is acknowledged never comes again: not after the lease, not when its member leaves, not to a
-/// member that joins.
+/// An acknowledged record is not delivered again: not after the end of its lease, not when its member leaves, and not
+/// to a member that joins.
 ///
-/// A naive engine forgets that it was told, or acknowledges up to the last one instead of each.
+/// Fails for an engine that loses acknowledgements, or that acknowledges all records up to the last one.
 pub async fn an_acknowledged_record_never_comes_again<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Command, Kind::Event] {
@@ -151,7 +152,7 @@ pub async fn an_acknowledged_record_never_comes_again<H: Harness>(harness: &H) -
         let first = join_short(&transport, &topic, "first").await;
         append(&transport, &topic, (0..100).map(record)).await;
         let got = first.take_in_order(100).await;
-        let (odd, even): (Vec<_>, Vec<_>) = got.into_iter().partition(|d| ids_odd(&d.record));
+        let (odd, even): (Vec<_>, Vec<_>) = got.into_iter().partition(|d| id(&d.record) % 2 == 1);
         first.acknowledge(&odd).await;
         first.acknowledge(&[]).await;
         first.close().await;
@@ -162,21 +163,23 @@ pub async fn an_acknowledged_record_never_comes_again<H: Harness>(harness: &H) -
         came.sort();
         assert!(
             came == ids(&even),
-            "the even ones were given back, and {} came",
+            "the even ones were released, and {} came",
             list(came)
         );
         second.acknowledge(&rest).await;
-        second.nothing(LEASE * 3 / 2, "all are acknowledged").await;
+        second
+            .receives_nothing(LEASE * 3 / 2, "all are acknowledged")
+            .await;
     }
     Ok(())
 }
 
-/// A hundred records, each given back, are all there to be consumed, and each once.
+/// A hundred released records, released one by one and in a batch, are all delivered again, each once.
 ///
-/// A naive engine drops what failed, or stumbles over many at a time.
+/// Fails for an engine that drops released records, or that fails on many at a time.
 pub async fn a_hundred_released_records_are_all_consumable<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
-    let topic = topic(Kind::Command, "failed");
+    let topic = topic(Kind::Command, "hundred");
     append(&transport, &topic, (0..100).map(record)).await;
     let first = join(&transport, &topic, "handlers", "first").await;
     let second = join(&transport, &topic, "handlers", "second").await;
@@ -189,10 +192,6 @@ pub async fn a_hundred_released_records_are_all_consumable<H: Harness>(harness: 
     drain(vec![first, second], &tally, 7).await;
     tally.exactly_once();
     Ok(())
-}
-
-fn ids_odd(record: &static_bus_remote::transport::Record) -> bool {
-    super::support::id(record) % 2 == 1
 }
 
 async fn join_short<T: Transport>(

@@ -1,8 +1,8 @@
-//! Records of one key keep their order, whatever the number of members.
+//! The order of records with one key, with any number of members.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -13,12 +13,15 @@ use super::support::{
     join_all, join_as, keyed, leases, list, record, subscription, topic,
 };
 use super::{Harness, Outcome, Sharing};
-use static_bus_remote::transport::{Consumer, Delivery, Kind};
+use static_bus_remote::{
+    lock::lock,
+    transport::{Consumer, Delivery, Kind},
+};
 
-/// Ten members, 16 keys, 1,000 records: each key is with one member at a time, and its records come in
-/// the order in which they were appended.
+/// Ten members receive 1,000 records of 16 keys: the records of a key are with one member at a time, and are received
+/// in the order in which they were appended.
 ///
-/// A naive engine gives the next record to whoever asks.
+/// Fails for an engine that gives the next record to any member that asks.
 pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
@@ -34,7 +37,7 @@ pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness:
             let mut dice = Dice::new(n);
             while !tally.complete() {
                 let got = member.receive(7, Duration::from_millis(250)).await;
-                order.handed_out(&member.name, &got);
+                order.delivered(member.name(), &got);
                 tally.saw(&got);
                 for one in &got {
                     tokio::time::sleep(Duration::from_micros(dice.below(2_000))).await;
@@ -54,16 +57,16 @@ pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness:
     Ok(())
 }
 
-/// A record that is given back is the next of its key, in whatever order several are given back. Where
-/// partitions are shared, it comes to the member that gave it back.
+/// A released record is the next of its key. Several released records keep their order, whatever the order of their
+/// release. Where partitions are shared, they go to the member that released them.
 ///
-/// A naive engine puts it at the end.
-pub async fn a_record_that_is_given_back_comes_before_the_next_of_its_key<H: Harness>(
+/// Fails for an engine that appends released records at the end.
+pub async fn a_released_record_comes_before_the_next_of_its_key<H: Harness>(
     harness: &H,
 ) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
-    let topic = topic(Kind::Command, "given back");
+    let topic = topic(Kind::Command, "released");
     let first = join(&transport, &topic, "handlers", "first").await;
     let second = join(&transport, &topic, "handlers", "second").await;
     let second = first.or(&second);
@@ -73,66 +76,66 @@ pub async fn a_record_that_is_given_back_comes_before_the_next_of_its_key<H: Har
     append(&transport, &topic, [keyed(2, "key"), keyed(3, "key")]).await;
     first.release(&leases(&one)).await;
     let all = second.take_within(3, AT_ONCE).await;
-    assert_eq!(ids(&all), [1, 2, 3], "after the first was given back");
+    assert_eq!(ids(&all), [1, 2, 3], "after the first was released");
 
     append(&transport, &topic, [keyed(4, "key")]).await;
     let mixed = leases(&[all[2].clone(), all[0].clone(), all[1].clone()]);
     second.release(&mixed).await;
     for expected in 1..=4 {
         let next = first.take_within(1, AT_ONCE).await;
-        assert_eq!(ids(&next), [expected], "after all were given back");
+        assert_eq!(ids(&next), [expected], "after all were released");
         first.acknowledge(&next).await;
     }
     Ok(())
 }
 
-/// A member that holds two records of a key keeps the key when it settles one of them, either way. Where
-/// partitions are shared, it keeps it for as long as it stays.
+/// A member that holds two records of a key keeps the key when it acknowledges or releases one of them. Where
+/// partitions are shared, it keeps the key until it closes.
 ///
-/// A naive engine locks a key for a record and unlocks it with the first that ends.
+/// Fails for an engine that frees a key with the first settled record.
 pub async fn a_key_goes_to_another_member_only_when_all_of_it_is_settled<H: Harness>(
     harness: &H,
 ) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
-    for give_back in [false, true] {
-        let topic = topic(Kind::Command, format!("settled {give_back}"));
+    for release in [false, true] {
+        let topic = topic(Kind::Command, format!("settled {release}"));
         let holder = join(&transport, &topic, "handlers", "holder").await;
         let other = join(&transport, &topic, "handlers", "other").await;
         append(&transport, &topic, (1..=3).map(|n| keyed(n, "key"))).await;
         let held = holder.take(2).await;
         assert_eq!(ids(&held), [1, 2]);
         other
-            .nothing(SILENCE, "the holder has records of the key")
+            .receives_nothing(SILENCE, "the holder has records of the key")
             .await;
 
         for one in &held {
             other
-                .nothing(SILENCE, "the holder has one of them still")
+                .receives_nothing(SILENCE, "the holder still has one of them")
                 .await;
-            if give_back {
+            if release {
                 holder.release(&leases(std::slice::from_ref(one))).await;
             } else {
                 holder.acknowledge(std::slice::from_ref(one)).await;
             }
         }
-        if holder.sharing == Sharing::Partitions {
+        if holder.sharing() == Sharing::Partitions {
             holder.close().await;
         }
-        let expected: &[usize] = if give_back { &[1, 2, 3] } else { &[3] };
+        let expected: &[usize] = if release { &[1, 2, 3] } else { &[3] };
         let got = other.take_within(expected.len(), AT_ONCE).await;
         assert_eq!(ids(&got), expected, "when the holder has settled all");
     }
     Ok(())
 }
 
-/// While a key is held, with hundreds of its records waiting, the records behind them go out: those
-/// without a key, and of 32 other keys at least half. An engine that divides keys into partitions
-/// may hold up those that share one with the held key; where members share partitions, any record may
-/// be among them, and the others go to either member.
+/// While a key is held and hundreds of its records wait, the records behind them are delivered: one without a key,
+/// and those of at least half of 32 other keys. An engine that maps keys to partitions may block the keys in the
+/// partition of the held key. Where members share partitions, that partition may have the record without a key as
+/// well, and the other records go to either member.
 ///
-/// A naive engine stops at the first record that it may not hand out, or looks at the first few only.
-pub async fn a_key_that_is_held_holds_up_no_other<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that stops at the first record that it may not deliver, or that searches only a few records.
+pub async fn a_held_key_blocks_no_other<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
     let topic = topic(Kind::Command, "held");
@@ -144,13 +147,16 @@ pub async fn a_key_that_is_held_holds_up_no_other<H: Harness>(harness: &H) -> Ou
     let free = (500..532).map(|n| keyed(n, &format!("free {n}")));
     append(&transport, &topic, free.chain([record(532)])).await;
 
-    if holder.sharing == Sharing::Partitions {
-        return go_out(&holder, &held, other).await;
+    if holder.sharing() == Sharing::Partitions {
+        return behind_a_held_key(&holder, &held, other).await;
     }
     let mut got = other.take_within(17, AT_ONCE).await;
     let start = Instant::now();
     while !ids(&got).contains(&532) {
-        assert!(start.elapsed() < AT_ONCE, "532 has no key, and is held up");
+        assert!(
+            start.elapsed() < AT_ONCE,
+            "record 532 has no key, and is blocked"
+        );
         got.extend(other.receive(20, SILENCE).await);
     }
     let of_held: Vec<_> = ids(&got).into_iter().filter(|n| *n < 500).collect();
@@ -169,9 +175,9 @@ pub async fn a_key_that_is_held_holds_up_no_other<H: Harness>(harness: &H) -> Ou
     Ok(())
 }
 
-/// While record 0 is held, at least half of records 500 to 532 go out, to either member, and 1 to 499 to
-/// none but the holder; and then the rest.
-async fn go_out<C: Consumer>(
+/// While record 0 is held, at least half of the records 500 to 532 go to either member, and 1 to 499 go to the
+/// holder only. Then all others follow.
+async fn behind_a_held_key<C: Consumer>(
     holder: &Member<C>,
     held: &[Delivery<C::Receipt>],
     other: Member<C>,
@@ -206,11 +212,11 @@ async fn go_out<C: Consumer>(
     Ok(())
 }
 
-/// The records of a member that gives no sign of life go to another, in order, and before the next of
-/// their key.
+/// The records of a member that does not renew its leases go to another member, in order, and before the next record
+/// of their key.
 ///
-/// A naive engine brings back what was lost in any order, or keeps the key locked for ever.
-pub async fn a_key_outlives_its_holder_in_order<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that delivers them again in another order, or that never frees the key.
+pub async fn the_keys_of_a_silent_member_move_in_order<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
     let topic = topic(Kind::Command, "orphaned");
@@ -229,7 +235,7 @@ pub async fn a_key_outlives_its_holder_in_order<H: Harness>(harness: &H) -> Outc
     Ok(())
 }
 
-/// What is out, and with whom.
+/// The delivered records of each key.
 #[derive(Default)]
 struct Order(Mutex<HashMap<Arc<str>, Key>>);
 
@@ -240,8 +246,8 @@ struct Key {
 }
 
 impl Order {
-    fn handed_out<R>(&self, member: &Arc<str>, deliveries: &[Delivery<R>]) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn delivered<R>(&self, member: &Arc<str>, deliveries: &[Delivery<R>]) {
+        let mut keys = lock(&self.0);
         for delivery in deliveries {
             let now = id(&delivery.record);
             let name = delivery.record.key.clone().expect("each has a key");
@@ -272,8 +278,8 @@ impl Order {
     }
 
     fn settled<R>(&self, delivery: &Delivery<R>) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = lock(&self.0);
         let name = delivery.record.key.as_ref().expect("each has a key");
-        keys.get_mut(name).expect("handed out").held -= 1;
+        keys.get_mut(name).expect("delivered before").held -= 1;
     }
 }

@@ -1,4 +1,4 @@
-//! What arrives is what was appended.
+//! Records are received as they were appended.
 
 use std::panic;
 
@@ -13,11 +13,11 @@ use static_bus_remote::{
     transport::{Kind, Record, Transport},
 };
 
-/// Body, headers and key come as they were appended: an empty body, one of 1 MB, every byte there is,
-/// header values of several lines and in any script, the same name twice.
+/// Body, headers and key are received as they were appended: an empty body, a body of 1 MB, every value of a byte,
+/// header values of several lines and in several scripts, a name that occurs twice.
 ///
-/// A naive engine takes bodies for text, puts headers into a format that has lines, or drops what is
-/// empty.
+/// Fails for an engine that decodes bodies as text, that writes headers in a format of lines, or that drops empty
+/// values.
 pub async fn a_record_arrives_as_it_was_appended<H: Harness>(harness: &H) -> Outcome {
     let (here, there) = (connect(harness).await, connect(harness).await);
     must("check", here.check()).await;
@@ -28,28 +28,28 @@ pub async fn a_record_arrives_as_it_was_appended<H: Harness>(harness: &H) -> Out
             append(&here, &topic, [appended.clone()]).await;
             let got = reader.take(1).await;
             let what = format!("{what} ({})", kind.as_str());
-            differs(&what, &appended, &got[0]);
+            assert_same(&what, &appended, &got[0]);
         }
     }
     Ok(())
 }
 
-/// One result for each record, also when the records go to many topics, and in one topic the order in
-/// which they were given; where partitions are shared, if they have one key.
+/// An append returns one result for each record, also for records of several topics, and keeps the order of each
+/// topic; where partitions are shared, the order of each key.
 ///
-/// A naive engine sorts by topic and forgets to sort its results back, or sends in parallel.
+/// Fails for an engine that sorts records by topic and returns the results in that order, or that sends in parallel.
 pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topics = ["one", "two", "three"].map(|name| topic(Kind::Command, name));
     let none = within("append of nothing", transport.append(Vec::new())).await;
     assert!(none.is_empty(), "no record has {} results", none.len());
 
-    let one = |n| match transport.sharing() {
+    let numbered = |n| match transport.sharing() {
         Sharing::Partitions => keyed(n, "one"),
         _ => record(n),
     };
     let all: Vec<_> = (0..1_000)
-        .map(|n| (topics[n % 3].clone(), one(n)))
+        .map(|n| (topics[n % 3].clone(), numbered(n)))
         .collect();
     let results = within("append", transport.append(all)).await;
     assert_eq!(results.len(), 1_000, "one result for each record");
@@ -72,8 +72,8 @@ pub async fn each_record_of_an_append_has_its_result<H: Harness>(harness: &H) ->
     Ok(())
 }
 
-/// Panics with what is different, but not with a megabyte of it.
-pub(super) fn differs(what: &str, appended: &Record, arrived: &Record) {
+/// Asserts that two records are equal. The text of a failure has no body.
+pub(super) fn assert_same(what: &str, appended: &Record, arrived: &Record) {
     assert_eq!(arrived.headers, appended.headers, "{what}: headers");
     assert_eq!(arrived.key, appended.key, "{what}: key");
     let at = appended

@@ -1,4 +1,4 @@
-//! What the broker has confirmed is there, whatever became of the producer.
+//! Confirmed records do not depend on their producer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use super::support::{
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Kind, Transport};
 
-/// Ten producers are cut off in the middle of their appends. What was confirmed arrives, and nothing
-/// arrives twice.
+/// Ten producers whose appends are dropped at random moments: every confirmed record is delivered, and none twice.
 ///
-/// A naive engine confirms what it has put into a buffer, or sends again what was cut off.
+/// Fails for an engine that confirms records in a buffer of its own, or that sends the records of a dropped append
+/// again.
 pub async fn producers_dropped_mid_flight_lose_nothing_confirmed<H: Harness>(
     harness: &H,
 ) -> Outcome {
@@ -53,9 +53,9 @@ pub async fn producers_dropped_mid_flight_lose_nothing_confirmed<H: Harness>(
     Ok(())
 }
 
-/// Records are with the broker, not with the connection that appended them.
+/// Records are kept when the connection that appended them is dropped.
 ///
-/// A naive engine keeps them where the producer is.
+/// Fails for an engine that keeps records in the process of the producer.
 pub async fn records_outlive_their_producer<H: Harness>(harness: &H) -> Outcome {
     let producer = connect(harness).await;
     producer.needs_other_processes()?;

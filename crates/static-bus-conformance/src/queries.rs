@@ -1,4 +1,4 @@
-//! Queries and replies: at most once, and not after their time.
+//! Queries and replies: delivered at most once, and not after they have expired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use super::support::{
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Kind, Record};
 
-/// A query goes to one receiver, and is gone: it does not come again later, or when the receiver closes.
+/// A query goes to one receiver, once: it is not delivered again later, or when its receiver closes.
 ///
-/// A naive engine treats it like a command, and has a slow query answered twice.
-pub async fn a_query_is_handed_out_once<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that leases queries like commands, so that a slow query is answered twice.
+pub async fn a_query_is_delivered_once<H: Harness>(harness: &H) -> Outcome {
     const LATER: Duration = Duration::from_millis(500);
     let topic = topic(Kind::Query, "asked");
     let tally = Arc::new(Tally::new(0..1_000));
@@ -42,14 +42,15 @@ pub async fn a_query_is_handed_out_once<H: Harness>(harness: &H) -> Outcome {
         tally.saw(&receiver.receive(5, LATER).await);
     }
     let late = listen(&transport, &topic, "late").await;
-    late.nothing(SILENCE, "every query was received").await;
+    late.receives_nothing(SILENCE, "every query was delivered")
+        .await;
     tally.exactly_once();
     Ok(())
 }
 
-/// Each of five processes gets its own replies, each once.
+/// Each of five processes gets its own replies, and each reply once.
 ///
-/// A naive engine has one channel for all of them.
+/// Fails for an engine with one queue for the replies of all processes.
 pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Outcome {
     let sender = connect(harness).await;
     let mut processes = JoinSet::new();
@@ -76,10 +77,10 @@ pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Ou
     Ok(())
 }
 
-/// What has expired while nobody asked for it is not handed out, and does not hold up what has not.
+/// Queries and replies that have expired are not delivered, and do not block those that have not.
 ///
-/// A naive engine runs a query whose caller has long given up.
-pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that delivers a query after the deadline of its caller.
+pub async fn an_expired_query_or_reply_is_not_delivered<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Reply] {
         let topic = topic(kind, "expired");
@@ -95,14 +96,16 @@ pub async fn what_has_expired_is_not_handed_out<H: Harness>(harness: &H) -> Outc
         append(&transport, &topic, records).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let got = ids(&receiver.take_in_order(20).await);
-        let alive: Vec<usize> = (0..100).step_by(5).collect();
+        let unexpired: Vec<usize> = (0..100).step_by(5).collect();
         assert!(
-            got == alive,
-            "every fifth {} is alive, and {} came",
+            got == unexpired,
+            "every fifth {} has not expired, and {} came",
             kind.as_str(),
             list(got)
         );
-        receiver.nothing(SILENCE, "the rest has expired").await;
+        receiver
+            .receives_nothing(SILENCE, "the others have expired")
+            .await;
     }
     Ok(())
 }

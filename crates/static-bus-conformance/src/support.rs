@@ -1,4 +1,4 @@
-//! What the cases share: waits with a deadline, members that speak plainly, a tally of records.
+//! Helpers of the cases: calls with a deadline, readers, records with an id, a tally of records.
 
 mod any_reader;
 mod connection;
@@ -22,23 +22,23 @@ use static_bus_remote::transport::{
     Consumer, Delivery, Kind, Lease, Record, Subscription, Topic, Transport, TransportError,
 };
 
-use reader::{AtMostOnce, Leased, Received};
+use reader::{AtMostOnce, HasRecord, Leased};
 
 pub(super) use any_reader::AnyReader;
 pub(super) use connection::{Connection, connect};
 pub(super) use member::Member;
-pub(super) use reader::{Listener, Reader};
+pub(super) use reader::{Listener, Reader, Source};
 pub(super) use tally::Tally;
 
-/// How long anything may take that should happen soon.
+/// The longest time for a call, and for records to come.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
-/// How long "at once" may take on a busy machine.
+/// The longest time for "at once", on a busy machine.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(10);
 /// A lease that outlasts every case.
 pub(super) const LONG: Duration = Duration::from_secs(600);
-/// How long it takes until a member that joins has its part of the partitions.
+/// The time until a member that joins has its share of the partitions.
 pub(super) const JOINING: Duration = Duration::from_secs(2);
-/// How long a member listens for what must not come.
+/// The time for which a reader waits for records that must not come.
 pub(super) const SILENCE: Duration = Duration::from_millis(300);
 
 pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -58,7 +58,7 @@ pub(super) async fn must<T>(
     }
 }
 
-/// Waits for all tasks; one that panics makes its caller panic.
+/// Waits for all tasks, and passes a panic of a task on.
 pub(super) async fn join_all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
     let mut results = Vec::new();
     while let Some(result) = tasks.join_next().await {
@@ -77,7 +77,7 @@ pub(super) fn topic(kind: Kind, name: impl Into<String>) -> Topic {
     }
 }
 
-/// A record that names itself in its headers and its body.
+/// A record with its id in the headers and in the body.
 pub(super) fn record(id: usize) -> Record {
     Record {
         headers: [("id", id.to_string().as_str())].into_iter().collect(),
@@ -96,22 +96,22 @@ pub(super) fn keyed(id: usize, key: &str) -> Record {
 pub(super) fn id(record: &Record) -> usize {
     let named = record.headers.get("id").and_then(|id| id.parse().ok());
     let Some(id) = named else {
-        panic!("a record came without its headers: {record:?}")
+        panic!("a record without its headers: {record:?}")
     };
     let body = format!("body of {id}");
     assert!(
         record.body == body.as_bytes(),
-        "record {id} came with a body that is not its own: {:?}",
+        "record {id} has the body of another record: {:?}",
         record.body
     );
     id
 }
 
-pub(super) fn ids(received: &[impl Received]) -> Vec<usize> {
+pub(super) fn ids(received: &[impl HasRecord]) -> Vec<usize> {
     received.iter().map(|one| id(one.record())).collect()
 }
 
-/// Appends records to one topic; each has to be confirmed.
+/// Appends records to one topic. Every result has to be `Ok`.
 pub(super) async fn append<T: Transport>(
     transport: &T,
     topic: &Topic,
@@ -146,11 +146,8 @@ pub(super) async fn join_as<T: Transport>(
 ) -> Member<T::Consumer> {
     let name = Arc::clone(&subscription.member);
     let joining = connection.consume(subscription);
-    Reader {
-        source: Leased(must(&format!("{name} joins"), joining).await),
-        name,
-        sharing: connection.sharing(),
-    }
+    let consumer = must(&format!("{name} joins"), joining).await;
+    Reader::new(name, Leased(consumer), connection.sharing())
 }
 
 /// Opens a receiver.
@@ -160,14 +157,11 @@ pub(super) async fn listen<T: Transport>(
     name: &str,
 ) -> Listener<T::Receiver> {
     let opening = connection.listen(topic.clone());
-    Reader {
-        source: AtMostOnce(must(&format!("{name} listens"), opening).await),
-        name: name.into(),
-        sharing: connection.sharing(),
-    }
+    let receiver = must(&format!("{name} listens"), opening).await;
+    Reader::new(name, AtMostOnce(receiver), connection.sharing())
 }
 
-/// Opens a receiver, or joins a group, as the kind of the topic demands.
+/// Opens a receiver of queries or replies, or joins a group of commands or events.
 pub(super) async fn read<T: Transport>(
     connection: &Connection<T>,
     topic: &Topic,
@@ -179,9 +173,9 @@ pub(super) async fn read<T: Transport>(
     }
 }
 
-/// Renews leases while `check` runs. Gives nothing if the machine was too busy to renew in time, as
-/// nothing can be said of the engine then.
-pub(super) async fn while_kept<C: Consumer, T>(
+/// Renews leases while `check` runs. Returns `None` if the machine was too busy to renew them in time: the result
+/// of `check` does not depend on the engine alone then.
+pub(super) async fn while_renewed<C: Consumer, T>(
     member: &Member<C>,
     leases: &[Lease<C::Receipt>],
     lease: Duration,
@@ -206,7 +200,7 @@ pub(super) async fn while_kept<C: Consumer, T>(
     }
 }
 
-/// Tries until a try says something; the machine may be too busy for a few of them.
+/// Repeats a check that needs timely renewals until one has a result, up to five times.
 pub(super) async fn tries<T: Clone, F>(on: &T, check: impl Fn(T, usize) -> F) -> Outcome
 where
     F: Future<Output = Option<()>>,
@@ -234,7 +228,7 @@ pub(super) fn claimed<R: Clone>(delivery: &Delivery<R>, key: &str) -> Lease<R> {
     }
 }
 
-/// All members receive and acknowledge until everything came, and listen for a moment longer.
+/// All members receive and acknowledge until every expected record has come, and receive once more after that.
 pub(super) async fn drain<C: Consumer>(members: Vec<Member<C>>, tally: &Arc<Tally>, max: usize) {
     let mut tasks = JoinSet::new();
     for member in members {
@@ -251,7 +245,7 @@ pub(super) async fn drain<C: Consumer>(members: Vec<Member<C>>, tally: &Arc<Tall
     join_all(tasks).await;
 }
 
-/// `1, 2, 5 to 90`, and no more than twenty of them.
+/// Ids for a text: `1, 2, 5 to 90`, with at most twenty ranges.
 pub(super) fn list(ids: impl IntoIterator<Item = usize>) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for id in ids {
@@ -276,7 +270,7 @@ pub(super) fn list(ids: impl IntoIterator<Item = usize>) -> String {
     text
 }
 
-/// Numbers that look random and are the same every time.
+/// Pseudo-random numbers, the same in each run.
 pub(super) struct Dice(u64);
 
 impl Dice {
@@ -285,7 +279,7 @@ impl Dice {
     }
 
     pub(super) fn below(&mut self, n: u64) -> u64 {
-        // Knuth's MMIX generator; its high bits are the good ones.
+        // Knuth's MMIX generator. Only its high bits are random enough.
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -1,4 +1,4 @@
-//! Topics and groups that have nothing to do with each other.
+//! The separation of topics and of groups.
 
 use std::{panic, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use super::support::{
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Claim, Kind, Topic, Transport};
 
-/// Twenty topics, all filled and emptied at the same time, and none gets a record of another. A topic is
-/// its kind and its name: a command and an event may have the same.
+/// Readers of twenty topics receive the records of their own topic only, while all topics are filled at the same time.
+/// Topics of two kinds may have one name.
 ///
-/// A naive engine names streams by the message alone, or matches names as patterns.
+/// Fails for an engine that names topics without their kind, or that matches names as patterns.
 pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
     const EACH: usize = 100;
     let transport = connect(harness).await;
@@ -56,11 +56,10 @@ pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
     Ok(())
 }
 
-/// Group `c` of topic `a.b` and group `b.c` of topic `a` are two groups, whatever the engine puts
-/// between the parts of its own names.
+/// Group `c` of topic `a.b` and group `b.c` of topic `a` are two groups, for each usual separator.
 ///
-/// A naive engine joins them, and has one group do the work, or the claims, of the other.
-pub async fn names_that_read_alike_when_joined_stay_apart<H: Harness>(harness: &H) -> Outcome {
+/// Fails for an engine that joins topic and group to one name, so that the two groups share records or claims.
+pub async fn names_that_are_equal_when_joined_do_not_mix<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for separator in [".", ":", "::", "/", "-", "_"] {
         let long = topic(Kind::Event, format!("a{separator}b"));
@@ -79,11 +78,19 @@ pub async fn names_that_read_alike_when_joined_stay_apart<H: Harness>(harness: &
                 "with {separator:?} between the names"
             );
             let claim = member.claim(&["key"]).await;
-            assert_eq!(claim, [Claim::Granted], "with {separator:?} between");
+            assert_eq!(
+                claim,
+                [Claim::Granted],
+                "with {separator:?} between the names"
+            );
             member.acknowledge(&got).await;
         }
-        of_long.nothing(SILENCE, "it has all of its topic").await;
-        of_short.nothing(SILENCE, "it has all of its topic").await;
+        of_long
+            .receives_nothing(SILENCE, "it has all records of its topic")
+            .await;
+        of_short
+            .receives_nothing(SILENCE, "it has all records of its topic")
+            .await;
         of_short.close().await;
     }
     Ok(())

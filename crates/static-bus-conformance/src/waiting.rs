@@ -1,4 +1,4 @@
-//! Receiving: how long, how much, and what happens when nobody waits for the result any more.
+//! Receiving: the length of the wait, the number of records, and receives that are dropped.
 
 use std::{
     panic,
@@ -6,15 +6,15 @@ use std::{
 };
 
 use super::support::{
-    AT_ONCE, Dice, Tally, append, connect, ids, join, join_as, list, read, record, subscription,
-    topic, within,
+    AT_ONCE, Connection, Dice, Reader, SILENCE, Source, Tally, append, connect, ids, join, join_as,
+    list, listen, read, record, subscription, topic, within,
 };
 use super::{Harness, Outcome, Sharing};
-use static_bus_remote::transport::{Consumer as _, Kind};
+use static_bus_remote::transport::{Kind, Topic, Transport};
 
-/// A member that waits gets a record as soon as there is one.
+/// A reader that waits gets a record as soon as it is appended.
 ///
-/// A naive engine looks every now and then, or waits for a batch to be full.
+/// Fails for an engine that polls at long intervals, or that waits for a full batch.
 pub async fn a_waiting_member_gets_a_record_at_once<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Reply, Kind::Command, Kind::Event] {
@@ -35,11 +35,11 @@ pub async fn a_waiting_member_gets_a_record_at_once<H: Harness>(harness: &H) -> 
     Ok(())
 }
 
-/// Where there is nothing to receive, a member waits for as long as it said, and not longer; a wait of
-/// nothing is none, and gives what is there.
+/// While there are no records, a receive lasts for its wait, and not longer. A receive with a wait of zero returns the
+/// records that are there.
 ///
-/// A naive engine rounds a short wait to zero and takes zero for "for ever", or returns at once and has its
-/// caller spin.
+/// Fails for an engine that takes a wait of zero for an unlimited one, or that returns at once, so that its caller
+/// spins.
 pub async fn a_wait_ends_when_its_time_is_over<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     for kind in [Kind::Query, Kind::Command, Kind::Event] {
@@ -67,7 +67,7 @@ pub async fn a_wait_ends_when_its_time_is_over<H: Harness>(harness: &H) -> Outco
         while got.is_empty() {
             assert!(
                 start.elapsed() < AT_ONCE,
-                "asking without a wait gives nothing"
+                "a receive without a wait returns nothing"
             );
             got = reader.receive(10, Duration::ZERO).await;
         }
@@ -76,10 +76,10 @@ pub async fn a_wait_ends_when_its_time_is_over<H: Harness>(harness: &H) -> Outco
     Ok(())
 }
 
-/// A member gets no more than it asked for, and what it did not ask for is there for others; where
-/// partitions are shared, when it leaves.
+/// A receive returns at most the given number of records, and the others go to other members; where partitions are
+/// shared, when the member closes.
 ///
-/// A naive engine fetches ahead for whoever asks first.
+/// Fails for an engine that reserves more records for a member than it asked for.
 pub async fn no_more_is_received_than_was_asked_for<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "modest");
@@ -95,7 +95,7 @@ pub async fn no_more_is_received_than_was_asked_for<H: Harness>(harness: &H) -> 
             got.extend(modest.take(8 - got.len()).await);
         }
     }
-    if modest.sharing == Sharing::Partitions {
+    if modest.sharing() == Sharing::Partitions {
         modest.acknowledge(&got).await;
         modest.close().await;
     }
@@ -106,46 +106,91 @@ pub async fn no_more_is_received_than_was_asked_for<H: Harness>(harness: &H) -> 
     Ok(())
 }
 
-/// A receive that is dropped, at any moment, loses no record: what it was about to give comes again.
+/// A receive of a consumer that is dropped at any moment loses no record: a record that it was about to return is
+/// delivered again.
 ///
-/// A naive engine has the record on its way when nobody waits for it any more.
+/// Fails for an engine that takes records from the broker for a receive that is dropped.
 pub async fn dropping_a_receive_loses_nothing<H: Harness>(harness: &H) -> Outcome {
     const LEASE: Duration = Duration::from_secs(1);
     let transport = connect(harness).await;
     let topic = topic(Kind::Command, "dropped");
     let subscription = subscription(&topic, "handlers", "impatient").with_lease(LEASE);
     let member = join_as(&transport, subscription).await;
-    let producer = tokio::spawn({
-        let (transport, topic) = (connect(harness).await, topic.clone());
-        async move {
-            for n in 0..250 {
-                append(&transport, &topic, [record(2 * n), record(2 * n + 1)]).await;
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        }
-    });
-    let tally = Tally::new(0..500);
-    let mut dice = Dice::new(7);
-    let mut dropped = 0;
+    let producer = tokio::spawn(append_slowly(connect(harness).await, topic));
+    let tally = Tally::new(0..SLOWLY);
+    let mut impatience = Impatience::new();
     while !tally.complete() {
-        let receive = member.consumer().receive(3, Duration::from_secs(1));
-        let soon = match dropped {
-            // Enough of it; now everything has to come.
-            300.. => Duration::from_secs(25),
-            n if n % 3 == 0 => Duration::ZERO,
-            _ => Duration::from_micros(dice.below(3_000)),
-        };
-        match tokio::time::timeout(soon, receive).await {
-            Err(_) => dropped += 1,
-            Ok(Err(error)) => panic!("after {dropped} dropped receives: {error}"),
-            Ok(Ok(got)) => {
-                tally.saw(&got);
-                member.acknowledge(&got).await;
-            }
+        if let Some(got) = impatience.receive(&member).await {
+            tally.saw(&got);
+            member.acknowledge(&got).await;
         }
     }
     producer.await.expect("the producer appended all");
-    println!("dropped {dropped} receives");
     tally.none_lost();
     Ok(())
+}
+
+/// A receive of a receiver that is dropped at any moment loses no query: a query that it was about to return is
+/// returned by the next receive, once.
+///
+/// Fails for an engine that takes queries from the broker for a receive that is dropped.
+pub async fn dropping_a_receive_of_queries_loses_nothing<H: Harness>(harness: &H) -> Outcome {
+    let transport = connect(harness).await;
+    let topic = topic(Kind::Query, "dropped");
+    let receiver = listen(&transport, &topic, "impatient").await;
+    let producer = tokio::spawn(append_slowly(connect(harness).await, topic));
+    let tally = Tally::new(0..SLOWLY);
+    let mut impatience = Impatience::new();
+    while !tally.complete() {
+        if let Some(got) = impatience.receive(&receiver).await {
+            tally.saw(&got);
+        }
+    }
+    producer.await.expect("the producer appended all");
+    tally.saw(&receiver.receive(3, SILENCE).await);
+    tally.exactly_once();
+    Ok(())
+}
+
+/// The number of records of [`append_slowly`].
+const SLOWLY: usize = 500;
+
+async fn append_slowly<T: Transport>(transport: Connection<T>, topic: Topic) {
+    for n in (0..SLOWLY).step_by(2) {
+        append(&transport, &topic, [record(n), record(n + 1)]).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Receives that are dropped at random moments, until 300 have been dropped.
+struct Impatience {
+    dice: Dice,
+    dropped: usize,
+}
+
+impl Impatience {
+    fn new() -> Self {
+        Impatience {
+            dice: Dice::new(7),
+            dropped: 0,
+        }
+    }
+
+    /// Receives up to three records, or returns `None` if the receive was dropped.
+    async fn receive<S: Source>(&mut self, reader: &Reader<S>) -> Option<Vec<S::Received>> {
+        let soon = match self.dropped {
+            300.. => Duration::from_secs(25),
+            n if n % 3 == 0 => Duration::ZERO,
+            _ => Duration::from_micros(self.dice.below(3_000)),
+        };
+        let receive = reader.source().receive(3, Duration::from_secs(1));
+        match tokio::time::timeout(soon, receive).await {
+            Err(_) => {
+                self.dropped += 1;
+                None
+            }
+            Ok(Ok(got)) => Some(got),
+            Ok(Err(error)) => panic!("after {} dropped receives: {error}", self.dropped),
+        }
+    }
 }

@@ -1,11 +1,11 @@
-//! Deduplication keys: a lock table that a group keeps in a topic of its own.
+//! Deduplication keys: a lock table that the members of a group replicate through a topic.
 //!
-//! Members write what they claim, renew, confirm and give up to the topic, and each of them reads all
-//! of it, in the order and with the timestamps that the broker gave it. From the same log all come to the
-//! same table; a claim is granted if the key is free at its place in the log. So it does not matter which
-//! member has which partition of the messages, nor when that changes.
+//! Members append their claims, renewals, confirmations and releases to the topic. Each member reads the whole log,
+//! in the order and with the timestamps of the broker, and computes the same table from it. A claim is granted if
+//! the key is free at the place of the claim in the log. This does not depend on the assignment of the partitions
+//! of messages to members.
 //!
-//! The topic has one partition: every member reads everything anyway, and a whole call is one record.
+//! The topic has one partition, because every member reads all of it. A call is one record.
 
 use std::{
     borrow::Cow,
@@ -30,9 +30,10 @@ use self::{
     log::Log,
     table::Table,
 };
-use super::{errors, settings::Settings};
+use super::cluster::Cluster;
 use static_bus_remote::{
     lock::lock,
+    time::millis,
     transport::{Claim, Topic, TransportError, TransportErrorKind},
 };
 
@@ -42,215 +43,217 @@ mod log;
 mod reader;
 mod table;
 
-/// What a member of a group has to do with the group's keys.
-pub(super) struct Claims(Option<Arc<Shared>>);
+/// The time by which the client may exceed the deadline before it reports an error.
+const GRACE: Duration = Duration::from_secs(2);
 
-struct Shared {
-    settings: Arc<Settings>,
+/// The deduplication keys of a group, as one member uses them. Without deduplication every claim is granted.
+pub(super) struct Claims(Option<Arc<Inner>>);
+
+/// The state that the member shares with its thread.
+struct Inner {
+    cluster: Arc<Cluster>,
     log: Log,
-    /// A name that no other member has, nor had, nor will have.
+    /// A globally unique name of the member.
     member: String,
     lease: Duration,
-    kept: Duration,
+    /// The time for which confirmed keys are remembered.
+    deduplication: Duration,
     state: Mutex<State>,
-    /// More of the log was read.
+    /// Signals that more of the log was read.
     progress: Notify,
     closed: AtomicBool,
 }
 
 struct State {
     table: Table,
-    /// The keys that are this member's, and the numbers of their claims.
-    mine: HashMap<Arc<str>, u64>,
+    /// The keys that this member holds, with the numbers of their claims.
+    held: HashMap<Arc<str>, u64>,
     /// The number of the next claim.
     next: u64,
-    /// Who waits for what becomes of claims, by the number of the first.
-    asked: HashMap<u64, Asked>,
-    /// Up to where the log was read.
+    /// The calls that wait for their results, by the number of the first claim.
+    calls: HashMap<u64, Call>,
+    /// The offset of the last record that was read.
     read: i64,
-    /// What the reader last stumbled over.
-    trouble: Option<KafkaError>,
+    /// The error of the last poll, if it failed.
+    error: Option<KafkaError>,
 }
 
-struct Asked {
+/// A call that waits for the results of its claims.
+struct Call {
     keys: Vec<Arc<str>>,
-    tell: oneshot::Sender<Vec<Claim>>,
+    results: oneshot::Sender<Vec<Claim>>,
 }
 
 impl Claims {
-    /// Joins those who keep the keys of a group. With no time for which they are remembered there are no
-    /// keys: every claim is granted.
+    /// Opens the log of a group, and waits until the member has read it. Without `deduplication` every claim is
+    /// granted.
     pub(super) async fn open(
-        settings: &Arc<Settings>,
+        cluster: &Arc<Cluster>,
         topic: &Topic,
         group: &str,
         member: &Arc<str>,
         lease: Duration,
-        kept: Option<Duration>,
+        deduplication: Option<Duration>,
     ) -> Result<Self, TransportError> {
-        let Some(kept) = kept else {
+        let Some(deduplication) = deduplication else {
             return Ok(Claims(None));
         };
-        let log = Log::open(settings, topic, group, lease, kept).await?;
-        let shared = Arc::new(Shared {
-            settings: settings.clone(),
+        let log = Log::open(cluster, topic, group, lease, deduplication).await?;
+        let inner = Arc::new(Inner {
+            cluster: cluster.clone(),
             log,
             member: format!("{member} {}", Uuid::now_v7().simple()),
             lease,
-            kept,
+            deduplication,
             state: Mutex::new(State {
-                table: Table::new(millis(kept)),
-                mine: HashMap::new(),
+                table: Table::new(millis(deduplication)),
+                held: HashMap::new(),
                 next: 0,
-                asked: HashMap::new(),
+                calls: HashMap::new(),
                 read: -1,
-                trouble: None,
+                error: None,
             }),
             progress: Notify::new(),
             closed: AtomicBool::new(false),
         });
-        let claims = Claims(Some(shared.clone()));
-        reader::start(shared).await?;
+        let claims = Claims(Some(inner.clone()));
+        reader::start(inner).await?;
         Ok(claims)
     }
 
     /// Claims keys, in order, each for the length of a lease.
     pub(super) async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
-        let Some(shared) = &self.0 else {
+        let Some(inner) = &self.0 else {
             return Ok(vec![Claim::Granted; keys.len()]);
         };
         let mut claimings = Vec::with_capacity(1);
         for piece in pieces(keys, |key| key.len()) {
-            claimings.push(shared.ask(piece)?);
+            claimings.push(inner.claim(piece)?);
         }
         let mut claims = Vec::with_capacity(keys.len());
         for claiming in &mut claimings {
-            claims.append(&mut claiming.answer().await?);
+            claims.append(&mut claiming.results().await?);
         }
-        claimings.into_iter().for_each(Claiming::take);
+        claimings.into_iter().for_each(Claiming::keep);
         Ok(claims)
     }
 
-    /// Says that what has these keys was handled, whoever claimed them.
+    /// Confirms keys of records that were handled, whichever member holds them.
     pub(super) async fn confirm(&self, keys: Vec<Arc<str>>) -> Result<(), TransportError> {
-        let Some(shared) = &self.0 else {
+        let Some(inner) = &self.0 else {
             return Ok(());
         };
-        for entry in confirmations(shared.kept, &keys) {
-            shared.write(&entry).await?;
+        for entry in confirmations(inner.deduplication, &keys) {
+            inner.write(&entry).await?;
         }
-        self.confirmed(&keys);
+        self.forget(&keys);
         Ok(())
     }
 
-    /// Renews those claims that are not lost.
+    /// Renews the claims that are not lost.
     pub(super) async fn renew(&self, keys: Vec<Arc<str>>) -> Result<(), TransportError> {
-        let Some(shared) = &self.0 else {
+        let Some(inner) = &self.0 else {
             return Ok(());
         };
         let written = {
-            // Until it is on its way, nobody gives up what is renewed here.
-            let mut state = shared.state();
+            // Locked until the renewal is sent, so that no release of the same claims overtakes it.
+            let mut state = inner.state();
             let is_lost = |key: &&Arc<str>, state: &State| {
-                let number = state.mine.get(*key).copied();
-                number.is_none_or(|n| state.table.is_lost(key, &shared.member, n))
+                let number = state.held.get(*key).copied();
+                number.is_none_or(|n| state.table.is_lost(key, &inner.member, n))
             };
             let (lost, kept): (Vec<_>, Vec<_>) = keys.iter().partition(|key| is_lost(key, &state));
             for key in lost {
-                state.mine.remove(key);
+                state.held.remove(key);
             }
-            let number = |key: &Arc<str>| state.mine[key];
+            let number = |key: &Arc<str>| state.held[key];
             let claims: Vec<Numbered<'_>> = kept
                 .into_iter()
                 .map(|key| (Cow::Borrowed(&**key), number(key)))
                 .collect();
-            shared.send_claims(&claims, |claims| Entry::Renew {
-                member: (&*shared.member).into(),
-                lease: millis(shared.lease),
+            inner.send_claims(&claims, |claims| Entry::Renew {
+                member: (&*inner.member).into(),
+                lease: millis(inner.lease),
                 claims,
             })?
         };
-        shared.wait_for(written).await
+        inner.wait_for(written).await
     }
 
-    /// Gives up what is claimed here.
-    pub(super) async fn give_up(&self, keys: Vec<Arc<str>>) -> Result<(), TransportError> {
-        let Some(shared) = &self.0 else {
+    /// Releases claims of this member.
+    pub(super) async fn release(&self, keys: Vec<Arc<str>>) -> Result<(), TransportError> {
+        let Some(inner) = &self.0 else {
             return Ok(());
         };
         let written = {
-            let mut state = shared.state();
-            let mine = keys.iter().filter_map(|key| {
-                let number = state.mine.remove(key)?;
+            let mut state = inner.state();
+            let held = keys.iter().filter_map(|key| {
+                let number = state.held.remove(key)?;
                 Some((Cow::Borrowed(&**key), number))
             });
-            let claims: Vec<Numbered<'_>> = mine.collect();
-            shared.send_given_up(&claims)?
+            let claims: Vec<Numbered<'_>> = held.collect();
+            inner.send_release(&claims)?
         };
-        shared.wait_for(written).await
+        inner.wait_for(written).await
     }
 
-    /// Gives up everything that is claimed here, and claims no more.
+    /// Releases all claims of this member, which makes no more.
     pub(super) async fn close(&self) -> Result<(), TransportError> {
-        let Some(shared) = &self.0 else {
+        let Some(inner) = &self.0 else {
             return Ok(());
         };
         let written = {
-            let mut state = shared.state();
-            if shared.closed.swap(true, Ordering::AcqRel) || state.next == 0 {
+            let mut state = inner.state();
+            if inner.closed.swap(true, Ordering::AcqRel) || state.next == 0 {
                 return Ok(());
             }
-            state.mine.clear();
-            let member = (&*shared.member).into();
-            shared.log.send(&Entry::Leave { member })?
+            state.held.clear();
+            let member = (&*inner.member).into();
+            inner.log.send(&Entry::Leave { member })?
         };
-        shared.wait_for(vec![written]).await
+        inner.wait_for(vec![written]).await
     }
 
-    /// They are confirmed, by other means.
-    pub(super) fn confirmed(&self, keys: &[Arc<str>]) {
-        if let Some(shared) = &self.0 {
-            let mut state = shared.state();
+    /// Forgets claims that are confirmed.
+    pub(super) fn forget(&self, keys: &[Arc<str>]) {
+        if let Some(inner) = &self.0 {
+            let mut state = inner.state();
             for key in keys {
-                state.mine.remove(key);
+                state.held.remove(key);
             }
         }
     }
 }
 
-/// Without having been closed, it is a member that has crashed: its claims end with their leases.
+/// Ends the thread. Claims that were not released by [`Claims::close`] end with their leases.
 impl Drop for Claims {
     fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            shared.closed.store(true, Ordering::Release);
+        if let Some(inner) = &self.0 {
+            inner.closed.store(true, Ordering::Release);
         }
     }
 }
 
-/// What says in the log of claims that what has these keys was handled.
-pub(super) fn confirmations(kept: Duration, keys: &[Arc<str>]) -> Vec<Entry<'_>> {
+/// The entries of the log that confirm these keys.
+pub(super) fn confirmations(deduplication: Duration, keys: &[Arc<str>]) -> Vec<Entry<'_>> {
     let pieces = pieces(keys, |key| key.len());
     let entries = pieces.map(|piece| Entry::Confirm {
-        kept: millis(kept),
+        kept: millis(deduplication),
         keys: piece.iter().map(|key| (&**key).into()).collect(),
     });
     entries.collect()
 }
 
-/// An entry on its way to the log.
+/// The result of an entry that was sent to the log.
 type Written = rdkafka::producer::DeliveryFuture;
 
-impl Shared {
-    /// Writes down that these keys are claimed.
-    fn ask(&self, keys: &[Arc<str>]) -> Result<Claiming<'_>, TransportError> {
+impl Inner {
+    /// Appends claims of these keys.
+    fn claim(&self, keys: &[Arc<str>]) -> Result<Claiming<'_>, TransportError> {
         let mut state = self.state();
         if self.closed.load(Ordering::Acquire) {
             let reason = "this consumer is closed: subscribe again to receive more";
-            return Err(TransportError::new(
-                TransportErrorKind::Closed,
-                self.settings.address.clone(),
-                reason,
-            ));
+            return Err(self.cluster.failure(TransportErrorKind::Closed, reason));
         }
         let first = state.next;
         let written = self.log.send(&Entry::Claim {
@@ -260,41 +263,41 @@ impl Shared {
             keys: keys.iter().map(|key| (&**key).into()).collect(),
         })?;
         state.next += keys.len() as u64;
-        let (tell, told) = oneshot::channel();
+        let (sender, results) = oneshot::channel();
         let keys = keys.to_vec();
-        let asked = Asked {
+        let call = Call {
             keys: keys.clone(),
-            tell,
+            results: sender,
         };
-        state.asked.insert(first, asked);
-        Ok(Claiming::new(self, first, keys, written, told))
+        state.calls.insert(first, call);
+        Ok(Claiming::new(self, first, keys, written, results))
     }
 
-    /// Takes in what was read from the log.
+    /// Applies an entry that was read from the log.
     fn on_entry(&self, entry: &Entry<'_>, timestamp: u64) {
         let mut state = self.state();
         let claims = state.table.apply(entry, timestamp);
         if let Entry::Claim { member, first, .. } = entry
             && **member == *self.member
-            && let Some(Asked { keys, tell }) = state.asked.remove(first)
+            && let Some(Call { keys, results }) = state.calls.remove(first)
         {
             let mut in_doubt = Vec::new();
             for ((key, number), claim) in keys.iter().zip(*first..).zip(&claims) {
                 if *claim == Claim::Granted {
-                    state.mine.insert(key.clone(), number);
+                    state.held.insert(key.clone(), number);
                 } else if state.table.is_in_doubt(key, member, number) {
                     in_doubt.push((Cow::Borrowed(&**key), number));
                 }
             }
             // If this fails, they end with their leases.
-            _ = self.send_given_up(&in_doubt);
-            // If nobody waits any more, they are being given up.
-            _ = tell.send(claims);
+            _ = self.send_release(&in_doubt);
+            // If the call was dropped, it releases them.
+            _ = results.send(claims);
         }
     }
 
-    fn send_given_up(&self, claims: &[Numbered<'_>]) -> Result<Vec<Written>, TransportError> {
-        self.send_claims(claims, |claims| Entry::GiveUp {
+    fn send_release(&self, claims: &[Numbered<'_>]) -> Result<Vec<Written>, TransportError> {
+        self.send_claims(claims, |claims| Entry::Release {
             member: (&*self.member).into(),
             claims,
         })
@@ -316,7 +319,7 @@ impl Shared {
 
     async fn wait_for(&self, entries: Vec<Written>) -> Result<(), TransportError> {
         for written in entries {
-            match timeout(self.patience(), written).await {
+            match timeout(self.timeout(), written).await {
                 Ok(written) => self.check(written)?,
                 Err(_) => return Err(self.log.unanswered()),
             };
@@ -335,27 +338,23 @@ impl Shared {
         }
     }
 
-    /// Why what was written cannot be read.
+    /// The error of an entry that was not read in time.
     fn unread(&self) -> TransportError {
-        let (address, doing) = (&self.settings.address, self.log.reading());
-        match &self.state().trouble {
-            Some(e) => errors::error(address, &doing, e),
-            None => errors::unanswered(address, &doing),
+        let doing = self.log.reading();
+        match &self.state().error {
+            Some(e) => self.cluster.error(&doing, e),
+            None => self.cluster.unanswered(&doing),
         }
     }
 
-    /// The client gives up at the deadline, and says why.
-    fn patience(&self) -> Duration {
-        self.settings.deadline + Duration::from_secs(2)
+    /// The time after which a call fails, if the client has not reported an error.
+    fn timeout(&self) -> Duration {
+        self.cluster.settings().deadline() + GRACE
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

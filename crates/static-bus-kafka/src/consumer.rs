@@ -1,53 +1,150 @@
-//! Members of groups, and those who wait for replies.
+//! Members of groups of commands and events.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
-use super::{member::Member, replies::Replies, settings::Settings};
+use tokio::sync::OnceCell;
+
+use super::{
+    assignment::{Assignment, Leased},
+    backlog::GroupOffsets,
+    claims::Claims,
+    cluster::Cluster,
+    membership::{self, MAX_SESSION_TIMEOUT, MIN_SESSION_TIMEOUT, Member},
+    names::group_id,
+    offsets,
+    outputs::{Acknowledgement, Handling, Outputs},
+    receipt::KafkaReceipt,
+    transactions::Committer,
+};
 use static_bus_remote::transport::{
     Backlog, Claim, Consumer, Delivery, Kind, Lease, Subscription, TransportError,
+    TransportErrorKind,
 };
 
-/// A member of a group, or the one that waits for the replies to a process.
-pub struct KafkaConsumer(Is);
-
-enum Is {
-    Member(Box<Member>),
-    Replies(Replies),
-}
-
-/// Names a record that was handed out by a [`KafkaConsumer`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KafkaReceipt {
-    pub(super) partition: i32,
-    /// Which of the times it is that the member has the partition.
-    pub(super) epoch: u32,
-    pub(super) offset: i64,
-}
-
-impl KafkaReceipt {
-    pub(super) fn new(partition: i32, epoch: u32, offset: i64) -> Self {
-        KafkaReceipt {
-            partition,
-            epoch,
-            offset,
-        }
-    }
-
-    /// Whether it names the same record, handed out at another time.
-    pub(super) fn is_same_record(&self, other: &Self) -> bool {
-        (self.partition, self.offset) == (other.partition, other.offset)
-    }
+/// A member of a group of a command or an event.
+///
+/// If it is dropped without [`close`](Consumer::close), its claims stay held until their leases run out, as those of
+/// a process that crashed.
+pub struct KafkaConsumer {
+    cluster: Arc<Cluster>,
+    subscription: Subscription,
+    topic: Arc<str>,
+    partitions: i32,
+    member: Member<Leased>,
+    /// Opened at the first use.
+    claims: OnceCell<Claims>,
+    /// With exactly once.
+    handling: Option<Handling>,
 }
 
 impl KafkaConsumer {
+    /// Joins a group; `outputs` with exactly once.
     pub(super) async fn join(
-        settings: &Arc<Settings>,
+        cluster: &Arc<Cluster>,
+        outputs: Option<&Arc<Outputs>>,
         subscription: Subscription,
     ) -> Result<Self, TransportError> {
-        Ok(KafkaConsumer(match subscription.topic.kind {
-            Kind::Reply => Is::Replies(Replies::open(settings, &subscription.topic).await?),
-            _ => Is::Member(Box::new(Member::join(settings, subscription).await?)),
-        }))
+        let Subscription {
+            topic: of,
+            group,
+            lease,
+            ..
+        } = &subscription;
+        let settings = cluster.settings();
+        if !matches!(of.kind, Kind::Command | Kind::Event) {
+            return Err(TransportError::not_consumed(settings.address().clone(), of));
+        }
+        let handling = outputs.map(|outputs| Handling::begin(cluster, outputs, &subscription));
+        let handling = handling.transpose()?;
+        let (topic, partitions) = cluster.topics().get(of).await?;
+        let group = group_id(settings.namespace(), of, group);
+        let session_timeout = (*lease).clamp(MIN_SESSION_TIMEOUT, MAX_SESSION_TIMEOUT);
+        let (client, _) = membership::client(cluster, &group, session_timeout)?;
+        if of.kind == Kind::Event {
+            offsets::begin_at_end(cluster, &client, &topic, partitions).await?;
+        }
+        let committer = handling.as_ref();
+        let committer = committer.map(|_| Committer::new(cluster, &subscription));
+        let assignment =
+            Assignment::new(topic.clone(), *lease, committer.is_some(), client.clone());
+        let member = Member::start(cluster, client, assignment, committer)?;
+        Ok(KafkaConsumer {
+            cluster: cluster.clone(),
+            subscription,
+            topic,
+            partitions,
+            member,
+            claims: OnceCell::new(),
+            handling,
+        })
+    }
+
+    async fn claims(&self) -> Result<&Claims, TransportError> {
+        let open = || {
+            let Subscription {
+                topic,
+                group,
+                member,
+                lease,
+                deduplication,
+                ..
+            } = &self.subscription;
+            Claims::open(&self.cluster, topic, group, member, *lease, *deduplication)
+        };
+        self.claims.get_or_try_init(open).await
+    }
+
+    /// Acknowledges records without their keys.
+    async fn acknowledge_records(
+        &self,
+        receipts: impl Iterator<Item = KafkaReceipt>,
+    ) -> Result<(), TransportError> {
+        let acknowledge = |assignment: &mut Assignment<_>| (assignment.acknowledge(receipts), ());
+        self.member.commit(acknowledge).await
+    }
+
+    /// Acknowledges records, confirms their keys and appends the output of their handlers in one transaction. The
+    /// claims of records whose lease is lost are released, because another member handles these records.
+    async fn acknowledge_in_transaction(
+        &self,
+        handling: &Handling,
+        leases: &[Lease<KafkaReceipt>],
+    ) -> Result<(), TransportError> {
+        let acknowledgement = |lease: &Lease<KafkaReceipt>| Acknowledgement {
+            receipt: lease.receipt,
+            outputs: handling.settled(lease),
+            key: lease.claim.clone(),
+        };
+        let all = leases.iter().map(acknowledgement).collect();
+        let acknowledge = |assignment: &mut Assignment<_>| assignment.acknowledge_with(all);
+        let lost = self.member.commit(acknowledge).await?;
+        let Some(claims) = self.claims.get() else {
+            return Ok(());
+        };
+        if !lost.is_empty() {
+            claims.release(lost).await?;
+        }
+        claims.forget(&keys(leases));
+        Ok(())
+    }
+
+    /// Releases claims. Returns those of the keys that are confirmed.
+    async fn release_claims(
+        &self,
+        keys: Vec<Arc<str>>,
+    ) -> Result<HashSet<Arc<str>>, TransportError> {
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let claims = self.claims().await?;
+        let results = claims.claim(&keys).await?;
+        let (done, others): (Vec<_>, Vec<_>) = keys
+            .into_iter()
+            .zip(results)
+            .partition(|(_, claim)| *claim == Claim::Done);
+        let keys = |of: Vec<(Arc<str>, Claim)>| of.into_iter().map(|(key, _)| key);
+        claims.release(keys(others).collect()).await?;
+        Ok(keys(done).collect())
     }
 }
 
@@ -59,66 +156,109 @@ impl Consumer for KafkaConsumer {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery<KafkaReceipt>>, TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.receive(max, wait).await,
-            Is::Replies(replies) => replies.receive(max, wait).await,
+        let deliveries = self.member.receive(max, wait).await?;
+        if let Some(handling) = &self.handling {
+            handling.received(&deliveries);
         }
+        Ok(deliveries)
     }
 
     async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.claim(keys).await,
-            Is::Replies(_) => Ok(vec![Claim::Granted; keys.len()]),
+        match keys.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.claims().await?.claim(keys).await,
         }
     }
 
     async fn acknowledge(&self, leases: &[Lease<KafkaReceipt>]) -> Result<(), TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.acknowledge(leases).await,
-            Is::Replies(_) => Ok(()),
+        if let Some(handling) = &self.handling {
+            return self.acknowledge_in_transaction(handling, leases).await;
         }
+        let keys = keys(leases);
+        if !keys.is_empty() {
+            self.claims().await?.confirm(keys).await?;
+        }
+        self.acknowledge_records(leases.iter().map(|lease| lease.receipt))
+            .await
     }
 
     fn place(&self, receipt: &KafkaReceipt) -> Option<String> {
-        let KafkaReceipt {
-            partition, offset, ..
-        } = receipt;
+        let (partition, offset) = (receipt.partition(), receipt.offset());
         Some(format!("partition {partition}, offset {offset}"))
     }
 
     fn failed(&self, receipt: &KafkaReceipt) {
-        if let Is::Member(member) = &self.0 {
-            member.failed(receipt);
+        if let Some(handling) = &self.handling {
+            handling.failed(receipt);
         }
     }
 
     async fn renew(&self, leases: &[Lease<KafkaReceipt>]) -> Result<(), TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.renew(leases).await,
-            Is::Replies(_) => Ok(()),
+        let receipts = leases.iter().map(|lease| lease.receipt);
+        self.member.assignment().renew(receipts);
+        let keys = keys(leases);
+        match keys.is_empty() {
+            true => Ok(()),
+            false => self.claims().await?.renew(keys).await,
         }
     }
 
+    /// Releases records. A record whose key is confirmed was handled by a member that had lost it, and is
+    /// acknowledged instead.
     async fn release(&self, leases: &[Lease<KafkaReceipt>]) -> Result<(), TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.release(leases).await,
-            Is::Replies(_) => Ok(()),
+        if let Some(handling) = &self.handling {
+            for Lease { receipt, .. } in leases {
+                handling.failed(receipt);
+                handling.settled(&Lease {
+                    receipt: *receipt,
+                    claim: None,
+                });
+            }
         }
+        let (done, released) = match self.release_claims(keys(leases)).await {
+            Ok(done) => (done, Ok(())),
+            Err(error) => (HashSet::new(), Err(error)),
+        };
+        let is_done = |lease: &&Lease<_>| lease.claim.as_ref().is_some_and(|k| done.contains(k));
+        let (done, others): (Vec<_>, Vec<_>) = leases.iter().partition(is_done);
+        let others = others.into_iter().map(|lease| lease.receipt);
+        self.member.assignment().release(others);
+        self.member.wake();
+        if !done.is_empty() {
+            let done = done.into_iter().map(|lease| lease.receipt);
+            self.acknowledge_records(done).await?;
+        }
+        released
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.close().await,
-            Is::Replies(replies) => replies.close().await,
-        }
+        let released = match self.claims.get() {
+            Some(claims) => claims.close().await,
+            None => Ok(()),
+        };
+        self.member.close().await?;
+        released
     }
 
     async fn backlog(&self) -> Result<Backlog, TransportError> {
-        match &self.0 {
-            Is::Member(member) => member.backlog().await,
-            Is::Replies(_) => Ok(Backlog::default()),
-        }
+        let client = self.member.assignment().client().ok_or_else(|| {
+            let reason = "this consumer is closed: subscribe again to receive more";
+            self.cluster.failure(TransportErrorKind::Closed, reason)
+        })?;
+        let Self {
+            topic, partitions, ..
+        } = self;
+        let group = GroupOffsets::read(&self.cluster, client, topic, *partitions).await?;
+        let own = self.member.assignment().backlog(&group);
+        self.member.wake();
+        group.backlog(&self.cluster, own).await
     }
+}
+
+/// The claimed keys of leases.
+fn keys(leases: &[Lease<KafkaReceipt>]) -> Vec<Arc<str>> {
+    let keys = leases.iter().filter_map(|lease| lease.claim.clone());
+    keys.collect()
 }
 
 impl fmt::Debug for KafkaConsumer {

@@ -1,16 +1,15 @@
-//! Dead letters: a compacted topic of one partition, in which each has a key of its own.
+//! Dead letters: a compacted topic with one partition, in which each dead letter has a unique key.
 //!
-//! To remove one is to append its key without a value. Kafka then removes both in its own time; until
-//! then they are passed over here.
+//! A dead letter is removed by a tombstone, a record with its key and no value. Compaction removes both later;
+//! until then they are skipped here.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, KafkaResult},
     message::{BorrowedMessage, Message as _},
@@ -18,76 +17,79 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{errors, settings::Settings, wire};
+use super::{cluster::Cluster, wire};
 use static_bus_remote::{
     DEAD_LETTERS,
+    time::now_millis,
     transport::{DeadLetterRecord, TransportError, TransportErrorKind},
 };
 
+/// Up to `limit` dead letters after a position.
 pub(super) async fn list(
-    settings: &Arc<Settings>,
+    cluster: &Cluster,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
-    let (name, _) = settings.topic(&DEAD_LETTERS).await?;
+    let (name, _) = cluster.topics().get(&DEAD_LETTERS).await?;
     let begin = match after {
-        Some(position) => read_position(settings, position)?.0.saturating_add(1),
+        Some(position) => parse_position(cluster, position)?.0.saturating_add(1),
         None => 0,
     };
     if limit == 0 {
         return Ok(Vec::new());
     }
-    let one = settings.clone();
-    let read = move || {
-        let reader = Reader::open(&one, &name)?;
-        reader.list(begin, limit)
-    };
+    let (config, deadline) = (
+        cluster.settings().consumer(&name),
+        cluster.settings().deadline(),
+    );
+    let read = move || Reader::open(&name, &config, deadline)?.list(begin, limit);
     match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read.map_err(|e| errors::error(&settings.address, READING, &e)),
-        Err(_) => Err(errors::unanswered(&settings.address, READING)),
+        Ok(read) => read.map_err(|e| cluster.error(READING, &e)),
+        Err(_) => Err(cluster.unanswered(READING)),
     }
 }
 
-pub(super) async fn remove(
-    settings: &Arc<Settings>,
-    positions: &[String],
-) -> Result<(), TransportError> {
-    let (name, _) = settings.topic(&DEAD_LETTERS).await?;
-    let doing = "removing dead letters";
-    let failed = |e: &KafkaError| errors::error(&settings.address, doing, e);
-    let producer = settings.writer.client(settings)?;
+/// Removes the dead letters at these positions.
+pub(super) async fn remove(cluster: &Cluster, positions: &[String]) -> Result<(), TransportError> {
+    let (name, _) = cluster.topics().get(&DEAD_LETTERS).await?;
+    let producer = cluster.writer().producer()?;
     let mut removals = Vec::with_capacity(positions.len());
     for position in positions {
-        let (_, key) = read_position(settings, position)?;
-        let record = FutureRecord::<_, ()>::to(&name).key(key).partition(0);
-        removals.push(producer.send(record, settings.deadline));
+        let (_, key) = parse_position(cluster, position)?;
+        let tombstone = FutureRecord::<_, ()>::to(&name).key(key).partition(0);
+        removals.push(producer.send(tombstone, cluster.settings().deadline()));
     }
     for removal in removals {
-        removal.await.map_err(|(e, _)| failed(&e))?;
+        let failed = |(e, _)| cluster.error("removing dead letters", &e);
+        removal.await.map_err(failed)?;
     }
     Ok(())
 }
 
+/// The operation of [`list`] in errors.
 const READING: &str = "reading dead letters";
+/// The timeout of one poll.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Reads the topic from a place to its end.
-struct Reader<'s> {
-    name: &'s str,
+/// A reader of the topic of dead letters.
+struct Reader<'n> {
+    name: &'n str,
     consumer: BaseConsumer,
     deadline: Duration,
 }
 
-impl<'s> Reader<'s> {
-    fn open(settings: &Settings, name: &'s str) -> KafkaResult<Self> {
-        let mut config = settings.consumer(name);
+impl<'n> Reader<'n> {
+    fn open(name: &'n str, config: &ClientConfig, deadline: Duration) -> KafkaResult<Self> {
+        let mut config = config.clone();
         config.set("enable.partition.eof", "true");
         Ok(Reader {
             name,
             consumer: config.create()?,
-            deadline: settings.deadline,
+            deadline,
         })
     }
 
+    /// Up to `limit` dead letters from an offset on.
     fn list(&self, begin: i64, limit: usize) -> KafkaResult<Vec<DeadLetterRecord>> {
         let (low, high) = self
             .consumer
@@ -97,7 +99,7 @@ impl<'s> Reader<'s> {
             return Ok(Vec::new());
         }
         let mut removed = HashSet::new();
-        // A second time if some of those that were read first turned out to be removed further on.
+        // Reads again if tombstones at the end have removed dead letters of the page.
         loop {
             let mut letters = BTreeMap::new();
             let (mut places, mut left_out) = (HashMap::new(), false);
@@ -122,25 +124,26 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// Passes each message from an offset to the end to a function.
     fn read(&self, begin: i64, mut each: impl FnMut(&BorrowedMessage<'_>)) -> KafkaResult<()> {
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(self.name, 0, Offset::Offset(begin))?;
         self.consumer.assign(&assignment)?;
         let mut last = Instant::now();
-        let mut trouble = None;
+        let mut last_error = None;
         loop {
-            match self.consumer.poll(Duration::from_millis(100)) {
+            match self.consumer.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
                     each(&message);
                     last = Instant::now();
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
-                Some(Err(e)) => trouble = Some(e),
+                Some(Err(e)) => last_error = Some(e),
                 None => {}
             }
             if last.elapsed() > self.deadline {
                 let late = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-                return Err(trouble.unwrap_or(late));
+                return Err(last_error.unwrap_or(late));
             }
         }
     }
@@ -149,25 +152,21 @@ impl<'s> Reader<'s> {
 fn letter(message: &BorrowedMessage<'_>) -> DeadLetterRecord {
     let key = String::from_utf8_lossy(message.key().unwrap_or_default());
     DeadLetterRecord {
-        // Of a fixed width, so that the order of texts is that of numbers.
+        // The offset has a fixed width, so that positions sort as strings.
         position: format!("{:019} {key}", message.offset()),
-        record: wire::decode(message, wire::now_millis()),
+        record: wire::decode(message, now_millis()),
     }
 }
 
 /// The offset and the key in a position.
-fn read_position<'p>(
-    settings: &Settings,
+fn parse_position<'p>(
+    cluster: &Cluster,
     position: &'p str,
 ) -> Result<(i64, &'p str), TransportError> {
     let parts = position.split_once(' ');
     let parts = parts.and_then(|(offset, key)| Some((offset.parse().ok()?, key)));
     parts.ok_or_else(|| {
-        let reason = format!("this is not the position of a dead letter: {position:?}");
-        TransportError::new(
-            TransportErrorKind::Refused,
-            settings.address.clone(),
-            reason,
-        )
+        let reason = format!("{position:?} is not the position of a dead letter");
+        cluster.failure(TransportErrorKind::Refused, reason)
     })
 }

@@ -1,4 +1,4 @@
-//! Errors of the client as errors of an engine: what happened, and what can be done.
+//! Errors of `librdkafka` as errors of the engine, with a remedy.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 use super::input::is_server;
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
-/// What an error of the client means here.
+/// An error of a client. `doing` names the operation.
 pub(super) fn error(address: &Arc<str>, doing: &str, error: &KafkaError) -> TransportError {
     let code = match error {
-        // Its text has the value, which may be secret.
+        // The text of this error contains the value, which may be secret.
         KafkaError::ClientConfig(_, _, name, _) => {
             let reason =
-                format!("{doing}: the setting `{name}` is unknown, or cannot have its value");
+                format!("{doing}: the setting `{name}` is unknown or has an invalid value");
             return TransportError::new(TransportErrorKind::Refused, address.clone(), reason);
         }
         KafkaError::AdminOp(code) => Some(*code),
@@ -25,24 +25,24 @@ pub(super) fn error(address: &Arc<str>, doing: &str, error: &KafkaError) -> Tran
     };
     let kind = match (code, error) {
         (Some(code), _) => kind(code),
-        // A name with a zero byte.
+        // A name with a NUL byte.
         (None, KafkaError::Nul(_)) => TransportErrorKind::Refused,
         (None, _) => TransportErrorKind::Unreachable,
     };
     TransportError::new(kind, address.clone(), reason).with_source(error.clone())
 }
 
-/// What an error code means here.
+/// An error code of the cluster. `doing` names the operation.
 pub(super) fn code(address: &Arc<str>, doing: &str, code: RDKafkaErrorCode) -> TransportError {
     error(address, doing, &KafkaError::Global(code))
 }
 
-/// A call that the cluster did not answer in time.
+/// The error of an operation without an answer in time.
 pub(super) fn unanswered(address: &Arc<str>, doing: &str) -> TransportError {
     code(address, doing, RDKafkaErrorCode::OperationTimedOut)
 }
 
-/// What the client reported of a connection, in its words.
+/// The failure of a connection, with the text that the client reported.
 pub(super) fn connection(
     address: &Arc<str>,
     code: RDKafkaErrorCode,
@@ -53,17 +53,17 @@ pub(super) fn connection(
         true => SSL,
         false => code,
     };
-    let what = match code {
+    let failure = match code {
         Authentication | SaslAuthenticationFailed => "the credentials are refused",
-        SSL => "no encrypted connection can be made",
-        Resolve => "the server's name is not known",
+        SSL => "the TLS handshake failed",
+        Resolve => "a server's name cannot be resolved",
         _ => "no server can be reached",
     };
-    let reason = format!("{what} ({report}); {}", remedy(code));
+    let reason = format!("{failure} ({report}); {}", remedy(code));
     TransportError::new(kind(code), address.clone(), reason).with_source(KafkaError::Global(code))
 }
 
-/// The class of an error code. Codes of the client's and the cluster's state are outages, which end.
+/// The class of an error code. Codes about the state of the client or the cluster are transient.
 fn kind(code: RDKafkaErrorCode) -> TransportErrorKind {
     use RDKafkaErrorCode as Code;
     match code {
@@ -111,47 +111,56 @@ fn remedy(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed => {
-            "check the user, the password and the mechanism, and that the server has this user"
+            "check the user, the password and the mechanism, and that the cluster has this user"
         }
-        Code::SSL => "check `Tls::ca`, and that the port is one with TLS",
-        Code::Resolve => "check the servers' names",
+        Code::SSL => "check `Tls::ca`, and that the port expects TLS",
+        Code::Resolve => "check the names of the servers",
         Code::AllBrokersDown | Code::BrokerTransportFailure => {
-            "check the addresses, that Kafka runs there, and whether the port wants TLS or SASL"
+            "check the addresses, that Kafka is running, and whether the port expects TLS or SASL"
         }
         Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
-            "the cluster is overloaded or cannot be reached, and may or may not have done it"
+            "the cluster is overloaded or cannot be reached, and may have executed the request"
         }
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
-            "raise `message.max.bytes` here and `max.message.bytes` of the topic, or send less"
+            "raise the setting `message.max.bytes` and `max.message.bytes` of the topic, or send a smaller message"
         }
         Code::QueueFull => {
-            "the cluster is slower than this program: send less, or raise \
+            "the cluster is slower than this program: send fewer messages, or raise \
              `queue.buffering.max.messages` and `queue.buffering.max.kbytes`"
         }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            "servers of the cluster are down: look after them"
+            "servers of the cluster are down: restore them"
         }
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed => {
-            "the user lacks a permission: grant it with kafka-acls"
+            "the user lacks a permission: grant it with kafka-acls.sh"
         }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-            "the topic is gone: call again, which creates it"
+            "the topic is gone: the next call creates it again"
         }
-        Code::InvalidReplicationFactor => "the cluster has fewer servers than `replication` says",
+        Code::InvalidReplicationFactor => "the cluster has fewer servers than `replication`",
         Code::PolicyViolation | Code::InvalidConfig => {
-            "the cluster does not allow such topics: create it by other means"
+            "the cluster does not allow this topic: create it with the tools of Kafka"
         }
         Code::PurgeQueue | Code::PurgeInflight | Code::Fatal => {
-            "the client was closed, and the cluster may or may not have it: call again"
+            "the client was closed, and the cluster may have executed the request: call again"
         }
-        _ => "see the server's log",
+        _ => "see the log of the server",
     }
 }
 
-/// Servers as they are shown, without anything that could be a secret.
+/// Returns `true` if an error of a client is a lost connection, which the client restores by itself.
+pub(super) fn is_lost_connection(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{BrokerTransportFailure, Resolve};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(BrokerTransportFailure | Resolve)
+    )
+}
+
+/// The servers for errors and logs, without secrets.
 pub(super) fn address(servers: &str) -> Arc<str> {
     let shown = servers.split(',').map(|server| {
         let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
@@ -173,7 +182,7 @@ mod tests {
     use super::{address, connection, error, unanswered};
 
     #[test]
-    fn an_error_has_the_kind_that_its_code_says() {
+    fn each_error_code_has_its_kind() {
         let at = "kafka://a:1".into();
         for (code, kind) in [
             (Code::MessageSizeTooLarge, TooLarge),
@@ -196,7 +205,7 @@ mod tests {
             (Code::UnknownTopicOrPartition, Unreachable),
             (Code::PurgeQueue, Unreachable),
             (Code::Fatal, Unreachable),
-            // Of the state of the client, which is replaced.
+            // Of a producer that is replaced.
             (Code::InvalidProducerEpoch, Unreachable),
             (Code::InvalidTransactionalState, Unreachable),
         ] {
@@ -207,7 +216,7 @@ mod tests {
             ] {
                 assert_eq!(error(&at, "appending", &of).kind(), kind, "{of:?}");
             }
-            assert_eq!(connection(&at, code, "it said so").kind(), kind, "{code:?}");
+            assert_eq!(connection(&at, code, "reported").kind(), kind, "{code:?}");
         }
         assert_eq!(unanswered(&at, "appending").kind(), Unreachable);
         assert_eq!(
@@ -222,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_holds_no_secret() {
+    fn an_address_contains_no_secret() {
         assert_eq!(&*address("a:1, b.c:2"), "kafka://a:1,b.c:2");
         assert_eq!(&*address("me:hush@a:1"), "kafka://a:1");
         assert_eq!(&*address("hush me,b"), "kafka://?,b");

@@ -1,4 +1,4 @@
-//! Looks at what was chosen before it is used, so that mistakes are told at start.
+//! Validation of the settings before any client is started.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,47 +6,68 @@ use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaConfRes};
 
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
-/// What the promises rest on, so that nobody else sets it.
-const OURS: [(&str, &str); 20] = [
-    ("bootstrap.servers", "the servers are given to the builder"),
+/// Settings that the engine sets itself, with the reason for the refusal of any other value.
+const RESERVED: [(&str, &str); 20] = [
+    (
+        "bootstrap.servers",
+        "pass the servers to `KafkaTransport::builder`",
+    ),
     (
         "metadata.broker.list",
-        "the servers are given to the builder",
+        "pass the servers to `KafkaTransport::builder`",
     ),
-    ("acks", "what is confirmed has to be on all replicas"),
+    ("acks", "a confirmed record must be on all replicas in sync"),
     (
         "request.required.acks",
-        "what is confirmed has to be on all replicas",
+        "a confirmed record must be on all replicas in sync",
     ),
-    ("enable.idempotence", "records must not be doubled"),
+    ("enable.idempotence", "records must not be duplicated"),
     (
         "enable.gapless.guarantee",
-        "a record that is refused is reported",
+        "the engine reports each refused record",
     ),
-    ("partitioner", "keys would change their partitions"),
-    ("transactional.id", "transactions are begun by the engine"),
-    ("allow.auto.create.topics", "topics are created by name"),
-    ("group.id", "groups are named after messages"),
-    ("group.instance.id", "members come and go"),
-    ("group.protocol", "the engine relies on the one it chooses"),
+    ("partitioner", "keys must keep their partitions"),
+    ("transactional.id", "the engine chooses it"),
+    ("allow.auto.create.topics", "the engine creates topics"),
+    ("group.id", "the engine names groups"),
+    ("group.instance.id", "members are dynamic"),
+    ("group.protocol", "the engine relies on its own choice"),
     (
         "partition.assignment.strategy",
-        "the engine relies on the one it chooses",
+        "the engine relies on its own choice",
     ),
-    ("enable.auto.commit", "what is handled is committed"),
-    ("auto.commit.enable", "what is handled is committed"),
-    ("enable.auto.offset.store", "what is handled is committed"),
-    ("auto.offset.reset", "a group begins where it was created"),
+    (
+        "enable.auto.commit",
+        "the engine commits acknowledged records",
+    ),
+    (
+        "auto.commit.enable",
+        "the engine commits acknowledged records",
+    ),
+    (
+        "enable.auto.offset.store",
+        "the engine commits acknowledged records",
+    ),
+    (
+        "auto.offset.reset",
+        "the engine chooses where a group begins",
+    ),
     (
         "isolation.level",
-        "what a transaction undoes must not be read",
+        "records of aborted transactions must not be read",
     ),
-    ("message.timeout.ms", "use `deadline`"),
-    ("delivery.timeout.ms", "use `deadline`"),
+    (
+        "message.timeout.ms",
+        "use `KafkaTransportBuilder::deadline`",
+    ),
+    (
+        "delivery.timeout.ms",
+        "use `KafkaTransportBuilder::deadline`",
+    ),
 ];
 
-/// The words that follow the namespace in names.
-const WORDS: [&str; 6] = [
+/// The parts of names that follow the namespace.
+const NAME_PARTS: [&str; 6] = [
     "query",
     "command",
     "event",
@@ -55,11 +76,12 @@ const WORDS: [&str; 6] = [
     "dead-letters",
 ];
 
+/// Refuses invalid settings.
 pub(super) fn check(
     address: &Arc<str>,
     servers: &str,
     namespace: &str,
-    more: &BTreeMap<String, String>,
+    extra: &BTreeMap<String, String>,
 ) -> Result<(), TransportError> {
     let refuse = |reason: String| {
         let address = address.clone();
@@ -71,25 +93,25 @@ pub(super) fn check(
     };
     if !servers.split(',').all(is_server) {
         return refuse(
-            "the servers cannot be read: they are host:port, separated by commas".to_owned(),
+            "invalid list of servers: expected host:port, separated by commas".to_owned(),
         );
     }
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if namespace.is_empty() || namespace.len() > 100 || !namespace.bytes().all(fits) {
         return refuse(format!(
-            "{namespace:?} cannot be the namespace: it is up to 100 letters, digits, `.`, `_` and `-`"
+            "invalid namespace {namespace:?}: expected 1 to 100 letters, digits, `.`, `_` and `-`"
         ));
     }
     if let Some(word) = namespace
         .split(['.', '_'])
-        .find(|part| WORDS.contains(part))
+        .find(|part| NAME_PARTS.contains(part))
     {
         return refuse(format!(
-            "{namespace:?} cannot be the namespace: `{word}` is what follows it in names of topics"
+            "invalid namespace {namespace:?}: `{word}` is reserved"
         ));
     }
-    for (name, value) in more {
-        if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
+    for (name, value) in extra {
+        if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
             return refuse(format!("`{name}` cannot be set: {why}"));
         }
         let mut alone = ClientConfig::new();
@@ -98,19 +120,19 @@ pub(super) fn check(
             continue;
         };
         return refuse(match e {
-            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => format!(
-                "there is no setting `{name}`: its name has to be one of librdkafka's configuration"
-            ),
-            KafkaError::ClientConfig(_, text, ..) if !is_secret(name) => {
-                format!("the setting `{name}` cannot have this value: {text}")
+            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => {
+                format!("unknown setting `{name}`: expected the name of a setting of librdkafka")
             }
-            _ => format!("the setting `{name}` cannot have this value"),
+            KafkaError::ClientConfig(_, text, ..) if !is_secret(name) => {
+                format!("invalid value of the setting `{name}`: {text}")
+            }
+            _ => format!("invalid value of the setting `{name}`"),
         });
     }
     Ok(())
 }
 
-/// Whether it reads `host`, `host:port` or `[address]:port`.
+/// Returns `true` if a text is `host`, `host:port` or `[address]:port`.
 pub(super) fn is_server(text: &str) -> bool {
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
@@ -125,7 +147,7 @@ pub(super) fn is_server(text: &str) -> bool {
     !bare.is_empty() && bare.bytes().all(fits) && port.is_none_or(|p| p.parse::<u16>().is_ok())
 }
 
-/// Whether a setting's value may be one that nobody should read.
+/// Returns `true` if the value of a setting may be secret.
 fn is_secret(name: &str) -> bool {
     ["password", "secret", "pem", "token", "key", "config"]
         .iter()
@@ -140,14 +162,14 @@ mod tests {
 
     fn refusal(servers: &str, namespace: &str, set: Option<(&str, &str)>) -> Option<String> {
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let more = BTreeMap::from_iter(set);
-        check(&"kafka://k".into(), servers, namespace, &more)
+        let extra = BTreeMap::from_iter(set);
+        check(&"kafka://k".into(), servers, namespace, &extra)
             .err()
             .map(|e| e.to_string())
     }
 
     #[test]
-    fn servers_are_hosts_and_ports() {
+    fn servers_are_validated() {
         for servers in ["k", "k:9092", "a.b-c:1, d_e:2", "[::1]:9092", "10.0.0.1:1"] {
             assert_eq!(refusal(servers, "p", None), None, "{servers}");
         }
@@ -163,13 +185,13 @@ mod tests {
             let text = refusal(servers, "p", None).expect(servers);
             assert_eq!(
                 text,
-                "kafka://k: the servers cannot be read: they are host:port, separated by commas"
+                "kafka://k: invalid list of servers: expected host:port, separated by commas"
             );
         }
     }
 
     #[test]
-    fn a_namespace_keeps_programs_apart() {
+    fn namespaces_are_validated() {
         assert_eq!(refusal("k", "prod.shop-1", None), None);
         for namespace in ["", "a b", "shop.command", "my_event.x", "ä"] {
             assert!(refusal("k", namespace, None).is_some(), "{namespace}");
@@ -177,23 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_known_and_has_a_value_that_it_can_have() {
+    fn settings_are_validated() {
         assert_eq!(refusal("k", "p", Some(("linger.ms", "2"))), None);
         assert_eq!(
             refusal("k", "p", Some(("linger.sm", "2"))).unwrap(),
-            "kafka://k: there is no setting `linger.sm`: its name has to be one of librdkafka's \
-             configuration"
+            "kafka://k: unknown setting `linger.sm`: expected the name of a setting of librdkafka"
         );
         let text = refusal("k", "p", Some(("linger.ms", "soon"))).unwrap();
-        assert!(text.starts_with("kafka://k: the setting `linger.ms` cannot have"));
+        assert!(text.starts_with("kafka://k: invalid value of the setting `linger.ms`: "));
         assert_eq!(
             refusal("k", "p", Some(("acks", "1"))).unwrap(),
-            "kafka://k: `acks` cannot be set: what is confirmed has to be on all replicas"
+            "kafka://k: `acks` cannot be set: a confirmed record must be on all replicas in sync"
         );
     }
 
     #[test]
-    fn a_secret_is_not_told() {
+    fn a_refusal_contains_no_secret() {
         let text = refusal("k", "p", Some(("ssl.key.pem", "hush\0"))).unwrap();
         assert!(!text.contains("hush"), "{text}");
     }

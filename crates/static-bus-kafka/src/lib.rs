@@ -1,19 +1,19 @@
 //! Apache Kafka as the broker.
 //!
-//! A message's type is a topic, a group that consumes it is a Kafka consumer group, and a message's
-//! ordering key is its Kafka key. Attributes travel as the
+//! The type of a message is a Kafka topic, a group is a Kafka consumer group, and the ordering key of a message is
+//! its Kafka key. Attributes follow the
 //! [Kafka binding](https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md)
-//! of CloudEvents has them, in binary mode.
+//! of CloudEvents in binary mode.
 //!
-//! Topics are created when they are needed first: see [`KafkaTransportBuilder::partitions`],
-//! [`KafkaTransportBuilder::replication`] and [`KafkaTransportBuilder::retention`]. A record is confirmed when all replicas
-//! that are in sync have it, and the cluster keeps it once, also when the client has to send it again.
-//! Names of topics and groups begin with [`KafkaTransportBuilder::namespace`].
+//! Topics are created when they are first needed: see [`KafkaTransportBuilder::partitions`],
+//! [`KafkaTransportBuilder::replication`] and [`KafkaTransportBuilder::retention`]. A record is confirmed when all
+//! replicas in sync have it. The cluster keeps it once, even if the client has to send it again. The names of topics
+//! and groups begin with [`KafkaTransportBuilder::namespace`].
 //!
-//! Clocks of producers and consumers of queries should agree to within a fraction of the deadlines, and to
-//! within a second: when a worker has crashed, a query might run twice otherwise.
+//! The clocks of senders and receivers of queries should agree to within a fraction of the deadlines, and to within
+//! a second: otherwise a query may run twice after the crash of a worker.
 //!
-//! The client is `librdkafka`, whose messages go to the `log` facade under the target `librdkafka`.
+//! The client is `librdkafka`. It logs through the `log` facade under the target `librdkafka`.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -39,24 +39,30 @@
 
 use std::{fmt, sync::Arc};
 
-use self::{producer::Producer, settings::Settings};
+use self::{cluster::Cluster, outputs::Outputs, producer::Producer, settings::Settings};
 use static_bus_remote::transport::{
-    Capabilities, DeadLetterRecord, Record, Sharing, Subscription, Topic, Transport, TransportError,
+    DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
 };
 
 mod assignment;
+mod backlog;
 mod claims;
 mod clients;
+mod cluster;
 mod consumer;
 mod dead_letters;
 mod errors;
+mod events;
 mod hold;
 mod input;
-mod member;
 mod membership;
+mod names;
 mod offsets;
+mod outputs;
 mod partition;
 mod producer;
+mod receipt;
+mod receiver;
 mod replies;
 mod security;
 mod settings;
@@ -66,28 +72,27 @@ mod wire;
 mod writer;
 
 pub use self::{
-    consumer::{KafkaConsumer, KafkaReceipt},
+    consumer::KafkaConsumer,
+    receipt::KafkaReceipt,
+    receiver::KafkaReceiver,
     security::{Sasl, Tls},
     settings::KafkaTransportBuilder,
 };
 
-/// A connection to a Kafka cluster; cheap to clone.
+/// A connection to a Kafka cluster, cheap to clone.
 ///
-/// All clones share their producers. Each consumer has connections of its own.
+/// All clones share their producers. Each consumer and each receiver has a connection of its own.
 #[derive(Clone)]
 pub struct KafkaTransport {
-    shared: Arc<Shared>,
-}
-
-/// What all clones of a transport share.
-struct Shared {
-    settings: Arc<Settings>,
-    producer: Producer,
+    cluster: Arc<Cluster>,
+    producer: Arc<Producer>,
+    /// The output of handlers, with exactly once.
+    outputs: Option<Arc<Outputs>>,
 }
 
 impl KafkaTransport {
-    /// Connects to a cluster by some of its servers, `host:port` and separated by commas; see
-    /// [`KafkaTransportBuilder`] for what else can be chosen.
+    /// Connects to a cluster with the default settings. `servers` are some of its servers, `host:port`, separated
+    /// by commas.
     ///
     /// # Errors
     /// Those of [`KafkaTransportBuilder::connect`].
@@ -95,53 +100,51 @@ impl KafkaTransport {
         KafkaTransport::builder(servers).connect().await
     }
 
-    /// A cluster that is known by some of its servers, `host:port` and separated by commas.
+    /// The builder of a connection. `servers` are some servers of the cluster, `host:port`, separated by commas.
     pub fn builder(servers: impl Into<String>) -> KafkaTransportBuilder {
         KafkaTransportBuilder::new(servers)
     }
 
     async fn open(settings: Settings) -> Result<Self, TransportError> {
-        let settings = Arc::new(settings);
-        let producer = Producer::connect(&settings).await?;
+        let outputs = settings.exactly_once().then(Arc::default);
+        let cluster = Cluster::new(settings);
+        let producer = Arc::new(Producer::connect(&cluster).await?);
         Ok(KafkaTransport {
-            shared: Arc::new(Shared { settings, producer }),
+            cluster,
+            producer,
+            outputs,
         })
     }
 }
 
 impl Transport for KafkaTransport {
     type Consumer = KafkaConsumer;
+    type Receiver = KafkaReceiver;
 
     fn address(&self) -> &str {
-        self.shared.settings.address()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::BROKER;
-        capabilities.sharing = Sharing::Partitions;
-        capabilities
+        self.cluster.settings().address()
     }
 
     async fn check(&self) -> Result<(), TransportError> {
-        self.shared.producer.check().await
+        self.producer.check().await
     }
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
-        let Some(transactions) = &self.shared.settings.transactions else {
-            return self.shared.producer.append(records).await;
+        let Some(outputs) = &self.outputs else {
+            return self.producer.append(records).await;
         };
         let mut results = vec![Ok(()); records.len()];
         let (mut others, mut places) = (Vec::new(), Vec::new());
         for (place, record) in records.into_iter().enumerate() {
-            match transactions.keep(&self.shared.settings, record).await {
-                Ok(kept) => results[place] = kept,
+            match outputs.hold_back(&self.cluster, record).await {
+                Ok(result) => results[place] = result,
                 Err(other) => {
                     others.push(other);
                     places.push(place);
                 }
             }
         }
-        let appended = self.shared.producer.append(others).await;
+        let appended = self.producer.append(others).await;
         for (place, result) in places.into_iter().zip(appended) {
             results[place] = result;
         }
@@ -149,7 +152,11 @@ impl Transport for KafkaTransport {
     }
 
     async fn consume(&self, subscription: Subscription) -> Result<KafkaConsumer, TransportError> {
-        KafkaConsumer::join(&self.shared.settings, subscription).await
+        KafkaConsumer::join(&self.cluster, self.outputs.as_ref(), subscription).await
+    }
+
+    async fn listen(&self, topic: Topic) -> Result<KafkaReceiver, TransportError> {
+        KafkaReceiver::open(&self.cluster, &topic).await
     }
 
     async fn dead_letters(
@@ -157,11 +164,11 @@ impl Transport for KafkaTransport {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetterRecord>, TransportError> {
-        dead_letters::list(&self.shared.settings, after, limit).await
+        dead_letters::list(&self.cluster, after, limit).await
     }
 
     async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
-        dead_letters::remove(&self.shared.settings, positions).await
+        dead_letters::remove(&self.cluster, positions).await
     }
 }
 
@@ -169,7 +176,7 @@ impl fmt::Debug for KafkaTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaTransport")
             .field("address", &self.address())
-            .field("namespace", &self.shared.settings.namespace)
+            .field("namespace", &self.cluster.settings().namespace())
             .finish_non_exhaustive()
     }
 }

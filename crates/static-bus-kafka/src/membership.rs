@@ -1,144 +1,249 @@
-//! A member joins its group, is given partitions, gives them up, and leaves.
+//! The membership in a consumer group: the common part of consumers and receivers of queries.
 //!
-//! A thread does that: it has to look after the client often, and waits for the cluster meanwhile. A member
-//! joins when it first receives, since partitions of one that does not are nobody's. When partitions move,
-//! what is not handed out stays; what is in flight may be settled for a while, and its commit is waited
-//! for. A lease that runs out has the member leave, until it receives again: it has shown no sign
-//! of life, and others go on with what it had.
+//! A thread polls the client, because that is needed often and blocks. A member joins its group at the first
+//! `receive`: partitions that are assigned to a member that does not receive would stand still. When a partition
+//! moves to another member, leased records may be settled for a while, and their commit is awaited. When a lease
+//! runs out, the member leaves the group until the next `receive`, and other members get its records.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use rdkafka::{
-    TopicPartitionList,
-    consumer::{CommitMode, Consumer as _},
-    error::KafkaResult,
-};
+use rdkafka::{ClientConfig, error::KafkaError};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
+    time::Instant,
 };
 
-use self::thread::Membership;
+use self::thread::MemberThread;
 use super::{
-    assignment::{Assignment, Commit},
+    assignment::{Assignment, Commit, Progress, Ticket},
+    clients,
+    cluster::Cluster,
+    events::{Client, Events},
     transactions::Committer,
 };
-use static_bus_remote::lock::lock;
+use static_bus_remote::{
+    lock::lock,
+    time::{later, millis},
+    transport::{TransportError, TransportErrorKind},
+};
 
-mod events;
 mod thread;
 
-pub(super) use self::events::Events;
+/// The setting for the time after which the group removes a silent member.
+const SESSION_TIMEOUT: &str = "session.timeout.ms";
+/// The shortest session timeout, which is the default lower limit of Kafka.
+pub(super) const MIN_SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+/// The longest session timeout that is used by default.
+pub(super) const MAX_SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the thread and its member share.
-pub(super) struct Shared {
-    pub topic: Arc<str>,
-    assignment: Mutex<Assignment>,
-    /// What commits in transactions, if that is so.
+/// A member of a group. It leaves the group when it is dropped.
+pub(super) struct Member<P: Progress>(Arc<Membership<P>>);
+
+/// The state that a member shares with its thread.
+struct Membership<P> {
+    cluster: Arc<Cluster>,
+    topic: Arc<str>,
+    assignment: Mutex<Assignment<P>>,
+    /// The producer of transactional commits, if commits are transactions.
     committer: Option<Committer>,
     intent: Mutex<Intent>,
     runtime: Handle,
-    /// Something may be there to receive.
-    pub arrived: Notify,
-    /// Commits have ended.
-    pub settled: watch::Sender<()>,
-    /// Whether the thread has ended.
-    pub ended: watch::Sender<bool>,
+    /// Signals that records may be available.
+    arrived: Notify,
+    /// Signals that commits have ended.
+    commit_ended: watch::Sender<()>,
+    /// `true` if the thread has ended.
+    ended: watch::Sender<bool>,
 }
 
-/// What the member wants.
+/// The intent of a member.
 #[derive(Default, Clone, Copy)]
 struct Intent {
     receives: bool,
     closes: bool,
 }
 
-impl Shared {
-    /// Starts the thread.
+/// Starts the client of a member. Returns it with its session timeout, which the settings may override.
+pub(super) fn client(
+    cluster: &Cluster,
+    group: &str,
+    session_timeout: Duration,
+) -> Result<(Arc<Client>, Duration), TransportError> {
+    let config = config(cluster, group, session_timeout);
+    let session_timeout = config.get(SESSION_TIMEOUT).and_then(|ms| ms.parse().ok());
+    let session_timeout = session_timeout.map_or(MIN_SESSION_TIMEOUT, Duration::from_millis);
+    let client = clients::start(cluster.settings(), &config, Events::default())?;
+    Ok((Arc::new(client), session_timeout))
+}
+
+/// The configuration of a member's client. The settings may override these defaults.
+fn config(cluster: &Cluster, group: &str, session_timeout: Duration) -> ClientConfig {
+    let mut config = cluster.settings().consumer(group);
+    let mut default = |name: &str, value: &str| {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    };
+    default(SESSION_TIMEOUT, &millis(session_timeout).to_string());
+    default("heartbeat.interval.ms", "500");
+    // The end of a partition, after which there may be transaction markers.
+    default("enable.partition.eof", "true");
+    // The state of the membership, which is awaited before the member leaves.
+    default("statistics.interval.ms", "200");
+    // Limits for each partition.
+    default("queued.min.messages", "10000");
+    default("queued.max.messages.kbytes", "8192");
+    config
+}
+
+impl<P: Progress> Member<P> {
+    /// Starts the thread. The member joins its group at the first [`receive`](Self::receive).
     pub fn start(
-        topic: Arc<str>,
-        assignment: Assignment,
+        cluster: &Arc<Cluster>,
+        client: Arc<Client>,
+        assignment: Assignment<P>,
         committer: Option<Committer>,
-        check: Duration,
-    ) -> Option<Arc<Self>> {
-        let client = assignment.client.clone()?;
-        let shared = Arc::new(Shared {
-            topic,
+    ) -> Result<Self, TransportError> {
+        let membership = Arc::new(Membership {
+            cluster: cluster.clone(),
+            topic: assignment.topic().clone(),
             assignment: Mutex::new(assignment),
             committer,
             intent: Mutex::default(),
             runtime: Handle::current(),
             arrived: Notify::new(),
-            settled: watch::Sender::new(()),
+            commit_ended: watch::Sender::new(()),
             ended: watch::Sender::new(false),
         });
-        let membership = Membership::new(shared.clone(), client, check);
-        let thread = std::thread::Builder::new().name("kafka-member".to_owned());
-        thread.spawn(move || membership.run()).ok()?;
-        Some(shared)
-    }
-
-    pub fn assignment(&self) -> MutexGuard<'_, Assignment> {
-        lock(&self.assignment)
-    }
-
-    /// Commits what has changed, without waiting for it. The client tells nobody how a commit has ended
-    /// but those who wait.
-    pub fn commit(self: &Arc<Self>) {
-        if let Some(commit) = self.assignment().next_commit() {
-            let shared = self.clone();
-            self.runtime
-                .spawn_blocking(move || shared.commit_now(Some(commit)));
+        let thread = MemberThread::new(membership.clone(), client);
+        let builder = std::thread::Builder::new().name("kafka-member".to_owned());
+        match builder.spawn(move || thread.run()) {
+            Ok(_) => Ok(Member(membership)),
+            Err(e) => {
+                let reason = format!("no thread can be started: {e}");
+                Err(cluster.failure(TransportErrorKind::Unreachable, reason))
+            }
         }
     }
 
-    /// Commits until nothing is left to commit.
-    fn commit_now(&self, mut next: Option<Commit>) {
+    /// Waits until there are records, but no longer than `wait`, and returns up to `max` of them. A dropped future
+    /// loses no record.
+    pub async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<P::Item>, TransportError> {
+        let end = later(Instant::now(), wait);
+        loop {
+            lock(&self.0.intent).receives = true;
+            let arrived = self.0.arrived.notified();
+            let (taken, error) = self.assignment().take(max);
+            match error {
+                Some(error) if taken.is_empty() => return Err(self.error("receiving", &error)),
+                _ if !taken.is_empty() || Instant::now() >= end => return Ok(taken),
+                _ => _ = tokio::time::timeout_at(end, arrived).await,
+            }
+        }
+    }
+
+    /// The partitions of the member.
+    pub fn assignment(&self) -> MutexGuard<'_, Assignment<P>> {
+        self.0.assignment()
+    }
+
+    /// Lets a waiting [`receive`](Self::receive) look for records again.
+    pub fn wake(&self) {
+        self.0.arrived.notify_one();
+    }
+
+    /// Makes a change, and waits until it is committed. Without a ticket there is nothing to wait for.
+    pub async fn commit<T>(
+        &self,
+        change: impl FnOnce(&mut Assignment<P>) -> (Option<Ticket>, T),
+    ) -> Result<T, TransportError> {
+        let mut commit_ended = self.0.commit_ended.subscribe();
+        let (ticket, result) = change(&mut self.assignment());
+        let Some(ticket) = ticket else {
+            return Ok(result);
+        };
+        self.0.commit();
+        let committed = async {
+            loop {
+                let outcome = self.assignment().outcome(ticket);
+                if let Some(outcome) = outcome {
+                    return outcome;
+                }
+                if commit_ended.changed().await.is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        match tokio::time::timeout(self.0.cluster.settings().deadline(), committed).await {
+            Ok(Ok(())) => Ok(result),
+            Ok(Err(error)) => Err(self.error("committing", &error)),
+            Err(_) => Err(self.0.cluster.unanswered("committing")),
+        }
+    }
+
+    /// Leaves the group, and waits until the thread has ended.
+    pub async fn close(&self) -> Result<(), TransportError> {
+        let mut ended = self.0.ended.subscribe();
+        self.0.close();
+        let ending = ended.wait_for(|ended| *ended);
+        match tokio::time::timeout(self.0.cluster.settings().deadline(), ending).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.0.cluster.unanswered("leaving a group")),
+        }
+    }
+
+    fn error(&self, doing: &str, error: &KafkaError) -> TransportError {
+        self.0.cluster.error(doing, error)
+    }
+}
+
+impl<P: Progress> Drop for Member<P> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<P: Progress> Membership<P> {
+    fn assignment(&self) -> MutexGuard<'_, Assignment<P>> {
+        lock(&self.assignment)
+    }
+
+    /// Begins to commit all changes. Commits are synchronous, because the client reports the result of no other,
+    /// and so have a thread of their own.
+    fn commit(self: &Arc<Self>) {
+        if let Some(commit) = self.assignment().next_commit() {
+            let membership = self.clone();
+            self.runtime
+                .spawn_blocking(move || membership.run_commits(Some(commit)));
+        }
+    }
+
+    /// Commits until there are no more changes.
+    fn run_commits(&self, mut next: Option<Commit>) {
         while let Some(commit) = next {
-            let result = self.commit_one(&commit);
-            drop(commit.client);
+            let is_over = || *self.ended.borrow() || self.assignment().has_ended();
+            let result = commit.run(self.committer.as_ref(), is_over);
+            // Without the client: the last reference to it belongs to the thread.
+            let acknowledgements = commit.into_acknowledgements();
             let mut assignment = self.assignment();
-            assignment.on_committed(&result, commit.mailbox);
+            assignment.on_committed(&result, acknowledgements);
             next = assignment.next_commit();
             drop(assignment);
-            self.settled.send_replace(());
+            self.commit_ended.send_replace(());
             self.arrived.notify_one();
         }
     }
 
-    fn commit_one(&self, commit: &Commit) -> KafkaResult<()> {
-        let Commit {
-            client,
-            list,
-            mailbox,
-            group,
-        } = commit;
-        let Some(committer) = &self.committer else {
-            return client.commit(list, CommitMode::Sync);
-        };
-        let is_over = || *self.ended.borrow() || self.assignment().client.is_none();
-        committer.commit(client, list, group.as_ref(), mailbox, is_over)
-    }
-
-    /// The member receives, and needs partitions.
-    pub fn receives(&self) {
-        lock(&self.intent).receives = true;
-    }
-
-    /// The member leaves for good.
-    pub fn closes(&self) {
+    /// Tells the thread to leave the group for good.
+    fn close(&self) {
         lock(&self.intent).closes = true;
     }
-}
-
-/// Partitions of a topic.
-pub(super) fn list(topic: &str, numbers: &[i32]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(numbers.len());
-    for number in numbers {
-        list.add_partition(topic, *number);
-    }
-    list
 }

@@ -1,17 +1,17 @@
-//! What is in flight of one partition, and how far it is done.
+//! The progress of a group in one partition.
 //!
-//! A group commits one offset for each partition: everything before it is done. Here that is the lowest
-//! record that was handed out and is not acknowledged. What is acknowledged beyond it goes into the
-//! metadata of the commit, so that the next owner of the partition leaves it out:
+//! A group commits one offset for each partition, its position: all records before it are acknowledged. It is the
+//! offset of the first record that is delivered and not acknowledged. Acknowledged records after it are encoded in
+//! the metadata of the commit, so that the next owner of the partition skips them:
 //!
 //! ```text
 //!   offset     0   1   2   3   4   5   6   7   8
-//!   is        done done open done done open done new new
+//!   record    done done open done done open done new new
 //!                       └ the position, with the metadata `1BCBB`: one is open, two are done, one is
 //!                         open, one is done
 //! ```
 //!
-//! Offsets that nobody sees (markers of transactions, what was compacted away) count as done.
+//! Offsets without a visible record (transaction markers, compacted records) count as acknowledged.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,47 +19,47 @@ use std::{
     time::Instant,
 };
 
-/// How long metadata may be; Kafka's default limit is 4096 bytes.
-const LONGEST: usize = 4000;
-/// What metadata begins with that is to be read like this.
+/// The greatest length of metadata in bytes. The default limit of Kafka is 4096.
+const MAX_METADATA_BYTES: usize = 4000;
+/// The first character of metadata in this format.
 const VERSION: char = '1';
-/// Five bits of a number to a character, the lowest first; in all but the last, 32 is added.
+/// The digits of numbers: five bits each, the lowest first. 32 is added to all digits but the last.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A partition that this member has.
+/// The records of a partition that the member has read and that are not acknowledged.
 pub(super) struct Partition<R> {
-    /// Where the next record is that comes in for the first time.
+    /// The offset after the last record that was read.
     next: i64,
-    /// What came in and is not acknowledged.
+    /// The records that were read and are not acknowledged.
     open: BTreeMap<i64, Open<R>>,
-    /// Those of them that are to be handed out again.
-    again: BTreeSet<i64>,
-    /// What was acknowledged to an earlier owner, from `next` on.
+    /// The open records that were released and are to be delivered again.
+    released: BTreeSet<i64>,
+    /// The ranges from `next` on that an earlier owner has acknowledged.
     done: VecDeque<Range<i64>>,
 }
 
 struct Open<R> {
     record: R,
-    /// When it was appended, in milliseconds since 1970.
+    /// The time of the append, in milliseconds since the Unix epoch.
     appended: i64,
-    /// When its lease runs out.
+    /// The end of the lease.
     until: Instant,
 }
 
 impl<R: Clone> Partition<R> {
-    /// A partition of which so much is done.
+    /// A partition with this committed position and metadata.
     pub fn new(committed: i64, metadata: &str) -> Self {
         Partition {
             next: committed,
             open: BTreeMap::new(),
-            again: BTreeSet::new(),
+            released: BTreeSet::new(),
             done: read(committed, metadata),
         }
     }
 
-    /// Says of a record that came in whether it is to be handed out: not one that came before, or was
-    /// done before this member had the partition.
-    pub fn is_new(&mut self, offset: i64) -> bool {
+    /// Advances over a record that was read. Returns whether it is to be delivered: `false` for a record that was
+    /// read before, or was acknowledged to an earlier owner.
+    pub fn advance(&mut self, offset: i64) -> bool {
         if offset < self.next {
             return false;
         }
@@ -75,13 +75,13 @@ impl<R: Clone> Partition<R> {
         !is_done
     }
 
-    /// Whether a record was handed out, or was done before this member had the partition.
-    pub fn has_had(&self, offset: i64) -> bool {
+    /// Returns `true` if a record was read before, or was acknowledged to an earlier owner.
+    pub fn has_seen(&self, offset: i64) -> bool {
         offset < self.next || self.done.iter().any(|done| done.contains(&offset))
     }
 
-    /// Keeps a new record until it is acknowledged.
-    pub fn hand_out(&mut self, offset: i64, record: R, appended: i64, until: Instant) {
+    /// Leases a new record.
+    pub fn deliver(&mut self, offset: i64, record: R, appended: i64, until: Instant) {
         let open = Open {
             record,
             appended,
@@ -90,57 +90,62 @@ impl<R: Clone> Partition<R> {
         self.open.insert(offset, open);
     }
 
-    /// Hands out again the first of what was given back.
-    pub fn hand_out_again(&mut self, until: Instant) -> Option<(i64, R)> {
-        let offset = self.again.pop_first()?;
+    /// Leases the first released record again.
+    pub fn deliver_again(&mut self, until: Instant) -> Option<(i64, R)> {
+        let offset = self.released.pop_first()?;
         let open = self.open.get_mut(&offset)?;
         open.until = until;
         Some((offset, open.record.clone()))
     }
 
-    /// Says whether that was news.
+    /// Acknowledges a record. Returns whether it was open.
     pub fn acknowledge(&mut self, offset: i64) -> bool {
-        self.again.remove(&offset);
+        self.released.remove(&offset);
         self.open.remove(&offset).is_some()
     }
 
-    /// Whether it is not acknowledged yet.
+    /// Returns `true` if a record was read and is not acknowledged.
     pub fn is_open(&self, offset: i64) -> bool {
         self.open.contains_key(&offset)
     }
 
+    /// Releases a record, to be delivered again. Returns whether it was leased.
     pub fn release(&mut self, offset: i64) -> bool {
-        self.open.contains_key(&offset) && self.again.insert(offset)
+        self.open.contains_key(&offset) && self.released.insert(offset)
     }
 
+    /// Renews the lease of a record.
     pub fn renew(&mut self, offset: i64, until: Instant) {
         if let Some(open) = self.open.get_mut(&offset) {
             open.until = until;
         }
     }
 
-    /// How many records are handed out and not settled.
+    /// The number of leased records.
     pub fn in_flight(&self) -> usize {
-        self.open.len() - self.again.len()
+        self.open.len() - self.released.len()
     }
 
-    /// How many records came in and are not acknowledged.
+    /// The number of records that were read and are not acknowledged.
     pub fn open(&self) -> u64 {
         self.open.len() as u64
     }
 
-    /// Whether the lease of a record that is handed out has run out.
-    pub fn has_run_out(&self, now: Instant) -> bool {
-        let mut handed_out = self.open.iter().filter(|(at, _)| !self.again.contains(at));
-        handed_out.any(|(_, open)| open.until < now)
+    /// Returns `true` if a lease has run out.
+    pub fn has_expired_lease(&self, now: Instant) -> bool {
+        let mut leased = self
+            .open
+            .iter()
+            .filter(|(at, _)| !self.released.contains(at));
+        leased.any(|(_, open)| open.until < now)
     }
 
-    /// When the oldest record was appended that came in and is not done.
+    /// The time of the append of the oldest record that was read and is not acknowledged.
     pub fn oldest(&self) -> Option<i64> {
         self.open.values().map(|open| open.appended).min()
     }
 
-    /// How many records are not done, if the partition begins and ends there.
+    /// The number of records that are not acknowledged in a partition with this first offset and end.
     pub fn unsettled(&self, begin: i64, end: i64) -> u64 {
         let begin = begin.max(self.next);
         let done = self
@@ -151,14 +156,14 @@ impl<R: Clone> Partition<R> {
         self.open() + u64::try_from(ahead).unwrap_or_default()
     }
 
-    /// The offset to commit, and the metadata to commit with it.
+    /// The position and the metadata to commit.
     pub fn commit(&self) -> (i64, String) {
         let first = self.open.first_key_value();
         let position = first.map_or(self.next, |(offset, _)| *offset);
         (position, write(position, self.all_done()))
     }
 
-    /// What is done from the first that is open on.
+    /// The acknowledged ranges after the position.
     fn all_done(&self) -> impl Iterator<Item = Range<i64>> {
         let starts = self.open.keys().map(|offset| offset + 1);
         let ends = self.open.keys().skip(1).copied().chain([self.next]);
@@ -169,8 +174,8 @@ impl<R: Clone> Partition<R> {
     }
 }
 
-/// Ranges after a position, as the lengths of what is open and what is done in turn. What is too long
-/// is left out.
+/// Encodes the acknowledged ranges after a position: the lengths of the open and acknowledged ranges in turn.
+/// Ranges that do not fit are left out.
 fn write(position: i64, done: impl Iterator<Item = Range<i64>>) -> String {
     let mut text = String::new();
     let mut at = position;
@@ -181,7 +186,7 @@ fn write(position: i64, done: impl Iterator<Item = Range<i64>>) -> String {
         }
         push(&mut text, done.start - at);
         push(&mut text, done.end - done.start);
-        if text.len() > LONGEST {
+        if text.len() > MAX_METADATA_BYTES {
             text.truncate(before);
             break;
         }
@@ -190,7 +195,7 @@ fn write(position: i64, done: impl Iterator<Item = Range<i64>>) -> String {
     text
 }
 
-/// Nothing of metadata that somebody else has written.
+/// Decodes the acknowledged ranges after a position. Foreign metadata has none.
 fn read(position: i64, metadata: &str) -> VecDeque<Range<i64>> {
     let mut ranges = VecDeque::new();
     let Some(text) = metadata.strip_prefix(VERSION) else {
@@ -244,13 +249,13 @@ mod tests {
 
     use super::*;
 
-    /// Takes offsets in, and gives those that are handed out.
+    /// Reads these offsets, and returns those that are delivered.
     fn take(partition: &mut Partition<i64>, offsets: Range<i64>) -> Vec<i64> {
         let until = Instant::now() + Duration::from_secs(1);
         let mut taken = Vec::new();
         for offset in offsets {
-            if partition.is_new(offset) {
-                partition.hand_out(offset, offset, 1_000 + offset, until);
+            if partition.advance(offset) {
+                partition.deliver(offset, offset, 1_000 + offset, until);
                 taken.push(offset);
             }
         }
@@ -258,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_position_is_the_lowest_that_is_not_acknowledged() {
+    fn the_position_is_the_first_record_that_is_not_acknowledged() {
         let mut partition = Partition::new(7, "");
         assert_eq!(partition.commit(), (7, String::new()));
         assert_eq!(take(&mut partition, 7..10), [7, 8, 9]);
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_as_it_is_drawn() {
+    fn the_example_of_the_drawing() {
         let mut partition = Partition::new(0, "");
         take(&mut partition, 0..7);
         for offset in [0, 1, 3, 4, 6] {
@@ -283,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_owner_leaves_out_what_is_acknowledged() {
+    fn the_next_owner_skips_acknowledged_records() {
         let mut first = Partition::new(100, "");
         take(&mut first, 100..200);
         for offset in (100..200).filter(|offset| offset % 3 != 1) {
@@ -291,7 +296,7 @@ mod tests {
         }
         let (position, metadata) = first.commit();
         let mut second = Partition::new(position, &metadata);
-        // It acknowledges nothing of what it took, and the third knows all the same.
+        // The second owner acknowledges nothing, and passes the metadata on to the third.
         assert_eq!(take(&mut second, position..130), offsets(100..130));
         let (position, metadata) = second.commit();
         let mut third = Partition::new(position, &metadata);
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_acknowledged_and_given_back_nothing_is_lost() {
+    fn no_order_of_acknowledgements_and_releases_loses_a_record() {
         let mut dice = fastrand::Rng::with_seed(7);
         for _ in 0..200 {
             let mut partition = Partition::new(0, "");
@@ -337,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_comes_again() {
+    fn acknowledged_records_that_do_not_fit_are_delivered_again() {
         let mut partition = Partition::new(0, "");
         take(&mut partition, 0..20_000);
         for offset in (1..20_000).step_by(2) {
@@ -345,15 +350,19 @@ mod tests {
         }
         let (position, metadata) = partition.commit();
         assert_eq!(position, 0);
-        assert!(metadata.len() <= LONGEST, "{} bytes", metadata.len());
+        assert!(
+            metadata.len() <= MAX_METADATA_BYTES,
+            "{} bytes",
+            metadata.len()
+        );
         let mut next = Partition::new(position, &metadata);
         let taken = take(&mut next, 0..20_000);
         assert!((0..20_000).step_by(2).all(|offset| taken.contains(&offset)));
-        assert!(taken.len() < 18_100, "{} come again", taken.len());
+        assert!(taken.len() < 18_100, "{} delivered again", taken.len());
     }
 
     #[test]
-    fn what_others_wrote_is_no_metadata_of_ours() {
+    fn foreign_metadata_is_ignored() {
         for foreign in [
             "",
             "1",
@@ -369,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_is_handed_out_again_in_order() {
+    fn released_records_are_delivered_again_in_order() {
         let mut partition = Partition::new(0, "");
         take(&mut partition, 0..4);
         for offset in [2, 0, 1] {
@@ -377,25 +386,28 @@ mod tests {
         }
         assert!(!partition.release(2), "a second time");
         assert_eq!(partition.in_flight(), 1);
-        assert!(partition.acknowledge(1), "by one that had it before");
-        let again = Instant::now() + Duration::from_secs(1);
-        assert_eq!(partition.hand_out_again(again), Some((0, 0)));
-        assert_eq!(partition.hand_out_again(again), Some((2, 2)));
-        assert_eq!(partition.hand_out_again(again), None);
+        assert!(partition.acknowledge(1), "after the release");
+        let until = Instant::now() + Duration::from_secs(1);
+        assert_eq!(partition.deliver_again(until), Some((0, 0)));
+        assert_eq!(partition.deliver_again(until), Some((2, 2)));
+        assert_eq!(partition.deliver_again(until), None);
         assert_eq!(partition.in_flight(), 3);
     }
 
     #[test]
-    fn a_lease_runs_out_unless_it_is_renewed_or_given_back() {
+    fn a_lease_runs_out_unless_it_is_renewed_or_released() {
         let mut partition = Partition::new(0, "");
         take(&mut partition, 0..2);
         let later = Instant::now() + Duration::from_secs(5);
-        assert!(!partition.has_run_out(Instant::now()));
-        assert!(partition.has_run_out(later));
+        assert!(!partition.has_expired_lease(Instant::now()));
+        assert!(partition.has_expired_lease(later));
         partition.renew(0, later);
-        assert!(partition.has_run_out(later), "that of the other");
+        assert!(
+            partition.has_expired_lease(later),
+            "the lease of the other record"
+        );
         partition.release(1);
-        assert!(!partition.has_run_out(later));
+        assert!(!partition.has_expired_lease(later));
         assert_eq!(partition.oldest(), Some(1_000));
     }
 }

@@ -1,8 +1,8 @@
-//! Appends records.
+//! The idempotent producer of records.
 //!
-//! The client gathers them for each partition, in order, and sends each gathering once: a server that
-//! gets it twice, because its answer was lost, keeps it once. When the client can no longer promise
-//! that, another one takes its place.
+//! The client collects records in batches for each partition, in order. A broker that receives a batch twice,
+//! because its response was lost, keeps it once. A client that can no longer guarantee this, after a fatal error,
+//! is replaced.
 
 use std::{
     sync::{
@@ -21,79 +21,81 @@ use rdkafka::{
 use tokio::{sync::Notify, time::Instant};
 
 use self::client::Client;
-use super::{errors, settings::Settings, wire};
+use super::{cluster::Cluster, wire};
 use static_bus_remote::{
     lock::lock,
+    time::now_millis,
     transport::{Record, Topic, TransportError},
 };
 
 mod client;
 
-/// How much later than its deadline the client may tell that it has passed.
+/// The time by which the client may exceed the deadline before it reports a timeout.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long to wait when the client has no room for another record.
-const FULL: Duration = Duration::from_millis(2);
+/// The delay before a record is passed to the client again whose queue was full.
+const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
 
-/// What appends records, for all clones of a transport.
+/// The producer of all clones of a transport.
 pub(super) struct Producer {
-    settings: Arc<Settings>,
+    cluster: Arc<Cluster>,
     client: Mutex<Arc<Client>>,
 }
 
-/// The records of one call, as far as the client has taken them.
+/// The results of the records of one call.
 #[derive(Default)]
 struct Batch {
-    /// How many have no result yet, and one more while there are more to come.
+    /// The number of records that the client has and that have no result, plus one until all records are sent.
     waiting: AtomicUsize,
     results: Mutex<Vec<Option<Result<(), KafkaError>>>>,
-    all_told: Notify,
+    completed: Notify,
 }
 
-/// A record of a batch.
-struct Place {
+/// The place of the result of one record in a batch.
+pub(super) struct Place {
     batch: Arc<Batch>,
     number: usize,
 }
 
 impl Producer {
-    /// Starts a client and waits until it has reached the cluster.
-    pub async fn connect(settings: &Arc<Settings>) -> Result<Self, TransportError> {
-        let client = Client::start(settings)?;
-        client.reach(settings).await?;
+    /// Starts a client, and waits until it has reached the cluster.
+    pub async fn connect(cluster: &Arc<Cluster>) -> Result<Self, TransportError> {
+        let client = Client::start(cluster)?;
+        client.reach(cluster).await?;
         Ok(Producer {
-            settings: settings.clone(),
+            cluster: cluster.clone(),
             client: Mutex::new(client),
         })
     }
 
-    /// Asks the cluster for what it tells of itself.
+    /// Checks that the cluster answers requests.
     pub async fn check(&self) -> Result<(), TransportError> {
         let client = lock(&self.client).clone();
-        client.reach(&self.settings).await
+        client.reach(&self.cluster).await
     }
 
+    /// Appends records, and returns one result for each.
     pub async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
         let client = lock(&self.client).clone();
-        let end = Instant::now() + self.settings.deadline + GRACE;
+        let end = Instant::now() + self.cluster.settings().deadline() + GRACE;
         let batch = Arc::new(Batch {
             waiting: AtomicUsize::new(1),
             results: Mutex::new(vec![None; records.len()]),
-            all_told: Notify::new(),
+            completed: Notify::new(),
         });
-        // Few: it is quicker to look through them than to hash a name for each record.
+        // A call has few topics: a linear search is faster than hashing a name for each record.
         let mut topics: Vec<(&Topic, Result<_, TransportError>)> = Vec::new();
         let mut numbers = Vec::with_capacity(records.len());
-        let now = wire::now_millis();
+        let now = now_millis();
         let mut encoded = Vec::with_capacity(records.len());
         for (topic, record) in &records {
             let known = topics.iter().rposition(|(known, _)| *known == topic);
             numbers.push(known.unwrap_or(topics.len()));
             if known.is_none() {
-                topics.push((topic, self.settings.topic(topic).await));
+                topics.push((topic, self.cluster.topics().get(topic).await));
             }
             encoded.push(wire::encode(topic, record, now));
         }
-        // The client begins to send with the first record: what it is given quickly goes in one request.
+        // The client sends as soon as it has a record. Records that follow quickly share a request.
         for (number, ((_, record), encoded)) in records.iter().zip(encoded).enumerate() {
             if let Ok((name, _)) = &topics[numbers[number]].1 {
                 let place = Place::new(&batch, number);
@@ -101,8 +103,8 @@ impl Producer {
                     .await;
             }
         }
-        batch.told();
-        let _ = tokio::time::timeout_at(end, batch.all_told.notified()).await;
+        batch.count_down();
+        let _ = tokio::time::timeout_at(end, batch.completed.notified()).await;
         let results = std::mem::take(&mut *lock(&batch.results));
         if client.is_broken() {
             self.replace(&client);
@@ -113,22 +115,21 @@ impl Producer {
                 (_, Err(e)) => return Err(e.clone()),
             };
             let doing = || format!("appending to {name}");
-            let address = &self.settings.address;
             match result {
                 Some(Ok(())) => Ok(()),
                 Some(Err(e)) => {
-                    if may_be_gone(&e) {
-                        self.settings.forget(topic);
+                    if may_be_deleted(&e) {
+                        self.cluster.topics().forget(topic);
                     }
-                    Err(errors::error(address, &doing(), &e))
+                    Err(self.cluster.error(&doing(), &e))
                 }
-                None => Err(errors::unanswered(address, &doing())),
+                None => Err(self.cluster.unanswered(&doing())),
             }
         };
         numbers.into_iter().zip(results).map(result).collect()
     }
 
-    /// Gives a record to the client, which tells its place what became of it.
+    /// Passes a record to the client, which reports the result to its place.
     async fn send(
         &self,
         client: &Client,
@@ -147,28 +148,28 @@ impl Producer {
         while let Err((e, back)) = client.send(message) {
             let is_full = e.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             if !is_full || Instant::now() >= end - GRACE {
-                back.delivery_opaque.tell(Err(e));
+                back.delivery_opaque.complete(Err(e));
                 return;
             }
             message = back;
-            tokio::time::sleep(FULL).await;
+            tokio::time::sleep(QUEUE_FULL_DELAY).await;
         }
     }
 
-    /// Starts another client in the place of a broken one.
+    /// Replaces a broken client.
     fn replace(&self, broken: &Arc<Client>) {
         let mut client = lock(&self.client);
         if Arc::ptr_eq(&client, broken)
-            && let Ok(fresh) = Client::start(&self.settings)
+            && let Ok(fresh) = Client::start(&self.cluster)
         {
             *client = fresh;
         }
     }
 }
 
-/// Whether a topic, or a partition of it, may be there no more. The client waits for one that it does
-/// not find, because one that was just created may be unknown to some servers.
-fn may_be_gone(error: &KafkaError) -> bool {
+/// Returns `true` if a topic or one of its partitions may have been deleted. The client reports a timeout for an
+/// unknown topic, because a new topic may be unknown to some servers.
+fn may_be_deleted(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         MessageTimedOut, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,
     };
@@ -179,9 +180,10 @@ fn may_be_gone(error: &KafkaError) -> bool {
 }
 
 impl Batch {
-    fn told(&self) {
+    /// Counts a result, or the end of sending.
+    fn count_down(&self) {
         if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.all_told.notify_one();
+            self.completed.notify_one();
         }
     }
 }
@@ -195,18 +197,19 @@ impl Place {
         })
     }
 
+    /// Stores the result that the client reports.
     fn delivered(self, result: &DeliveryResult<'_>) {
-        self.tell(match result {
+        self.complete(match result {
             Ok(_) => Ok(()),
             Err((e, _)) => Err(e.clone()),
         });
     }
 
-    fn tell(self, result: Result<(), KafkaError>) {
-        // Nobody is there any more if the call was given up.
+    fn complete(self, result: Result<(), KafkaError>) {
+        // The results are gone if the call has ended by its deadline.
         if let Some(place) = lock(&self.batch.results).get_mut(self.number) {
             *place = Some(result);
         }
-        self.batch.told();
+        self.batch.count_down();
     }
 }

@@ -1,62 +1,59 @@
-//! Replies to this process.
+//! Replies to one process.
 //!
-//! All processes share one topic of replies, and each reads the partition to which the partitioner of
-//! producers takes its address. It passes over what is for others. Nothing is committed: it
-//! begins with what is appended from now on.
+//! All processes share one topic of replies. A process reads the partition that the partitioner chooses for its
+//! address, and skips the replies to others. It begins at the end of the partition and commits nothing.
 
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
-    types::RDKafkaErrorCode as Code,
 };
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    consumer::KafkaReceipt,
-    errors,
-    offsets::{again, blocking},
-    settings::Settings,
-    wire,
+    clients::{self, blocking, retry_until},
+    cluster::Cluster,
+    errors, wire,
 };
 use static_bus_remote::{
     lock::lock,
-    transport::{Delivery, Topic, TransportError},
+    time::{later, now_millis},
+    transport::{Record, Topic, TransportError},
 };
 
-/// Waits for the replies to one address.
+/// The operation of a receiver in errors.
+const RECEIVING: &str = "receiving replies";
+
+/// A receiver of the replies to one address.
 pub(super) struct Replies {
-    settings: Arc<Settings>,
+    cluster: Arc<Cluster>,
     address: String,
-    /// None once it is closed.
+    /// `None` when the receiver is closed.
     client: Mutex<Option<BaseConsumer>>,
     arrived: Arc<Notify>,
-    number: AtomicI64,
 }
 
 impl Replies {
-    pub async fn open(settings: &Arc<Settings>, topic: &Topic) -> Result<Self, TransportError> {
-        let (name, partitions) = settings.topic(topic).await?;
+    /// Opens the receiver of the address that is the name of the topic.
+    pub async fn open(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Self, TransportError> {
+        let (name, partitions) = cluster.topics().get(topic).await?;
         let address = topic.name.to_string();
         let number = partition_of(address.as_bytes(), partitions);
+        let settings = cluster.settings();
         let mut config = settings.consumer(&name);
         config.set("isolation.level", "read_uncommitted");
         let arrived = Arc::new(Notify::new());
-        let (deadline, wake) = (settings.deadline, arrived.clone());
-        let client = blocking(settings, "waiting for replies", move || {
+        let (deadline, wake) = (settings.deadline(), arrived.clone());
+        let client = blocking(settings, RECEIVING, move || {
             let mut client: BaseConsumer = config.create()?;
             client.set_nonempty_callback(move || wake.notify_one());
-            // A topic that has just been created has no leader for a moment.
+            // A new topic has no leader for a moment.
             let until = std::time::Instant::now() + deadline;
-            let (_, end) = again(until, || client.fetch_watermarks(&name, number, deadline))?;
+            let (_, end) = retry_until(until, || client.fetch_watermarks(&name, number, deadline))?;
             let mut from = TopicPartitionList::new();
             from.add_partition_offset(&name, number, Offset::Offset(end))?;
             client.assign(&from)?;
@@ -64,68 +61,58 @@ impl Replies {
         });
         Ok(Replies {
             client: Mutex::new(Some(client.await?)),
-            settings: settings.clone(),
+            cluster: cluster.clone(),
             address,
             arrived,
-            number: AtomicI64::new(0),
         })
     }
 
+    /// Waits until there are replies, but no longer than `wait`, and returns up to `max` of them.
     pub async fn receive(
         &self,
         max: usize,
         wait: Duration,
-    ) -> Result<Vec<Delivery<KafkaReceipt>>, TransportError> {
-        let end = Instant::now() + wait;
+    ) -> Result<Vec<Arc<Record>>, TransportError> {
+        let end = later(Instant::now(), wait);
         loop {
             let arrived = self.arrived.notified();
-            let got = self.take(max)?;
-            if !got.is_empty() || Instant::now() >= end {
-                return Ok(got.into());
+            let taken = self.take(max)?;
+            if !taken.is_empty() || Instant::now() >= end {
+                return Ok(taken);
             }
             _ = tokio::time::timeout_at(end, arrived).await;
         }
     }
 
-    fn take(&self, max: usize) -> Result<VecDeque<Delivery<KafkaReceipt>>, TransportError> {
-        let mut got = VecDeque::new();
+    fn take(&self, max: usize) -> Result<Vec<Arc<Record>>, TransportError> {
+        let mut taken = Vec::new();
         let client = lock(&self.client);
         let Some(client) = &*client else {
-            return Ok(got);
+            return Ok(taken);
         };
-        while got.len() < max {
+        while taken.len() < max {
             match client.poll(Duration::ZERO) {
                 Some(Ok(message)) if message.key() == Some(self.address.as_bytes()) => {
-                    let record = wire::decode(&message, wire::now_millis());
+                    let record = wire::decode(&message, now_millis());
                     if record.expires != Some(Duration::ZERO) {
-                        let number = self.number.fetch_add(1, Ordering::Relaxed);
-                        got.push_back(Delivery {
-                            receipt: KafkaReceipt::new(message.partition(), 0, number),
-                            record: Arc::new(record),
-                            attempt: 1,
-                        });
+                        taken.push(Arc::new(record));
                     }
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    // Connections come and go; only that there is none is worth telling.
-                    let code = error.rdkafka_error_code();
-                    let passing = [Code::BrokerTransportFailure, Code::Resolve];
-                    let passing = code.is_some_and(|code| passing.contains(&code));
-                    if got.is_empty() && !passing {
-                        let address = &self.settings.address;
-                        return Err(errors::error(address, "waiting for replies", &error));
-                    }
+                Some(Err(error)) if taken.is_empty() && !errors::is_lost_connection(&error) => {
+                    return Err(self.cluster.error(RECEIVING, &error));
                 }
+                Some(Err(_)) => {}
                 None => break,
             }
         }
-        Ok(got)
+        Ok(taken)
     }
 
+    /// Ends the client.
     pub async fn close(&self) -> Result<(), TransportError> {
         let client = lock(&self.client).take();
-        blocking(&self.settings, "closing", move || {
+        blocking(self.cluster.settings(), "closing", move || {
             drop(client);
             Ok(())
         })
@@ -135,21 +122,20 @@ impl Replies {
 
 impl Drop for Replies {
     fn drop(&mut self) {
-        // To end a client takes a while.
         if let Some(client) = lock(&self.client).take() {
-            std::thread::spawn(move || drop(client));
+            clients::end(client);
         }
     }
 }
 
-/// The partition of a key, as the partitioner `murmur2` of Kafka's own clients has it.
+/// The partition of a key by the partitioner `murmur2` of Kafka's Java client.
 fn partition_of(key: &[u8], partitions: i32) -> i32 {
     let hash = murmur2(key) & 0x7fff_ffff;
     let partitions = u32::try_from(partitions).unwrap_or(1).max(1);
     i32::try_from(hash % partitions).unwrap_or(0)
 }
 
-/// Austin Appleby's MurmurHash2 with the seed that Kafka uses.
+/// Austin Appleby's MurmurHash2 with the seed of Kafka.
 fn murmur2(key: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
@@ -175,9 +161,9 @@ fn murmur2(key: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Those of `UtilsTest` in Apache Kafka.
+    /// The values of `UtilsTest` in Apache Kafka.
     #[test]
-    fn hashes_are_those_of_kafkas_own_clients() {
+    fn hashes_are_equal_to_those_of_the_java_client() {
         let known: [(&str, i32); 6] = [
             ("21", -973_932_308),
             ("foobar", -790_332_482),

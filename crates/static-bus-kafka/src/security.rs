@@ -1,49 +1,49 @@
-//! Who talks to whom, and who may listen.
+//! Encryption and authentication.
 
 use std::{fmt, path::PathBuf};
 
-/// Encryption of the connections, and who may be at their ends. The certificate of a server has to be
-/// for the name that it is addressed by.
+/// Encryption of the connections with TLS. The certificate of a server must match the host name by which the
+/// server is addressed.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// The certificates to trust, as a PEM file; those that the operating system trusts unless it is set.
+    /// The trusted certificates, as a PEM file. Default: those of the operating system.
     pub ca: Option<PathBuf>,
-    /// This client's certificate, as a PEM file, where the cluster asks for one.
+    /// The certificate of this client, as a PEM file, for a cluster that requires one.
     pub certificate: Option<PathBuf>,
-    /// The certificate's private key, as a PEM file.
+    /// The private key of the certificate, as a PEM file.
     pub key: Option<PathBuf>,
-    /// The private key's password.
+    /// The password of the private key.
     pub key_password: Option<String>,
 }
 
-/// Who this client is, and how it proves it.
+/// The mechanism and the credentials of SASL authentication.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Sasl {
-    /// `PLAIN`: the password is sent as it is, so use it with [`Tls`] only.
+    /// `PLAIN`. The password is sent as it is: use it with [`Tls`] only.
     Plain {
-        /// The user's name.
+        /// The name of the user.
         user: String,
-        /// The user's password.
+        /// The password of the user.
         password: String,
     },
     /// `SCRAM-SHA-256`.
     ScramSha256 {
-        /// The user's name.
+        /// The name of the user.
         user: String,
-        /// The user's password.
+        /// The password of the user.
         password: String,
     },
     /// `SCRAM-SHA-512`.
     ScramSha512 {
-        /// The user's name.
+        /// The name of the user.
         user: String,
-        /// The user's password.
+        /// The password of the user.
         password: String,
     },
 }
 
-/// The client's settings for these.
+/// The settings of `librdkafka` for encryption and authentication.
 pub(super) fn settings(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Vec<(&'static str, String)> {
     let protocol = match (tls, sasl) {
         (None, None) => "plaintext",

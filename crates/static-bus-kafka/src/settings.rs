@@ -1,4 +1,4 @@
-//! How to use a cluster, and what each kind of client is told.
+//! The settings of a transport, and the configurations of the clients of `librdkafka` that follow from them.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -7,16 +7,15 @@ use rdkafka::ClientConfig;
 use super::{
     KafkaTransport, errors, input,
     security::{self, Sasl, Tls},
-    topics::Topics,
-    transactions::Transactions,
-    writer::Writer,
 };
-use static_bus_remote::transport::TransportError;
+use static_bus_remote::{time::millis, transport::TransportError};
 
-/// The library's name for how many bytes a record may have.
-const LARGEST: &str = "message.max.bytes";
+/// The name of the setting for the largest size of a record.
+const MAX_RECORD_BYTES: &str = "message.max.bytes";
+/// The default of [`MAX_RECORD_BYTES`]: a body of 1 MB with its headers.
+const DEFAULT_MAX_RECORD_BYTES: usize = 1_500_000;
 
-/// How to use a cluster.
+/// The settings of a [`KafkaTransport`].
 #[derive(Clone)]
 pub struct KafkaTransportBuilder {
     servers: String,
@@ -28,7 +27,7 @@ pub struct KafkaTransportBuilder {
     tls: Option<Tls>,
     sasl: Option<Sasl>,
     exactly_once: bool,
-    more: BTreeMap<String, String>,
+    extra: BTreeMap<String, String>,
 }
 
 impl KafkaTransportBuilder {
@@ -43,23 +42,23 @@ impl KafkaTransportBuilder {
             tls: None,
             sasl: None,
             exactly_once: false,
-            more: BTreeMap::new(),
+            extra: BTreeMap::new(),
         }
     }
 
-    /// What the names of all topics and groups begin with, `static-bus` unless it is set. Programs with
-    /// different namespaces do not see each other.
+    /// The prefix of the names of all topics and groups. Programs with different namespaces do not see each
+    /// other's messages. Default: `static-bus`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// How many partitions a topic gets when it is created, 12 unless it is set. This many members of a
-    /// group can consume it at the same time, and 12 can be shared evenly by 2, 3, 4 or 6.
+    /// The number of partitions of each topic that is created, which is the largest number of members of a group
+    /// that receive records at the same time. Default: 12, which 2, 3, 4 or 6 members share evenly.
     ///
-    /// It counts for topics that are created; one that exists keeps its number. To change it
-    /// breaks the order of keys at that moment, because some of them move.
+    /// A topic that exists keeps its number. Changing the number of an existing topic moves keys to other
+    /// partitions, and so breaks their order at that moment.
     ///
     /// # Panics
     /// If it is 0.
@@ -70,98 +69,99 @@ impl KafkaTransportBuilder {
         self
     }
 
-    /// On how many servers a topic is kept when it is created; as the cluster is set up
-    /// (`default.replication.factor`) unless it is set. With 3 or more, a record is confirmed when two of
-    /// them have it (`min.insync.replicas`).
+    /// The number of replicas of each topic that is created. With 3 or more, a record is confirmed when at least
+    /// two replicas have it (`min.insync.replicas`). Default: the cluster's `default.replication.factor`.
     ///
     /// # Panics
     /// If it is 0.
     #[must_use]
     pub fn replication(mut self, servers: u16) -> Self {
-        assert!(servers > 0, "a topic is kept somewhere");
+        assert!(servers > 0, "a topic has at least one replica");
         self.replication = Some(servers.into());
         self
     }
 
-    /// How long commands and events are kept when their topic is created, 7 days unless it is set,
-    /// whether or not they were handled.
+    /// The retention of each topic of commands or events that is created. Older messages are deleted, handled or
+    /// not. Default: 7 days.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// How long a call waits for the cluster, 10 seconds unless it is set.
+    /// The time after which a call to the cluster fails. Default: 10 seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Encrypts connections.
+    /// Encrypts the connections.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Logs in.
+    /// Authenticates this client.
     #[must_use]
     pub fn sasl(mut self, sasl: Sasl) -> Self {
         self.sasl = Some(sasl);
         self
     }
 
-    /// Handles commands and events exactly once, as far as what their handlers do is to send: what a handler
-    /// sends through this connection is kept until its message is acknowledged, and then both happen in one
-    /// transaction, or neither. What a handler sent before it failed is dropped.
+    /// Sends the output of handlers exactly once: commands and events that a handler of a command or event sends
+    /// through this connection are held back until its message is acknowledged. One transaction then appends
+    /// them and commits the acknowledgement, or does neither. The output of a failed attempt is dropped.
     ///
-    /// It counts for commands and events that are sent in the handler's task or awaited by it, through a
-    /// [`RemoteBus`](static_bus_remote::RemoteBus) on the same connection (or a clone) as the
-    /// [`Worker`](static_bus_remote::Worker)'s: a handler's `Ok` from a send says that it is kept. It does not
-    /// count for
+    /// This covers commands and events that are sent in the task of the handler or awaited by it, through a
+    /// [`RemoteBus`](static_bus_remote::RemoteBus) on the same connection (or a clone) as that of the
+    /// [`Worker`](static_bus_remote::Worker). In a handler, `Ok` from a send means that the message is held
+    /// back. It does not cover
     ///
-    /// - queries and their answers, and dead letters;
-    /// - what a handler does elsewhere, in a database for instance: that may happen twice;
-    /// - messages that come from outside of handlers: a sender that does not know whether its message was
-    ///   taken, and sends it again, needs an idempotency key;
-    /// - handlers that go on although their process was silent for longer than a lease.
+    /// - queries and their replies, and dead letters;
+    /// - other effects of a handler, for instance in a database: they may happen twice;
+    /// - messages that are sent outside of handlers: a sender that repeats a message after an unknown outcome
+    ///   needs an idempotency key;
+    /// - handlers that continue in a process that did not renew its leases in time.
     ///
-    /// Deduplication has to be on, and an event can have one subscriber on one connection. Consumers see what
-    /// is sent so when its transaction ends: a little later, and not at all if it is aborted. Unlike
-    /// without it, a message that is acknowledged after its lease was lost is handled again, by whoever has
-    /// it now: the first one's effects are dropped.
+    /// It needs deduplication, and a connection of its own for each subscriber of one event. Consumers receive
+    /// the output when the transaction has ended, and never if it is aborted. An acknowledgement after the lease
+    /// was lost has no effect: the message is handled again by the member that has it then, and the output of
+    /// the first handler is dropped.
     #[must_use]
     pub fn exactly_once(mut self) -> Self {
         self.exactly_once = true;
         self
     }
 
-    /// Sets anything else of `librdkafka`, by the
-    /// [name that it has there](https://docs.confluent.io/platform/current/clients/librdkafka/html/md_CONFIGURATION.html),
-    /// for all clients that are made. What the promises rest on, such as `acks`, cannot be set.
+    /// Sets any other
+    /// [setting of `librdkafka`](https://docs.confluent.io/platform/current/clients/librdkafka/html/md_CONFIGURATION.html)
+    /// for all clients of the transport. Settings that the delivery guarantees depend on, such as `acks`, are
+    /// refused.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.more.insert(name.into(), value.into());
+        self.extra.insert(name.into(), value.into());
         self
     }
 
-    /// Connects, and looks whether the cluster can be used.
+    /// Connects, and checks that the cluster is reachable and accepts requests.
     ///
     /// # Errors
-    /// If the servers, the namespace or a setting cannot be what they are, no server can be reached, a
-    /// server's certificate is not trusted, or the cluster refuses the credentials.
+    /// If the list of servers, the namespace or a setting is invalid, no server can be reached, the certificate
+    /// of a server is not trusted, or the cluster refuses the credentials.
     pub async fn connect(self) -> Result<KafkaTransport, TransportError> {
         KafkaTransport::open(self.settings()?).await
     }
 
-    fn settings(self) -> Result<Settings, TransportError> {
+    /// The validated settings.
+    pub(super) fn settings(self) -> Result<Settings, TransportError> {
         let address = errors::address(&self.servers);
-        input::check(&address, &self.servers, &self.namespace, &self.more)?;
-        let largest = self.more.get(LARGEST).and_then(|n| n.parse().ok());
+        input::check(&address, &self.servers, &self.namespace, &self.extra)?;
+        let largest = self.extra.get(MAX_RECORD_BYTES);
+        let largest = largest.and_then(|bytes| bytes.parse().ok());
         Ok(Settings {
-            // A body of 1 MB, and its headers.
-            largest: largest.unwrap_or(1_500_000),
+            max_record_bytes: largest.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
             servers: self.servers,
             address,
             namespace: self.namespace.into(),
@@ -169,69 +169,95 @@ impl KafkaTransportBuilder {
             replication: self.replication,
             retention: self.retention,
             deadline: self.deadline,
+            exactly_once: self.exactly_once,
             security: security::settings(self.tls.as_ref(), self.sasl.as_ref()),
-            more: self.more,
-            topics: Topics::default(),
-            writer: Writer::default(),
-            transactions: self.exactly_once.then(Arc::default),
+            extra: self.extra,
         })
     }
 }
 
-/// What was chosen, for all parts of a transport.
+/// The validated settings of a transport.
 pub(super) struct Settings {
     servers: String,
-    /// For errors and logs.
-    pub address: Arc<str>,
-    pub namespace: Arc<str>,
-    /// Of topics that are created.
-    pub partitions: i32,
-    /// Of topics that are created; as the cluster is set up if it is none.
-    pub replication: Option<i32>,
-    pub retention: Duration,
-    /// How long a call waits for the cluster.
-    pub deadline: Duration,
+    address: Arc<str>,
+    namespace: Arc<str>,
+    partitions: i32,
+    replication: Option<i32>,
+    retention: Duration,
+    deadline: Duration,
+    exactly_once: bool,
+    max_record_bytes: usize,
     security: Vec<(&'static str, String)>,
-    more: BTreeMap<String, String>,
-    pub topics: Topics,
-    pub writer: Writer,
-    /// With exactly once.
-    pub transactions: Option<Arc<Transactions>>,
-    /// How many bytes a record may have.
-    pub largest: usize,
+    extra: BTreeMap<String, String>,
 }
 
 impl Settings {
-    pub fn address(&self) -> &str {
+    /// The servers for errors and logs, without secrets.
+    pub fn address(&self) -> &Arc<str> {
         &self.address
     }
 
-    /// For a producer that neither loses nor doubles nor reorders.
+    /// The prefix of all names.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The number of partitions of topics that are created.
+    pub fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    /// The number of replicas of topics that are created; `None` for the default of the cluster.
+    pub fn replication(&self) -> Option<i32> {
+        self.replication
+    }
+
+    /// The retention of commands and events.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// The time after which a call to the cluster fails.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Returns `true` if acknowledgements are transactions that include the output of the handlers.
+    pub fn exactly_once(&self) -> bool {
+        self.exactly_once
+    }
+
+    /// The largest size of a record in bytes.
+    pub fn max_record_bytes(&self) -> usize {
+        self.max_record_bytes
+    }
+
+    /// The configuration of a producer that does not lose, duplicate or reorder records.
     pub fn producer(&self) -> ClientConfig {
         let mut config = self.common();
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
         config.set("partitioner", "murmur2_random");
-        config.set(LARGEST, self.largest.to_string());
-        // Calls bring their records in batches; to wait for more costs each of them that time.
+        config.set(MAX_RECORD_BYTES, self.max_record_bytes.to_string());
+        // A call appends its records as one batch: waiting for more would only delay it.
         config.set("linger.ms", "0");
-        // Otherwise a batch without keys is torn into a request for each partition.
+        // Without this, a batch without keys becomes one request for each partition.
         config.set("sticky.partitioning.linger.ms", "10");
-        config.set("message.timeout.ms", millis(self.deadline));
-        self.with_more(config)
+        config.set("message.timeout.ms", millis(self.deadline).to_string());
+        self.with_extra(config)
     }
 
-    /// For a producer of transactions.
-    pub fn transactions(&self, id: &str) -> ClientConfig {
+    /// The configuration of a transactional producer.
+    pub fn transactional_producer(&self, id: &str) -> ClientConfig {
         let mut config = self.producer();
         config.set("transactional.id", id);
-        // What a member leaves behind that is killed holds up its consumers for so long.
-        let timeout = self.deadline + Duration::from_secs(1);
-        config.set("transaction.timeout.ms", millis(timeout));
+        // The open transaction of a killed process delays its consumers until this time has passed.
+        let timeout = millis(self.deadline).saturating_add(1000);
+        config.set("transaction.timeout.ms", timeout.to_string());
         config
     }
 
-    /// For a member of a group that commits by itself.
+    /// The configuration of a consumer of a group, without automatic commits.
     pub fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.common();
         config.set("group.id", group);
@@ -242,13 +268,12 @@ impl Settings {
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("fetch.wait.max.ms", "100");
         config.set("fetch.error.backoff.ms", "100");
-        self.with_more(config)
+        self.with_extra(config)
     }
 
-    /// For everything else.
+    /// The configuration of a client for administrative requests.
     pub fn admin(&self) -> ClientConfig {
-        let config = self.common();
-        self.with_more(config)
+        self.with_extra(self.common())
     }
 
     fn common(&self) -> ClientConfig {
@@ -258,12 +283,10 @@ impl Settings {
         config.set("topic.metadata.refresh.interval.ms", "10000");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true");
-        let patience = self
-            .deadline
-            .clamp(Duration::from_secs(1), Duration::from_secs(60));
-        config.set("socket.timeout.ms", millis(patience));
-        config.set("socket.connection.setup.timeout.ms", millis(patience));
-        // Brokers that make topics by themselves would not make them as they have to be.
+        let timeout = millis(self.deadline).clamp(1_000, 60_000).to_string();
+        config.set("socket.timeout.ms", &timeout);
+        config.set("socket.connection.setup.timeout.ms", &timeout);
+        // A topic that the broker creates by itself has the wrong configuration.
         config.set("allow.auto.create.topics", "false");
         for (name, value) in &self.security {
             config.set(*name, value);
@@ -271,16 +294,12 @@ impl Settings {
         config
     }
 
-    fn with_more(&self, mut config: ClientConfig) -> ClientConfig {
-        for (name, value) in &self.more {
+    fn with_extra(&self, mut config: ClientConfig) -> ClientConfig {
+        for (name, value) in &self.extra {
             config.set(name, value);
         }
         config
     }
-}
-
-pub(super) fn millis(duration: Duration) -> String {
-    duration.as_millis().to_string()
 }
 
 impl fmt::Debug for KafkaTransportBuilder {
@@ -295,8 +314,8 @@ impl fmt::Debug for KafkaTransportBuilder {
             .field("tls", &self.tls)
             .field("sasl", &self.sasl)
             .field("exactly_once", &self.exactly_once)
-            // Their values may be secret.
-            .field("set", &self.more.keys().collect::<Vec<_>>())
+            // Without the values, which may be secret.
+            .field("set", &self.extra.keys().collect::<Vec<_>>())
             .finish()
     }
 }

@@ -1,20 +1,17 @@
-//! What records look like in Kafka.
+//! The format of records in Kafka.
 //!
 //! The value is the body. Each attribute `name` is a header `ce_<name>`, and `datacontenttype` is
-//! `content-type`. Beside those:
+//! `content-type`. There are two more headers:
 //!
 //! | header | value |
 //! |---|---|
-//! | `static-bus-expires` | when the record is of no more use, in milliseconds since 1970 |
-//! | `static-bus-key` | the record's key, where the Kafka key is something else; null if it has none |
+//! | `static-bus-expires` | the time at which the record expires, in milliseconds since the Unix epoch |
+//! | `static-bus-key` | the record's key, if it differs from the Kafka key; null if the record has no key |
 //!
-//! The Kafka key is the record's key, except that it is the address of a reply, a new one for
-//! each dead letter, and the idempotency key of a record that has no other.
+//! The Kafka key is the record's key, with three exceptions: the address of a reply, a unique key for each dead
+//! letter, and the idempotency key of a record without a key.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
@@ -22,6 +19,7 @@ use uuid::Uuid;
 
 use static_bus_remote::{
     Headers,
+    time::millis,
     transport::{Kind, Record, Topic},
 };
 
@@ -30,16 +28,7 @@ const CONTENT_TYPE: &str = "content-type";
 const EXPIRES: &str = "static-bus-expires";
 const KEY: &str = "static-bus-key";
 
-pub(super) fn now_millis() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, millis)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The Kafka key of a record, if it has one, and its headers.
+/// The Kafka key and the headers of a record. `now` is in milliseconds since the Unix epoch.
 pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<String>, OwnedHeaders) {
     let mut headers = OwnedHeaders::new_with_capacity(12);
     let mut idempotency_key = None;
@@ -82,7 +71,7 @@ pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<String
     (key, headers)
 }
 
-/// The record that a message holds. Nothing is left of its time if that has passed.
+/// The record of a message. `expires` is zero if it has expired.
 pub(super) fn decode(message: &impl Message, now: u64) -> Record {
     let text = |bytes| str::from_utf8(bytes).ok();
     let mut record = Record {
@@ -100,7 +89,7 @@ pub(super) fn decode(message: &impl Message, now: u64) -> Record {
             }
             (CONTENT_TYPE, Some(value)) => record.headers.push("datacontenttype", value),
             (name, Some(value)) => {
-                // Headers of others are kept where they can be.
+                // Foreign headers are kept if their names are valid.
                 let name = name.strip_prefix(PREFIX).unwrap_or(name);
                 if Headers::is_name(name) {
                     record.headers.push(name, value);
@@ -148,7 +137,7 @@ mod tests {
         }
     }
 
-    /// As another member would get it.
+    /// The message that a consumer receives.
     fn message(topic: &Topic, record: &Record, now: u64) -> OwnedMessage {
         let (key, headers) = encode(topic, record, now);
         message_of(key.as_deref(), headers, Some(&record.body))
@@ -172,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_form_stays_as_it_is() {
+    fn the_format_is_stable() {
         let (key, headers) = encode(&topic(Kind::Command), &record(), 1000);
         assert_eq!(key.as_deref(), Some("k1"));
         assert_eq!(
@@ -188,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_consumed_is_what_was_appended() {
+    fn a_record_is_decoded_as_it_was_encoded() {
         let key_is_idempotency_key = Record {
             headers: Headers::from_iter([("idempotencykey", "once")]),
             ..Record::default()
@@ -223,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kafka_key_says_which_partition() {
+    fn the_kafka_key_depends_on_the_kind() {
         let key = |kind, record: &Record| encode(&topic(kind), record, 0).0;
         let idempotent = Record {
             headers: Headers::from_iter([("idempotencykey", "once")]),
@@ -237,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_the_time_of_an_expired_record() {
+    fn an_expired_record_expires_in_zero_time() {
         let message = message(&topic(Kind::Query), &record(), 1000);
         let left = |now| decode(&message, now).expires;
         assert_eq!(left(2999), Some(Duration::from_millis(1)));
@@ -246,12 +235,12 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_another_program_is_read_as_far_as_it_can_be() {
+    fn valid_parts_of_a_foreign_message_are_decoded() {
         let header = |key, value| Header { key, value };
         let headers = OwnedHeaders::new()
             .insert(header("ce_id", Some("7")))
             .insert(header("traceparent", Some("00-1-2-3")))
-            .insert(header("X-Other", Some("no name of an attribute")))
+            .insert(header("X-Other", Some("not the name of an attribute")))
             .insert(header("null", None::<&str>))
             .insert(Header {
                 key: "ce_bytes",

@@ -1,6 +1,6 @@
-//! Writes what goes beside records: what members claim, and which dead letters are removed.
+//! The producer of claims and of removals of dead letters.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rdkafka::{
     client::DefaultClientContext,
@@ -10,28 +10,37 @@ use rdkafka::{
 use super::{clients, settings::Settings};
 use static_bus_remote::{lock::lock, transport::TransportError};
 
-/// What writes, for all clones of a transport. It is started when it is needed first.
-#[derive(Default)]
-pub(super) struct Writer(Mutex<Option<FutureProducer>>);
+/// A producer that all clones of a transport share, and that is started when it is first needed.
+pub(super) struct Writer {
+    settings: Arc<Settings>,
+    producer: Mutex<Option<FutureProducer>>,
+}
 
 impl Writer {
-    /// The client; another one if it refuses everything from now on.
-    pub fn client(&self, settings: &Settings) -> Result<FutureProducer, TransportError> {
-        let mut client = lock(&self.0);
-        if let Some(client) = &*client
-            && client.client().fatal_error().is_none()
-        {
-            return Ok(client.clone());
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Writer {
+            settings,
+            producer: Mutex::default(),
         }
-        let config = settings.producer();
-        let fresh: FutureProducer = clients::start(settings, &config, DefaultClientContext)?;
-        clients::end(client.replace(fresh.clone()));
+    }
+
+    /// The producer. One with a fatal error is replaced.
+    pub fn producer(&self) -> Result<FutureProducer, TransportError> {
+        let mut place = lock(&self.producer);
+        if let Some(producer) = &*place
+            && producer.client().fatal_error().is_none()
+        {
+            return Ok(producer.clone());
+        }
+        let config = self.settings.producer();
+        let fresh: FutureProducer = clients::start(&self.settings, &config, DefaultClientContext)?;
+        clients::end(place.replace(fresh.clone()));
         Ok(fresh)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        clients::end(lock(&self.0).take());
+        clients::end(lock(&self.producer).take());
     }
 }

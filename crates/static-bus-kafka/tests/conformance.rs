@@ -1,5 +1,5 @@
-//! Kafka keeps every promise. Most cases share one server, under namespaces of their own; those that
-//! restart it have one each.
+//! The conformance suite on Kafka. Most cases share one server under their own namespaces; a case that restarts
+//! the server has its own.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,11 +7,11 @@ use static_bus_conformance::{Capabilities, Harness, Sharing};
 use static_bus_kafka::KafkaTransport;
 use test_brokers::kafka::Kafka;
 
-/// Fewer than there are by default: there are hundreds of topics.
+/// Fewer than the default, because there are hundreds of topics.
 const PARTITIONS: u16 = 6;
 
 struct OneKafka {
-    /// What the names of the case's topics and groups begin with.
+    /// The namespace of the case.
     namespace: String,
     own: Option<Mutex<Kafka>>,
 }
@@ -20,8 +20,7 @@ impl OneKafka {
     fn of(case: &str) -> Self {
         let restarts = case.contains("restart");
         OneKafka {
-            // Not the words that Kafka's names are made of; and a server that is somebody else's may have
-            // seen the case before.
+            // Without `_`, after which parts of names are reserved. A shared server may have run the case before.
             namespace: format!("{}-{}", case.replace('_', "-"), std::process::id()),
             own: restarts.then(|| Mutex::new(Kafka::start())),
         }
@@ -48,7 +47,7 @@ impl Harness for OneKafka {
             .partitions(PARTITIONS)
             .connect()
             .await
-            .expect("the server runs")
+            .expect("a running server")
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -60,8 +59,8 @@ impl Harness for OneKafka {
     }
 
     async fn restart(&self) {
-        let own = self.own.as_ref().expect("a server of the case's own");
-        // Meanwhile the other threads of the runtime go on.
+        let own = self.own.as_ref().expect("a server of the case");
+        // Blocks one thread of the runtime; the others continue.
         own.lock().unwrap_or_else(PoisonError::into_inner).restart();
     }
 

@@ -38,10 +38,6 @@ impl Harness for OneRedis {
         Capabilities::BROKER
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER
-    }
-
     fn restarts(&self) -> bool {
         true
     }

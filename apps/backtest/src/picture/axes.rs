@@ -1,15 +1,15 @@
-//! Where the marks of an axis go, and what they say.
+//! The positions and labels of the marks of an axis.
 
 use std::ops::Range;
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
-/// Marks on a time axis, at most so many.
+/// The maximum number of marks on a time axis.
 const MARKS: i64 = 11;
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 1_440 * MINUTE;
 
-/// A distance between marks, and how to write a time at that distance.
+/// A distance between marks, and the format of times at that distance.
 #[derive(Clone, Copy)]
 enum Step {
     Fixed(i64, &'static str),
@@ -37,7 +37,7 @@ const STEPS: [Step; 17] = [
 ];
 
 impl Step {
-    /// In microseconds; of months, roughly.
+    /// In microseconds; approximate for months.
     fn length(self) -> i64 {
         match self {
             Step::Fixed(length, _) => length,
@@ -84,7 +84,7 @@ fn start_of_month(month: i64) -> Option<i64> {
     Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
 }
 
-/// A number with as many decimals as a range of this span needs.
+/// A number with the decimals that a range of this span needs.
 pub fn number_label(number: f64, span: f64) -> String {
     let decimals = (1.5 - span.log10()).ceil().clamp(0.0, 9.0) as usize;
     // The zero of an axis may be a tiny negative number.
@@ -96,7 +96,7 @@ pub fn number_label(number: f64, span: f64) -> String {
     format!("{number:.decimals$}")
 }
 
-/// The range of these numbers, a little wider on both sides.
+/// The range of these numbers, slightly wider on both sides.
 pub fn padded_range(numbers: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), number| {
         (low.min(number), high.max(number))
@@ -109,7 +109,7 @@ pub fn padded_range(numbers: impl Iterator<Item = f64>) -> Range<f64> {
     low - padding..high + padding
 }
 
-/// The points of a line, as many as can be seen: of all that share a column of pixels, the lowest and
+/// The visible points of a line: of all points in one column of pixels, the lowest and
 /// the highest.
 pub fn thin(points: &[(i64, f64)], range: &Range<i64>, columns: usize) -> Vec<(i64, f64)> {
     let width = ((range.end - range.start) / columns as i64).max(1);

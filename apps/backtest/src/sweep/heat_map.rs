@@ -1,4 +1,4 @@
-//! Draws the Sharpe ratio of all cells, from orange (loss) over white to blue (gain).
+//! The heat map: the Sharpe ratio of all cells, from orange (loss) over white to blue (gain).
 
 use plotters::{
     chart::{ChartBuilder, LabelAreaPosition},
@@ -15,10 +15,10 @@ const SIZE: (u32, u32) = (900, 720);
 /// Columns of pixels for the scale of colours, and the shades on it.
 const SCALE: u32 = 110;
 const SHADES: i32 = 96;
-/// Marks on an axis, at most so many.
+/// The maximum number of marks on an axis.
 const MARKS: usize = 12;
 
-/// A cell that ran, and whose Sharpe ratio has no value.
+/// The colour of a cell whose Sharpe ratio has no value.
 const NO_VALUE: RGBColor = RGBColor(200, 200, 200);
 
 pub fn write(picture: Picture, fast: &Range, slow: &Range, cells: &[Cell]) -> Result<(), String> {
@@ -30,7 +30,7 @@ struct HeatMap<'a> {
     slow: Vec<usize>,
     cells: &'a [Cell],
     best: Option<(&'a Cell, f64)>,
-    /// The largest ratio, whatever its sign: where the colours end.
+    /// The largest absolute ratio: the end of the colour scale.
     limit: f64,
 }
 
@@ -54,7 +54,7 @@ impl<'a> HeatMap<'a> {
         RGBColor(mix(red), mix(green), mix(blue))
     }
 
-    /// A cell's corners. A cell is two wide and high, so that its centre is a whole number.
+    /// The corners of a cell. A cell is two units wide and high, so its centre is a whole number.
     fn corners(&self, cell: &Cell) -> [(i64, i64); 2] {
         let centre = |lengths: &[usize], length| {
             let place = lengths.binary_search(&length);

@@ -12,14 +12,14 @@ use rayon::prelude::*;
 use crate::{
     app::{self, Settings},
     bars::{self, Bar},
-    cli::Market,
+    market::Market,
     metrics::Performance,
     output::Output,
     picture::Picture,
 };
 use range::Range;
 
-/// More cells than anybody can read off a picture.
+/// The maximum number of cells, more than a picture can show.
 const MOST_CELLS: usize = 100_000;
 
 const COLUMNS: [&str; 8] = [
@@ -55,7 +55,7 @@ pub struct Sweep {
     plot: PathBuf,
 }
 
-/// What the averages of a pair amounted to.
+/// The result of a pair of averages.
 struct Cell {
     fast: usize,
     slow: usize,
@@ -115,7 +115,7 @@ impl Sweep {
     }
 }
 
-/// Runs each cell, with a progress bar where somebody can see it.
+/// Runs each cell, with a progress bar on a terminal.
 fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} cells, {eta} left");
     let progress =
@@ -123,7 +123,7 @@ fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
     let cells = grid
         .par_iter()
         .map(|settings| {
-            // The bus is built here, on the stack of this thread: nothing is shared but the bars.
+            // Each thread builds a bus on its stack: only the bars are shared.
             let outcome = app::run(bars, settings).map_err(|stopped| stopped.to_string())?;
             progress.inc(1);
             Ok(Cell {
@@ -138,7 +138,7 @@ fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
 }
 
 impl Cell {
-    /// Its row in the CSV. What has no value is empty.
+    /// The row in the CSV. A missing value is empty.
     fn row(&self) -> [String; COLUMNS.len()] {
         let performance = &self.performance;
         let or_empty = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());

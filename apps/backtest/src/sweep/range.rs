@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Includes both ends, as a person who writes 10..50 means it.
+/// Includes both ends, unlike a Rust range.
 #[derive(Clone, Copy)]
 pub struct Range {
     first: usize,

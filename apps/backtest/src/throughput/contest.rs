@@ -5,42 +5,42 @@ use std::{hint::black_box, time::Duration};
 use allocation_counter::measure;
 use hdrhistogram::Histogram;
 
-use super::{dyn_bus, handwritten, measure::Stretch, model::State, static_bus, ticks::Ticks};
+use super::{handwritten, measure::Stretch, model::State, static_bus, ticks::Ticks};
 
-/// Ticks in a round. All variants run one round before any runs the next, so that whatever else
-/// the machine does, it does it to all of them. A round is shorter than a scheduler's time slice: one
-/// that was interrupted is an outlier, which no median sees.
+/// Ticks in a round. All variants run one round before any runs the next, so other load on the machine
+/// affects all of them. A round is shorter than a scheduler's time slice: an interrupted one is an
+/// outlier, which does not affect the median.
 const ROUND: u64 = 5_000;
-/// Ticks whose latencies are taken one by one.
+/// The number of ticks whose latencies are measured one by one.
 const TIMED: u64 = 5_000_000;
 
 pub struct Contest {
     pub ticks: u64,
     pub seed: u64,
-    /// Messages that a bus carried for all ticks.
+    /// Messages on the bus for all ticks.
     pub messages: u64,
-    /// Nanoseconds per tick of making and merging the ticks, and nothing else.
+    /// Nanoseconds per tick for making and merging the ticks alone.
     pub empty_loop: f64,
-    /// How many ticks the percentiles are of.
+    /// The number of ticks behind the percentiles.
     pub timed: u64,
-    /// The median of timing the empty loop: reading the clock, and making a tick.
+    /// The median time of one tick in the empty loop: reading the clock, and making the tick.
     pub empty_loop_p50: u64,
     pub handwritten: Standing,
-    /// The static bus and the `dyn` bus, orders and fills handled where they are sent.
-    pub acyclic: [Standing; 2],
-    /// The static bus and the `dyn` bus, orders and fills through the mailbox.
-    pub with_mailbox: [Standing; 2],
+    /// The bus, orders and fills handled where they are sent.
+    pub acyclic: Standing,
+    /// The bus, orders and fills through the mailbox.
+    pub with_mailbox: Standing,
 }
 
-/// How a variant did.
+/// The results of a variant.
 #[derive(Clone, Copy)]
 pub struct Standing {
     pub name: &'static str,
     /// The median of all rounds.
     pub ns_per_tick: f64,
-    /// To the handwritten loop: the median of the ratios of all rounds.
+    /// The ratio to the handwritten loop: the median of the ratios of all rounds.
     pub ratio: f64,
-    /// The same, without what making and merging the ticks costs both.
+    /// The same ratio, after the cost of making and merging the ticks is subtracted from both.
     pub net_ratio: f64,
     pub latency: Percentiles,
     pub allocations: u64,
@@ -60,17 +60,13 @@ pub fn run(ticks: u64, seed: u64) -> Result<Contest, String> {
         Entrant::new("empty loop", seed, empty_loop),
         Entrant::new("handwritten", seed, handwritten::run),
         Entrant::new("static-bus", seed, static_bus::run_acyclic),
-        Entrant::new("dyn-bus", seed, dyn_bus::run_acyclic),
         Entrant::new("static-bus", seed, static_bus::run_with_mailbox),
-        Entrant::new("dyn-bus", seed, dyn_bus::run_with_mailbox),
     ];
     take_turns(&mut entrants, ticks);
 
     let timed = ticks.min(TIMED);
-    let [empty, handwritten, others @ ..] = &entrants;
+    let [empty, handwritten, acyclic, with_mailbox] = &entrants;
     let standing = |entrant: &Entrant| entrant.standing(empty, handwritten, timed);
-    let [static_acyclic, dyn_acyclic, static_mailbox, dyn_mailbox] =
-        others.each_ref().map(standing);
     let contest = Contest {
         ticks,
         seed,
@@ -79,37 +75,39 @@ pub fn run(ticks: u64, seed: u64) -> Result<Contest, String> {
         timed,
         empty_loop_p50: empty.latency(timed).p50,
         handwritten: standing(handwritten),
-        acyclic: [static_acyclic, dyn_acyclic],
-        with_mailbox: [static_mailbox, dyn_mailbox],
+        acyclic: standing(acyclic),
+        with_mailbox: standing(with_mailbox),
     };
     contest.check()?;
     Ok(contest)
 }
 
 impl Contest {
-    /// A faster bus that computes something else, or allocates, has not won.
+    /// A result counts only if the variant computes the same as the handwritten loop, and does not allocate.
     fn check(&self) -> Result<(), String> {
         let expected = self.handwritten.state_hash;
-        let paths = [("", &self.acyclic), (" with a mailbox", &self.with_mailbox)];
-        for (path, standings) in paths {
-            for standing in standings.iter().chain([&self.handwritten]) {
-                let Standing {
-                    name,
-                    state_hash,
-                    allocations,
-                    ..
-                } = standing;
-                if *state_hash != expected {
-                    return Err(format!(
-                        "{name}{path} ended in state {state_hash:016x}, handwritten in {expected:016x}; \
-                         make their logic the same"
-                    ));
-                }
-                if *allocations != 0 {
-                    return Err(format!(
-                        "{name}{path} allocated {allocations} times in its loop; take that out"
-                    ));
-                }
+        let variants = [
+            ("", &self.handwritten),
+            ("", &self.acyclic),
+            (" with a mailbox", &self.with_mailbox),
+        ];
+        for (path, standing) in variants {
+            let Standing {
+                name,
+                state_hash,
+                allocations,
+                ..
+            } = standing;
+            if *state_hash != expected {
+                return Err(format!(
+                    "{name}{path} ended in state {state_hash:016x}, handwritten in {expected:016x}; \
+                     make their logic the same"
+                ));
+            }
+            if *allocations != 0 {
+                return Err(format!(
+                    "{name}{path} allocated {allocations} times in its loop; remove the allocations"
+                ));
             }
         }
         Ok(())
@@ -154,7 +152,7 @@ impl Entrant {
 
     /// Runs the next ticks in one batch.
     fn run_next(&mut self, count: u64) {
-        // A run of no ticks allocates what building a bus does.
+        // A run without ticks has only the allocations of building a bus.
         let setup = measure(|| {
             let stretch = Stretch {
                 ticks: &mut self.ticks,
@@ -184,11 +182,11 @@ impl Entrant {
         let net_ratios = rounds
             .clone()
             .zip(&empty.rounds)
-            .map(|((own, yardstick), empty)| net(own, empty) / net(yardstick, empty));
+            .map(|((own, baseline), empty)| net(own, empty) / net(baseline, empty));
         Standing {
             name: self.name,
             ns_per_tick: self.ns_per_tick(),
-            ratio: median(rounds.map(|(own, yardstick)| own / yardstick)),
+            ratio: median(rounds.map(|(own, baseline)| own / baseline)),
             net_ratio: median(net_ratios),
             latency: self.latency(timed),
             allocations: self.allocations,
@@ -200,9 +198,9 @@ impl Entrant {
         median(self.rounds.iter().copied())
     }
 
-    /// Runs the first ticks again, and reads the clock before and after each.
+    /// Runs the first ticks again, with the clock read before and after each.
     fn latency(&self, count: u64) -> Percentiles {
-        // Up to a second, to three digits. It does not grow, and so never allocates.
+        // Up to a second, to three digits. It does not grow, so it does not allocate.
         let mut latencies: Histogram<u64> =
             Histogram::new_with_bounds(1, 1_000_000_000, 3).expect("the bounds are in order");
         let stretch = Stretch {
@@ -221,7 +219,7 @@ impl Entrant {
     }
 }
 
-/// What the ticks alone cost.
+/// The cost of the ticks alone.
 fn empty_loop(_: &mut State, stretch: Stretch) {
     stretch.drive(|tick| {
         black_box(tick);

@@ -1,4 +1,4 @@
-//! The yardstick: one struct with plain fields, and direct calls.
+//! The baseline: one struct with plain fields, and direct calls.
 
 use super::{
     measure::Stretch,

@@ -1,24 +1,24 @@
-//! The loop that all variants run.
+//! The loop of all variants.
 
 use std::time::{Duration, Instant};
 
 use super::ticks::{Tick, Ticks};
 
-/// The next ticks, to be run in batches.
+/// The next ticks, in batches.
 pub struct Stretch<'a> {
     pub ticks: &'a mut Ticks,
     pub batches: u64,
     /// Ticks in a batch.
     pub batch: u64,
-    /// Hears what each batch took.
+    /// Called with the time of each batch.
     pub clock: &'a mut dyn FnMut(Duration),
 }
 
 impl Stretch<'_> {
-    /// Hands each tick to a variant.
+    /// Calls `handle` with each tick.
     ///
-    /// Throughput and latency are taken with this one loop, of few large batches or of many that hold
-    /// one tick: with a single call in it, the compiler can do its best with what is called.
+    /// Throughput and latency use this one loop, with few large batches or with many of
+    /// one tick: it has a single call, which the compiler can inline.
     #[inline]
     pub fn drive(self, mut handle: impl FnMut(&Tick)) {
         let Self {

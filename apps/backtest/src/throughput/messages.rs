@@ -1,4 +1,4 @@
-//! Everything the parts say to each other, on either bus.
+//! The messages of the services.
 
 use static_bus::prelude::*;
 
@@ -17,7 +17,7 @@ pub struct EquityMarked {
 }
 event!(EquityMarked);
 
-/// The averages ask for these units.
+/// The averages recommend an order of these units.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
     pub symbol: Symbol,
@@ -59,7 +59,7 @@ pub struct GetEquity;
 query!(GetEquity -> f64);
 
 mailbox! {
-    /// What is said later, after everyone has heard the message before it.
+    /// Messages that are delivered after all subscribers of the current one have run.
     #[derive(Clone, Copy)]
     pub enum Cascade {
         command PlaceOrder,

@@ -1,11 +1,10 @@
-//! How fast is the bus? The same strategy on the same ticks, three times: as a handwritten loop, on
-//! a static bus, and on a `dyn` bus. All have to end in the same state.
+//! The cost of the bus: one strategy on the same ticks as a handwritten loop and on a static bus. All
+//! variants must end in the same state.
 //!
-//! Orders and fills travel in two ways: handled where they are sent, which is an acyclic graph of
-//! services, and through the mailbox, with which services may also answer each other in cycles.
+//! The bus runs twice: with orders and fills handled where they are sent, in an acyclic graph of
+//! services, and with orders and fills through the mailbox, which also allows cycles of services.
 
 mod contest;
-mod dyn_bus;
 mod handwritten;
 mod measure;
 mod messages;
@@ -16,13 +15,13 @@ mod ticks;
 
 use clap::Args;
 
-/// Measures the bus on synthetic ticks, against a handwritten loop and a `dyn` bus
+/// Measures the bus on synthetic ticks, next to a handwritten loop
 #[derive(Args)]
 pub struct Throughput {
     /// Ticks in each variant's run
     #[arg(long, value_name = "N", default_value_t = 20_000_000)]
     ticks: u64,
-    /// Where the random ticks start from
+    /// Seed of the random ticks
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
     /// Print one JSON object instead of the report

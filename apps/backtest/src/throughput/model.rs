@@ -1,9 +1,9 @@
-//! What is computed, apart from how the parts reach each other. All variants share it, so that a
-//! comparison of them compares nothing but the wiring.
+//! The computation, without the dispatch. All variants share it, so a comparison of them measures
+//! only the dispatch.
 
 use super::ticks::{SYMBOLS, Symbol, Tick, mix};
 
-/// An order that was carried out. Sold units are negative.
+/// An executed order. Sold units are negative.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
     pub symbol: Symbol,
@@ -14,7 +14,7 @@ pub struct Fill {
 
 /// Units ordered on each signal.
 const LOT: f64 = 1.0;
-/// Units that risk lets a symbol hold, long or short.
+/// The largest position of a symbol, long or short.
 const LIMIT: f64 = 40.0;
 const COMMISSION: f64 = 0.000_1;
 const CASH: f64 = 1_000_000.0;
@@ -40,19 +40,19 @@ impl Averages {
     }
 }
 
-/// The units that a spread of the averages asks for.
+/// The units to order at a spread of the averages.
 #[inline]
 pub fn direction(spread: f64) -> f64 {
     if spread > 0.0 { LOT } else { -LOT }
 }
 
-/// May these units be added to those held?
+/// True if the position with these units is within the limits.
 #[inline]
 pub fn within_limits(units: f64, held: f64, equity: f64) -> bool {
     (held + units).abs() <= LIMIT && equity > 0.0
 }
 
-/// Carries out an order at this price.
+/// Executes an order at this price.
 #[inline]
 pub fn fill(symbol: Symbol, units: f64, price: f64) -> Fill {
     Fill {
@@ -63,14 +63,14 @@ pub fn fill(symbol: Symbol, units: f64, price: f64) -> Fill {
     }
 }
 
-/// What is held of one symbol.
+/// The position in one symbol.
 #[derive(Clone, Copy, Default)]
 pub struct Holding {
     pub units: f64,
     price: f64,
 }
 
-/// Cash, and the value of all that is held.
+/// Cash, and the value of all positions.
 #[derive(Clone, Copy)]
 pub struct Account {
     cash: f64,
@@ -85,7 +85,7 @@ impl Default for Account {
     }
 }
 impl Account {
-    /// Values a holding anew; returns the account's equity.
+    /// Values a position at this price. Returns the account's equity.
     #[inline]
     pub fn mark(&mut self, holding: &mut Holding, price: f64) -> f64 {
         self.value += holding.units * (price - holding.price);
@@ -130,14 +130,14 @@ impl Statistics {
     }
 }
 
-/// How often the trader ordered, and how often risk said no.
+/// The number of orders, and of orders that risk refused.
 #[derive(Clone, Copy, Default)]
 pub struct Decisions {
     pub ordered: u64,
     pub refused: u64,
 }
 
-/// The state of every part. A variant starts from one, and ends in one.
+/// The state of all services: the input and the output of a variant.
 #[derive(Clone, Copy, Default)]
 pub struct State {
     pub averages: [Averages; SYMBOLS],
@@ -148,7 +148,7 @@ pub struct State {
 }
 
 impl State {
-    /// One number for everything the variant computed.
+    /// A hash of all fields.
     pub fn hash(&self) -> u64 {
         let mut hash = 0;
         let mut add = |bits: u64| hash = mix(hash ^ bits);
@@ -179,7 +179,7 @@ impl State {
         hash
     }
 
-    /// How many messages a bus carried to come here.
+    /// The number of messages on a bus up to this state.
     ///
     /// A tick makes seven messages (Tick, EquityMarked, GetSpread, Signal, CheckOrder, GetPosition
     /// and GetEquity), and two more when risk accepts (PlaceOrder and Fill).

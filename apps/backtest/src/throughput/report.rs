@@ -1,4 +1,4 @@
-//! Shows a contest, to people as text and to programs as JSON.
+//! The report of a contest, as text and as JSON.
 
 use serde_json::{Value, json};
 
@@ -20,13 +20,7 @@ pub fn json(contest: &Contest) -> String {
             "state_hash": format!("{:016x}", standing.state_hash),
         })
     };
-    let path = |buses: &[Standing; 2]| -> Vec<Value> {
-        [&contest.handwritten]
-            .into_iter()
-            .chain(buses)
-            .map(standing)
-            .collect()
-    };
+    let path = |bus| -> [Value; 2] { [&contest.handwritten, bus].map(standing) };
     json!({
         "ticks": contest.ticks,
         "seed": contest.seed,
@@ -77,15 +71,13 @@ pub fn text(contest: &Contest) -> String {
         ),
         row(handwritten),
         "orders and fills handled where they are sent (acyclic)".into(),
-        row(&acyclic[0]),
-        row(&acyclic[1]),
+        row(acyclic),
         "orders and fills through the mailbox".into(),
-        row(&with_mailbox[0]),
-        row(&with_mailbox[1]),
+        row(with_mailbox),
         String::new(),
-        format!("making and merging the ticks is {empty_loop:.2} ns of each; \"net\" is the ratio without it"),
+        format!("making and merging the ticks takes {empty_loop:.2} ns of each; \"net\" is the ratio without it"),
         format!(
-            "p50 to p99.9: ns for one tick, of the first {timed}; making it and reading the clock is {empty_loop_p50} of them"
+            "p50 to p99.9: ns for one tick, of the first {timed}; making it and reading the clock takes {empty_loop_p50} of them"
         ),
     ]
     .join("\n")
@@ -97,7 +89,7 @@ impl Contest {
     }
 }
 
-/// A number that JSON can hold.
+/// The number, if JSON can represent it.
 fn finite(number: f64) -> Option<f64> {
     number.is_finite().then_some(number)
 }

@@ -1,4 +1,4 @@
-//! The same logic as services on a static bus, which know each other only by messages.
+//! The same logic as services on a static bus, which depend only on messages.
 
 use std::{cell::Cell, marker::PhantomData};
 
@@ -14,7 +14,7 @@ use super::{
     ticks::{SYMBOLS, Tick},
 };
 
-/// More messages than one tick ever posts, so that the mailbox never grows.
+/// More than the messages that one tick posts, so the mailbox never grows.
 const MAILBOX: usize = 8;
 
 /// Orders and fills are handled where they are sent.
@@ -25,7 +25,7 @@ pub fn run_acyclic(state: &mut State, stretch: Stretch) {
     *state = services.state();
 }
 
-/// Orders and fills are posted, so that a cycle of services could be closed through them.
+/// Orders and fills are posted, so the services could form a cycle.
 pub fn run_with_mailbox(state: &mut State, stretch: Stretch) {
     let services = Services::<Posted>::from(*state);
     let bus = BusBuilder::new()
@@ -50,8 +50,8 @@ struct Services<Route> {
 }
 
 impl<'a, Route> Module for &'a Services<Route> {
-    // Subscribers run in this order: the averages and the account are up to date before the
-    // strategy looks at them.
+    // Subscribers run in this order: the averages and the account are up to date when the
+    // strategy reads them.
     type Handlers = HList![
         OnEvent<Tick, &'a Indicators>,
         OnEvent<Tick, &'a Portfolio>,
@@ -254,7 +254,7 @@ impl<B, Route: Carry<Fill, B>> CommandHandler<PlaceOrder, B> for Exchange<Route>
     }
 }
 
-/// How orders and fills travel: the one thing in which the two paths differ.
+/// The dispatch of orders and fills: the only difference between the two paths.
 trait Carry<M, B> {
     fn carry(message: M, bus: &B);
 }
@@ -284,7 +284,7 @@ impl<M: Message, B: PostMessage<M>> Carry<M, B> for Posted {
     }
 }
 
-/// Changes what a cell holds.
+/// Changes the value of a cell.
 #[inline]
 fn update<T: Copy, R>(cell: &Cell<T>, change: impl FnOnce(&mut T) -> R) -> R {
     let mut value = cell.get();

@@ -1,4 +1,4 @@
-//! The program, and what it says.
+//! The program, and its output.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::process::Command;
@@ -8,7 +8,7 @@ pub fn distributed() -> Command {
     Command::new(env!("CARGO_BIN_EXE_distributed"))
 }
 
-/// What the driver says of four orders.
+/// The driver's output about four orders.
 pub const OUTCOME: &str = "\
 order 1: 2 × lamp for user 1
 order 1: placed, 1 × lamp left, mailed “To ada@example.com: Ada, 2 × lamp”
@@ -25,7 +25,7 @@ dead letter: command orders.place (orders.place: its handler failed: unknown use
 dead letter: command orders.place (orders.place: its handler failed: out of stock)
 ";
 
-/// What the example prints.
+/// The output of the program.
 pub fn run(arguments: &[&str]) -> String {
     let output = distributed()
         .args(arguments)
@@ -44,7 +44,7 @@ pub fn error(arguments: &[&str]) -> String {
     String::from_utf8(output.stderr).expect("examples print UTF-8")
 }
 
-/// The lines of the driver alone: what the modules say comes in any order.
+/// The lines of the driver alone: the order of the modules' lines varies.
 pub fn said_by_the_driver(output: &str) -> String {
     let lines = output.lines().filter(|line| !line.starts_with("  "));
     lines.map(|line| format!("{line}\n")).collect()

@@ -7,7 +7,7 @@ use crate::{
     peer::{Missing, Peer, ask, tell},
 };
 
-/// An event carries no answer back, but an observer may change it.
+/// An event has no answer, but an observer may change it.
 #[derive(Event)]
 struct Asked {
     question: u64,

@@ -1,5 +1,5 @@
 //! `kameo`: an actor with a mailbox, on tokio's current-thread runtime. The mailbox is unbounded,
-//! which is a little faster here than the bounded default.
+//! which is slightly faster here than the bounded default.
 
 use std::hint::black_box;
 
@@ -31,11 +31,11 @@ impl Message<Add> for Desk {
     }
 }
 
-/// Whether the sender waits until its command has been carried out.
+/// The moment at which a command's sender continues.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Command {
     Ask,
-    /// Only queued; the batch ends when the last one has been carried out.
+    /// Commands are only queued; the batch ends when the last one is handled.
     Tell,
 }
 

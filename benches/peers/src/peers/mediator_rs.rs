@@ -1,6 +1,6 @@
 //! `mediator-rs`: async handlers in a map by `TypeId`; message, answer and futures are boxed.
 //!
-//! Its futures are ready at once here, so they are polled in place: it pays for no runtime.
+//! Its futures are ready at once here, so they are polled directly, without a runtime.
 
 use async_trait::async_trait;
 use futures_util::FutureExt;

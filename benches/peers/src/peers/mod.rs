@@ -1,4 +1,4 @@
-//! Each peer in its own words, and as fast as its documentation lets it be.
+//! The peers, each in its own idiom, and as fast as its documentation allows.
 
 mod mediator;
 mod mediator_rs;
@@ -17,7 +17,7 @@ mod ruststream;
 
 use crate::peer::Peer;
 
-/// All peers that this build has, the plain call first.
+/// All peers of this build, the plain call first.
 pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
         Box::new(plain::Plain::default()),
@@ -43,7 +43,7 @@ pub fn all() -> Vec<Box<dyn Peer>> {
     ]
 }
 
-/// The runtime of the peers that need one: everything on one thread, no hand-over between cores.
+/// The runtime of the peers that need one: everything on one thread.
 #[cfg(any(feature = "kameo", feature = "ruststream"))]
 fn current_thread() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()

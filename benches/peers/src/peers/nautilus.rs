@@ -1,7 +1,7 @@
-//! `nautilus-common`'s message bus, in three ways: its typed calls, its calls for any type, and the
-//! maps it is made of on their own.
+//! `nautilus-common`'s message bus, in three variants: its typed calls, its calls for any type, and its
+//! internal maps on their own.
 //!
-//! It has no call that returns an answer; a query is sent to an endpoint whose handler leaves the
+//! It has no call that returns an answer; a query is sent to an endpoint whose handler stores the
 //! answer in a cell.
 
 use std::{cell::Cell, rc::Rc, sync::Mutex};
@@ -22,7 +22,7 @@ use crate::{
     peer::{Missing, Peer, ask, tell},
 };
 
-/// The typed routes carry nautilus's own types only, so the number travels in a quote's time.
+/// The typed routes are for nautilus's own types only, so the number is in the time of a quote.
 pub struct Typed {
     quote: QuoteTick,
     command: MStr<Endpoint>,
@@ -195,7 +195,7 @@ impl Peer for AnyBus {
     }
 }
 
-/// The typed maps that the bus is made of, without the bus around them: they take any type.
+/// The typed maps inside the bus, used alone: they accept any type.
 pub struct Parts {
     query: MStr<Endpoint>,
     asks: EndpointMap<Ask>,
@@ -285,9 +285,9 @@ impl Peer for Parts {
     }
 }
 
-/// What an action logs as an error: the only trace of a message without a handler.
+/// The error that an action logs: the only sign of a message without a handler.
 fn logged(action: impl FnOnce()) -> String {
-    // There is a logger already when this was called before.
+    // The logger is set already if this was called before.
     let _ = log::set_logger(&LAST_ERROR);
     log::set_max_level(LevelFilter::Error);
     LAST_ERROR.0.lock().expect("no panic so far").clear();

@@ -1,4 +1,4 @@
-//! No bus at all: the yardstick.
+//! No bus: the baseline.
 
 use crate::{
     jobs::{Job, State, answer},

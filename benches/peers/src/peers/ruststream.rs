@@ -1,8 +1,8 @@
 //! `ruststream` on its memory broker, on tokio's current-thread runtime.
 //!
-//! Messages travel as bytes, by the lane without a codec: the fastest there is. Answers are JSON,
-//! because a reply that goes where the request asked needs a codec. Commands and events are queued;
-//! the batch ends when the last one has been handled.
+//! Messages are bytes, by the fastest route, which has no codec. Answers are JSON,
+//! because a reply to the address of a request needs a codec. Commands and events are queued;
+//! the batch ends when the last one is handled.
 
 use std::{convert::Infallible, hint::black_box, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     peer::{Missing, Peer},
 };
 
-/// Bounds a hang; never reached.
+/// A time limit, not reached unless a call hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Deserialized)]
@@ -75,7 +75,7 @@ async fn third(amount: &Number<'_>, State(counters): State<Three>) -> HandlerOut
     HandlerOutcome::ack()
 }
 
-/// Answers where the request asked to be answered.
+/// Replies to the address of the request.
 struct ToInbox;
 impl<C, Options> PublishTransform<ForReply<C>, Options> for ToInbox {
     type Destination = Names;

@@ -1,4 +1,4 @@
-//! One loop, the services' methods called one after another.
+//! One loop that calls the methods of the services one after another.
 
 use super::services::{State, Tick};
 

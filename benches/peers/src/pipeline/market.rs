@@ -1,5 +1,5 @@
-//! Ticks: one random walk in many batches, each of them traded once, so that no branch predictor
-//! learns it by heart.
+//! Ticks: one random walk in many batches, each used once, so the branch predictor cannot
+//! learn it.
 
 use super::services::Tick;
 
@@ -9,7 +9,7 @@ pub const BATCH: usize = 8192;
 pub struct Market(Vec<Tick>);
 
 impl Market {
-    /// The same walk every time: xorshift64 from a fixed seed.
+    /// A reproducible walk: xorshift64 from a fixed seed.
     pub fn new(batches: usize) -> Self {
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
         let mut price = 100_000;
@@ -17,7 +17,7 @@ impl Market {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            // Steps of −5 to 5 cents, drawn back to where it began.
+            // Steps of −5 to 5 cents, with a drift back to the start.
             price += (random % 11) as i64 - 5 + (100_000 - price) / 1_000;
             Tick { price }
         });

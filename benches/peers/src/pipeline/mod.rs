@@ -20,10 +20,10 @@ use crate::{
 
 const ROUNDS: usize = 401;
 
-/// Takes the services through a batch of ticks.
+/// Runs the services over a batch of ticks.
 type Trade = Box<dyn FnMut(State, &[Tick]) -> State>;
 
-/// One way of writing the pipeline, and how far it has come.
+/// One variant of the pipeline, and its progress.
 struct Way<'a> {
     name: &'static str,
     trade: Trade,
@@ -36,7 +36,7 @@ impl Contestant for Way<'_> {
     fn batch(&mut self) -> u64 {
         BATCH as u64
     }
-    /// Brings the ticks into the cache, or the first of a round would do it for the others.
+    /// Loads the ticks into the cache. Otherwise the first variant of a round would do it for the others.
     fn prepare(&mut self, _: u64) {
         let ticks = self.market.batch(self.batch);
         black_box(ticks.iter().map(|tick| tick.price).max());

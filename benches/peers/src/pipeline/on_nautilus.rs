@@ -1,5 +1,5 @@
-//! The services on nautilus's message bus: ticks as its quotes, by the typed call; what it has no
-//! type for by the calls that take any.
+//! The services on nautilus's message bus: ticks as its quotes, by the typed call; other messages
+//! by the calls for any type.
 
 use std::rc::Rc;
 
@@ -93,7 +93,7 @@ impl OnNautilus {
     }
 }
 
-/// The quote's raw price carries the cents as they are, so that nobody pays for scaling.
+/// The quote's raw price is the number of cents, so no time is spent on scaling.
 fn tick(quote: &QuoteTick) -> Tick {
     Tick {
         price: quote.bid_price.raw,

@@ -1,4 +1,4 @@
-//! The trading services: what each does with a message, without a word about who calls it.
+//! The trading services: the work for each message, without dispatch.
 //!
 //! Prices and money are whole cents.
 
@@ -115,7 +115,7 @@ impl Portfolio {
     }
 }
 
-/// All that the services know.
+/// The state of all services.
 #[derive(Clone, Copy, Default)]
 pub struct State {
     pub indicator: Indicator,
@@ -124,7 +124,7 @@ pub struct State {
     pub portfolio: Portfolio,
 }
 impl State {
-    /// Depends on every field, and on every fill in its turn.
+    /// A hash of every field, and of every fill in order.
     pub fn hash(&self) -> u64 {
         let Portfolio {
             cash,

@@ -5,7 +5,7 @@ use static_bus_remote::transport::{
     DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
 };
 
-/// The engine under test, with its capabilities.
+/// The engine under test, and its capabilities.
 #[derive(Clone)]
 pub struct Connection<T> {
     engine: T,

@@ -1,4 +1,4 @@
-//! Messages, handlers that say what they do, and workers that run them.
+//! Messages, handlers that report their calls, and workers that run them.
 
 use std::time::Duration;
 
@@ -44,21 +44,21 @@ pub struct Stranger {
 }
 query!(Stranger -> u32, name = "conformance.stranger");
 
-pub type Tell<T> = mpsc::UnboundedSender<T>;
+pub type Reporter<T> = mpsc::UnboundedSender<T>;
 
-/// What handlers told.
-pub struct Heard<T>(mpsc::UnboundedReceiver<T>);
+/// The reports of handlers.
+pub struct Reports<T>(mpsc::UnboundedReceiver<T>);
 
-pub fn listen<T>() -> (Tell<T>, Heard<T>) {
-    let (tell, heard) = mpsc::unbounded_channel();
-    (tell, Heard(heard))
+pub fn report_channel<T>() -> (Reporter<T>, Reports<T>) {
+    let (reporter, reports) = mpsc::unbounded_channel();
+    (reporter, Reports(reports))
 }
 
-impl<T> Heard<T> {
-    /// The next that is told, or a failure that says what was waited for.
+impl<T> Reports<T> {
+    /// Waits for the next report. `what` names it if it does not come.
     pub async fn next(&mut self, what: &str) -> T {
-        let told = within(what, self.0.recv()).await;
-        told.unwrap_or_else(|| panic!("{what}: all handlers are gone"))
+        let report = within(what, self.0.recv()).await;
+        report.unwrap_or_else(|| panic!("{what}: all handlers are dropped"))
     }
 
     pub async fn take(&mut self, what: &str, count: usize) -> Vec<T> {
@@ -69,15 +69,15 @@ impl<T> Heard<T> {
         taken
     }
 
-    /// What has been told already.
+    /// The reports that are there already.
     pub fn rest(&mut self) -> Vec<T> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 }
 
-/// A bus whose handler of [`Job`] tells that it begins, and then does as it is told.
-pub fn doing<F, Done>(
-    tell: Tell<(u32, u32)>,
+/// A bus whose handler of [`Job`] reports the job, and then calls `then`.
+pub fn job_bus<F, Done>(
+    reporter: Reporter<(u32, u32)>,
     then: F,
 ) -> impl AsyncExecuteCommand<Job> + Send + 'static
 where
@@ -86,14 +86,14 @@ where
 {
     BusBuilder::new()
         .register_command_async_fn(move |job: Job| {
-            let _ = tell.send((job.key, job.number));
+            let _ = reporter.send((job.key, job.number));
             then(job)
         })
         .build()
 }
 
-/// A worker for jobs that tries again soon; `change` may say otherwise.
-pub async fn work<T: Transport, B>(
+/// Starts a worker for jobs, with quick retries. `change` may change its settings.
+pub async fn job_worker<T: Transport, B>(
     transport: T,
     bus: B,
     change: impl FnOnce(Worker<T, B>) -> Worker<T, B>,
@@ -107,7 +107,7 @@ where
     must("a worker starts", change(worker).start()).await
 }
 
-/// Retries that do not take long.
+/// Retries with short delays.
 pub fn quick(attempts: u32) -> RetryPolicy {
     RetryPolicy {
         max_attempts: attempts,
@@ -116,7 +116,7 @@ pub fn quick(attempts: u32) -> RetryPolicy {
     }
 }
 
-pub async fn caller<T: Transport>(transport: T) -> RemoteBus<T> {
+pub async fn client<T: Transport>(transport: T) -> RemoteBus<T> {
     let connecting = RemoteBus::builder(transport).timeout(AT_ONCE).connect();
     must("a caller connects", connecting).await
 }
@@ -127,16 +127,16 @@ pub async fn execute<T: Transport>(bus: &RemoteBus<T>, jobs: impl IntoIterator<I
     sent.unwrap_or_else(|error| panic!("commands: {error}"));
 }
 
-pub async fn letters<T: Transport>(transport: &T) -> Vec<DeadLetter> {
+pub async fn dead_letters<T: Transport>(transport: &T) -> Vec<DeadLetter> {
     let dead = DeadLetters::of(transport.clone());
     must("dead letters", dead.list(None, 1_000)).await
 }
 
-/// Waits until there are so many dead letters.
-pub async fn buried<T: Transport>(transport: &T, count: usize) -> Vec<DeadLetter> {
+/// Waits until there are at least `count` dead letters.
+pub async fn wait_for_dead_letters<T: Transport>(transport: &T, count: usize) -> Vec<DeadLetter> {
     within("the dead letters are there", async {
         loop {
-            let letters = letters(transport).await;
+            let letters = dead_letters(transport).await;
             if letters.len() >= count {
                 return letters;
             }

@@ -1,4 +1,4 @@
-//! A member of a group whose calls have to succeed, in time.
+//! A member of a group whose calls have to succeed before a deadline.
 
 use std::{
     sync::Arc,
@@ -10,19 +10,19 @@ use super::{
     reader::{Leased, Reader},
 };
 use crate::Sharing;
-use static_bus_remote::transport::{Backlog, Claim, Consumer, Delivery, Lease};
+use static_bus_remote::transport::{Backlog, Claim, Consumer, Delivery, Lease, TransportError};
 
 /// A member of a group.
 pub type Member<C> = Reader<Leased<C>>;
 
 impl<C: Consumer> Member<C> {
     pub fn consumer(&self) -> &C {
-        &self.source.0
+        &self.source().0
     }
 
     /// The member that gets the records that this one releases.
     pub fn or<'m>(&'m self, other: &'m Self) -> &'m Self {
-        match self.sharing {
+        match self.sharing() {
             Sharing::Partitions => self,
             Sharing::Records => other,
         }
@@ -33,28 +33,22 @@ impl<C: Consumer> Member<C> {
     }
 
     pub async fn acknowledge_leases(&self, leases: &[Lease<C::Receipt>]) {
-        let what = format!("{} acknowledges", self.name);
-        must(&what, self.consumer().acknowledge(leases)).await;
+        self.must("acknowledges", self.consumer().acknowledge(leases))
+            .await;
     }
 
     pub async fn release(&self, leases: &[Lease<C::Receipt>]) {
-        let what = format!("{} releases", self.name);
-        must(&what, self.consumer().release(leases)).await;
+        self.must("releases", self.consumer().release(leases)).await;
     }
 
     pub async fn renew(&self, leases: &[Lease<C::Receipt>]) {
-        let what = format!("{} renews", self.name);
-        must(&what, self.consumer().renew(leases)).await;
+        self.must("renews", self.consumer().renew(leases)).await;
     }
 
     pub async fn claim(&self, keys: &[&str]) -> Vec<Claim> {
         let keys: Vec<Arc<str>> = keys.iter().map(|key| Arc::from(*key)).collect();
-        let claims = must(
-            &format!("{} claims", self.name),
-            self.consumer().claim(&keys),
-        )
-        .await;
-        assert_eq!(claims.len(), keys.len(), "each key has its answer");
+        let claims = self.must("claims", self.consumer().claim(&keys)).await;
+        assert_eq!(claims.len(), keys.len(), "one result for each key");
         claims
     }
 
@@ -76,10 +70,15 @@ impl<C: Consumer> Member<C> {
     }
 
     pub async fn backlog(&self) -> Backlog {
-        must(
-            &format!("{}'s backlog", self.name),
-            self.consumer().backlog(),
-        )
-        .await
+        self.must("reads the backlog", self.consumer().backlog())
+            .await
+    }
+
+    async fn must<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, TransportError>>,
+    ) -> T {
+        must(&format!("{} {what}", self.name()), call).await
     }
 }

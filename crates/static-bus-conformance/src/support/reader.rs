@@ -1,4 +1,4 @@
-//! Readers of topics whose calls have to succeed, in time.
+//! Readers of topics whose calls have to succeed before a deadline.
 
 use std::{
     sync::Arc,
@@ -10,17 +10,17 @@ use crate::Sharing;
 use static_bus_remote::transport::{Consumer, Delivery, Receiver, Record, TransportError};
 
 /// A record, as a consumer or a receiver returns it.
-pub trait Received {
+pub trait HasRecord {
     fn record(&self) -> &Record;
 }
 
-impl<R> Received for Delivery<R> {
+impl<R> HasRecord for Delivery<R> {
     fn record(&self) -> &Record {
         &self.record
     }
 }
 
-impl Received for Arc<Record> {
+impl HasRecord for Arc<Record> {
     fn record(&self) -> &Record {
         self
     }
@@ -28,7 +28,7 @@ impl Received for Arc<Record> {
 
 /// The common part of consumers and receivers.
 pub trait Source: Send + Sync + 'static {
-    type Received: Received + Send;
+    type Received: HasRecord + Send;
 
     fn receive(
         &self,
@@ -80,12 +80,34 @@ impl<R: Receiver> Source for AtMostOnce<R> {
 /// A reader of a topic of queries or replies.
 pub type Listener<R> = Reader<AtMostOnce<R>>;
 
-/// A source whose calls have to succeed, in time.
+/// A source whose calls have to succeed before a deadline.
 pub struct Reader<S> {
-    pub name: Arc<str>,
-    pub source: S,
-    /// The unit that its group shares.
-    pub sharing: Sharing,
+    name: Arc<str>,
+    source: S,
+    sharing: Sharing,
+}
+
+impl<S> Reader<S> {
+    pub fn new(name: impl Into<Arc<str>>, source: S, sharing: Sharing) -> Self {
+        Reader {
+            name: name.into(),
+            source,
+            sharing,
+        }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// The unit that the readers of the topic share.
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
+    }
 }
 
 impl<S: Source> Reader<S> {
@@ -95,7 +117,7 @@ impl<S: Source> Reader<S> {
         let got = match tokio::time::timeout(wait + DEADLINE, receiving).await {
             Ok(Ok(got)) => got,
             Ok(Err(error)) => panic!("{what}: {error}"),
-            Err(_) => panic!("{what}: still waiting {DEADLINE:?} after its time was over"),
+            Err(_) => panic!("{what}: not done {DEADLINE:?} after the end of its wait"),
         };
         assert!(
             got.len() <= max,
@@ -105,13 +127,13 @@ impl<S: Source> Reader<S> {
         got
     }
 
-    /// Exactly `n` records, however many calls it takes.
+    /// Receives exactly `n` records, in as many calls as it takes.
     pub async fn take(&self, n: usize) -> Vec<S::Received> {
         self.take_within(n, DEADLINE).await
     }
 
-    /// Exactly `n` records without a key, in the order in which they were appended: by their ids, if that order
-    /// is lost because partitions are shared.
+    /// Receives exactly `n` records without a key, and returns them in the order in which they were appended.
+    /// Where partitions are shared, that order is not kept, and they are sorted by id.
     pub async fn take_in_order(&self, n: usize) -> Vec<S::Received> {
         let mut got = self.take(n).await;
         if self.sharing == Sharing::Partitions {
@@ -139,7 +161,7 @@ impl<S: Source> Reader<S> {
     }
 
     /// The ids of the first records that come within `wait`.
-    pub async fn listen(&self, wait: Duration) -> Vec<usize> {
+    pub async fn first_ids(&self, wait: Duration) -> Vec<usize> {
         let start = Instant::now();
         while let Some(rest) = wait.checked_sub(start.elapsed()) {
             let got = self.receive(10, rest.max(Duration::from_millis(1))).await;
@@ -151,13 +173,13 @@ impl<S: Source> Reader<S> {
         Vec::new()
     }
 
-    /// No record comes within `wait`. A member that joins only when it receives is given time for it.
-    pub async fn nothing(&self, wait: Duration, why: &str) {
+    /// Asserts that no record comes within `wait`, plus the time to join where partitions are shared.
+    pub async fn receives_nothing(&self, wait: Duration, why: &str) {
         let joining = match self.sharing {
             Sharing::Partitions => JOINING,
             Sharing::Records => Duration::ZERO,
         };
-        let came = self.listen(joining + wait).await;
+        let came = self.first_ids(joining + wait).await;
         assert!(
             came.is_empty(),
             "{} got {}, though {why}",

@@ -1,4 +1,4 @@
-//! The records that came, and those that are missing.
+//! The records that came, and the records that are missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,10 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::{DEADLINE, ids, list, reader::Received};
+use super::{DEADLINE, ids, list, reader::HasRecord};
 use static_bus_remote::lock::lock;
 
-/// The number of times that each record came, and the records that should come.
+/// The expected records, and the number of times that each record came.
 pub struct Tally(Mutex<Seen>);
 
 struct Seen {
@@ -34,7 +34,7 @@ impl Tally {
         lock(&self.0)
     }
 
-    pub fn saw(&self, received: &[impl Received]) {
+    pub fn saw(&self, received: &[impl HasRecord]) {
         let mut seen = self.lock();
         for id in ids(received) {
             *seen.times.entry(id).or_default() += 1;
@@ -43,7 +43,10 @@ impl Tally {
         }
     }
 
-    /// Whether everything came. Panics when nothing has come for long.
+    /// Returns `true` when every expected record has come.
+    ///
+    /// # Panics
+    /// If no record has come for [`DEADLINE`].
     pub fn complete(&self) -> bool {
         let stuck = self.lock().last.elapsed() > DEADLINE;
         if stuck {
@@ -72,7 +75,7 @@ impl Tally {
         let twice: Vec<_> = seen.times.iter().filter(|(_, n)| **n > 1).collect();
         assert!(
             twice.is_empty(),
-            "handed out more than once: {} of {} records: {}",
+            "delivered more than once: {} of {} records: {}",
             twice.len(),
             seen.expected.len(),
             list(twice.iter().map(|(id, _)| **id))
@@ -85,7 +88,7 @@ impl Tally {
         let foreign = list(foreign.copied());
         assert!(
             foreign.is_empty(),
-            "got records that belong elsewhere: {foreign}"
+            "got records of another topic: {foreign}"
         );
     }
 

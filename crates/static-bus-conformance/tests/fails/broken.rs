@@ -1,4 +1,4 @@
-//! A broker engine that does one thing wrong.
+//! A broker engine with one fault.
 
 use std::{
     borrow::Cow,
@@ -22,50 +22,51 @@ use static_bus_remote::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Nothing,
-    TakesBodiesForText,
-    AnswersForTheBatch,
+    DecodesBodiesAsText,
+    ReturnsOneResult,
     LosesOneInAHundred,
-    HandsOutTwice,
-    ForgetsTheKind,
-    CutsNames,
+    DeliversTwice,
+    IgnoresKinds,
+    TruncatesNames,
     HasOneGroup,
     ReplaysEvents,
-    CommandsForThoseWhoListen,
+    DropsCommandsWithoutGroup,
     ForgetsGroupsWithoutMembers,
     IgnoresKeys,
     HasOneKey,
-    PutsBackAtTheEnd,
+    ReleasesToTheEnd,
     KeepsLeasesForever,
     ReleasesNothing,
-    ReleasesForOthers,
-    DropsReleased,
+    ReleasesRecordsOfOthers,
+    DropsReleasedRecords,
     RenewsNothing,
     RenewsRecordsAlone,
     AcknowledgesNothing,
-    DropsWhatClosingMembersHold,
-    ConfirmsWhatIsInABuffer,
-    LooksEverySoOften,
+    DropsRecordsOfClosingMembers,
+    ConfirmsBufferedRecords,
+    PollsRarely,
     DoesNotWait,
-    TakesZeroForEver,
-    FetchesAhead,
-    LosesWhatIsOnItsWay,
+    WaitsForeverForZero,
+    ReturnsMoreThanAsked,
+    LosesRecordsOfDroppedReceives,
     GrantsEverything,
     ClaimsForAllGroups,
-    GivesUpByKeyAlone,
+    ReleasesClaimsOfOthers,
     ConfirmsNoKeys,
     ConfirmsKeysLast,
     RemembersForever,
     DeliversQueriesAgain,
-    ReadsEveryKind,
+    ConsumesEveryKind,
+    ListensToEveryKind,
     HasOneReplyChannel,
-    KeepsWhatHasExpired,
+    KeepsExpiredRecords,
     ListsDeadLettersBackwards,
     RemovesDeadLettersUpTo,
     CountsNothing,
     ForgetsEverythingOnRestart,
 }
 
-/// Says that it outlives its clients and restarts, as a broker does.
+/// The harness of an engine with a fault, with the capabilities of a broker.
 pub struct Broken {
     fault: Fault,
     shared: Arc<Shared>,
@@ -74,10 +75,10 @@ pub struct Broken {
 #[derive(Default)]
 struct Shared {
     broker: Mutex<MemoryBroker>,
-    /// Keys that were ever claimed, with the end of their lease; none once they are done.
+    /// All claimed keys, with the ends of their leases; `None` for confirmed ones.
     keys: Mutex<HashMap<Arc<str>, Option<Instant>>>,
     holders: Mutex<HashMap<String, (Arc<MemoryConsumer>, Receipt)>>,
-    /// The members of a group, and how often there were none.
+    /// The number of members of each group, and the number of times that the last one left.
     members: Mutex<HashMap<(Topic, String), (usize, usize)>>,
 }
 
@@ -149,7 +150,7 @@ impl BrokenBroker {
 
     fn spoil_record(&self, mut record: Record) -> Record {
         match self.fault {
-            TakesBodiesForText => {
+            DecodesBodiesAsText => {
                 record.body = String::from_utf8_lossy(&record.body).into_owned().into();
             }
             IgnoresKeys | HasOneKey => {
@@ -158,7 +159,7 @@ impl BrokenBroker {
                 }
                 record.key = (self.fault == HasOneKey).then(|| "all".into());
             }
-            KeepsWhatHasExpired => record.expires = None,
+            KeepsExpiredRecords => record.expires = None,
             _ => {}
         }
         record
@@ -181,14 +182,14 @@ impl Transport for BrokenBroker {
         let mut results = vec![Ok(()); records.len()];
         let mut records: Vec<_> = records.into_iter().map(|r| self.spoil(r)).collect();
         match self.fault {
-            ConfirmsWhatIsInABuffer => {
+            ConfirmsBufferedRecords => {
                 records = std::mem::replace(&mut lock(&self.buffer), records)
             }
             LosesOneInAHundred => records.retain(|(_, record)| {
                 let id = record.headers.get("id");
                 !id.is_some_and(|id| id.ends_with("42"))
             }),
-            AnswersForTheBatch => results.truncate(1),
+            ReturnsOneResult => results.truncate(1),
             _ => {}
         }
         self.broker().append(records).await;
@@ -208,7 +209,7 @@ impl Transport for BrokenBroker {
         };
         match self.fault {
             HasOneGroup => subscription.group = "handlers".into(),
-            CutsNames => subscription.group = "handlers".into(),
+            TruncatesNames => subscription.group = "handlers".into(),
             ForgetsGroupsWithoutMembers => {
                 subscription.group = format!("{} {gone}", group.1).into()
             }
@@ -216,7 +217,7 @@ impl Transport for BrokenBroker {
             RemembersForever => subscription.deduplication = Some(Duration::from_secs(3600)),
             _ => {}
         }
-        if self.fault == ReadsEveryKind {
+        if self.fault == ConsumesEveryKind {
             subscription.topic.kind = Kind::Command;
         }
         subscription.topic = spoil_topic(self.fault, subscription.topic);
@@ -234,7 +235,7 @@ impl Transport for BrokenBroker {
     }
 
     async fn listen(&self, mut topic: Topic) -> Result<BrokenReceiver, TransportError> {
-        if self.fault == ReadsEveryKind {
+        if self.fault == ListensToEveryKind {
             topic.kind = Kind::Query;
         }
         let topic = spoil_topic(self.fault, topic);
@@ -274,14 +275,14 @@ impl Transport for BrokenBroker {
 fn spoil_topic(fault: Fault, mut topic: Topic) -> Topic {
     match (fault, topic.kind) {
         (_, Kind::DeadLetter) => {}
-        (ForgetsTheKind, Kind::Query | Kind::Reply) => topic.kind = Kind::Query,
-        (ForgetsTheKind, _) => topic.kind = Kind::Command,
-        (CutsNames, _) => {
+        (IgnoresKinds, Kind::Query | Kind::Reply) => topic.kind = Kind::Query,
+        (IgnoresKinds, _) => topic.kind = Kind::Command,
+        (TruncatesNames, _) => {
             let first = topic.name.split(['.', ':', '/', '-', '_']).next();
             topic.name = Cow::Owned(first.unwrap_or_default().to_owned());
         }
         (ReplaysEvents, Kind::Event) => topic.kind = Kind::Command,
-        (CommandsForThoseWhoListen, Kind::Command) => topic.kind = Kind::Event,
+        (DropsCommandsWithoutGroup, Kind::Command) => topic.kind = Kind::Event,
         (HasOneReplyChannel, Kind::Reply) => topic.name = "all".into(),
         _ => {}
     }
@@ -289,7 +290,7 @@ fn spoil_topic(fault: Fault, mut topic: Topic) -> Topic {
 }
 
 impl BrokenConsumer {
-    /// The leases as the broker is told of them.
+    /// The leases without their deduplication keys.
     fn without_claims(leases: &[Lease<Receipt>]) -> Vec<Lease<Receipt>> {
         let without = |lease: &Lease<Receipt>| Lease {
             claim: None,
@@ -309,7 +310,7 @@ impl BrokenConsumer {
             .collect()
     }
 
-    fn hand_out(&self, mut got: Vec<Delivery<Receipt>>) -> Vec<Delivery<Receipt>> {
+    fn deliver(&self, mut got: Vec<Delivery<Receipt>>) -> Vec<Delivery<Receipt>> {
         for delivery in &mut got {
             let record = Arc::make_mut(&mut delivery.record);
             if let IgnoresKeys | HasOneKey = self.fault {
@@ -339,17 +340,17 @@ impl Consumer for BrokenConsumer {
         wait: Duration,
     ) -> Result<Vec<Delivery<Receipt>>, TransportError> {
         let got = match self.fault {
-            LooksEverySoOften => {
+            PollsRarely => {
                 tokio::time::sleep(Duration::from_secs(12)).await;
                 self.consumer.receive(max, Duration::ZERO).await?
             }
             DoesNotWait => self.consumer.receive(max, Duration::ZERO).await?,
-            TakesZeroForEver if wait.is_zero() => {
+            WaitsForeverForZero if wait.is_zero() => {
                 self.consumer
                     .receive(max, Duration::from_secs(3600))
                     .await?
             }
-            HandsOutTwice => {
+            DeliversTwice => {
                 let mut got = self.consumer.receive(max, wait).await?;
                 let mut again = lock(&self.again);
                 if got.len() < max {
@@ -358,23 +359,23 @@ impl Consumer for BrokenConsumer {
                 *again = got.first().cloned();
                 got
             }
-            FetchesAhead => self.consumer.receive(max + 1, wait).await?,
-            LosesWhatIsOnItsWay => {
+            ReturnsMoreThanAsked => self.consumer.receive(max + 1, wait).await?,
+            LosesRecordsOfDroppedReceives => {
                 let got = self.consumer.receive(max, wait).await?;
-                self.hand_out(got.clone());
+                self.deliver(got.clone());
                 self.consumer.acknowledge(&self.held()).await?;
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 got
             }
             _ => self.consumer.receive(max, wait).await?,
         };
-        Ok(self.hand_out(got))
+        Ok(self.deliver(got))
     }
 
     async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
         if !matches!(
             self.fault,
-            GrantsEverything | ClaimsForAllGroups | GivesUpByKeyAlone
+            GrantsEverything | ClaimsForAllGroups | ReleasesClaimsOfOthers
         ) {
             return self.consumer.claim(keys).await;
         }
@@ -382,7 +383,7 @@ impl Consumer for BrokenConsumer {
         let now = Instant::now();
         let claim = |key: &Arc<str>| match (self.fault, known.get(key)) {
             (GrantsEverything, _) => Claim::Granted,
-            (ClaimsForAllGroups, Some(_)) | (GivesUpByKeyAlone, Some(None)) => Claim::Done,
+            (ClaimsForAllGroups, Some(_)) | (ReleasesClaimsOfOthers, Some(None)) => Claim::Done,
             (_, Some(Some(until))) if *until > now => Claim::Held,
             _ => {
                 known.insert(key.clone(), Some(now + self.lease));
@@ -431,21 +432,21 @@ impl Consumer for BrokenConsumer {
     }
 
     async fn release(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {
-        if self.fault == GivesUpByKeyAlone {
+        if self.fault == ReleasesClaimsOfOthers {
             let keys = leases.iter().filter_map(|lease| lease.claim.as_ref());
             keys.for_each(|key| _ = lock(&self.shared.keys).remove(key));
         }
         match self.fault {
             ReleasesNothing => return Ok(()),
-            DropsReleased => return self.consumer.acknowledge(leases).await,
-            ReleasesForOthers | PutsBackAtTheEnd => {}
+            DropsReleasedRecords => return self.consumer.acknowledge(leases).await,
+            ReleasesRecordsOfOthers | ReleasesToTheEnd => {}
             _ => return self.consumer.release(leases).await,
         }
         for lease in leases {
             let Some(record) = lock(&self.held).remove(&lease.receipt) else {
                 continue;
             };
-            if self.fault == PutsBackAtTheEnd {
+            if self.fault == ReleasesToTheEnd {
                 self.consumer
                     .acknowledge(std::slice::from_ref(lease))
                     .await?;
@@ -454,7 +455,7 @@ impl Consumer for BrokenConsumer {
                     .await;
             } else {
                 let holder = lock(&self.shared.holders).get(&name(&record)).cloned();
-                let (consumer, receipt) = holder.expect("it was handed out");
+                let (consumer, receipt) = holder.expect("delivered before");
                 let claim = lease.claim.clone();
                 consumer.release(&[Lease { receipt, claim }]).await?;
             }
@@ -467,7 +468,7 @@ impl Consumer for BrokenConsumer {
             *members -= 1;
             *gone += usize::from(*members == 0);
         }
-        if self.fault == DropsWhatClosingMembersHold {
+        if self.fault == DropsRecordsOfClosingMembers {
             self.consumer.acknowledge(&self.held()).await?;
         }
         self.consumer.close().await
@@ -495,15 +496,18 @@ impl Receiver for BrokenReceiver {
         wait: Duration,
     ) -> Result<Vec<Arc<Record>>, TransportError> {
         let wait = match self.fault {
-            LooksEverySoOften => {
+            PollsRarely => {
                 tokio::time::sleep(Duration::from_secs(12)).await;
                 Duration::ZERO
             }
             DoesNotWait => Duration::ZERO,
-            TakesZeroForEver if wait.is_zero() => Duration::from_secs(3600),
+            WaitsForeverForZero if wait.is_zero() => Duration::from_secs(3600),
             _ => wait,
         };
         let got = self.receiver.receive(max, wait).await?;
+        if self.fault == LosesRecordsOfDroppedReceives {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         if self.fault == DeliversQueriesAgain {
             let again = got.iter().map(|r| (self.topic.clone(), Record::clone(r)));
             self.broker.append(again.collect()).await;

@@ -1,5 +1,5 @@
-//! The conformance suite notices what an engine does wrong, and says what: each case fails for at least one
-//! engine that breaks its promise, and none for an engine that keeps them all.
+//! Each case of the suite fails for at least one engine with a fault, with a text that names the fault, and no case
+//! fails for an engine without faults.
 
 mod broken;
 
@@ -11,27 +11,27 @@ use broken::{
 };
 use static_bus_conformance::{Case, cases, run};
 
-/// An engine's fault, a case that fails of it, and a part of what the case says then.
+/// A fault, a case that fails for it, and a part of the text of the failure.
 const FAILURES: &[(Fault, &str, &str)] = &[
     (
-        TakesBodiesForText,
+        DecodesBodiesAsText,
         "a_record_arrives_as_it_was_appended",
         "every byte (command): the body is 512 bytes instead of 256",
     ),
     (
-        AnswersForTheBatch,
+        ReturnsOneResult,
         "each_record_of_an_append_has_its_result",
         "one result for each record",
     ),
     (
-        ForgetsTheKind,
+        IgnoresKinds,
         "twenty_topics_do_not_mix",
-        "got records that belong elsewhere: ",
+        "got records of another topic: ",
     ),
     (
-        CutsNames,
-        "names_that_read_alike_when_joined_stay_apart",
-        "with \".\" between",
+        TruncatesNames,
+        "names_that_are_equal_when_joined_do_not_mix",
+        "with \".\" between the names",
     ),
     (
         LosesOneInAHundred,
@@ -39,9 +39,9 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "lost 50 of 5000 records: 42, 142, 242",
     ),
     (
-        HandsOutTwice,
+        DeliversTwice,
         "fifty_members_share_five_thousand_records",
-        "handed out more than once: ",
+        "delivered more than once: ",
     ),
     (
         LosesOneInAHundred,
@@ -54,17 +54,17 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "lost 500 of 500 records: 0 to 499",
     ),
     (
-        HandsOutTwice,
+        DeliversTwice,
         "two_groups_each_get_everything",
-        "handed out more than once: ",
+        "delivered more than once: ",
     ),
     (
         ReplaysEvents,
         "a_group_of_an_event_begins_with_the_next_record",
-        "since the late group existed",
+        "after the creation of the late group",
     ),
     (
-        CommandsForThoseWhoListen,
+        DropsCommandsWithoutGroup,
         "a_group_of_a_command_begins_with_the_oldest_record",
         "first: waited 30s for 100 records, and none came",
     ),
@@ -79,9 +79,9 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "key ",
     ),
     (
-        PutsBackAtTheEnd,
-        "a_record_that_is_given_back_comes_before_the_next_of_its_key",
-        "after the first was given back",
+        ReleasesToTheEnd,
+        "a_released_record_comes_before_the_next_of_its_key",
+        "after the first was released",
     ),
     (
         IgnoresKeys,
@@ -90,18 +90,18 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     ),
     (
         HasOneKey,
-        "a_key_that_is_held_holds_up_no_other",
+        "a_held_key_blocks_no_other",
         "other: waited 10s for 17 records, and none came",
     ),
     (
         KeepsLeasesForever,
-        "a_key_outlives_its_holder_in_order",
+        "the_keys_of_a_silent_member_move_in_order",
         "other: waited 30s for 1 records, and none came",
     ),
     (
         ReleasesNothing,
         "a_released_record_comes_again_at_once",
-        "what the waiting member got",
+        "the records of the waiting member",
     ),
     (
         KeepsLeasesForever,
@@ -114,47 +114,47 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "another member got 1 to 3, though its lease was renewed",
     ),
     (
-        ReleasesForOthers,
+        ReleasesRecordsOfOthers,
         "a_lost_lease_does_not_disturb_its_new_holder",
         "a third member got record 1",
     ),
     (
         AcknowledgesNothing,
         "an_acknowledged_record_never_comes_again",
-        "the even ones were given back, and 0 to 49 came",
+        "the even ones were released, and 0 to 49 came",
     ),
     (
-        DropsReleased,
+        DropsReleasedRecords,
         "a_hundred_released_records_are_all_consumable",
         "lost 100 of 100 records: 0 to 99",
     ),
     (
-        DropsWhatClosingMembersHold,
-        "a_member_that_closes_gives_back_what_it_held",
+        DropsRecordsOfClosingMembers,
+        "a_member_that_closes_releases_its_records",
         "second: waited 10s for 15 records, and none came",
     ),
     (
-        DropsWhatClosingMembersHold,
+        DropsRecordsOfClosingMembers,
         "a_member_closed_and_reopened_mid_stream_loses_nothing",
         "lost ",
     ),
     (
-        DropsWhatClosingMembersHold,
+        DropsRecordsOfClosingMembers,
         "ten_members_closing_at_once_lose_nothing",
         "lost 200 of 1200 records: 20 to 39",
     ),
     (
-        ConfirmsWhatIsInABuffer,
+        ConfirmsBufferedRecords,
         "producers_dropped_mid_flight_lose_nothing_confirmed",
         "lost ",
     ),
     (
-        ConfirmsWhatIsInABuffer,
+        ConfirmsBufferedRecords,
         "records_outlive_their_producer",
         "reader: waited 30s for 100 records, and none came",
     ),
     (
-        LooksEverySoOften,
+        PollsRarely,
         "a_waiting_member_gets_a_record_at_once",
         "query: it took 1",
     ),
@@ -164,28 +164,33 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "a wait of 400ms was over in",
     ),
     (
-        TakesZeroForEver,
+        WaitsForeverForZero,
         "a_wait_ends_when_its_time_is_over",
-        "still waiting 30s after its time was over",
+        "not done 30s after the end of its wait",
     ),
     (
-        FetchesAhead,
+        ReturnsMoreThanAsked,
         "no_more_is_received_than_was_asked_for",
         "modest receives: asked for 1, got 2",
     ),
     (
-        LosesWhatIsOnItsWay,
+        LosesRecordsOfDroppedReceives,
         "dropping_a_receive_loses_nothing",
+        "lost ",
+    ),
+    (
+        LosesRecordsOfDroppedReceives,
+        "dropping_a_receive_of_queries_loses_nothing",
         "lost ",
     ),
     (
         ConfirmsNoKeys,
         "a_claim_is_granted_then_held_then_done",
-        "a and b, when a is acknowledged",
+        "a and b, after a is acknowledged",
     ),
     (
         GrantsEverything,
-        "of_many_who_claim_a_key_one_gets_it",
+        "of_many_members_that_claim_a_key_one_gets_it",
         "key 0 is granted to 50 members",
     ),
     (
@@ -201,7 +206,7 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         RenewsRecordsAlone,
         "a_renewed_claim_stays_held",
-        "another claimed a key whose lease was renewed",
+        "another member claimed a key whose lease was renewed",
     ),
     (
         ConfirmsNoKeys,
@@ -216,7 +221,7 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         RemembersForever,
         "without_deduplication_no_key_is_remembered",
-        "nothing is remembered",
+        "no key is remembered",
     ),
     (
         ClaimsForAllGroups,
@@ -224,14 +229,14 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "billing",
     ),
     (
-        GivesUpByKeyAlone,
-        "a_lost_claim_is_not_given_up_by_its_old_owner",
-        "a key that its new owner renews",
+        ReleasesClaimsOfOthers,
+        "a_lost_claim_is_not_released_by_its_old_holder",
+        "a key that its new holder renews",
     ),
     (
         ConfirmsNoKeys,
         "a_late_acknowledgement_confirms_the_key",
-        "record 1 was handled, if late",
+        "record 1 was acknowledged late",
     ),
     (
         ConfirmsKeysLast,
@@ -240,27 +245,32 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     ),
     (
         DeliversQueriesAgain,
-        "a_query_is_handed_out_once",
-        "though every query was received",
+        "a_query_is_delivered_once",
+        "though every query was delivered",
     ),
     (
-        ReadsEveryKind,
+        ConsumesEveryKind,
         "a_topic_of_another_kind_is_refused",
-        "a consumer of query other",
+        "consume accepts query other",
+    ),
+    (
+        ListensToEveryKind,
+        "a_topic_of_another_kind_is_refused",
+        "listen accepts command other",
     ),
     (
         HasOneReplyChannel,
         "a_reply_reaches_its_own_process_once",
-        "got records that belong elsewhere: ",
+        "got records of another topic: ",
     ),
     (
-        KeepsWhatHasExpired,
-        "what_has_expired_is_not_handed_out",
-        "every fifth query is alive, and 0 to 19 came",
+        KeepsExpiredRecords,
+        "an_expired_query_or_reply_is_not_delivered",
+        "every fifth query has not expired, and 0 to 19 came",
     ),
     (
         ListsDeadLettersBackwards,
-        "dead_letters_are_listed_in_order_and_whole",
+        "dead_letters_are_listed_in_order_and_complete",
         "in pages of 10, of 0 to 24 came 9, 8, 7",
     ),
     (
@@ -270,12 +280,12 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     ),
     (
         CountsNothing,
-        "the_backlog_tells_what_is_pending_and_what_waits",
+        "the_backlog_counts_pending_and_waiting_records",
         "one 1: 0 pending and 10 waiting, but the backlog is",
     ),
     (
-        LosesWhatIsOnItsWay,
-        "a_backlog_of_twenty_thousand_pending_is_taken_over",
+        LosesRecordsOfDroppedReceives,
+        "twenty_thousand_pending_records_are_taken_over",
         "lost 20000 of 20000 records: 0 to 19999",
     ),
     (
@@ -285,47 +295,47 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     ),
     (
         ForgetsEverythingOnRestart,
-        "what_is_settled_stays_settled_over_a_restart",
+        "settled_records_stay_settled_after_a_restart",
         "second: waited 30s for 50 records, and none came",
     ),
     (
-        ConfirmsWhatIsInABuffer,
+        ConfirmsBufferedRecords,
         "a_late_reply_is_dropped",
         "slow: waited 30s for 1 records, and none came",
     ),
     (
-        ConfirmsWhatIsInABuffer,
-        "a_query_without_a_handler_is_told_so",
+        ConfirmsBufferedRecords,
+        "a_query_without_a_handler_fails_with_no_handler",
         "lost: waited 30s for 1 records, and none came",
     ),
     (
-        ConfirmsWhatIsInABuffer,
-        "a_handlers_panic_fails_its_query_alone",
-        "instead of remote: ",
+        ConfirmsBufferedRecords,
+        "a_panic_in_a_handler_fails_its_query_only",
+        "not `Remote`: ",
     ),
     (
-        ConfirmsWhatIsInABuffer,
+        ConfirmsBufferedRecords,
         "a_failed_message_comes_again_before_the_next_of_its_key",
-        "the failed one and those behind it: not done after 30s",
+        "the failed message and those behind it: not done after 30s",
     ),
     (
-        ConfirmsWhatIsInABuffer,
+        ConfirmsBufferedRecords,
         "a_hundred_failed_messages_are_all_handled",
         "a hundred messages, twice: not done after 30s",
     ),
     (
-        DropsReleased,
-        "what_runs_when_a_worker_closes_is_cancelled_and_handled_by_another",
-        "the other handles all: not done after 30s",
+        DropsReleasedRecords,
+        "a_message_whose_handler_is_cancelled_at_shutdown_goes_to_another_worker",
+        "ten messages on the other worker: not done after 30s",
     ),
     (
-        ConfirmsWhatIsInABuffer,
-        "a_message_that_cannot_be_read_is_buried_and_blocks_nobody",
-        "those behind it: not done after 30s",
+        ConfirmsBufferedRecords,
+        "a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_other",
+        "the messages behind it: not done after 30s",
     ),
     (
-        ConfirmsWhatIsInABuffer,
-        "a_dead_letter_is_whole_and_goes_back_to_the_group_that_failed",
+        ConfirmsBufferedRecords,
+        "a_dead_letter_is_complete_and_replayed_to_its_group_only",
         "three attempts: not done after 30s",
     ),
     (
@@ -336,34 +346,36 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         RenewsNothing,
         "a_handler_that_outlasts_its_lease_and_fails_is_tried_again",
-        "how many ran when each attempt began",
+        "the number of running handlers when each attempt began",
     ),
     (
         RenewsNothing,
         "ten_events_with_handlers_that_outlast_their_lease_run_ten_times",
-        "ten events, and ",
+        "of ten events, ",
     ),
     (
-        ConfirmsWhatIsInABuffer,
+        ConfirmsBufferedRecords,
         "trace_and_correlation_arrive",
         "the command: not done after 30s",
     ),
 ];
 
-/// Kept by the caller alone, whatever the engine does: a query is over when its time is.
-const OF_THE_CALLER: &[&str] = &["a_query_that_nobody_answers_times_out"];
+/// Cases that depend on the client only: they fail for no fault of an engine.
+const OF_THE_CLIENT: &[&str] = &["a_query_that_nobody_answers_times_out"];
 
 #[test]
-fn each_broken_promise_is_noticed_and_named() {
+fn each_fault_fails_a_case_that_names_it() {
     let failures = FAILURES.iter().map(|(fault, case, text)| {
-        let said = thread::spawn(move || said(*fault, case_named(case)));
-        (fault, case, text, said)
+        let found = thread::spawn(move || failure(*fault, case_named(case)));
+        (fault, case, text, found)
     });
     let mut unnoticed = Vec::new();
-    for (fault, case, text, said) in failures.collect::<Vec<_>>() {
-        match said.join().unwrap() {
-            Some(said) if said.contains(text) => println!("{fault:?}: {case}: {said}"),
-            Some(said) => unnoticed.push(format!("{fault:?}: {case} says {said:?}, not {text:?}")),
+    for (fault, case, text, found) in failures.collect::<Vec<_>>() {
+        match found.join().unwrap() {
+            Some(found) if found.contains(text) => println!("{fault:?}: {case}: {found}"),
+            Some(found) => unnoticed.push(format!(
+                "{fault:?}: {case} fails with {found:?}, not {text:?}"
+            )),
             None => unnoticed.push(format!("{fault:?}: {case} passes")),
         }
     }
@@ -373,24 +385,24 @@ fn each_broken_promise_is_noticed_and_named() {
 #[test]
 fn every_case_can_fail() {
     let never = |case: &Case<Broken>| FAILURES.iter().all(|(_, name, _)| *name != case.name);
-    let of_the_engine = |case: &Case<Broken>| !OF_THE_CALLER.contains(&case.name);
+    let of_the_engine = |case: &Case<Broken>| !OF_THE_CLIENT.contains(&case.name);
     let never: Vec<_> = cases()
         .into_iter()
         .filter(never)
         .filter(of_the_engine)
         .collect();
-    assert!(never.is_empty(), "no engine fails {never:?}");
+    assert!(never.is_empty(), "no fault fails {never:?}");
 }
 
 #[test]
-fn an_engine_that_does_nothing_wrong_passes_them_all() {
+fn an_engine_without_faults_passes_every_case() {
     let running = cases()
         .into_iter()
-        .map(|case| (case.name, thread::spawn(|| said(Nothing, case))));
+        .map(|case| (case.name, thread::spawn(|| failure(Nothing, case))));
     let failed: Vec<_> = running
         .collect::<Vec<_>>()
         .into_iter()
-        .filter_map(|(name, said)| Some(format!("{name}: {}", said.join().unwrap()?)))
+        .filter_map(|(name, found)| Some(format!("{name}: {}", found.join().unwrap()?)))
         .collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
@@ -402,8 +414,8 @@ fn case_named(name: &str) -> Case<Broken> {
         .unwrap_or_else(|| panic!("no case {name}"))
 }
 
-/// What the case says if it fails.
-fn said(fault: Fault, case: Case<Broken>) -> Option<String> {
+/// The text of the failure of a case; `None` if it passes.
+fn failure(fault: Fault, case: Case<Broken>) -> Option<String> {
     let checked = thread::spawn(move || {
         let broken = async move { Broken::new(fault) };
         run(case.name, broken, async |broken| case.run(broken).await);

@@ -1,7 +1,7 @@
-//! Which changes the broker has.
+//! The changes of an assignment that are committed.
 //!
-//! One commit is on its way at a time; what changes meanwhile goes with the next. Each change has a number, and
-//! whoever made it waits until the broker has all up to that.
+//! One commit is in progress at a time. Changes that are made meanwhile belong to the next commit. Changes are
+//! numbered, and an acknowledgement waits until all changes up to its own are committed.
 
 use std::time::{Duration, Instant};
 
@@ -10,40 +10,44 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-/// How long nothing is committed after that failed.
-const AGAIN: Duration = Duration::from_millis(200);
+/// The delay before the next commit after one that failed.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The changes of a member's partitions.
+/// The numbers of the changes and commits of an assignment.
 pub(super) struct Commits {
-    /// The number of the last change that is to be committed.
+    /// The number of the last change.
     changes: u64,
-    /// Up to this number all is committed.
+    /// The number of the last change that is committed.
     committed: u64,
-    on_its_way: Option<Committing>,
-    again: Instant,
-    failed: Option<Failed>,
-    outcomes: u64,
+    in_progress: Option<InProgress>,
+    /// The earliest time of the next commit.
+    not_before: Instant,
+    last_failure: Option<Failure>,
+    /// The number of commits that have ended.
+    ended: u64,
 }
 
-/// A commit that is on its way.
-pub(super) struct Committing {
+/// A commit that is in progress.
+pub(super) struct InProgress {
     change: u64,
     pub begun: Instant,
-    /// Partitions, each with which of the times it is that the member has it.
+    /// The numbers and epochs of the partitions.
     pub partitions: Vec<(i32, u32)>,
 }
 
-struct Failed {
-    outcome: u64,
+struct Failure {
+    /// The number of commits that have ended, this one included.
+    ended: u64,
     change: u64,
     error: KafkaError,
 }
 
-/// What an acknowledgement waits for.
+/// A change whose commit is awaited.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Wanted {
+pub(in super::super) struct Ticket {
     change: u64,
-    since: u64,
+    /// The number of commits that had ended when the ticket was made.
+    ended: u64,
 }
 
 impl Commits {
@@ -51,72 +55,72 @@ impl Commits {
         Commits {
             changes: 0,
             committed: 0,
-            on_its_way: None,
-            again: Instant::now(),
-            failed: None,
-            outcomes: 0,
+            in_progress: None,
+            not_before: Instant::now(),
+            last_failure: None,
+            ended: 0,
         }
     }
 
-    /// Something is to be committed.
+    /// Counts a change.
     pub fn changed(&mut self) {
         self.changes += 1;
     }
 
-    /// What is to be waited for until all changes up to now are committed.
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
+    /// The ticket of all changes up to now.
+    pub fn ticket(&self) -> Ticket {
+        Ticket {
             change: self.changes,
-            since: self.outcomes,
+            ended: self.ended,
         }
     }
 
-    /// Whether the broker has that.
-    pub fn outcome(&self, wanted: Wanted) -> Option<Result<(), KafkaError>> {
-        if self.committed >= wanted.change {
+    /// The outcome of the commit of a change, if it is known.
+    pub fn outcome(&self, ticket: Ticket) -> Option<KafkaResult<()>> {
+        if self.committed >= ticket.change {
             return Some(Ok(()));
         }
-        let failed = self.failed.as_ref()?;
-        let of_this = failed.outcome > wanted.since && failed.change >= wanted.change;
-        of_this.then(|| Err(failed.error.clone()))
+        let failure = self.last_failure.as_ref()?;
+        let has_failed = failure.ended > ticket.ended && failure.change >= ticket.change;
+        has_failed.then(|| Err(failure.error.clone()))
     }
 
-    /// Whether something is to be committed that is not on its way.
+    /// Returns `true` if there are changes to commit, and no commit is in progress.
     pub fn is_needed(&self) -> bool {
-        self.on_its_way.is_none() && self.committed < self.changes
+        self.in_progress.is_none() && self.committed < self.changes
     }
 
-    /// Whether it is too early to try again.
+    /// Returns `true` if the last commit failed a moment ago.
     pub fn is_early(&self) -> bool {
-        Instant::now() < self.again
+        Instant::now() < self.not_before
     }
 
-    /// What the changes were about has moved.
+    /// Counts all changes as committed, because their partitions are gone.
     pub fn forget(&mut self) {
         self.committed = self.changes;
     }
 
-    /// All changes up to now are on their way.
+    /// Begins a commit of all changes up to now.
     pub fn begin(&mut self, partitions: Vec<(i32, u32)>) {
-        self.on_its_way = Some(Committing {
+        self.in_progress = Some(InProgress {
             change: self.changes,
             begun: Instant::now(),
             partitions,
         });
     }
 
-    /// The end of the commit that was on its way.
-    pub fn end(&mut self, result: &KafkaResult<()>) -> Option<Committing> {
-        let ended = self.on_its_way.take()?;
-        self.outcomes += 1;
+    /// Ends the commit that is in progress.
+    pub fn end(&mut self, result: &KafkaResult<()>) -> Option<InProgress> {
+        let ended = self.in_progress.take()?;
+        self.ended += 1;
         match result {
             Ok(()) => self.committed = ended.change,
             Err(error) => {
-                self.again = Instant::now() + AGAIN;
-                // Of partitions that are about to move it will be known soon whose they are.
+                self.not_before = Instant::now() + RETRY_DELAY;
+                // After a rebalance, the next commit or the loss of the partitions decides.
                 if !has_moved(error) {
-                    self.failed = Some(Failed {
-                        outcome: self.outcomes,
+                    self.last_failure = Some(Failure {
+                        ended: self.ended,
                         change: ended.change,
                         error: error.clone(),
                     });
@@ -126,16 +130,16 @@ impl Commits {
         Some(ended)
     }
 
-    /// Whether one of these partitions is in the commit that is on its way.
-    pub fn is_about(&self, numbers: &[i32]) -> bool {
-        self.on_its_way.as_ref().is_some_and(|committing| {
-            let mut partitions = committing.partitions.iter();
+    /// Returns `true` if the commit that is in progress contains one of these partitions.
+    pub fn concerns(&self, numbers: &[i32]) -> bool {
+        self.in_progress.as_ref().is_some_and(|commit| {
+            let mut partitions = commit.partitions.iter();
             partitions.any(|(number, _)| numbers.contains(number))
         })
     }
 }
 
-/// Whether a commit failed because partitions are no longer this member's.
+/// Returns `true` if a commit failed because the group has moved the partitions.
 fn has_moved(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

@@ -1,93 +1,92 @@
-//! Claims on their way.
+//! Claims that wait for their results.
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use tokio::{sync::oneshot, time::timeout_at};
 
-use super::{Shared, Written};
+use super::{Inner, Written};
 use static_bus_remote::transport::{Claim, TransportError, TransportErrorKind};
 
-/// Claims of which it is not known what became of them. If nobody waits for that any more, or it is not
-/// known in time, they are given up: otherwise they would be held for a lease, and by nobody.
+/// Claims that were appended and whose results are not known. They are released if the call is dropped or fails:
+/// otherwise the keys would stay held until the leases run out.
 pub(super) struct Claiming<'s> {
-    shared: &'s Shared,
+    inner: &'s Inner,
     first: u64,
     keys: Vec<Arc<str>>,
     written: Option<Written>,
-    told: oneshot::Receiver<Vec<Claim>>,
+    results: oneshot::Receiver<Vec<Claim>>,
     begun: Instant,
-    is_wanted: bool,
+    is_kept: bool,
 }
 
 impl<'s> Claiming<'s> {
-    /// The keys have numbers from `first` on, and `told` says what became of them.
+    /// Claims with numbers from `first` on.
     pub fn new(
-        shared: &'s Shared,
+        inner: &'s Inner,
         first: u64,
         keys: Vec<Arc<str>>,
         written: Written,
-        told: oneshot::Receiver<Vec<Claim>>,
+        results: oneshot::Receiver<Vec<Claim>>,
     ) -> Self {
         Claiming {
-            shared,
+            inner,
             first,
             keys,
             written: Some(written),
-            told,
+            results,
             begun: Instant::now(),
-            is_wanted: true,
+            is_kept: false,
         }
     }
 
-    /// Keeps what was granted.
-    pub fn take(mut self) {
-        self.is_wanted = false;
+    /// Keeps the granted claims.
+    pub fn keep(mut self) {
+        self.is_kept = true;
     }
 
-    /// Waits until it is known what became of them.
-    pub async fn answer(&mut self) -> Result<Vec<Claim>, TransportError> {
-        let Shared { settings, .. } = self.shared;
-        let end = self.begun + self.shared.patience();
-        let told = async {
+    /// Waits for the results.
+    pub async fn results(&mut self) -> Result<Vec<Claim>, TransportError> {
+        let end = self.begun + self.inner.timeout();
+        let results = async {
             if let Some(mut written) = self.written.take() {
                 tokio::select! {
                     biased;
-                    told = &mut self.told => return Ok(told),
-                    written = &mut written => self.shared.check(written)?,
+                    results = &mut self.results => return Ok(results),
+                    written = &mut written => self.inner.check(written)?,
                 }
             }
-            Ok((&mut self.told).await)
+            Ok((&mut self.results).await)
         };
-        match timeout_at(end.into(), told).await {
-            Ok(Ok(Ok(claims))) if self.begun.elapsed() < self.shared.lease => Ok(claims),
-            Ok(Ok(Ok(_))) => Err(TransportError::new(
+        match timeout_at(end.into(), results).await {
+            Ok(Ok(Ok(claims))) if self.begun.elapsed() < self.inner.lease => Ok(claims),
+            Ok(Ok(Ok(_))) => Err(self.inner.cluster.failure(
                 TransportErrorKind::Unreachable,
-                settings.address.clone(),
-                "claims came through so late that their lease was over: the cluster or this machine is overloaded",
+                "claims were granted after their lease had run out: the cluster or this machine is \
+                 overloaded",
             )),
             Ok(Err(e)) => Err(e),
-            Ok(Ok(Err(_))) | Err(_) => Err(self.shared.unread()),
+            Ok(Ok(Err(_))) | Err(_) => Err(self.inner.unread()),
         }
     }
 }
 
 impl Drop for Claiming<'_> {
     fn drop(&mut self) {
-        if !self.is_wanted {
+        if self.is_kept {
             return;
         }
-        let mut state = self.shared.state();
-        state.asked.remove(&self.first);
+        let mut state = self.inner.state();
+        state.calls.remove(&self.first);
         let numbered = || self.keys.iter().zip(self.first..);
         for (key, number) in numbered() {
-            if state.mine.get(key) == Some(&number) {
-                state.mine.remove(key);
+            if state.held.get(key) == Some(&number) {
+                state.held.remove(key);
             }
         }
         let claims: Vec<_> = numbered()
             .map(|(key, number)| (Cow::Borrowed(&**key), number))
             .collect();
-        // If this fails too, they end with their leases.
-        _ = self.shared.send_given_up(&claims);
+        // If this fails, they end with their leases.
+        _ = self.inner.send_release(&claims);
     }
 }

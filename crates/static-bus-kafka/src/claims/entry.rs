@@ -1,67 +1,67 @@
-//! What members write to the log of claims, as JSON, so that it can be read with Kafka's own tools.
+//! The entries of the log of claims. They are JSON, so that the tools of Kafka can show them.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that a member did, or more of a kind. All times are milliseconds.
+/// An operation of a member. All times are in milliseconds.
 ///
-/// A claim has a number, one of its own among those of its member: so that what is done late to a claim
-/// that is lost does nothing to the next one of the same key.
+/// A claim has a number that is unique among the claims of its member: a late operation on a lost claim does not
+/// affect the next claim of the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry<'e> {
-    /// It has joined; of no consequence.
+    /// A new member. It does not change the table.
     Join { member: Cow<'e, str> },
-    /// It wants these keys, for the length of its lease. The first claim has the number `first`, and
-    /// those after it the next ones.
+    /// Claims of these keys for the length of a lease, numbered from `first` on.
     Claim {
         member: Cow<'e, str>,
         first: u64,
         lease: u64,
         keys: Vec<Cow<'e, str>>,
     },
-    /// It still works on these.
+    /// Renewals of claims.
     Renew {
         member: Cow<'e, str>,
         lease: u64,
         claims: Vec<Numbered<'e>>,
     },
-    /// It does not want these any more.
-    GiveUp {
+    /// Releases of claims.
+    #[serde(rename = "give-up")]
+    Release {
         member: Cow<'e, str>,
         claims: Vec<Numbered<'e>>,
     },
-    /// What has these keys was handled, and is remembered for so long.
+    /// Confirmations of keys, which are remembered for the time `kept`.
     Confirm { kept: u64, keys: Vec<Cow<'e, str>> },
-    /// It has left, and wants none of what it claimed.
+    /// A member that leaves. It releases all of its claims.
     Leave { member: Cow<'e, str> },
 }
 
-/// A key, and the number of its claim.
+/// A key and the number of its claim.
 pub type Numbered<'e> = (Cow<'e, str>, u64);
 
-/// At most this many bytes of keys go into one entry: less than half of what brokers take.
+/// The greatest size of the keys of one entry: less than half of the default limit of brokers.
 const MAX_BYTES: usize = 256 * 1024;
 
 impl Entry<'_> {
     pub fn write(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings and numbers can be written")
+        serde_json::to_vec(self).expect("strings and numbers are serializable")
     }
 
-    /// Reads an entry; `None` if it is none, or one that a later version writes.
+    /// Reads an entry. `None` for one that is invalid or of a later version.
     pub fn read(bytes: &[u8]) -> Option<Entry<'static>> {
         serde_json::from_slice(bytes).ok()
     }
 }
 
-/// Divides what is to be written into pieces that fit into entries.
+/// Divides keys or claims into pieces that fit into entries.
 pub fn pieces<K>(keys: &[K], length: impl Fn(&K) -> usize) -> impl Iterator<Item = &[K]> {
     let mut rest = keys;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |key: &&K| {
-            // What JSON adds; where it escapes, a character becomes six.
+            // JSON adds a few bytes to each key. An escaped character takes six.
             bytes += length(key) + 24;
             bytes <= MAX_BYTES
         };
@@ -78,7 +78,7 @@ mod tests {
 
     /// Members of several versions read one log.
     #[test]
-    fn the_form_in_the_log_is_this() {
+    fn the_format_is_stable() {
         let claims = || vec![("a".into(), 7)];
         let entries = [
             (
@@ -103,7 +103,7 @@ mod tests {
                 r#"{"renew":{"member":"m","lease":30000,"claims":[["a",7]]}}"#,
             ),
             (
-                Entry::GiveUp {
+                Entry::Release {
                     member: "m".into(),
                     claims: claims(),
                 },
@@ -128,19 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_passed_over() {
+    fn invalid_entries_are_skipped() {
         for text in ["", "{}", "null", r#"{"steal":{"member":"m"}}"#, "\u{0}"] {
             assert_eq!(Entry::read(text.as_bytes()), None, "{text:?}");
         }
-        let newer = r#"{"leave":{"member":"m","why":"it was told to"}}"#;
-        assert!(
-            Entry::read(newer.as_bytes()).is_some(),
-            "a field that is new"
-        );
+        let newer = r#"{"leave":{"member":"m","reason":"shutdown"}}"#;
+        assert!(Entry::read(newer.as_bytes()).is_some(), "an unknown field");
     }
 
     #[test]
-    fn pieces_fit_into_entries_and_leave_out_nothing() {
+    fn pieces_fit_into_entries_and_contain_all_keys() {
         let keys: Vec<String> = (0..40).map(|n| "k".repeat(n * 1000)).collect();
         let taken: Vec<_> = pieces(&keys, String::len).collect();
         assert!(taken.len() > 2, "{} pieces", taken.len());
@@ -151,7 +148,7 @@ mod tests {
         }
         let none: [String; 0] = [];
         assert_eq!(pieces(&none, String::len).count(), 0);
-        // One that fits nowhere goes by itself, and the broker says what it thinks of it.
+        // A key that is too long has its own piece, and the broker refuses it.
         let long = ["k".repeat(MAX_BYTES + 1), "k".to_owned()];
         assert_eq!(pieces(&long, String::len).count(), 2);
     }

@@ -1,4 +1,4 @@
-//! The topic of a group's keys, and how entries get there.
+//! The topic of the deduplication keys of a group.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,96 +8,110 @@ use rdkafka::{
     producer::{DeliveryFuture, FutureRecord},
 };
 
-use super::{entry::Entry, millis, table::Table};
-use crate::{errors, settings::Settings, topics::claims_name};
-use static_bus_remote::transport::{Topic, TransportError};
+use super::{entry::Entry, table::Table};
+use crate::{cluster::Cluster, names::claims_name};
+use static_bus_remote::{
+    time::millis,
+    transport::{Topic, TransportError},
+};
 
-/// The topic of a group's keys, to be written to.
-pub struct Log {
-    pub name: Arc<str>,
-    settings: Arc<Settings>,
+/// The shortest retention of the topic in milliseconds.
+const MIN_RETENTION_MS: u64 = 600_000;
+/// The shortest time in milliseconds after which a segment of the topic is closed.
+const MIN_SEGMENT_MS: u64 = 60_000;
+
+/// The log of a group's claims.
+pub(super) struct Log {
+    name: Arc<str>,
+    cluster: Arc<Cluster>,
 }
 
 impl Log {
-    /// Creates the topic if it is missing.
+    /// Opens the log. Creates the topic if it is missing, and raises its retention if it is too short.
     pub async fn open(
-        settings: &Arc<Settings>,
+        cluster: &Arc<Cluster>,
         topic: &Topic,
         group: &str,
         lease: Duration,
-        kept: Duration,
+        deduplication: Duration,
     ) -> Result<Self, TransportError> {
         let log = Log {
-            name: claims_name(&settings.namespace, topic, group).into(),
-            settings: settings.clone(),
+            name: claims_name(cluster.settings().namespace(), topic, group).into(),
+            cluster: cluster.clone(),
         };
-        let needed = Table::reach(millis(lease), millis(kept));
-        let retention = needed.saturating_mul(2).max(600_000).to_string();
-        let segment = (needed / 2).max(60_000).to_string();
+        let needed = Table::reach(millis(lease), millis(deduplication));
+        let retention = needed.saturating_mul(2).max(MIN_RETENTION_MS).to_string();
+        let segment = (needed / 2).max(MIN_SEGMENT_MS).to_string();
         let config = [
             ("cleanup.policy", "delete"),
             ("message.timestamp.type", "LogAppendTime"),
             ("retention.ms", &*retention),
             ("segment.ms", &*segment),
         ];
-        settings.create(&log.name, 1, &config).await?;
-        log.see_to_its_settings(needed, &config).await?;
+        cluster.topics().create(&log.name, 1, &config).await?;
+        log.ensure_retention(needed, &config).await?;
         Ok(log)
     }
 
-    /// Sends an entry on its way. Entries arrive in the order in which they were sent.
+    /// The name of the topic.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Sends an entry. Entries are appended in the order of these calls.
     pub fn send(&self, entry: &Entry<'_>) -> Result<DeliveryFuture, TransportError> {
         let bytes = entry.write();
         let record = FutureRecord::<(), _>::to(&self.name)
             .payload(&bytes)
             .partition(0);
-        let sent = self
-            .settings
-            .writer
-            .client(&self.settings)?
-            .send_result(record);
+        let producer = self.cluster.writer().producer()?;
+        let sent = producer.send_result(record);
         sent.map_err(|(e, _)| self.error(&e))
     }
 
+    /// The error of an entry that was refused.
     pub fn error(&self, error: &KafkaError) -> TransportError {
-        errors::error(&self.settings.address, &self.doing(), error)
+        self.cluster.error(&self.writing(), error)
     }
 
+    /// The error of an entry without an answer in time.
     pub fn unanswered(&self) -> TransportError {
-        errors::unanswered(&self.settings.address, &self.doing())
+        self.cluster.unanswered(&self.writing())
     }
 
+    /// The operation of a reader in errors.
     pub fn reading(&self) -> String {
         format!("reading {}", self.name)
     }
 
-    fn doing(&self) -> String {
+    /// The operation of a writer in errors.
+    fn writing(&self) -> String {
         format!("writing to {}", self.name)
     }
 
-    /// A topic that was there before may keep too little: it is set to what is needed now.
-    async fn see_to_its_settings(
+    /// Raises the retention of an existing topic if it is too short for this member.
+    async fn ensure_retention(
         &self,
         needed: u64,
         config: &[(&str, &str)],
     ) -> Result<(), TransportError> {
-        let admin = self.settings.admin_client().await?;
-        let options = AdminOptions::new().request_timeout(Some(self.settings.deadline));
+        let admin = self.cluster.topics().admin().await?;
+        let options = AdminOptions::new().request_timeout(Some(self.cluster.settings().deadline()));
         let topic = ResourceSpecifier::Topic(&self.name);
         let described = admin.describe_configs([&topic], &options).await;
-        // Who may not look may go on: whoever made the topic knew what it needs.
+        // Without the permission to read the configuration, it is assumed to be right.
         let Ok(Some(Ok(found))) = described.map(|found| found.into_iter().next()) else {
             return Ok(());
         };
         let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
-        let kept = value("retention.ms").and_then(|ms| ms.parse::<i64>().ok());
-        let is_kept = kept.is_none_or(|ms| u64::try_from(ms).is_ok_and(|ms| ms < needed));
-        let is_ours = |name| value(name) == config.iter().find(|c| c.0 == name).map(|c| c.1);
-        if !is_kept && is_ours("cleanup.policy") && is_ours("message.timestamp.type") {
+        let retention = value("retention.ms").and_then(|ms| ms.parse::<i64>().ok());
+        let is_short = retention.is_none_or(|ms| u64::try_from(ms).is_ok_and(|ms| ms < needed));
+        let is_set = |name| value(name) == config.iter().find(|c| c.0 == name).map(|c| c.1);
+        if !is_short && is_set("cleanup.policy") && is_set("message.timestamp.type") {
             return Ok(());
         }
-        // All that are not named would be reset.
-        let others = found.entries.iter().filter(|entry| is_chosen(entry));
+        // The request resets settings that it does not contain.
+        let others = found.entries.iter().filter(|entry| is_set_on_topic(entry));
         let mut change = AlterConfig::new(ResourceSpecifier::Topic(&self.name));
         for entry in others {
             change = change.set(&entry.name, entry.value.as_deref().unwrap_or_default());
@@ -117,10 +131,11 @@ impl Log {
             wanted.join(","),
             self.name
         );
-        Err(errors::error(&self.settings.address, &doing, &refused))
+        Err(self.cluster.error(&doing, &refused))
     }
 }
 
-fn is_chosen(entry: &ConfigEntry) -> bool {
+/// Returns `true` if an entry of the configuration was set for this topic.
+fn is_set_on_topic(entry: &ConfigEntry) -> bool {
     entry.source == ConfigSource::DynamicTopic
 }

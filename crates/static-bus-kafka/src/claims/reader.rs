@@ -1,4 +1,4 @@
-//! Reads the log of claims, in a thread of its own, for as long as its member lives.
+//! The thread that reads the log of claims until the member is closed.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -14,114 +14,125 @@ use rdkafka::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Entry, Shared, Table, millis};
-use crate::errors;
-use static_bus_remote::transport::{TransportError, TransportErrorKind};
+use super::{Entry, Inner, Table};
+use static_bus_remote::{
+    time::millis,
+    transport::{TransportError, TransportErrorKind},
+};
 
-/// Begins to read, far enough back, and waits until what was there is read.
-pub async fn start(shared: Arc<Shared>) -> Result<(), TransportError> {
-    let (joined_at, now) = join(&shared).await?;
-    let begin = now.saturating_sub(Table::reach(millis(shared.lease), millis(shared.kept)));
-    let (one, reading) = (shared.clone(), shared.log.reading());
+/// The timeout of one poll.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// The interval at which the progress of the thread is checked during the start.
+const START_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The delay after an error, which may occur again at once.
+const ERROR_DELAY: Duration = Duration::from_millis(10);
+
+/// Starts the thread, and waits until it has read the log up to now.
+pub(super) async fn start(inner: Arc<Inner>) -> Result<(), TransportError> {
+    let (joined_at, now) = join(&inner).await?;
+    let begin = now.saturating_sub(Table::reach(
+        millis(inner.lease),
+        millis(inner.deduplication),
+    ));
+    let (one, reading) = (inner.clone(), inner.log.reading());
     let opened = tokio::task::spawn_blocking(move || open(&one, begin, joined_at)).await;
     let consumer = match opened {
-        Ok(opened) => opened.map_err(|e| errors::error(&shared.settings.address, &reading, &e))?,
-        Err(_) => return Err(shared.unread()),
+        Ok(opened) => opened.map_err(|e| inner.cluster.error(&reading, &e))?,
+        Err(_) => return Err(inner.unread()),
     };
-    let one = shared.clone();
+    let one = inner.clone();
     let thread = thread::Builder::new().name("kafka claims".to_owned());
     let started = thread.spawn(move || read(&one, &consumer));
     started.map_err(|e| {
         let reason = format!("no thread can be started: {e}");
-        TransportError::new(
-            TransportErrorKind::Unreachable,
-            shared.settings.address.clone(),
-            reason,
-        )
+        inner
+            .cluster
+            .failure(TransportErrorKind::Unreachable, reason)
     })?;
 
     let (mut before, mut last) = (-1, Instant::now());
     loop {
-        let read = shared.state().read;
+        let read = inner.state().read;
         if read >= joined_at {
             return Ok(());
         }
         if read > before {
             (before, last) = (read, Instant::now());
-        } else if last.elapsed() > shared.patience() {
-            return Err(shared.unread());
+        } else if last.elapsed() > inner.timeout() {
+            return Err(inner.unread());
         }
-        let _ = timeout(Duration::from_millis(20), shared.progress.notified()).await;
+        let _ = timeout(START_POLL_INTERVAL, inner.progress.notified()).await;
     }
 }
 
-/// Writes to the log that there is a new member, and gives the place and the broker's time.
-async fn join(shared: &Shared) -> Result<(i64, u64), TransportError> {
-    let member = (&*shared.member).into();
-    let written = shared.log.send(&Entry::Join { member })?;
-    let delivery = match timeout(shared.patience(), written).await {
+/// Appends the entry of a new member. Returns its offset and its timestamp by the clock of the broker.
+async fn join(inner: &Inner) -> Result<(i64, u64), TransportError> {
+    let member = (&*inner.member).into();
+    let written = inner.log.send(&Entry::Join { member })?;
+    let delivery = match timeout(inner.timeout(), written).await {
         Ok(Ok(Ok(delivery))) => delivery,
-        Ok(Ok(Err((e, _)))) => return Err(shared.log.error(&e)),
-        Ok(Err(_)) | Err(_) => return Err(shared.log.unanswered()),
+        Ok(Ok(Err((e, _)))) => return Err(inner.log.error(&e)),
+        Ok(Err(_)) | Err(_) => return Err(inner.log.unanswered()),
     };
     Ok((delivery.offset, time(delivery.timestamp)))
 }
 
-/// Opens the log at the first entry that is as late as `begin`.
-fn open(shared: &Shared, begin: u64, joined_at: i64) -> KafkaResult<BaseConsumer> {
-    let log = &shared.log;
-    let mut config = shared.settings.consumer(&log.name);
+/// Opens the log at the first entry with a timestamp of `begin` or later.
+fn open(inner: &Inner, begin: u64, joined_at: i64) -> KafkaResult<BaseConsumer> {
+    let log = &inner.log;
+    let mut config = inner.cluster.settings().consumer(log.name());
     config.set("fetch.wait.max.ms", "500");
     config.set("queued.max.messages.kbytes", "8192");
     let consumer: BaseConsumer = config.create()?;
     let mut places = TopicPartitionList::new();
     let time = i64::try_from(begin).unwrap_or(i64::MAX);
-    places.add_partition_offset(&log.name, 0, Offset::Offset(time))?;
-    let found = consumer.offsets_for_times(places, shared.settings.deadline)?;
-    let found = found.find_partition(&log.name, 0);
+    places.add_partition_offset(log.name(), 0, Offset::Offset(time))?;
+    let found = consumer.offsets_for_times(places, inner.cluster.settings().deadline())?;
+    let found = found.find_partition(log.name(), 0);
     let offset = found.map(|found| found.error().map(|()| found.offset()));
     let offset = match offset.transpose()? {
         Some(Offset::Offset(offset)) => offset.min(joined_at),
         _ => joined_at,
     };
-    // Of a log that is read from its first entry nothing is missed.
+    // A table of a whole log is complete.
     if offset > 0 {
-        let (lease, kept) = (millis(shared.lease), millis(shared.kept));
-        shared.state().table = Table::since(begin, lease, kept);
+        let (lease, kept) = (millis(inner.lease), millis(inner.deduplication));
+        inner.state().table = Table::since(begin, lease, kept);
     }
     let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(&log.name, 0, Offset::Offset(offset))?;
+    assignment.add_partition_offset(log.name(), 0, Offset::Offset(offset))?;
     consumer.assign(&assignment)?;
     Ok(consumer)
 }
 
-fn read(shared: &Shared, consumer: &BaseConsumer) {
-    while !shared.closed.load(Ordering::Acquire) {
-        match consumer.poll(Duration::from_millis(100)) {
+/// Reads the log until the member is closed.
+fn read(inner: &Inner, consumer: &BaseConsumer) {
+    while !inner.closed.load(Ordering::Acquire) {
+        match consumer.poll(POLL_TIMEOUT) {
             None => {}
             Some(Ok(message)) => {
                 let entry = message.payload().and_then(Entry::read);
                 if let Some(entry) = &entry {
-                    shared.on_entry(entry, time(message.timestamp()));
+                    inner.on_entry(entry, time(message.timestamp()));
                 }
-                let mut state = shared.state();
+                let mut state = inner.state();
                 state.read = message.offset();
-                state.trouble = None;
+                state.error = None;
                 drop(state);
-                shared.progress.notify_one();
+                inner.progress.notify_one();
             }
-            Some(Err(e)) => on_trouble(shared, e),
+            Some(Err(e)) => on_error(inner, e),
         }
     }
 }
 
-/// The client goes on by itself. What cannot be read is told to those who wait for it.
-fn on_trouble(shared: &Shared, error: KafkaError) {
-    shared.state().trouble = Some(error);
-    // Some errors come again at once.
-    thread::sleep(Duration::from_millis(10));
+/// Keeps an error for the calls that wait. The client recovers by itself.
+fn on_error(inner: &Inner, error: KafkaError) {
+    inner.state().error = Some(error);
+    thread::sleep(ERROR_DELAY);
 }
 
+/// A timestamp in milliseconds since the Unix epoch.
 fn time(timestamp: Timestamp) -> u64 {
     timestamp
         .to_millis()

@@ -1,13 +1,13 @@
-//! The lock table: what became of each key, if this is what the log says.
+//! The lock table: the state of each key after the entries of the log.
 //!
-//! It is a function of the entries, their order and the broker's timestamps, and of nothing else: no
-//! clock, and not whose table it is. So all members come to the same answers.
+//! The table is a function of the entries, their order and the timestamps of the broker. It does not depend on a
+//! local clock or on the member, so all members compute the same results.
 //!
-//! A table that begins in the middle of the log does not know what was claimed and confirmed before. What is
-//! still wanted is renewed within a lease, and what was confirmed is forgotten in the end; after that, what
-//! the table has not heard of is free. Of a key that was claimed or renewed until then it knows who may have
-//! it, not who has it: the key is *in doubt*, and held, until it is confirmed or nobody is left who may
-//! have it. So such a table may hold what others grant, and never grants what others hold.
+//! A table that begins in the middle of the log does not contain earlier claims and confirmations. Claims in use are
+//! renewed within a lease, and confirmed keys are forgotten after some time; from then on, a key that is not in the
+//! table is free. Until then, a key that is claimed or renewed is *in doubt*: the table contains the members that
+//! may hold it, not the one that does. Such a key counts as held until it is confirmed or none of these members is
+//! left. So a partial table may refuse a claim that other tables grant, and never grants one that others refuse.
 
 use std::{
     collections::HashMap,
@@ -18,33 +18,33 @@ use std::{
 use super::entry::Entry;
 use static_bus_remote::transport::Claim;
 
-/// Keys that are claimed, and keys of records that were handled. All times are milliseconds.
-pub struct Table {
-    /// The latest timestamp.
+/// The claimed keys, and the confirmed keys. All times are in milliseconds.
+pub(super) struct Table {
+    /// The greatest timestamp so far.
     now: u64,
-    /// Until then there may be claims and confirmed keys that the table has not heard of.
+    /// The time until which claims and confirmed keys may be missing from the table.
     complete_from: u64,
     claimed: Map<Claimed>,
-    /// Until when they are remembered.
+    /// The confirmed keys, with the time at which they are forgotten.
     done: Map<u64>,
-    /// How often what has run out is removed, and when next. Until then it counts for nothing.
-    pause: u64,
-    sweep_at: u64,
+    /// The interval at which expired entries are removed. An expired entry has no effect.
+    sweep_interval: u64,
+    next_sweep: u64,
     hashers: [RandomState; 2],
 }
 
-/// Stands for a key: there may be millions of them, and they may be long. That two keys have the same one
-/// is out of the question, because whoever chooses the keys does not know the hashers.
+/// A hash of a key with 128 bits, to save memory: there may be millions of long keys. The hashers are random, so
+/// that keys cannot be chosen to collide.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Fingerprint([u64; 2]);
 
-/// A fingerprint needs no other hash than its first half.
+/// A map whose hash is the first half of the fingerprint.
 type Map<V> = HashMap<Fingerprint, V, BuildHasherDefault<FirstHalf>>;
 
 #[derive(Default)]
 struct FirstHalf(u64);
 
-/// Who has a key: one, or nobody. If that is in doubt, one of these, or nobody.
+/// The holders of a key: at most one, or all that are possible if the key is in doubt.
 struct Claimed {
     holders: Vec<Holder>,
     in_doubt: bool,
@@ -57,21 +57,20 @@ struct Holder {
 }
 
 impl Table {
-    /// A table that begins with the log, for keys that are remembered for about `kept`.
+    /// A table of a whole log, for keys that are remembered for about `kept`.
     pub fn new(kept: u64) -> Self {
         Table {
             now: 0,
             complete_from: 0,
             claimed: Map::default(),
             done: Map::default(),
-            pause: (kept / 8).clamp(1000, 60_000),
-            sweep_at: 0,
+            sweep_interval: (kept / 8).clamp(1000, 60_000),
+            next_sweep: 0,
             hashers: [RandomState::new(), RandomState::new()],
         }
     }
 
-    /// A table that is given what was written from a time on, where leases and memories are no longer than
-    /// these.
+    /// A table of the entries from a time on, for leases and times of deduplication up to these.
     pub fn since(begin: u64, lease: u64, kept: u64) -> Self {
         Table {
             now: begin,
@@ -80,14 +79,14 @@ impl Table {
         }
     }
 
-    /// How far back a table has to begin to be of use now.
+    /// The length of the part of the log from which a complete table is computed.
     pub fn reach(lease: u64, kept: u64) -> u64 {
         kept.max(lease).saturating_add(lease)
     }
 
-    /// Takes in the next entry of the log. Of claims, says what becomes of each.
+    /// Applies the next entry of the log. Returns the results of claims.
     pub fn apply(&mut self, entry: &Entry<'_>, timestamp: u64) -> Vec<Claim> {
-        // A new leader's clock may be behind. Time does not go backwards here.
+        // The clock of a new leader may be behind.
         self.now = self.now.max(timestamp);
         self.sweep();
         match entry {
@@ -113,7 +112,7 @@ impl Table {
                     self.renew(key, holder(*number));
                 }
             }
-            Entry::GiveUp { member, claims } => {
+            Entry::Release { member, claims } => {
                 for (key, number) in claims.iter() {
                     let key = self.fingerprint(key);
                     if let Some(claimed) = self.claimed.get_mut(&key) {
@@ -125,7 +124,7 @@ impl Table {
                 let until = self.now.saturating_add(*kept);
                 for key in keys.iter() {
                     let key = self.fingerprint(key);
-                    // Whoever holds it has come too late.
+                    // The claims of its holders are lost.
                     self.claimed.remove(&key);
                     let known = self.done.entry(key).or_insert(until);
                     *known = until.max(*known);
@@ -140,7 +139,7 @@ impl Table {
         Vec::new()
     }
 
-    /// Whether another has this key by now, so that this claim is lost.
+    /// Returns `true` if another claim holds this key, so that this claim is lost.
     pub fn is_lost(&self, key: &str, member: &str, number: u64) -> bool {
         let claimed = self.claimed.get(&self.fingerprint(key));
         claimed.is_some_and(|claimed| {
@@ -149,7 +148,7 @@ impl Table {
         })
     }
 
-    /// Whether this claim was not granted here, but may have been as others see it.
+    /// Returns `true` if this claim was refused here and may be granted in other tables.
     pub fn is_in_doubt(&self, key: &str, member: &str, number: u64) -> bool {
         let claimed = self.claimed.get(&self.fingerprint(key));
         claimed.is_some_and(|c| c.in_doubt && c.holders.iter().any(|h| h.is(member, number)))
@@ -171,7 +170,7 @@ impl Table {
         claim
     }
 
-    /// A claim that has run out, and that nobody else has claimed since, is as good as kept.
+    /// Renews a claim. One that has run out is renewed, too, if the key was not claimed since.
     fn renew(&mut self, key: &str, by: Holder) {
         let key = self.fingerprint(key);
         if self.is_done(&key) {
@@ -184,7 +183,7 @@ impl Table {
         }
     }
 
-    /// Who has this key now.
+    /// The current holders of a key.
     fn claimed(&mut self, key: Fingerprint) -> &mut Claimed {
         let claimed = self.claimed.entry(key).or_insert_with(|| Claimed {
             holders: Vec::new(),
@@ -197,7 +196,7 @@ impl Table {
         claimed
     }
 
-    /// Makes holders of a member's claims.
+    /// A function from the numbers of a member's claims to holders.
     fn holders(&self, member: &str, lease: u64) -> impl Fn(u64) -> Holder + use<> {
         let (member, until) = (Arc::from(member), self.now.saturating_add(lease));
         move |number| Holder {
@@ -215,12 +214,12 @@ impl Table {
         Fingerprint(self.hashers.each_ref().map(|hasher| hasher.hash_one(key)))
     }
 
-    /// Removes what has run out.
+    /// Removes expired entries.
     fn sweep(&mut self) {
-        if self.now < self.sweep_at {
+        if self.now < self.next_sweep {
             return;
         }
-        self.sweep_at = self.now.saturating_add(self.pause);
+        self.next_sweep = self.now.saturating_add(self.sweep_interval);
         self.done.retain(|_, until| *until > self.now);
         self.claimed.retain(|_, claimed| {
             claimed.remove(|holder| holder.until <= self.now);
@@ -249,7 +248,7 @@ impl Hasher for FirstHalf {
     }
 
     fn write(&mut self, _: &[u8]) {
-        unreachable!("a fingerprint is hashed as a number");
+        unreachable!("a fingerprint is hashed as an integer");
     }
 
     fn finish(&self) -> u64 {

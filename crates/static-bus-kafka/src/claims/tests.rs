@@ -1,13 +1,11 @@
-//! Members of a group on a real broker, beyond what the conformance suite asks.
+//! Claims of several members on a broker, beyond the conformance suite.
 
+use super::*;
+use crate::settings::KafkaTransportBuilder;
 use rdkafka::{
     admin::{AdminOptions, AlterConfig, ResourceSpecifier},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use tokio::task::JoinSet;
-
-use super::*;
-use crate::KafkaTransport;
 use static_bus_remote::transport::Kind;
 
 use test_brokers::kafka::{Kafka, KafkaOptions};
@@ -22,25 +20,19 @@ fn topic() -> Topic {
     }
 }
 
-/// The settings of a program. Those of a test share a namespace.
-async fn settings(kafka: &Kafka, namespace: &str) -> Arc<Settings> {
-    let builder = KafkaTransport::builder(kafka.servers()).namespace(format!("claims-{namespace}"));
-    let transport = builder.connect().await.unwrap();
-    transport.shared.settings.clone()
+fn connect(kafka: &Kafka, namespace: &str) -> Arc<Cluster> {
+    let builder = KafkaTransportBuilder::new(kafka.servers());
+    let settings = builder.namespace(format!("claims-{namespace}")).settings();
+    Cluster::new(settings.unwrap())
 }
 
-async fn join(settings: &Arc<Settings>, name: &str) -> Claims {
-    join_with(settings, name, LEASE, KEPT).await
+async fn join(cluster: &Arc<Cluster>, name: &str) -> Claims {
+    join_with(cluster, name, LEASE, KEPT).await
 }
 
-async fn join_with(
-    settings: &Arc<Settings>,
-    name: &str,
-    lease: Duration,
-    kept: Duration,
-) -> Claims {
+async fn join_with(cluster: &Arc<Cluster>, name: &str, lease: Duration, kept: Duration) -> Claims {
     let name = Arc::from(name);
-    Claims::open(settings, &topic(), "handlers", &name, lease, Some(kept))
+    Claims::open(cluster, &topic(), "handlers", &name, lease, Some(kept))
         .await
         .unwrap()
 }
@@ -54,91 +46,59 @@ async fn claim(member: &Claims, key: &str) -> Claim {
 }
 
 #[tokio::test]
-async fn whoever_joins_later_knows_what_was_claimed_and_done() {
+async fn a_new_member_knows_earlier_claims_and_confirmations() {
     let kafka = Kafka::common();
-    let settings = settings(kafka, "later").await;
-    let one = join(&settings, "one").await;
+    let cluster = connect(kafka, "later");
+    let one = join(&cluster, "one").await;
     let (granted, held, done) = (Claim::Granted, Claim::Held, Claim::Done);
     let claims = one.claim(&keys(&["a", "b", "a", ""])).await.unwrap();
     assert_eq!(claims, [granted, granted, held, granted]);
     one.confirm(keys(&["a"])).await.unwrap();
-    one.give_up(keys(&["", "not claimed"])).await.unwrap();
+    one.release(keys(&["", "not claimed"])).await.unwrap();
 
-    let two = join(&settings, "two").await;
+    let two = join(&cluster, "two").await;
     let claims = two.claim(&keys(&["a", "b", ""])).await.unwrap();
     assert_eq!(claims, [done, held, granted]);
     one.close().await.unwrap();
-    assert_eq!(claim(&two, "b").await, granted, "one has left");
-    assert!(one.claim(&keys(&["c"])).await.is_err(), "one has left");
-}
-
-#[tokio::test]
-async fn of_many_members_one_gets_a_key() {
-    let kafka = Kafka::common();
-    let settings = settings(kafka, "many").await;
-    let all: Vec<Arc<str>> = (0..50).map(|n| format!("key {n}").into()).collect();
-    let mut members = Vec::new();
-    for n in 0..8 {
-        members.push(Arc::new(join(&settings, &format!("member {n}")).await));
-    }
-    let mut claiming = JoinSet::new();
-    for (n, member) in members.iter().enumerate() {
-        // Each begins elsewhere.
-        let (member, mut all) = (member.clone(), all.clone());
-        all.rotate_left(n * 5);
-        claiming.spawn(async move {
-            let mut granted = Vec::new();
-            for piece in all.chunks(7) {
-                let claims = member.claim(piece).await.unwrap();
-                let claimed = piece
-                    .iter()
-                    .zip(claims)
-                    .filter(|(_, c)| *c == Claim::Granted);
-                granted.extend(claimed.map(|(key, _)| key.clone()));
-            }
-            granted
-        });
-    }
-    let mut granted = claiming.join_all().await.concat();
-    granted.sort();
-    let mut expected = all;
-    expected.sort();
-    assert_eq!(granted, expected);
+    assert_eq!(claim(&two, "b").await, granted, "member one has left");
+    assert!(
+        one.claim(&keys(&["c"])).await.is_err(),
+        "member one has left"
+    );
 }
 
 /// Ten thousand keys do not fit into one record.
 #[tokio::test]
 async fn many_long_keys_are_claimed_in_one_call() {
     let kafka = Kafka::common();
-    let settings = settings(kafka, "long").await;
-    let one = join(&settings, "one").await;
+    let cluster = connect(kafka, "long");
+    let one = join(&cluster, "one").await;
     let all: Vec<Arc<str>> = (0..10_000).map(|n| format!("{n:0200}").into()).collect();
     let claims = one.claim(&all).await.unwrap();
     assert_eq!(claims, vec![Claim::Granted; all.len()]);
     one.renew(all.clone()).await.unwrap();
     one.confirm(all.clone()).await.unwrap();
-    let two = join(&settings, "two").await;
+    let two = join(&cluster, "two").await;
     let claims = two.claim(&all).await.unwrap();
     assert_eq!(claims, vec![Claim::Done; all.len()]);
 }
 
-/// A call that nobody waits for any more leaves nothing claimed.
 #[tokio::test]
-async fn claims_of_a_call_that_is_dropped_are_given_up() {
+async fn claims_of_a_dropped_call_are_released() {
     let kafka = Kafka::common();
-    let settings = settings(kafka, "dropped").await;
-    let (one, two) = (join(&settings, "one").await, join(&settings, "two").await);
+    let cluster = connect(kafka, "dropped");
+    let (one, two) = (join(&cluster, "one").await, join(&cluster, "two").await);
     for n in 0..20 {
         let key = format!("key {n}");
         let wanted = keys(&[&key]);
         let call = one.claim(&wanted);
-        // It is dropped before it is answered, or just after.
+        // The call is dropped before or just after its response.
         tokio::select! {
             biased;
             () = tokio::time::sleep(Duration::from_micros(n * 300)) => {}
             claims = call => {
                 assert_eq!(claims.unwrap(), [Claim::Granted]);
-                one.give_up(wanted).await.unwrap();
+                one.release(wanted).await.unwrap();
             }
         }
         assert_eq!(claim(&two, &key).await, Claim::Granted, "{key}");
@@ -146,29 +106,29 @@ async fn claims_of_a_call_that_is_dropped_are_given_up() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_none_is_passed_over() {
+async fn invalid_entries_are_skipped() {
     let kafka = Kafka::common();
-    let settings = settings(kafka, "foreign").await;
-    let one = join(&settings, "one").await;
+    let cluster = connect(kafka, "foreign");
+    let one = join(&cluster, "one").await;
     assert_eq!(claim(&one, "a").await, Claim::Granted);
-    let producer: BaseProducer = settings.producer().create().unwrap();
-    let name = &one.0.as_ref().unwrap().log.name;
+    let producer: BaseProducer = cluster.settings().producer().create().unwrap();
+    let name = one.0.as_ref().unwrap().log.name();
     for text in ["", "{}", "not JSON", r#"{"steal":{"keys":["a"]}}"#] {
         let record = BaseRecord::<(), _>::to(name).payload(text);
         producer.send(record).map_err(|(e, _)| e).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
     assert_eq!(claim(&one, "a").await, Claim::Held);
-    assert_eq!(claim(&join(&settings, "two").await, "a").await, Claim::Held);
+    assert_eq!(claim(&join(&cluster, "two").await, "a").await, Claim::Held);
 }
 
 #[tokio::test]
-async fn a_longer_memory_keeps_more_of_the_log() {
+async fn a_longer_deduplication_raises_the_retention() {
     let kafka = Kafka::common();
-    let settings = settings(kafka, "longer").await;
-    let one = join(&settings, "one").await;
-    let name = one.0.as_ref().unwrap().log.name.clone();
-    let admin = settings.admin_client().await.unwrap();
+    let cluster = connect(kafka, "longer");
+    let one = join(&cluster, "one").await;
+    let name = one.0.as_ref().unwrap().log.name().clone();
+    let admin = cluster.topics().admin().await.unwrap();
     let (topic, options) = (ResourceSpecifier::Topic(&name), AdminOptions::new());
     let kept = async || {
         let found = admin.describe_configs([&topic], &options).await.unwrap();
@@ -184,14 +144,14 @@ async fn a_longer_memory_keeps_more_of_the_log() {
     let (short, times, _) = kept().await;
     assert_eq!(times, "LogAppendTime");
     assert!(short > millis(LEASE) + millis(KEPT), "{short} ms");
-    // What somebody else has set stays.
+    // Other settings of the topic are kept.
     let change =
         AlterConfig::new(ResourceSpecifier::Topic(&name)).set("max.message.bytes", "999999");
     let changed = admin.alter_configs([&change], &options).await.unwrap();
     changed.into_iter().next().unwrap().unwrap();
 
     let day = Duration::from_secs(24 * 3600);
-    join_with(&settings, "two", LEASE, day).await;
+    join_with(&cluster, "two", LEASE, day).await;
     let (long, times, bytes) = kept().await;
     assert!(long > millis(day), "{long} ms");
     assert_eq!((&*times, &*bytes), ("LogAppendTime", "999999"));
@@ -199,10 +159,10 @@ async fn a_longer_memory_keeps_more_of_the_log() {
 
 /// The broker is killed and started again while a member claims one key after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_granted_and_confirmed_outlives_the_broker() {
+async fn claims_and_confirmations_outlive_a_restart_of_the_broker() {
     let mut kafka = Kafka::with(KafkaOptions::default());
-    let settings = settings(&kafka, "restart").await;
-    let (one, two) = (join(&settings, "one").await, join(&settings, "two").await);
+    let cluster = connect(&kafka, "restart");
+    let (one, two) = (join(&cluster, "one").await, join(&cluster, "two").await);
     let one = Arc::new(one);
     let working = tokio::spawn({
         let one = one.clone();
@@ -212,7 +172,7 @@ async fn what_was_granted_and_confirmed_outlives_the_broker() {
                 let key: Arc<str> = format!("key {n}").into();
                 match one.claim(std::slice::from_ref(&key)).await {
                     Ok(claims) if claims == [Claim::Granted] => {}
-                    // It is given up, or lost with the broker.
+                    // The claim is released, or lost with the broker.
                     _ => continue,
                 }
                 match n % 2 {
@@ -230,29 +190,15 @@ async fn what_was_granted_and_confirmed_outlives_the_broker() {
     let (granted, confirmed) = working.await.unwrap();
     assert!(
         granted.len() > 20 && confirmed.len() > 20,
-        "too few to say anything"
+        "too few: {} and {}",
+        granted.len(),
+        confirmed.len()
     );
     one.renew(granted.clone()).await.unwrap();
     let claims = two.claim(&granted).await.unwrap();
     assert_eq!(claims, vec![Claim::Held; granted.len()]);
     let claims = two.claim(&confirmed).await.unwrap();
     assert_eq!(claims, vec![Claim::Done; confirmed.len()]);
-    let late = join(&settings, "late").await;
+    let late = join(&cluster, "late").await;
     assert_eq!(late.claim(&confirmed).await.unwrap(), claims);
-}
-
-#[tokio::test]
-async fn without_a_memory_every_claim_is_granted() {
-    let kafka = Kafka::common();
-    let settings = settings(kafka, "forgetful").await;
-    let (topic, name) = (topic(), Arc::from("one"));
-    let one = Claims::open(&settings, &topic, "handlers", &name, LEASE, None);
-    let one = one.await.unwrap();
-    let claims = one.claim(&keys(&["a", "a"])).await.unwrap();
-    assert_eq!(claims, [Claim::Granted, Claim::Granted]);
-    one.confirm(keys(&["a"])).await.unwrap();
-    one.renew(keys(&["a"])).await.unwrap();
-    assert_eq!(claim(&one, "a").await, Claim::Granted);
-    one.give_up(keys(&["a"])).await.unwrap();
-    one.close().await.unwrap();
 }

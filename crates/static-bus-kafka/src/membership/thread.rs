@@ -1,111 +1,132 @@
-//! The thread that looks after a member's client.
+//! The thread that polls the client of a member, and follows the rebalances of its group.
+//!
+//! The thread has two states: the [`Phase`] of the membership, and the [`Rebalance`] that the client waits for.
+//!
+//! ```text
+//!   Left ── receive ──> Joined ── close, or a lease runs out ──> Leaving ── all is committed ──> Left
+//!
+//!   Idle ── assignment ──> Assigning ── the position is known ──────────> Idle
+//!   Idle ── revocation ──> Revoking ── all is settled and committed ────> Idle
+//! ```
 
 use std::{
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaError,
-    types::RDKafkaErrorCode as Code,
-};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaError};
 
-use super::{
-    Shared,
-    events::{Change, Inbox},
-    list,
+use super::Membership;
+use crate::{
+    assignment::Progress,
+    errors,
+    events::{Change, Client, Events},
+    offsets::{REQUEST_TIMEOUT, list},
 };
-use crate::assignment::Client;
 use static_bus_remote::lock::lock;
 
-/// How often the client is looked after, if nothing happens.
-const IDLE: Duration = Duration::from_millis(50);
-/// And if something is under way.
-const BUSY: Duration = Duration::from_millis(10);
-/// How long what is in flight of a partition that moves may take to be settled.
-const GIVE_UP: Duration = Duration::from_secs(30);
-/// How long commits may take then, and the end of a rebalance that is under way.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// How long the thread waits for the cluster.
-const CALL: Duration = Duration::from_secs(2);
+/// The poll timeout while nothing is in progress.
+const IDLE_POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The poll timeout while the member joins, leaves or rebalances.
+const BUSY_POLL_TIMEOUT: Duration = Duration::from_millis(10);
+/// The greatest time for which a partition that moves waits until its leased records are settled.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The greatest time for which a partition that moves then waits until its records are committed.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The greatest time for which a member that leaves waits until all is committed and no rebalance is in progress.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time after which partitions are revoked that were assigned to a member that has left.
+const LATE_ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The thread.
-pub(super) struct Membership {
-    shared: Arc<Shared>,
+/// The thread of a member.
+pub(super) struct MemberThread<P: Progress> {
+    membership: Arc<Membership<P>>,
     client: Arc<Client>,
-    inbox: Arc<Inbox>,
-    subscribed: bool,
-    assigning: Option<Vec<i32>>,
-    revoking: Option<Revoking>,
-    leaving: Option<Leaving>,
-    /// When it left last.
-    left: Instant,
-    check: Duration,
-    checked: Instant,
+    events: Events,
+    phase: Phase,
+    rebalance: Rebalance,
+    lease_check_interval: Duration,
+    leases_checked: Instant,
 }
 
-struct Revoking {
-    numbers: Vec<i32>,
-    settle_until: Instant,
-    commit_until: Instant,
+/// The phase of the membership.
+enum Phase {
+    /// The client is not subscribed, since this time.
+    Left(Instant),
+    /// The client is subscribed.
+    Joined,
+    /// All leases have ended at this time, and the acknowledged records are being committed.
+    Leaving(Instant),
 }
 
-struct Leaving {
-    since: Instant,
+/// The change of the assignment that is in progress.
+#[derive(Default)]
+enum Rebalance {
+    #[default]
+    Idle,
+    /// New partitions whose committed positions are to be read.
+    Assigning(Vec<i32>),
+    /// Partitions that are given up as soon as their records are settled and committed.
+    Revoking {
+        numbers: Vec<i32>,
+        settle_until: Instant,
+        commit_until: Instant,
+    },
 }
 
-impl Membership {
-    /// Checks leases that often.
-    pub fn new(shared: Arc<Shared>, client: Arc<Client>, check: Duration) -> Self {
-        Membership {
-            inbox: client.context().inbox(),
-            shared,
+impl<P: Progress> MemberThread<P> {
+    pub fn new(membership: Arc<Membership<P>>, client: Arc<Client>) -> Self {
+        let lease_check_interval = membership.assignment().lease_check_interval();
+        MemberThread {
+            events: (**client.context()).clone(),
+            lease_check_interval,
+            membership,
             client,
-            subscribed: false,
-            assigning: None,
-            revoking: None,
-            leaving: None,
-            left: Instant::now(),
-            check,
-            checked: Instant::now(),
+            phase: Phase::Left(Instant::now()),
+            rebalance: Rebalance::Idle,
+            leases_checked: Instant::now(),
         }
     }
 
+    /// Runs until the member is closed and has left its group.
     pub fn run(mut self) {
         while !self.step() {
-            let pause = match self.is_busy() {
-                true => BUSY,
-                false => IDLE,
+            let timeout = match self.is_busy() {
+                true => BUSY_POLL_TIMEOUT,
+                false => IDLE_POLL_TIMEOUT,
             };
-            match self.client.poll(pause) {
-                // Each partition has a queue of its own. If it has not, some of it may be out of order.
+            match self.client.poll(timeout) {
+                // Each partition has a queue of its own. Records of one that has none may be out of order.
                 Some(Ok(_)) => self.leave(),
                 Some(Err(error)) => self.fail(error),
                 None => {}
             }
         }
-        *lock(&self.inbox.ending) = true;
-        self.answer_changes();
-        let mut assignment = self.shared.assignment();
-        let numbers = assignment.numbers();
-        assignment.remove(&numbers);
-        assignment.client = None;
-        drop(assignment);
-        let (shared, client) = (self.shared, self.client);
-        // The last one, as queues are gone with their partitions: it leaves the group.
+        self.events.end();
+        self.confirm_changes();
+        self.membership.assignment().end();
+        let MemberThread {
+            membership, client, ..
+        } = self;
+        // The last reference, because the queues of all partitions are dropped: the client leaves the group.
         drop(client);
-        shared.arrived.notify_one();
-        shared.settled.send_replace(());
-        shared.ended.send_replace(true);
+        membership.arrived.notify_one();
+        membership.commit_ended.send_replace(());
+        membership.ended.send_replace(true);
     }
 
-    /// The client waits for an answer to each change, and does not end without.
-    fn answer_changes(&mut self) {
-        let assigning = self.assigning.take().map(Change::Assign);
-        let revoking = self.revoking.take().map(|of| Change::Revoke(of.numbers));
-        let others = std::mem::take(&mut *lock(&self.inbox.changes));
-        for change in assigning.into_iter().chain(revoking).chain(others) {
-            // Nobody is left to be told if this fails.
+    /// Confirms all changes of the assignment: the client does not end before.
+    fn confirm_changes(&mut self) {
+        let current = match mem::take(&mut self.rebalance) {
+            Rebalance::Idle => None,
+            Rebalance::Assigning(numbers) => Some(Change::Assign(numbers)),
+            Rebalance::Revoking { numbers, .. } => Some(Change::Revoke(numbers)),
+        };
+        let events = self.events.clone();
+        let waiting = std::iter::from_fn(|| events.next_change());
+        for change in current.into_iter().chain(waiting) {
+            // The client is about to be dropped: an error has no consequence.
             let _ = match change {
                 Change::Assign(numbers) => self.client.incremental_assign(&self.list(&numbers)),
                 Change::Revoke(numbers) => self.client.incremental_unassign(&self.list(&numbers)),
@@ -114,220 +135,236 @@ impl Membership {
     }
 
     fn is_busy(&self) -> bool {
-        let intent = *lock(&self.shared.intent);
-        self.assigning.is_some()
-            || self.revoking.is_some()
-            || self.leaving.is_some()
-            || intent.receives && !self.subscribed
+        let is_rebalancing = !matches!(self.rebalance, Rebalance::Idle);
+        is_rebalancing
+            || match self.phase {
+                Phase::Left(_) => lock(&self.membership.intent).receives,
+                Phase::Joined => false,
+                Phase::Leaving(_) => true,
+            }
     }
 
-    /// Does what is to be done. Says whether this is the end.
+    /// Performs all transitions that are possible now. Returns whether the member has left for good.
     fn step(&mut self) -> bool {
-        self.take_in_changes();
-        self.revoke_late();
+        self.begin_rebalance();
+        self.revoke_late_assignment();
         self.check_leases();
         self.assign();
         self.give_up();
-        let closes = lock(&self.shared.intent).closes;
-        if closes && self.leaving.is_none() && self.subscribed {
+        let closes = lock(&self.membership.intent).closes;
+        if closes && matches!(self.phase, Phase::Joined) {
             self.leave();
         }
-        self.go();
+        self.unsubscribe();
         self.join();
-        let mut assignment = self.shared.assignment();
-        assignment.renew_holds();
-        let commit = assignment.next_commit();
-        drop(assignment);
-        self.shared.commit_now(commit);
-        closes && !self.subscribed
+        let commit = self.membership.assignment().next_commit();
+        self.membership.run_commits(commit);
+        closes && matches!(self.phase, Phase::Left(_))
     }
 
+    /// Passes a failure of the client to the next `receive`.
     fn fail(&self, error: KafkaError) {
-        // Connections come and go; only that there is none is worth telling.
-        let code = error.rdkafka_error_code();
-        if !matches!(code, Some(Code::BrokerTransportFailure | Code::Resolve)) {
-            self.shared.assignment().error = Some(error);
-            self.shared.arrived.notify_one();
+        if !errors::is_lost_connection(&error) {
+            self.membership.assignment().fail(error);
+            self.membership.arrived.notify_one();
         }
     }
 
-    // ----- coming
+    // ----- the phase
 
+    /// `Left` to `Joined`.
     fn join(&mut self) {
-        let receives = lock(&self.shared.intent).receives;
-        let gone = self.shared.assignment().numbers().is_empty();
-        let free = self.leaving.is_none() && self.revoking.is_none() && self.assigning.is_none();
-        if !receives || self.subscribed || !gone || !free {
+        let receives = lock(&self.membership.intent).receives;
+        let can_join = matches!(
+            (&self.phase, &self.rebalance),
+            (Phase::Left(_), Rebalance::Idle)
+        );
+        if !receives || !can_join || !self.membership.assignment().numbers().is_empty() {
             return;
         }
-        match self.client.subscribe(&[&self.shared.topic]) {
-            Ok(()) => self.subscribed = true,
+        match self.client.subscribe(&[&self.membership.topic]) {
+            Ok(()) => self.phase = Phase::Joined,
             Err(error) => self.fail(error),
         }
     }
 
-    fn take_in_changes(&mut self) {
-        while self.assigning.is_none() && self.revoking.is_none() {
-            let Some(change) = lock(&self.inbox.changes).pop_front() else {
-                return;
-            };
-            match change {
-                Change::Assign(numbers) => self.assigning = Some(numbers),
-                Change::Revoke(numbers) => self.revoke(numbers),
-            }
-        }
-    }
-
-    fn revoke(&mut self, numbers: Vec<i32>) {
-        self.shared.assignment().stop(&numbers);
-        let settle_until = Instant::now() + GIVE_UP;
-        self.revoking = Some(Revoking {
-            numbers,
-            settle_until,
-            commit_until: settle_until + FAREWELL,
-        });
-    }
-
-    /// Gives up what the client was given although it had left, if nobody says that it is to go.
-    fn revoke_late(&mut self) {
-        let waits = self.subscribed || self.assigning.is_some() || self.revoking.is_some();
-        if waits || self.left.elapsed() < FAREWELL {
+    /// `Joined` to `Leaving`: ends all leases.
+    fn leave(&mut self) {
+        let mut assignment = self.membership.assignment();
+        let numbers = assignment.numbers();
+        assignment.close(&numbers);
+        drop(assignment);
+        if matches!(self.phase, Phase::Leaving(_)) {
             return;
         }
-        let late = self.shared.assignment().numbers();
+        self.phase = Phase::Leaving(Instant::now());
+        lock(&self.membership.intent).receives = false;
+        // A waiting `receive` sets the intent again.
+        self.membership.arrived.notify_one();
+    }
+
+    /// `Leaving` to `Left`, when all is committed and the client is not joining the group.
+    fn unsubscribe(&mut self) {
+        let Phase::Leaving(since) = self.phase else {
+            return;
+        };
+        let assignment = self.membership.assignment();
+        let is_committed = assignment.is_committed(&assignment.numbers());
+        drop(assignment);
+        if is_committed && !self.events.may_be_joining(since) || since.elapsed() > LEAVE_TIMEOUT {
+            self.client.unsubscribe();
+            self.phase = Phase::Left(Instant::now());
+        }
+    }
+
+    /// Leaves the group if a lease has run out, unless its partition is being given up.
+    fn check_leases(&mut self) {
+        if self.leases_checked.elapsed() < self.lease_check_interval {
+            return;
+        }
+        self.leases_checked = Instant::now();
+        let expired = self.membership.assignment().with_expired_leases();
+        let is_revoked = |number: &i32| match &self.rebalance {
+            Rebalance::Revoking { numbers, .. } => numbers.contains(number),
+            _ => false,
+        };
+        let (revoked, kept): (Vec<_>, Vec<_>) = expired.into_iter().partition(is_revoked);
+        self.membership.assignment().close(&revoked);
+        if !kept.is_empty() {
+            self.leave();
+        }
+    }
+
+    // ----- the rebalance
+
+    /// `Idle` to `Assigning` or `Revoking`.
+    fn begin_rebalance(&mut self) {
+        if !matches!(self.rebalance, Rebalance::Idle) {
+            return;
+        }
+        match self.events.next_change() {
+            Some(Change::Assign(numbers)) => self.rebalance = Rebalance::Assigning(numbers),
+            Some(Change::Revoke(numbers)) => self.revoke(numbers),
+            None => {}
+        }
+    }
+
+    /// `Idle` to `Revoking`.
+    fn revoke(&mut self, numbers: Vec<i32>) {
+        self.membership.assignment().stop(&numbers);
+        let settle_until = Instant::now() + SETTLE_TIMEOUT;
+        self.rebalance = Rebalance::Revoking {
+            numbers,
+            settle_until,
+            commit_until: settle_until + COMMIT_TIMEOUT,
+        };
+    }
+
+    /// Revokes partitions that the client was assigned when it had left, if it does not revoke them itself.
+    fn revoke_late_assignment(&mut self) {
+        let (Phase::Left(since), Rebalance::Idle) = (&self.phase, &self.rebalance) else {
+            return;
+        };
+        if since.elapsed() < LATE_ASSIGNMENT_TIMEOUT {
+            return;
+        }
+        let late = self.membership.assignment().numbers();
         if !late.is_empty() {
             self.revoke(late);
         }
     }
 
-    /// Takes partitions over where their last owner has left them.
+    /// `Assigning` to `Idle`: starts partitions at their committed positions. Stays in `Assigning` if the positions
+    /// cannot be read.
     fn assign(&mut self) {
-        let Some(numbers) = self.assigning.take() else {
+        let Rebalance::Assigning(numbers) = &self.rebalance else {
             return;
         };
-        let left = lock(&self.inbox.changes).iter().any(Change::is_revoke);
-        let committed = self.client.committed_offsets(self.list(&numbers), CALL);
+        let numbers = numbers.clone();
+        let is_revoked = self.events.has_revocation();
+        let committed = self
+            .client
+            .committed_offsets(self.list(&numbers), REQUEST_TIMEOUT);
         let committed = committed.and_then(|list| {
             let mut places = list.elements().into_iter();
             places.try_for_each(|place| place.error()).map(|()| list)
         });
         let list = match committed {
             Ok(list) => list,
-            // They are about to go again: where they begin does not matter.
-            Err(_) if left => self.list(&numbers),
-            Err(error) => {
-                self.fail(error);
-                self.assigning = Some(numbers);
-                return;
-            }
+            // Partitions that are about to be revoked need no position.
+            Err(_) if is_revoked => self.list(&numbers),
+            Err(error) => return self.fail(error),
         };
+        self.rebalance = Rebalance::Idle;
         for place in list.elements() {
-            let number = place.partition();
-            let done = match place.offset() {
+            let committed = match place.offset() {
                 Offset::Offset(position) => (position, place.metadata()),
                 _ => (0, ""),
             };
-            let queue = self
-                .client
-                .split_partition_queue(&self.shared.topic, number);
-            let Some(mut queue) = queue else { continue };
-            let shared = Arc::downgrade(&self.shared);
-            queue.set_nonempty_callback(move || {
-                if let Some(shared) = shared.upgrade() {
-                    shared.arrived.notify_one();
-                }
-            });
-            self.shared.assignment().add(number, done, queue);
+            self.add(place.partition(), committed);
         }
         if let Err(error) = self.client.incremental_assign(&list) {
-            self.shared.assignment().remove(&numbers);
+            self.membership.assignment().remove(&numbers);
             self.fail(error);
             self.leave();
         }
-        if self.leaving.is_some() || left || !self.subscribed {
-            self.shared.assignment().close(&numbers);
+        if is_revoked || !matches!(self.phase, Phase::Joined) {
+            self.membership.assignment().close(&numbers);
         }
-        self.shared.arrived.notify_one();
+        self.membership.arrived.notify_one();
     }
 
-    // ----- going
-
-    fn check_leases(&mut self) {
-        if self.checked.elapsed() < self.check {
-            return;
-        }
-        self.checked = Instant::now();
-        let run_out = self.shared.assignment().run_out();
-        let moving = self.revoking.as_ref().map(|of| &of.numbers);
-        let (moving, kept): (Vec<_>, Vec<_>) = run_out
-            .into_iter()
-            .partition(|number| moving.is_some_and(|moving| moving.contains(number)));
-        self.shared.assignment().close(&moving);
-        if !kept.is_empty() {
-            self.leave();
-        }
-    }
-
-    /// Gives up all that is in flight, and leaves the group as soon as the rest is committed.
-    fn leave(&mut self) {
-        let mut assignment = self.shared.assignment();
-        let numbers = assignment.numbers();
-        assignment.close(&numbers);
-        if self.leaving.is_none() {
-            lock(&self.shared.intent).receives = false;
-            self.leaving = Some(Leaving {
-                since: Instant::now(),
-            });
-            // Whoever waits for records still wants to.
-            self.shared.arrived.notify_one();
-        }
-    }
-
-    fn go(&mut self) {
-        let Some(leaving) = &self.leaving else { return };
-        let assignment = self.shared.assignment();
-        let quiet = assignment.is_quiet(&assignment.numbers());
-        drop(assignment);
-        let told = *lock(&self.inbox.joining);
-        let joining = told.is_none_or(|(at, joining)| at < leaving.since || joining);
-        if quiet && !joining || leaving.since.elapsed() > FAREWELL {
-            self.client.unsubscribe();
-            (self.subscribed, self.leaving) = (false, None);
-            self.left = Instant::now();
-        }
-    }
-
-    /// Gives up partitions that move, when nothing of them is in flight any more.
-    fn give_up(&mut self) {
-        let Some(revoking) = &mut self.revoking else {
+    /// Adds a partition with its committed position and metadata.
+    fn add(&self, number: i32, committed: (i64, &str)) {
+        let topic = &self.membership.topic;
+        let Some(mut queue) = self.client.split_partition_queue(topic, number) else {
             return;
         };
-        let numbers = revoking.numbers.clone();
-        let mut assignment = self.shared.assignment();
+        let membership = Arc::downgrade(&self.membership);
+        queue.set_nonempty_callback(move || {
+            if let Some(membership) = membership.upgrade() {
+                membership.arrived.notify_one();
+            }
+        });
+        self.membership.assignment().add(number, committed, queue);
+    }
+
+    /// `Revoking` to `Idle`, when all records are settled and committed, or in time.
+    fn give_up(&mut self) {
+        let Rebalance::Revoking {
+            numbers,
+            settle_until,
+            commit_until,
+        } = &mut self.rebalance
+        else {
+            return;
+        };
+        let mut assignment = self.membership.assignment();
         let now = Instant::now();
-        let lost = self.client.assignment_lost();
-        if assignment.in_flight(&numbers) > 0 && now < revoking.settle_until && !lost {
+        let is_lost = self.client.assignment_lost();
+        if assignment.in_flight(numbers) > 0 && now < *settle_until && !is_lost {
             return;
         }
-        assignment.close(&numbers);
-        revoking.settle_until = now;
-        revoking.commit_until = revoking.commit_until.min(now + FAREWELL);
-        if !assignment.is_quiet(&numbers) && now < revoking.commit_until && !lost {
+        assignment.close(numbers);
+        *settle_until = now;
+        *commit_until = (*commit_until).min(now + COMMIT_TIMEOUT);
+        if !assignment.is_committed(numbers) && now < *commit_until && !is_lost {
             return;
         }
+        let numbers = mem::take(numbers);
         assignment.remove(&numbers);
         let commit = assignment.next_commit();
         drop(assignment);
-        self.shared.commit_now(commit);
-        self.revoking = None;
+        self.rebalance = Rebalance::Idle;
+        self.membership.run_commits(commit);
         if let Err(error) = self.client.incremental_unassign(&self.list(&numbers)) {
             self.fail(error);
         }
-        self.shared.settled.send_replace(());
-        self.shared.arrived.notify_one();
+        self.membership.commit_ended.send_replace(());
+        self.membership.arrived.notify_one();
     }
 
     fn list(&self, numbers: &[i32]) -> TopicPartitionList {
-        list(&self.shared.topic, numbers)
+        list(&self.membership.topic, numbers.iter().copied())
     }
 }

@@ -1,4 +1,4 @@
-//! One client of the library that produces.
+//! A client of the producer, with the last failure of its connections.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,95 +14,89 @@ use rdkafka::{
 };
 
 use super::Place;
-use crate::{clients, errors, settings::Settings};
-use static_bus_remote::{
-    lock::lock,
-    transport::{Kind, Topic, TransportError},
-};
+use crate::{clients, cluster::Cluster, errors, names::topic_name};
+use static_bus_remote::{DEAD_LETTERS, lock::lock, transport::TransportError};
 
-/// For how long to ask before looking whether the client has reported trouble meanwhile.
-const GLANCE: Duration = Duration::from_millis(200);
+/// The timeout of one request for metadata, after which failures of connections are looked at.
+const METADATA_TIMEOUT: Duration = Duration::from_millis(200);
 
 pub(super) struct Client {
-    /// None only while it is dropped.
+    /// `None` while it is dropped.
     producer: Option<ThreadedProducer<Context>>,
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    failure: Arc<Mutex<Option<Failure>>>,
 }
+
+/// The operation of [`Client::reach`] in errors.
+const CONNECTING: &str = "connecting";
 
 type Message<'a> = BaseRecord<'a, str, [u8], Box<Place>>;
 
-/// What is wrong with the connections, as the client reports it.
-struct Trouble {
+/// A failure of the connections that the client reported.
+struct Failure {
     code: RDKafkaErrorCode,
     report: String,
-    /// Whether asking again would not help.
+    /// `true` if a new attempt would fail, too.
     is_final: bool,
 }
 
 struct Context {
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    failure: Arc<Mutex<Option<Failure>>>,
 }
 
 impl Client {
-    pub fn start(settings: &Settings) -> Result<Arc<Self>, TransportError> {
-        let trouble = Arc::default();
+    pub fn start(cluster: &Cluster) -> Result<Arc<Self>, TransportError> {
+        let failure = Arc::default();
         let context = Context {
-            trouble: Arc::clone(&trouble),
+            failure: Arc::clone(&failure),
         };
+        let settings = cluster.settings();
         let producer = clients::start(settings, &settings.producer(), context)?;
         Ok(Arc::new(Client {
             producer: Some(producer),
-            trouble,
+            failure,
         }))
     }
 
-    /// Gives a record to the client; never waits.
-    #[expect(clippy::result_large_err, reason = "the message is given back")]
+    /// Passes a record to the client without waiting.
+    #[expect(clippy::result_large_err, reason = "the error returns the message")]
     pub fn send<'a>(&self, message: Message<'a>) -> Result<(), (KafkaError, Message<'a>)> {
         self.producer().send(message)
     }
 
-    /// Whether it refuses everything from now on.
+    /// Returns `true` if a fatal error has occurred, after which all records are refused.
     pub fn is_broken(&self) -> bool {
         self.producer().client().fatal_error().is_some()
     }
 
-    /// Returns when a server has answered.
-    pub async fn reach(self: &Arc<Self>, settings: &Arc<Settings>) -> Result<(), TransportError> {
-        let (client, of) = (self.clone(), settings.clone());
-        let asked = tokio::task::spawn_blocking(move || client.ask(&of)).await;
-        asked.unwrap_or_else(|_| Err(errors::unanswered(&settings.address, "connecting")))
+    /// Waits until a server has answered.
+    pub async fn reach(self: &Arc<Self>, cluster: &Arc<Cluster>) -> Result<(), TransportError> {
+        let (client, of) = (self.clone(), cluster.clone());
+        let asked = tokio::task::spawn_blocking(move || client.request_metadata(&of)).await;
+        asked.unwrap_or_else(|_| Err(cluster.unanswered(CONNECTING)))
     }
 
-    fn ask(&self, settings: &Settings) -> Result<(), TransportError> {
-        let end = Instant::now() + settings.deadline;
-        *lock(&self.trouble) = None;
-        // Any topic will do, and to ask for all of them would be much.
-        let topic = Topic {
-            kind: Kind::DeadLetter,
-            name: "".into(),
-        };
-        let topic = crate::topics::topic_name(&settings.namespace, &topic);
+    fn request_metadata(&self, cluster: &Cluster) -> Result<(), TransportError> {
+        let settings = cluster.settings();
+        let end = Instant::now() + settings.deadline();
+        *lock(&self.failure) = None;
+        // Any topic serves. The metadata of all topics may be large.
+        let topic = topic_name(settings.namespace(), &DEAD_LETTERS);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let answer: KafkaResult<_> = self
                 .producer()
                 .client()
-                .fetch_metadata(Some(&topic), left.min(GLANCE));
+                .fetch_metadata(Some(&topic), left.min(METADATA_TIMEOUT));
             let Err(e) = answer else {
                 return Ok(());
             };
             let is_over = Instant::now() >= end;
-            let trouble = lock(&self.trouble);
-            match &*trouble {
-                Some(trouble) if is_over || trouble.is_final => {
-                    return Err(errors::connection(
-                        &settings.address,
-                        trouble.code,
-                        &trouble.report,
-                    ));
+            match &*lock(&self.failure) {
+                Some(failure) if is_over || failure.is_final => {
+                    let Failure { code, report, .. } = failure;
+                    return Err(errors::connection(settings.address(), *code, report));
                 }
-                None if is_over => return Err(errors::error(&settings.address, "connecting", &e)),
+                None if is_over => return Err(cluster.error(CONNECTING, &e)),
                 _ => {}
             }
         }
@@ -111,7 +105,7 @@ impl Client {
     fn producer(&self) -> &ThreadedProducer<Context> {
         self.producer
             .as_ref()
-            .expect("it is there until it is dropped")
+            .expect("a producer until the client is dropped")
     }
 }
 
@@ -127,12 +121,12 @@ impl ClientContext for Context {
         let Some(code) = error.rdkafka_error_code() else {
             return;
         };
-        let mut trouble = lock(&self.trouble);
-        match &mut *trouble {
-            // It says how many there are; the one before says why they are down.
-            Some(trouble) if code == AllBrokersDown => trouble.is_final = true,
+        let mut last = lock(&self.failure);
+        match &mut *last {
+            // The failure before it contains the reason.
+            Some(failure) if code == AllBrokersDown => failure.is_final = true,
             _ => {
-                *trouble = Some(Trouble {
+                *last = Some(Failure {
                     code,
                     report: report.to_owned(),
                     is_final: matches!(code, AllBrokersDown | Authentication | SSL),

@@ -1,4 +1,4 @@
-//! Appending to a cluster that is well.
+//! Appending to a healthy cluster.
 
 use std::collections::HashMap;
 
@@ -43,11 +43,11 @@ async fn records_of_one_key_are_in_one_partition_in_the_order_of_appending() {
 }
 
 #[tokio::test]
-async fn keys_are_in_the_partitions_that_other_clients_choose() {
+async fn keys_have_the_partitions_of_the_java_client() {
     let servers = Kafka::common().servers();
     let kafka = KafkaTransport::builder(servers).partitions(100).connect();
     let kafka = kafka.await.unwrap();
-    // From the tests of Kafka's own `Utils.murmur2`.
+    // From the tests of `Utils.murmur2` in Apache Kafka.
     let hashes = [
         ("21", -973_932_308),
         ("foobar", -790_332_482),
@@ -71,7 +71,7 @@ async fn keys_are_in_the_partitions_that_other_clients_choose() {
 }
 
 #[tokio::test]
-async fn each_record_has_its_own_result() {
+async fn records_that_are_too_large_fail_alone() {
     let servers = Kafka::common().servers();
     let kafka = KafkaTransport::connect(servers).await.unwrap();
     let (a, b) = (command("append.results a"), command("append.results b"));
@@ -90,8 +90,8 @@ async fn each_record_has_its_own_result() {
         results[1].as_ref().unwrap_err().to_string(),
         format!(
             "kafka://{servers}: appending to static-bus.command.append.results-20a: \
-             MessageSizeTooLarge (Broker: Message size too large); raise `message.max.bytes` here and \
-             `max.message.bytes` of the topic, or send less"
+             MessageSizeTooLarge (Broker: Message size too large); raise the setting `message.max.bytes` \
+             and `max.message.bytes` of the topic, or send a smaller message"
         )
     );
     let a = contents(servers, "static-bus.command.append.results-20a").await;
@@ -103,7 +103,7 @@ async fn each_record_has_its_own_result() {
 }
 
 #[tokio::test]
-async fn more_records_than_the_client_holds_are_appended_in_order() {
+async fn more_records_than_the_queue_of_the_client_are_appended_in_order() {
     let servers = Kafka::common().servers();
     let kafka = KafkaTransport::builder(servers)
         .set("queue.buffering.max.messages", "50")
@@ -121,7 +121,7 @@ async fn more_records_than_the_client_holds_are_appended_in_order() {
 }
 
 #[tokio::test]
-async fn records_with_one_idempotency_key_meet_in_one_partition() {
+async fn records_with_one_idempotency_key_have_one_partition() {
     let servers = Kafka::common().servers();
     let kafka = KafkaTransport::connect(servers).await.unwrap();
     let topic = command("append.idempotent");
@@ -146,7 +146,7 @@ async fn records_with_one_idempotency_key_meet_in_one_partition() {
 }
 
 #[tokio::test]
-async fn replies_to_one_address_meet_in_one_partition_of_one_topic() {
+async fn replies_to_one_address_have_one_partition() {
     let servers = Kafka::common().servers();
     let kafka = KafkaTransport::builder(servers).namespace("append-replies");
     let kafka = kafka.connect().await.unwrap();
@@ -170,10 +170,4 @@ async fn replies_to_one_address_meet_in_one_partition_of_one_topic() {
         assert_eq!(first, message.partition());
     }
     assert_eq!(partitions.len(), 10);
-}
-
-#[tokio::test]
-async fn nothing_to_append_is_nothing_to_do() {
-    let kafka = KafkaTransport::connect(Kafka::common().servers());
-    assert!(kafka.await.unwrap().append(Vec::new()).await.is_empty());
 }

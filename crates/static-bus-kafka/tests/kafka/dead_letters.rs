@@ -1,4 +1,4 @@
-//! Dead letters, beyond what the conformance suite asks.
+//! Dead letters, beyond the conformance suite.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn bodies(letters: &[DeadLetterRecord]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_dead_letter_tells_where_its_message_is() {
+async fn a_dead_letter_contains_the_place_of_its_message() {
     let servers = Kafka::common().servers();
     let kafka = KafkaTransport::builder(servers).namespace("dead-places");
     let kafka = kafka.connect().await.unwrap();
@@ -85,9 +85,9 @@ async fn a_dead_letter_tells_where_its_message_is() {
     assert_eq!(body, Some(&b"{\"invoice\":7}"[..]), "{place}");
 }
 
-/// Those that are removed further on make room for others, and the page has no gap.
+/// Tombstones after the page remove dead letters from it.
 #[tokio::test]
-async fn a_page_is_full_whatever_was_removed() {
+async fn removed_dead_letters_leave_no_gap_in_a_page() {
     let kafka = with_letters("dead-pages", 10).await;
     let all = kafka.dead_letters(None, 100).await.unwrap();
     let removed: Vec<_> = [0, 1, 4].map(|n: usize| all[n].position.clone()).into();
@@ -103,13 +103,13 @@ async fn a_page_is_full_whatever_was_removed() {
 }
 
 #[tokio::test]
-async fn a_position_of_somewhere_else_is_refused() {
+async fn a_foreign_position_is_refused() {
     let kafka = with_letters("dead-positions", 1).await;
     for wrong in ["", "7", "x y", "0199a3c5-0"] {
         let listed = kafka.dead_letters(Some(wrong), 1).await;
         let error = listed.expect_err(wrong).to_string();
         assert!(
-            error.contains("not the position of a dead letter"),
+            error.contains("is not the position of a dead letter"),
             "{error}"
         );
         let removed = kafka.remove_dead_letters(&[wrong.to_owned()]).await;

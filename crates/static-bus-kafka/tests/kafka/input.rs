@@ -1,4 +1,4 @@
-//! What users get wrong: the error names the server and the remedy, and never the password.
+//! Invalid settings. The error names the server and the remedy, and contains no password.
 
 use std::net::TcpListener;
 
@@ -10,48 +10,35 @@ use test_brokers::kafka::Kafka;
 
 const SECRET: &str = "s3cr3t";
 
-/// An address where nobody listens.
-fn nobody() -> String {
+/// An address on which no server listens.
+fn unused_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
 #[tokio::test]
-async fn servers_that_cannot_be_read_are_refused() {
+async fn an_invalid_list_of_servers_is_refused() {
     for servers in ["", "kafka://a:9092", "user:s3cr3t@a:9092", "a b", "a:port"] {
         let text = refusal(KafkaTransport::builder(servers), SECRET).await;
         assert!(
-            text.contains("the servers cannot be read: they are host:port"),
+            text.contains("invalid list of servers: expected host:port"),
             "{servers}: {text}"
         );
     }
 }
 
 #[tokio::test]
-async fn an_unknown_setting_is_refused() {
-    let servers = Kafka::common().servers();
-    let builder = KafkaTransport::builder(servers).set("lingr.ms", "2");
-    assert_eq!(
-        refusal(builder, SECRET).await,
-        format!(
-            "kafka://{servers}: there is no setting `lingr.ms`: its name has to be one of librdkafka's \
-             configuration"
-        )
-    );
-}
-
-#[tokio::test]
-async fn a_setting_that_breaks_a_promise_is_refused() {
-    let builder = KafkaTransport::builder(nobody()).set("enable.idempotence", "false");
+async fn a_reserved_setting_is_refused() {
+    let builder = KafkaTransport::builder(unused_address()).set("enable.idempotence", "false");
     let text = refusal(builder, SECRET).await;
     assert!(
-        text.ends_with("`enable.idempotence` cannot be set: records must not be doubled"),
+        text.ends_with("`enable.idempotence` cannot be set: records must not be duplicated"),
         "{text}"
     );
 }
 
 #[tokio::test]
-async fn settings_that_do_not_fit_together_are_refused() {
+async fn conflicting_settings_are_refused() {
     let servers = Kafka::common().servers();
     let builder = KafkaTransport::builder(servers).set("max.in.flight", "100");
     let text = refusal(builder, SECRET).await;
@@ -60,7 +47,7 @@ async fn settings_that_do_not_fit_together_are_refused() {
 
 #[tokio::test]
 async fn a_refused_connection_names_the_server() {
-    let servers = nobody();
+    let servers = unused_address();
     let sasl = Sasl::Plain {
         user: "alice".to_owned(),
         password: SECRET.to_owned(),
@@ -73,22 +60,22 @@ async fn a_refused_connection_names_the_server() {
     assert!(text.contains("Connection refused"), "{text}");
     assert!(
         text.ends_with(
-            "check the addresses, that Kafka runs there, and whether the port wants TLS or SASL"
+            "check the addresses, that Kafka is running, and whether the port expects TLS or SASL"
         ),
         "{text}"
     );
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_known_is_told() {
+async fn an_unknown_host_name_is_reported() {
     let text = refusal(KafkaTransport::builder("kafka.invalid:9092"), SECRET).await;
     assert!(text.starts_with("kafka://kafka.invalid:9092: "), "{text}");
-    assert!(text.ends_with("check the servers' names"), "{text}");
+    assert!(text.ends_with("check the names of the servers"), "{text}");
 }
 
 #[tokio::test]
-async fn one_server_that_can_be_reached_is_enough() {
-    let servers = format!("{},{}", nobody(), Kafka::common().servers());
+async fn one_reachable_server_is_enough() {
+    let servers = format!("{},{}", unused_address(), Kafka::common().servers());
     let kafka = KafkaTransport::connect(&servers).await.unwrap();
     assert_eq!(kafka.address(), format!("kafka://{servers}"));
     kafka.check().await.unwrap();

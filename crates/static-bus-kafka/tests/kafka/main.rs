@@ -1,4 +1,4 @@
-//! The engine of Kafka: what it promises beyond what the conformance suite asks.
+//! Tests of the Kafka engine beyond the conformance suite.
 
 mod append;
 mod dead_letters;

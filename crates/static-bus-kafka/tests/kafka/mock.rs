@@ -1,4 +1,4 @@
-//! Faults of servers, with the cluster that the client library has for its own tests.
+//! Faults of servers, with the mock cluster of `librdkafka`.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ async fn assert_in_order(mock: &Mock, count: u32) {
 }
 
 #[tokio::test]
-async fn faults_that_pass_are_not_seen() {
+async fn transient_faults_are_retried() {
     let mock = mock();
     let kafka = builder(&mock).connect().await.unwrap();
     assert_eq!(append(&kafka, 0..10).await, [""; 0]);
@@ -53,14 +53,14 @@ async fn faults_that_pass_are_not_seen() {
         Fault::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
     ];
     mock.request_errors(RDKafkaApiKey::Produce, &faults);
-    // Alone: a real server refuses what comes after a request that it refused, and the mock takes it.
+    // One record: a real server refuses requests after a refused one, and the mock accepts them.
     assert_eq!(append(&kafka, 10..11).await, [""; 0]);
     assert_eq!(append(&kafka, 11..100).await, [""; 0]);
     assert_in_order(&mock, 100).await;
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_remedy() {
+async fn a_refusal_is_reported_with_its_remedy() {
     let mock = mock();
     let kafka = builder(&mock)
         .set("topic.metadata.refresh.interval.ms", "100")
@@ -73,11 +73,11 @@ async fn a_refusal_is_told_with_its_remedy() {
         append(&kafka, 0..1).await,
         [format!(
             "kafka://{}: appending to {TOPIC}: TopicAuthorizationFailed (Broker: Topic authorization \
-             failed); the user lacks a permission: grant it with kafka-acls",
+             failed); the user lacks a permission: grant it with kafka-acls.sh",
             mock.bootstrap_servers()
         )]
     );
-    // The client takes it for granted until it looks again.
+    // The client caches the refusal until it refreshes its metadata.
     let begin = Instant::now();
     while let [failure, ..] = &*append(&kafka, 0..1).await {
         assert!(begin.elapsed() < Duration::from_secs(60), "{failure}");
@@ -87,7 +87,7 @@ async fn a_refusal_is_told_with_its_remedy() {
 }
 
 #[tokio::test]
-async fn a_client_that_cannot_go_on_is_replaced() {
+async fn a_client_with_a_fatal_error_is_replaced() {
     let mock = mock();
     let fault = [Fault::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED];
     mock.request_errors(RDKafkaApiKey::InitProducerId, &fault);
@@ -99,7 +99,7 @@ async fn a_client_that_cannot_go_on_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_down_is_gone_around() {
+async fn a_new_leader_is_used_when_a_server_goes_down() {
     let mock = mock();
     let kafka = builder(&mock).connect().await.unwrap();
     assert_eq!(append(&kafka, 0..10).await, [""; 0]);

@@ -1,4 +1,4 @@
-//! A cluster that is not well.
+//! Outages of the cluster.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +28,7 @@ fn numbered(topic: &str, numbers: Range<u32>) -> Vec<(Topic, Record)> {
     records.collect()
 }
 
-/// Of these records all are there, and of all that are there each is so once, and in its key's order.
+/// Checks that all confirmed records are in the topic, and that it has no duplicates and keeps the order of keys.
 async fn assert_kept(kafka: &Kafka, topic: &str, confirmed: impl IntoIterator<Item = u32>) {
     let messages = contents(kafka.servers(), &format!("static-bus.command.{topic}")).await;
     let found: Vec<u32> = bodies(&messages)
@@ -36,7 +36,7 @@ async fn assert_kept(kafka: &Kafka, topic: &str, confirmed: impl IntoIterator<It
         .map(|b| b.parse().unwrap())
         .collect();
     let there: HashSet<_> = found.iter().copied().collect();
-    assert_eq!(there.len(), found.len(), "none is there twice");
+    assert_eq!(there.len(), found.len(), "duplicates");
     let confirmed = confirmed.into_iter();
     let lost: Vec<_> = confirmed.filter(|n| !there.contains(n)).collect();
     assert!(lost.is_empty(), "confirmed and lost: {lost:?}");
@@ -49,7 +49,7 @@ async fn assert_kept(kafka: &Kafka, topic: &str, confirmed: impl IntoIterator<It
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_confirmed_is_there_once_after_two_crashes() {
+async fn confirmed_records_are_there_once_after_two_crashes() {
     let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
     let transport = KafkaTransport::builder(kafka.servers())
         .deadline(Duration::from_secs(5))
@@ -92,7 +92,7 @@ async fn what_was_confirmed_is_there_once_after_two_crashes() {
     assert_kept(&kafka, "crashes", confirmed).await;
 }
 
-/// A server, and a transport whose connections to it go through a proxy.
+/// A server, and a transport that connects through a proxy.
 async fn start_proxied() -> (Kafka, KafkaTransport) {
     let options = KafkaOptions {
         proxied: true,
@@ -103,7 +103,7 @@ async fn start_proxied() -> (Kafka, KafkaTransport) {
     let transport = KafkaTransport::builder(kafka.proxy().servers())
         .deadline(Duration::from_secs(90))
         .set("reconnect.backoff.max.ms", "100")
-        // So that several are under way for each partition.
+        // Several requests in flight for each partition.
         .set("batch.num.messages", "10")
         .connect()
         .await
@@ -112,7 +112,7 @@ async fn start_proxied() -> (Kafka, KafkaTransport) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sent_again_because_its_answer_was_lost_is_there_once_and_in_order() {
+async fn records_whose_response_was_lost_are_there_once_and_in_order() {
     let (kafka, transport) = start_proxied().await;
     kafka.proxy().lose_every(5);
     for round in 0..5 {
@@ -123,12 +123,12 @@ async fn what_is_sent_again_because_its_answer_was_lost_is_there_once_and_in_ord
     }
     kafka.proxy().lose_nothing();
     let lost = kafka.proxy().lost();
-    assert!(lost > 20, "{lost} answers were lost");
+    assert!(lost > 20, "{lost} responses were lost");
     assert_kept(&kafka, "answers", 0..1050).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_is_written_again_because_its_answer_was_lost_is_there_once() {
+async fn claims_whose_response_was_lost_are_there_once() {
     let (kafka, transport) = start_proxied().await;
     let subscription = Subscription::new(command("answers"), "handlers", "one");
     let member = transport.consume(subscription).await.unwrap();
@@ -137,11 +137,11 @@ async fn a_claim_that_is_written_again_because_its_answer_was_lost_is_there_once
         let claims = member.claim(&[format!("key {n}").into()]).await.unwrap();
         assert_eq!(claims, [Claim::Granted]);
     }
-    // Which is written when all of them are.
+    // The last entry is written after all others.
     member.close().await.unwrap();
     kafka.proxy().lose_nothing();
     let lost = kafka.proxy().lost();
-    assert!(lost > 5, "{lost} answers were lost");
+    assert!(lost > 5, "{lost} responses were lost");
     let log = "static-bus.claims.command.answers-at-handlers";
     let log = contents(kafka.servers(), log).await;
     let entries = bodies(&log);
@@ -164,7 +164,7 @@ async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
     };
     append("hangs").await.unwrap();
     kafka.pause();
-    // What hangs, hangs for ever.
+    // Far more than the deadline: a call that hangs never ends.
     let limit = Duration::from_secs(30);
     for name in ["hangs", "hangs too"] {
         let begin = Instant::now();
@@ -173,7 +173,7 @@ async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
         assert!(
             error
                 .to_string()
-                .ends_with("cannot be reached, and may or may not have done it"),
+                .ends_with("cannot be reached, and may have executed the request"),
             "{error}"
         );
     }
@@ -189,7 +189,7 @@ async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_tells_that_the_cluster_is_gone_and_that_it_is_back() {
+async fn a_check_fails_during_an_outage_and_succeeds_after_it() {
     let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
     let transport = KafkaTransport::builder(kafka.servers())
         .deadline(Duration::from_secs(2))

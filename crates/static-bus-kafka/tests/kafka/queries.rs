@@ -1,5 +1,4 @@
-//! Queries are handed out at most once, also when a member crashes, and none that can be answered is lost when
-//! one leaves.
+//! Queries are delivered at most once, even after a crash. A receiver that closes loses none.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,10 +11,10 @@ use rdkafka::{
 };
 use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::AsyncSendQuery, prelude::*};
-use static_bus_kafka::{KafkaConsumer, KafkaTransport};
+use static_bus_kafka::{KafkaReceiver, KafkaTransport};
 use static_bus_remote::{
     RemoteBus, Transport as _, Worker, WorkerHandle,
-    transport::{Consumer as _, Kind, Record, Subscription, Topic},
+    transport::{Kind, Receiver as _, Record, Topic},
 };
 
 use crate::support::*;
@@ -24,7 +23,7 @@ use test_brokers::kafka::Kafka;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A topic of queries with one partition, and a look at what its group has committed.
+/// A topic of queries with one partition, and access to the commits of its group.
 struct Asked {
     kafka: KafkaTransport,
     topic: Topic,
@@ -62,12 +61,11 @@ impl Asked {
         }
     }
 
-    async fn join(&self, member: &str) -> KafkaConsumer {
-        let subscription = Subscription::new(self.topic.clone(), "handlers", member);
-        self.kafka.consume(subscription).await.unwrap()
+    async fn listen(&self) -> KafkaReceiver {
+        self.kafka.listen(self.topic.clone()).await.unwrap()
     }
 
-    /// Calls the group's coordinator, without being a member.
+    /// Calls the coordinator of the group with a client that is not a member.
     async fn with_group<T: Send + 'static>(
         &self,
         call: impl FnOnce(&BaseConsumer, TopicPartitionList) -> T + Send + 'static,
@@ -91,7 +89,7 @@ impl Asked {
         .await
     }
 
-    /// Leaves behind what a member does that has crashed.
+    /// Makes the last commit of a member that crashes.
     async fn crashed(&self, position: i64, held_until: u64) {
         self.with_group(move |client, mut places| {
             places.set_all_offsets(Offset::Offset(position)).unwrap();
@@ -104,13 +102,13 @@ impl Asked {
     }
 }
 
-async fn take(member: &KafkaConsumer, count: usize) -> Vec<u32> {
+async fn take(receiver: &KafkaReceiver, count: usize) -> Vec<u32> {
     let mut got = Vec::new();
     while got.len() < count {
-        let more = member.receive(count - got.len(), LONG).await.unwrap();
+        let more = receiver.receive(count - got.len(), LONG).await.unwrap();
         assert!(!more.is_empty(), "{got:?} and no more");
         let number = |body: &[u8]| str::from_utf8(body).unwrap().parse::<u32>().unwrap();
-        got.extend(more.iter().map(|one| number(&one.record.body)));
+        got.extend(more.iter().map(|one| number(&one.body)));
     }
     got
 }
@@ -121,25 +119,25 @@ fn now() -> u64 {
 }
 
 #[tokio::test]
-async fn a_member_that_leaves_commits_what_it_was_given_and_no_more() {
+async fn a_receiver_that_closes_commits_the_delivered_queries() {
     let asked = Asked::new("queries-leave").await;
     asked.ask(0..10).await;
-    let first = asked.join("first").await;
+    let first = asked.listen().await;
     assert_eq!(take(&first, 4).await, [0, 1, 2, 3]);
     let (_, metadata) = asked.committed().await;
     assert!(metadata.starts_with("held until "), "{metadata:?}");
     first.close().await.unwrap();
     assert_eq!(asked.committed().await, (Offset::Offset(4), String::new()));
-    let second = asked.join("second").await;
+    let second = asked.listen().await;
     assert_eq!(take(&second, 6).await, [4, 5, 6, 7, 8, 9]);
     second.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_a_crashed_member_may_have_been_given_is_given_to_nobody() {
+async fn queries_that_a_crashed_receiver_may_have_delivered_are_skipped() {
     let asked = Asked::new("queries-crash").await;
     asked.ask(0..10).await;
-    // The clocks of those who ask may differ by a second.
+    // The clocks of senders may differ by a second.
     let end = now() + 1_000;
     asked.crashed(3, end).await;
     asked.ask(10..20).await;
@@ -147,7 +145,7 @@ async fn what_a_crashed_member_may_have_been_given_is_given_to_nobody() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     asked.ask(20..25).await;
-    let next = asked.join("next").await;
+    let next = asked.listen().await;
     assert_eq!(take(&next, 5).await, [20, 21, 22, 23, 24]);
     next.close().await.unwrap();
 }
@@ -159,11 +157,15 @@ query!(Double -> u32, name = "doubles.get");
 const KILLED: &str = "queries-killed";
 
 async fn connect(servers: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers).namespace(KILLED);
-    kafka.partitions(4).connect().await.unwrap()
+    let kafka = KafkaTransport::builder(servers)
+        .namespace(KILLED)
+        .partitions(4)
+        // A hold lasts half of that.
+        .set("session.timeout.ms", "6000");
+    kafka.connect().await.unwrap()
 }
 
-/// A worker that is missed after 6 s, and tells what it is asked.
+/// A worker that reports each query.
 async fn answer(
     servers: &str,
     tell: impl Fn(u32) + Send + Sync + 'static,
@@ -175,23 +177,22 @@ async fn answer(
         })
         .build();
     let worker = Worker::new(connect(servers).await, bus).query::<Double>();
-    let worker = worker.lease(Duration::from_secs(6)).start();
-    worker.await.unwrap()
+    worker.start().await.unwrap()
 }
 
-/// No test but a process of one: does nothing unless it is told where the broker is.
+/// The child process of a test. Does nothing without the address of a broker.
 #[tokio::test]
-async fn the_one_that_is_killed_while_it_answers() {
+async fn the_worker_that_is_killed() {
     let Some(servers) = doomed::told() else {
         return;
     };
     let _worker = answer(&servers, |number| println!("asked {number}")).await;
-    // Not for ever, if nobody kills it.
+    // Ends by itself if it is not killed.
     tokio::time::sleep(2 * LONG).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_killed_worker_no_query_is_run_again_and_later_ones_are_answered() {
+async fn queries_of_a_killed_worker_do_not_run_again_and_later_ones_are_answered() {
     let servers = Kafka::common().servers();
     let remote = RemoteBus::connect(connect(servers).await).await.unwrap();
     let remote = remote.with_timeout(LONG);
@@ -199,7 +200,7 @@ async fn of_a_killed_worker_no_query_is_run_again_and_later_ones_are_answered() 
         let remote = remote.clone();
         tokio::spawn(async move { remote.send_async(Double(number)).await })
     };
-    let test = "queries::the_one_that_is_killed_while_it_answers";
+    let test = "queries::the_worker_that_is_killed";
     let doomed = Doomed::start(test, servers);
     let mut answers = Vec::new();
     let asked = |line: &str| Some(line.split_once("asked ")?.1.parse::<u32>().unwrap());
@@ -220,7 +221,7 @@ async fn of_a_killed_worker_no_query_is_run_again_and_later_ones_are_answered() 
             break;
         }
     }
-    // The one that was killed held its partitions for 3 s, and clocks may differ by one.
+    // The killed worker held its partitions for 3 s, and clocks may differ by 1 s.
     let certain = killed_at.unwrap() + Duration::from_secs(4);
     answers.retain(|(asked_at, _)| *asked_at >= certain);
     for (_, answer) in answers {

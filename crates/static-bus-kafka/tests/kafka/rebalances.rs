@@ -1,5 +1,5 @@
-//! Workers come, go and die under load, and so does the broker: nothing that was confirmed is lost, each
-//! key keeps its order, and nothing is handled twice.
+//! Workers that start, stop and crash under load, and a broker that does: no confirmed message is lost, keys keep
+//! their order, and no message is handled twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_secs(90);
 const LEASE: Duration = Duration::from_secs(6);
 const ACCOUNTS: u32 = 16;
 
-/// What was handled, in the order in which it began.
+/// The handled messages, in the order in which their handlers began.
 #[derive(Clone, Default)]
 struct Ledger(Arc<Mutex<Vec<(u32, u32)>>>);
 
@@ -39,7 +39,7 @@ impl Ledger {
         self.0.lock().unwrap().clone()
     }
 
-    /// Waits until all of these are handled.
+    /// Waits until all of these messages are handled.
     async fn has(&self, expected: &BTreeSet<(u32, u32)>) {
         let mut last = (Instant::now(), 0);
         loop {
@@ -56,7 +56,7 @@ impl Ledger {
         }
     }
 
-    /// Each account's moves are in order, and none is there twice.
+    /// Checks that the messages of each account are in order and without duplicates.
     fn is_in_order(&self) {
         let mut last = BTreeMap::new();
         for (account, number) in self.moves() {
@@ -101,7 +101,7 @@ async fn work_with(
     worker.lease(lease).start().await.unwrap()
 }
 
-/// Sends moves for a while. Gives those that were confirmed.
+/// Sends messages, and returns those that were confirmed.
 async fn send(
     bus: RemoteBus<impl Transport>,
     rounds: u32,
@@ -121,7 +121,7 @@ async fn send(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_come_and_go_handle_each_message_once_and_in_order() {
+async fn workers_that_start_and_stop_handle_each_message_once_and_in_order() {
     let (servers, namespace) = (Kafka::common().servers(), "come-and-go");
     let book = Ledger::default();
     let bus = RemoteBus::connect(connect(servers, namespace).await);
@@ -134,16 +134,16 @@ async fn workers_that_come_and_go_handle_each_message_once_and_in_order() {
         workers.remove(0).shutdown(LONG).await;
     }
     let confirmed = sending.await.unwrap();
-    assert_eq!(confirmed.len(), 250 * 16, "the broker was there");
+    assert_eq!(confirmed.len(), 250 * 16, "all are confirmed");
     book.has(&confirmed).await;
     for worker in workers {
         worker.shutdown(LONG).await;
     }
     book.is_in_order();
-    assert_eq!(book.moves().len(), confirmed.len(), "each once");
+    assert_eq!(book.moves().len(), confirmed.len(), "duplicates");
 }
 
-/// Kills the broker twice under load, and waits until all that it confirmed is handled.
+/// Kills the broker twice under load, and waits until all confirmed messages are handled.
 async fn through_outages(lease: Duration) -> Ledger {
     let mut kafka = Kafka::start();
     let (servers, namespace) = (kafka.servers().to_owned(), "killed");
@@ -173,18 +173,18 @@ async fn through_outages(lease: Duration) -> Ledger {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_killed_under_load_loses_nothing_and_doubles_nothing() {
-    // What outlasts the outage: otherwise others may handle again what was handled meanwhile.
+async fn a_broker_killed_under_load_loses_and_duplicates_nothing() {
+    // Leases outlast the outage: otherwise messages may be handled again by other workers.
     let book = through_outages(Duration::from_secs(60)).await;
     book.is_in_order();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_killed_under_load_loses_nothing_either_if_leases_run_out_meanwhile() {
+async fn a_broker_killed_under_load_loses_nothing_if_leases_run_out() {
     through_outages(LEASE).await;
 }
 
-/// No test but a process of one: does nothing unless it is told where the broker is.
+/// The child process of a test. Does nothing without the address of a broker.
 #[tokio::test]
 async fn the_worker_that_is_killed() {
     let Some(servers) = doomed::told() else {
@@ -200,12 +200,12 @@ async fn the_worker_that_is_killed() {
     let worker = Worker::new(transport, bus).command::<Move>().lease(LEASE);
     let worker = worker.limit::<Move>(NonZeroUsize::new(4).unwrap());
     let _worker = worker.start().await.unwrap();
-    // Not for ever, if nobody kills it.
+    // Ends by itself if it is not killed.
     tokio::time::sleep(2 * LONG).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_worker_held_is_handled_by_others_once_and_in_order() {
+async fn messages_of_a_killed_worker_are_handled_by_others_once_and_in_order() {
     let (servers, namespace) = (Kafka::common().servers(), "mid-handler");
     let book = Ledger::default();
     let bus = RemoteBus::connect(connect(servers, namespace).await)
@@ -221,7 +221,7 @@ async fn what_a_killed_worker_held_is_handled_by_others_once_and_in_order() {
     let doomed = Doomed::start("rebalances::the_worker_that_is_killed", servers);
     let stays = work(servers, namespace, &book).await;
     doomed.kill_while_handling().await;
-    // Its producer heard nothing, and sends it again.
+    // The sender repeats the message after an unknown outcome.
     let again = Move {
         account: 99,
         number: 0,

@@ -72,7 +72,7 @@ async fn wrong_credentials_are_refused() {
             assert!(text.starts_with(&start), "{text}");
             assert!(
                 text.ends_with(
-                    "check the user, the password and the mechanism, and that the server has this user"
+                    "check the user, the password and the mechanism, and that the cluster has this user"
                 ),
                 "{text}"
             );
@@ -88,7 +88,7 @@ async fn no_credentials_are_refused() {
         "{text}"
     );
     assert!(
-        text.ends_with("whether the port wants TLS or SASL"),
+        text.ends_with("whether the port expects TLS or SASL"),
         "{text}"
     );
 }
@@ -100,35 +100,35 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
     let text = refusal(builder.sasl(sasl).tls(tls(None)), WRONG).await;
     assert!(text.contains("certificate verify failed"), "{text}");
     assert!(
-        text.ends_with("check `Tls::ca`, and that the port is one with TLS"),
+        text.ends_with("check `Tls::ca`, and that the port expects TLS"),
         "{text}"
     );
 }
 
 #[tokio::test]
-async fn a_port_of_the_other_kind_is_told() {
+async fn a_port_with_another_protocol_is_reported() {
     let builder = KafkaTransport::builder(kafka().servers()).tls(tls(Some(kafka().ca())));
     let text = refusal(builder, WRONG).await;
     assert!(
-        text.ends_with("check `Tls::ca`, and that the port is one with TLS"),
+        text.ends_with("check `Tls::ca`, and that the port expects TLS"),
         "{text}"
     );
     let text = refusal(KafkaTransport::builder(kafka().tls()), WRONG).await;
     assert!(
-        text.ends_with("whether the port wants TLS or SASL"),
+        text.ends_with("whether the port expects TLS or SASL"),
         "{text}"
     );
 }
 
 #[tokio::test]
-async fn a_missing_file_is_told() {
+async fn a_missing_file_is_reported() {
     let builder = KafkaTransport::builder(kafka().tls());
     let text = refusal(builder.tls(tls(Some("/no/such.pem".into()))), WRONG).await;
     assert!(text.contains("ssl.ca.location"), "{text}");
 }
 
 #[tokio::test]
-async fn a_client_shows_its_certificate_where_it_is_asked_for_one() {
+async fn a_client_certificate_is_presented() {
     let builder = || KafkaTransport::builder(kafka().tls());
     assert_works(builder().tls(Tls {
         ca: Some(kafka().ca()),

@@ -1,4 +1,4 @@
-//! What several tests need: records, and a look into topics that goes around the engine.
+//! Records, and access to topics without the engine.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ pub fn record(body: impl Into<String>, key: Option<&str>) -> Record {
     }
 }
 
-/// Everything that an error says, its causes included; it must not say a secret.
+/// The text of the refusal of a connection. Checks that the error and its sources contain no secret.
 pub async fn refusal(builder: KafkaTransportBuilder, secret: &str) -> String {
     assert!(!format!("{builder:?}").contains(secret), "{builder:?}");
-    let error: TransportError = builder.connect().await.expect_err("it is refused");
+    let error: TransportError = builder.connect().await.expect_err("a refusal");
     let mut texts = format!("{error} {error:?}");
     let mut cause = error.source();
     while let Some(e) = cause {
@@ -41,7 +41,7 @@ pub async fn refusal(builder: KafkaTransportBuilder, secret: &str) -> String {
     error.to_string()
 }
 
-/// Everything in a Kafka topic, each partition's in its order.
+/// All messages of a Kafka topic, in the order of each partition.
 pub async fn contents(servers: &str, topic: &str) -> Vec<OwnedMessage> {
     let (servers, topic) = (servers.to_owned(), topic.to_owned());
     tokio::task::spawn_blocking(move || read(&servers, &topic))
@@ -79,7 +79,7 @@ fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
         match consumer.poll(limit) {
             Some(Ok(message)) => messages.push(message.detach()),
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            // A server that is down, which the client goes around.
+            // A server that is down. The client uses another.
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure))) => {
             }
             Some(Err(e)) => panic!("{topic}: {e}"),

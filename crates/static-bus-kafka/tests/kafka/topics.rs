@@ -1,4 +1,4 @@
-//! How topics come to be.
+//! The creation of topics.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -40,7 +40,7 @@ async fn configuration(topic: &str) -> HashMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_topic_is_created_as_its_kind_needs_it() {
+async fn the_configuration_of_a_new_topic_depends_on_its_kind() {
     let kafka = KafkaTransport::builder(Kafka::common().servers())
         .namespace("topics")
         .partitions(3)
@@ -122,13 +122,13 @@ async fn more_replicas_than_servers_are_refused_with_the_remedy() {
         format!(
             "kafka://{servers}: creating the topic static-bus.command.topics.replicated: \
              InvalidReplicationFactor (Broker: Invalid replication factor); the cluster has fewer \
-             servers than `replication` says"
+             servers than `replication`"
         )
     );
 }
 
 #[tokio::test]
-async fn two_programs_may_create_a_topic_at_the_same_time() {
+async fn two_processes_may_create_a_topic_at_the_same_time() {
     let servers = Kafka::common().servers();
     let (one, other) = tokio::join!(
         KafkaTransport::connect(servers),

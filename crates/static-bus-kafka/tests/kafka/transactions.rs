@@ -1,5 +1,4 @@
-//! Exactly once, from Kafka to Kafka: through processes that are killed, a broker that is, and handlers that
-//! fail.
+//! Exactly once from Kafka to Kafka, with killed processes, a killed broker and failing handlers.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -50,7 +49,7 @@ async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
     kafka.exactly_once().connect().await.unwrap()
 }
 
-/// What a handler that was given this sends.
+/// The output of a handler of this record.
 fn effect(of: &Record, n: u32) -> (Topic, Record) {
     let cause = Envelope::parse(&of.headers).unwrap().id.into_owned();
     let mut envelope = Envelope::new("test", "billing.paid", "application/json");
@@ -114,7 +113,7 @@ async fn take(member: &KafkaConsumer) -> (Delivery<KafkaReceipt>, Lease<KafkaRec
     (delivery, lease)
 }
 
-/// How often each invoice was paid, as whoever consumes it sees it.
+/// The number of payments of each invoice, as a consumer reads them.
 async fn paid(servers: &str, namespace: &str) -> BTreeMap<u32, usize> {
     let mut paid = BTreeMap::new();
     for message in contents(servers, &format!("{namespace}.event.billing.paid")).await {
@@ -125,7 +124,7 @@ async fn paid(servers: &str, namespace: &str) -> BTreeMap<u32, usize> {
 }
 
 #[tokio::test]
-async fn what_a_handler_sends_comes_with_the_acknowledgement_and_not_before() {
+async fn the_output_of_a_handler_is_appended_with_the_acknowledgement() {
     let (servers, namespace) = (Kafka::common().servers(), "once-together");
     let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
@@ -137,7 +136,7 @@ async fn what_a_handler_sends_comes_with_the_acknowledgement_and_not_before() {
     one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
     let both = BTreeMap::from([(1, 1), (2, 1)]);
     assert_eq!(paid(servers, namespace).await, both);
-    // To ask again does nothing again.
+    // A repeated acknowledgement has no effect.
     one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
     assert_eq!(paid(servers, namespace).await, both);
     let other = join(&connect(servers, namespace).await, "other").await;
@@ -146,7 +145,7 @@ async fn what_a_handler_sends_comes_with_the_acknowledgement_and_not_before() {
 }
 
 #[tokio::test]
-async fn what_was_sent_for_a_message_that_is_given_back_is_dropped() {
+async fn the_output_for_a_released_or_failed_message_is_dropped() {
     let (servers, namespace) = (Kafka::common().servers(), "once-given-back");
     let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
@@ -162,9 +161,9 @@ async fn what_was_sent_for_a_message_that_is_given_back_is_dropped() {
     assert_eq!(paid(servers, namespace).await, BTreeMap::from([(3, 1)]));
 }
 
-/// A member that hangs for longer than a lease, and then comes to an end.
+/// A member that does not renew its lease and acknowledges later.
 #[tokio::test]
-async fn who_has_lost_a_message_leaves_nothing_behind() {
+async fn the_output_for_a_lost_message_is_dropped() {
     let (servers, namespace) = (Kafka::common().servers(), "once-late");
     let (here, there) = (
         connect(servers, namespace).await,
@@ -184,7 +183,7 @@ async fn who_has_lost_a_message_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
+async fn aborted_records_are_not_delivered_and_do_not_block_others() {
     let (servers, namespace) = (Kafka::common().servers(), "once-aborted");
     let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
@@ -216,7 +215,7 @@ async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
     }
     bodies.sort();
     assert_eq!(bodies, [r#"{"invoice":1}"#, r#"{"invoice":2}"#]);
-    // Nor is it a backlog, for the member that has the partitions and for one that has none.
+    // They do not count as backlog, for the member with the partitions and for one without.
     let two = join(&kafka, "two").await;
     for member in [one, two] {
         let end = Instant::now() + LONG;
@@ -231,7 +230,7 @@ async fn what_is_aborted_is_not_seen_and_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_promised_is_refused() {
+async fn unsupported_use_is_refused() {
     let servers = Kafka::common().servers();
     let kafka = connect(servers, "once-refused").await;
     let event = |group: &'static str| {
@@ -244,7 +243,7 @@ async fn what_cannot_be_promised_is_refused() {
     let _audit = kafka.consume(event("audit")).await.unwrap();
     let refused = kafka.consume(event("stock")).await.unwrap_err().to_string();
     assert!(
-        refused.contains("\"audit\" is the one subscriber"),
+        refused.contains("one subscriber of event billing.paid, which is \"audit\""),
         "{refused}"
     );
     let mut forgetful = event("audit");
@@ -268,7 +267,7 @@ async fn what_cannot_be_promised_is_refused() {
     assert_eq!(paid, BTreeMap::from([(2, 1)]));
 }
 
-/// A worker that says that invoices are paid, and whose handler then fails so many times for every third.
+/// A worker that publishes payments. Its handler then fails this number of times for every third invoice.
 async fn pay(servers: &str, namespace: &str, fails: u32) -> WorkerHandle<KafkaTransport> {
     let kafka = connect(servers, namespace).await;
     let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
@@ -302,7 +301,7 @@ async fn send(servers: &str, namespace: &str, invoices: std::ops::Range<u32>) {
     remote.execute_many(all).await.unwrap();
 }
 
-/// Waits until the whole topic is committed, and then compares.
+/// Waits until the whole topic is committed, and checks that each invoice is paid once.
 async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
     let mut last = (Instant::now(), Vec::new());
     loop {
@@ -313,7 +312,7 @@ async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
         if left != last.1 {
             last = (Instant::now(), left);
         }
-        assert!(last.0.elapsed() < LONG, "nobody goes on: {:?} left", last.1);
+        assert!(last.0.elapsed() < LONG, "no progress: {:?} left", last.1);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let paid = paid(servers, namespace).await;
@@ -325,7 +324,7 @@ async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
     );
 }
 
-/// How many messages are not committed, for each partition.
+/// The number of messages of each partition that are not committed.
 async fn left(servers: &str, namespace: &str) -> Vec<i64> {
     let (servers, topic) = (
         servers.to_owned(),
@@ -340,7 +339,7 @@ async fn left(servers: &str, namespace: &str) -> Vec<i64> {
             .unwrap();
         let mut places = TopicPartitionList::new();
         places.add_partition_range(&topic, 0, 3);
-        // The group may be moving, or its broker starting.
+        // The group may be rebalancing, or its broker starting.
         let Ok(committed) = client.committed_offsets(places, LONG) else {
             return vec![-1];
         };
@@ -357,7 +356,7 @@ async fn left(servers: &str, namespace: &str) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handlers_that_fail_after_they_have_sent_have_sent_once() {
+async fn the_output_of_handlers_that_fail_after_sending_is_appended_once() {
     let (servers, namespace) = (Kafka::common().servers(), "once-failures");
     send(servers, namespace, 0..200).await;
     let kafka = connect(servers, namespace).await;
@@ -373,40 +372,40 @@ fn payer(servers: &str, namespace: &str) -> Doomed {
     Doomed::start("transactions::the_payer_that_is_killed", &told)
 }
 
-/// No test but a process of one: does nothing unless it is told where the broker is.
+/// The child process of a test. Does nothing without the address of a broker.
 #[tokio::test]
 async fn the_payer_that_is_killed() {
     let Some(told) = doomed::told() else { return };
     let (servers, namespace) = told.split_once(' ').unwrap();
     let _running = pay(servers, namespace, 0).await;
-    // Not for ever, if nobody kills it.
+    // Ends by itself if it is not killed.
     tokio::time::sleep(2 * LONG).await;
 }
 
-/// Waits until so many invoices are paid.
+/// Waits until this number of invoices is paid.
 async fn progress(servers: &str, namespace: &str, count: usize) {
     let end = Instant::now() + LONG;
     while paid(servers, namespace).await.len() < count {
-        assert!(Instant::now() < end, "nobody goes on");
+        assert!(Instant::now() < end, "no progress");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_are_killed_have_sent_everything_once() {
+async fn the_output_of_killed_processes_is_appended_once() {
     let (servers, namespace) = (Kafka::common().servers(), "once-killed");
     send(servers, namespace, 0..4000).await;
     let mut payers = [payer(servers, namespace), payer(servers, namespace)];
     for round in 0..4 {
         progress(servers, namespace, 300 * (round + 1)).await;
-        // The old one is killed where it stands.
+        // Replacing a process kills it.
         payers[round % 2] = payer(servers, namespace);
     }
     is_paid_once(servers, namespace, 4000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_killed_has_everything_once() {
+async fn a_killed_broker_has_all_output_once() {
     let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
     let (servers, namespace) = (kafka.servers().to_owned(), "once-restarted");
     send(&servers, namespace, 0..3000).await;

@@ -38,20 +38,16 @@ struct Content {
     sweep: usize,
 }
 
-/// The smallest length at which expired records are removed.
-const SWEEP: usize = 1024;
+/// Half of the smallest length at which expired records are removed.
+const SWEEP: usize = 512;
 
 impl Queue {
     pub fn append(&self, records: impl Iterator<Item = Record>) {
         let now = Instant::now();
         let mut content = lock(&self.content);
-        if content.entries.len() >= content.sweep {
-            content.entries.retain(|entry| !entry.is_expired(now));
-            content.sweep = 2 * content.entries.len().max(SWEEP / 2);
+        for record in records {
+            content.push(Entry::new(record, now), now);
         }
-        content
-            .entries
-            .extend(records.map(|record| Entry::new(record, now)));
         drop(content);
         self.arrived.notify_one();
     }
@@ -71,6 +67,16 @@ impl Queue {
             self.arrived.notify_one();
         }
         taken
+    }
+}
+
+impl Content {
+    fn push(&mut self, entry: Entry, now: Instant) {
+        if self.entries.len() >= self.sweep {
+            self.entries.retain(|entry| !entry.is_expired(now));
+            self.sweep = 2 * self.entries.len().max(SWEEP);
+        }
+        self.entries.push_back(entry);
     }
 }
 

@@ -3,52 +3,6 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_record_arrives_as_it_was_appended() {
-    let broker = MemoryBroker::new();
-    let consumer = member(&broker, Kind::Command, "one").await;
-    let sent = Record {
-        headers: Headers::from_iter([("type", "orders.place"), ("note", "100 %")]),
-        body: vec![0, 159, 146, 150].into(),
-        key: Some("order-1".into()),
-        expires: Some(LONG),
-    };
-    append(&broker, Kind::Command, [sent.clone()]).await;
-    assert_eq!(*now(&consumer, 1).await[0].record, sent);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lease_that_is_not_renewed_runs_out() {
-    let broker = MemoryBroker::new();
-    let (one, two) = (
-        member(&broker, Kind::Command, "one").await,
-        member(&broker, Kind::Command, "two").await,
-    );
-    append(&broker, Kind::Command, (0..3).map(record)).await;
-    let got = now(&one, 3).await;
-    advance(LEASE / 2).await;
-    one.renew(&leases(&got[1..2])).await.unwrap();
-
-    let started = tokio::time::Instant::now();
-    let again = two.receive(9, LONG).await.unwrap();
-    assert_eq!(bodies(&again), ["0", "2"]);
-    assert_eq!([again[0].attempt, again[1].attempt], [2, 2]);
-    assert!(started.elapsed() >= LEASE / 2 && started.elapsed() < LEASE);
-
-    // Who lost the lease can neither renew it nor give the record away.
-    advance(LEASE / 3).await;
-    one.renew(&leases(&got[..1])).await.unwrap();
-    release(&one, &got[..1]).await;
-    assert!(now(&one, 9).await.is_empty());
-    advance(LEASE - LEASE / 3).await;
-    let all = now(&one, 9).await;
-    assert_eq!(bodies(&all), ["0", "1", "2"]);
-    let attempts: Vec<_> = all.iter().map(|delivery| delivery.attempt).collect();
-    assert_eq!(attempts, [3, 2, 3]);
-    acknowledge(&one, &all).await;
-    assert_eq!(one.backlog().await.unwrap(), Backlog::default());
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_acknowledged_late_is_done_all_the_same() {
     let broker = MemoryBroker::new();
     let (one, two) = (
@@ -71,24 +25,6 @@ async fn what_is_acknowledged_late_is_done_all_the_same() {
     assert_eq!(bodies(&last), ["3"]);
     acknowledge(&one, &last).await;
     assert_eq!(one.backlog().await.unwrap(), Backlog::default());
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_released_comes_first_in_its_order() {
-    let broker = MemoryBroker::new();
-    let (one, two) = (
-        member(&broker, Kind::Command, "one").await,
-        member(&broker, Kind::Command, "two").await,
-    );
-    append(&broker, Kind::Command, (0..6).map(record)).await;
-    let got = now(&one, 4).await;
-    let mut back = got.clone();
-    back.swap_remove(1);
-    release(&one, &back).await;
-    let again = now(&two, 9).await;
-    assert_eq!(bodies(&again), ["0", "2", "3", "4", "5"]);
-    let attempts: Vec<_> = again.iter().map(|delivery| delivery.attempt).collect();
-    assert_eq!(attempts, [1; 5]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,28 +1,25 @@
-//! What the broker in this process promises, in tokio's paused time: nothing here waits for a clock.
+//! The promises of `MemoryBroker` beyond those of every engine, mostly in tokio's paused time.
 
 mod anything;
 mod claims;
-mod key_order;
 mod leases;
 mod many;
 mod topics;
 mod waiting;
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use static_bus_remote::{
-    Headers, MemoryBroker, Transport,
+    MemoryBroker, Transport, TransportErrorKind,
     memory::{MemoryConsumer, Receipt},
     transport::{
-        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Record, Subscription,
-        Topic,
+        Backlog, Claim, Consumer, Delivery, Kind, Lease, Receiver, Record, Subscription, Topic,
     },
 };
 use tokio::time::{advance, sleep, timeout};
@@ -75,7 +72,7 @@ async fn group(broker: &MemoryBroker, kind: Kind, group: &'static str) -> Memory
     broker.consume(subscription).await.unwrap()
 }
 
-/// What is there now.
+/// The records that are there now.
 async fn now(consumer: &MemoryConsumer, max: usize) -> Vec<Delivery<Receipt>> {
     consumer.receive(max, Duration::ZERO).await.unwrap()
 }

@@ -28,21 +28,51 @@ async fn receive_waits_for_a_record_and_no_longer_than_it_was_told() {
 #[tokio::test(start_paused = true)]
 async fn a_member_that_stops_waiting_leaves_its_wake_up_to_another() {
     let broker = MemoryBroker::new();
-    for kind in [Kind::Query, Kind::Command] {
-        let (one, two) = (
-            member(&broker, kind, "one").await,
-            member(&broker, kind, "two").await,
-        );
-        let mut first = Box::pin(one.receive(1, LONG));
-        assert!(poll_once(&mut first).await.is_none());
-        let mut second = Box::pin(two.receive(1, LONG));
-        assert!(poll_once(&mut second).await.is_none());
-        // This wakes the first, which is dropped before it looks.
-        append(&broker, kind, [record(0)]).await;
-        drop(first);
-        let got = timeout(LEASE, second).await.expect("woken").unwrap();
-        assert_eq!(bodies(&got), ["0"]);
-    }
+    let (one, two) = (
+        member(&broker, Kind::Command, "one").await,
+        member(&broker, Kind::Command, "two").await,
+    );
+    let mut first = Box::pin(one.receive(1, LONG));
+    assert!(poll_once(&mut first).await.is_none());
+    let mut second = Box::pin(two.receive(1, LONG));
+    assert!(poll_once(&mut second).await.is_none());
+    // This wakes the first, which is dropped before it looks.
+    append(&broker, Kind::Command, [record(0)]).await;
+    drop(first);
+    let got = timeout(LEASE, second).await.expect("woken").unwrap();
+    assert_eq!(bodies(&got), ["0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_stops_waiting_leaves_its_wake_up_to_another() {
+    let broker = MemoryBroker::new();
+    let listen = async || broker.listen(topic(Kind::Query)).await.unwrap();
+    let (one, two, three) = (listen().await, listen().await, listen().await);
+    let mut first = Box::pin(one.receive(1, LONG));
+    assert!(poll_once(&mut first).await.is_none());
+    let mut second = Box::pin(two.receive(1, LONG));
+    assert!(poll_once(&mut second).await.is_none());
+    let mut third = Box::pin(three.receive(1, LONG));
+    assert!(poll_once(&mut third).await.is_none());
+    // This wakes the first, which is dropped, and then the second, which is closed.
+    append(&broker, Kind::Query, [record(0)]).await;
+    drop(first);
+    two.close().await.unwrap();
+    let closed = timeout(LEASE, second).await.expect("woken").unwrap_err();
+    assert_eq!(closed.kind(), TransportErrorKind::Closed);
+    let got = timeout(LEASE, third).await.expect("woken").unwrap();
+    assert_eq!(got[0].body, "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_leaves_the_rest_of_a_batch_to_another() {
+    let broker = MemoryBroker::new();
+    let listen = async || broker.listen(topic(Kind::Reply)).await.unwrap();
+    let (one, two) = (listen().await, listen().await);
+    let append = append(&broker, Kind::Reply, [keyed("k", 0), keyed("k", 1)]);
+    let (first, second, ()) = tokio::join!(one.receive(1, LONG), two.receive(1, LONG), append);
+    assert_eq!(first.unwrap()[0].body, "0");
+    assert_eq!(second.unwrap()[0].body, "1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! What the table answers: single cases, all orders of a few, and long random logs.
+//! Single cases, all orders of a few operations, and long random logs.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::*;
 const LEASE: u64 = 300;
 const KEPT: u64 = 1000;
 
-/// A log as it is written, and the table of one who has read it all.
+/// A log, and the complete table of it.
 struct Log {
     table: Table,
     now: u64,
@@ -33,7 +33,7 @@ impl Log {
         claims
     }
 
-    /// Claims a key, and gives the claim's number.
+    /// Claims a key. Returns the result and the number of the claim.
     fn claim(&mut self, member: &'static str, key: &str) -> (Claim, u64) {
         self.numbers += 1;
         let claims = self.write(claim(member, self.numbers, &[key]));
@@ -48,8 +48,8 @@ impl Log {
         });
     }
 
-    fn give_up(&mut self, member: &'static str, key: &str, number: u64) {
-        self.write(Entry::GiveUp {
+    fn release(&mut self, member: &'static str, key: &str, number: u64) {
+        self.write(Entry::Release {
             member: member.into(),
             claims: vec![(key.to_owned().into(), number)],
         });
@@ -83,7 +83,7 @@ fn a_key_is_granted_then_held_then_done_then_forgotten() {
     let mut log = Log::new();
     assert_eq!(log.claim("one", "k").0, Claim::Granted);
     assert_eq!(log.claim("two", "k").0, Claim::Held);
-    assert_eq!(log.claim("one", "k").0, Claim::Held, "by itself");
+    assert_eq!(log.claim("one", "k").0, Claim::Held, "by the same member");
     log.confirm("k");
     assert_eq!(log.claim("one", "k").0, Claim::Done);
     log.now += KEPT - 1;
@@ -98,14 +98,18 @@ fn each_key_of_a_call_is_claimed_in_order() {
     let claims = log.write(claim("one", 1, &["a", "b", "a", ""]));
     let (granted, held) = (Claim::Granted, Claim::Held);
     assert_eq!(claims, [granted, granted, held, granted]);
-    log.give_up("one", "a", 3);
-    assert_eq!(log.claim("two", "a").0, Claim::Held, "3 was not granted");
-    log.give_up("one", "a", 1);
+    log.release("one", "a", 3);
+    assert_eq!(
+        log.claim("two", "a").0,
+        Claim::Held,
+        "claim 3 was not granted"
+    );
+    log.release("one", "a", 1);
     assert_eq!(log.claim("two", "a").0, Claim::Granted);
 }
 
 #[test]
-fn a_claim_ends_with_its_lease_and_a_renewal_begins_another() {
+fn a_claim_ends_with_its_lease_unless_it_is_renewed() {
     let mut log = Log::new();
     let (_, number) = log.claim("one", "k");
     log.now += LEASE - 1;
@@ -118,27 +122,27 @@ fn a_claim_ends_with_its_lease_and_a_renewal_begins_another() {
 }
 
 #[test]
-fn a_claim_that_was_lost_neither_frees_nor_takes_the_key() {
+fn a_late_operation_on_a_lost_claim_has_no_effect() {
     let mut log = Log::new();
     let (_, old) = log.claim("one", "k");
     log.now += LEASE;
     let (claim, new) = log.claim("two", "k");
     assert_eq!(claim, Claim::Granted);
     log.renew("one", "k", old);
-    log.give_up("one", "k", old);
+    log.release("one", "k", old);
     log.leave("one");
     assert_eq!(log.claim("three", "k").0, Claim::Held);
     assert!(log.table.is_lost("k", "one", old));
     assert!(!log.table.is_lost("k", "two", new));
-    // The same member, in another claim.
-    log.give_up("two", "k", old);
+    // Another claim of the same member.
+    log.release("two", "k", old);
     assert_eq!(log.claim("three", "k").0, Claim::Held);
     log.now += LEASE;
     assert_eq!(log.claim("three", "k").0, Claim::Granted);
 }
 
 #[test]
-fn a_renewal_that_is_late_keeps_what_nobody_has_claimed() {
+fn a_late_renewal_holds_a_key_that_was_not_claimed_since() {
     for wait in [LEASE, 100 * LEASE] {
         let mut log = Log::new();
         let (_, number) = log.claim("one", "k");
@@ -150,7 +154,7 @@ fn a_renewal_that_is_late_keeps_what_nobody_has_claimed() {
 }
 
 #[test]
-fn a_key_that_is_confirmed_late_is_done_whoever_holds_it() {
+fn a_late_confirmation_confirms_a_key_that_another_member_holds() {
     let mut log = Log::new();
     let (_, old) = log.claim("one", "k");
     log.now += LEASE;
@@ -158,12 +162,12 @@ fn a_key_that_is_confirmed_late_is_done_whoever_holds_it() {
     log.confirm("k");
     log.renew("one", "k", old);
     log.renew("two", "k", new);
-    log.give_up("two", "k", new);
+    log.release("two", "k", new);
     assert_eq!(log.claim("three", "k").0, Claim::Done);
 }
 
 #[test]
-fn a_key_is_remembered_for_the_longest_time() {
+fn the_longest_of_two_confirmations_counts() {
     let mut log = Log::new();
     log.confirm("k");
     log.write(Entry::Confirm {
@@ -175,7 +179,7 @@ fn a_key_is_remembered_for_the_longest_time() {
 }
 
 #[test]
-fn whoever_leaves_holds_nothing() {
+fn a_member_that_leaves_holds_no_key() {
     let mut log = Log::new();
     log.write(claim("one", 1, &["a", "b"]));
     log.claim("two", "c");
@@ -186,7 +190,7 @@ fn whoever_leaves_holds_nothing() {
 }
 
 #[test]
-fn time_does_not_go_backwards() {
+fn timestamps_do_not_go_backwards() {
     let mut log = Log::new();
     log.claim("one", "k");
     log.now += LEASE;
@@ -196,7 +200,7 @@ fn time_does_not_go_backwards() {
 }
 
 #[test]
-fn what_has_run_out_takes_no_room() {
+fn expired_entries_are_removed() {
     let mut log = Log::new();
     for n in 0..10_000 {
         log.claim("one", &format!("claimed {n}"));
@@ -204,13 +208,13 @@ fn what_has_run_out_takes_no_room() {
         log.now += 1;
     }
     let size = log.table.claimed.len() + log.table.done.len();
-    let in_time = (LEASE + KEPT + 2 * log.table.pause) as usize;
-    assert!(size <= in_time, "{size} keys, and {in_time} in that time");
+    let in_time = (LEASE + KEPT + 2 * log.table.sweep_interval) as usize;
+    assert!(size <= in_time, "{size} keys, at most {in_time} expected");
     let room = log.table.claimed.capacity() + log.table.done.capacity();
-    assert!(room <= 4 * in_time, "room for {room}, of {in_time}");
+    assert!(room <= 4 * in_time, "capacity {room}, for {in_time} keys");
 }
 
-/// A table that begins in the middle, and reads the rest of the log.
+/// A partial table, of the entries from `begin` on.
 fn late(log: &Log, begin: usize, begin_at: u64) -> Table {
     let mut table = Table::since(begin_at, LEASE, KEPT);
     for (at, entry) in &log.written[begin..] {
@@ -220,7 +224,7 @@ fn late(log: &Log, begin: usize, begin_at: u64) -> Table {
 }
 
 #[test]
-fn who_begins_to_read_in_the_middle_grants_nothing_that_others_may_hold() {
+fn a_partial_table_does_not_grant_a_key_that_may_be_held() {
     let mut log = Log::new();
     let (_, number) = log.claim("one", "k");
     log.claim("one", "lost");
@@ -233,13 +237,13 @@ fn who_begins_to_read_in_the_middle_grants_nothing_that_others_may_hold() {
     let claims = late.apply(&claim("two", 7, &["k", "lost", "new"]), log.now);
     assert_eq!(claims, [Claim::Held, Claim::Granted, Claim::Granted]);
     assert!(late.is_in_doubt("k", "two", 7) && !late.is_in_doubt("new", "two", 9));
-    // As others see it, two does not get the key either.
+    // The complete table refuses it, too.
     assert_eq!(log.claim("two", "k").0, Claim::Held);
 }
 
-/// Those who try again and again must not be what the key is held for.
+/// A member that repeats its claim must not keep the key in doubt.
 #[test]
-fn a_doubt_ends_with_the_lease_when_nobody_is_left() {
+fn a_doubt_ends_with_the_last_lease() {
     let mut log = Log::new();
     let (_, number) = log.claim("one", "k");
     let begin = (log.written.len(), log.now + 1);
@@ -255,7 +259,7 @@ fn a_doubt_ends_with_the_lease_when_nobody_is_left() {
             break;
         }
         assert!(late.is_in_doubt("k", "two", tries));
-        let given_up = Entry::GiveUp {
+        let given_up = Entry::Release {
             member: "two".into(),
             claims: vec![("k".into(), tries)],
         };
@@ -267,7 +271,7 @@ fn a_doubt_ends_with_the_lease_when_nobody_is_left() {
 }
 
 #[test]
-fn what_is_confirmed_is_not_in_doubt_any_more() {
+fn a_confirmed_key_is_not_in_doubt() {
     let mut log = Log::new();
     let mut late = Table::since(log.now, LEASE, KEPT);
     assert_eq!(late.apply(&claim("two", 7, &["k"]), log.now), [Claim::Held]);
@@ -279,32 +283,31 @@ fn what_is_confirmed_is_not_in_doubt_any_more() {
     assert_eq!(claims, [Claim::Granted]);
 }
 
-/// What the members of a group do, one after the other, in any order.
+/// A step of a random log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Move {
-    /// It claims the key; or if it has it, confirms it, or gives it up, or renews it, or leaves.
-    Act(usize, After),
+enum Step {
+    /// A member claims the key, or performs an operation on the claim that it has.
+    Act(usize, Operation),
     Wait(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+enum Operation {
     Confirm,
-    GiveUp,
+    Release,
     Renew,
     Leave,
 }
 
 const MEMBERS: [&str; 3] = ["one", "two", "three"];
 
-/// A group that goes by the answers of its table, and what has to be true of one key, said in
-/// another way than the table says it: who has been granted it, and may still think so.
+/// A group that follows the results of the complete table, and an independent model of one key.
 struct Group {
     log: Log,
     key: &'static str,
-    /// What each member thinks that it has: the claim's number.
-    has: [Option<u64>; 3],
-    /// Until when that is so.
+    /// The number of the granted claim of each member.
+    held: [Option<u64>; 3],
+    /// The ends of the leases of these claims.
     until: [u64; 3],
     done_until: u64,
 }
@@ -314,21 +317,21 @@ impl Group {
         Group {
             log: Log::new(),
             key,
-            has: [None; 3],
+            held: [None; 3],
             until: [0; 3],
             done_until: 0,
         }
     }
 
-    fn make(&mut self, a_move: Move) {
-        let (who, after) = match a_move {
-            Move::Wait(time) => return self.log.now += time,
-            Move::Act(who, after) => (who, after),
+    fn perform(&mut self, step: Step) {
+        let (who, after) = match step {
+            Step::Wait(time) => return self.log.now += time,
+            Step::Act(who, after) => (who, after),
         };
         let (member, now) = (MEMBERS[who], self.log.now);
-        let Some(number) = self.has[who] else {
+        let Some(number) = self.held[who] else {
             let (claim, number) = self.log.claim(member, self.key);
-            let is_held = (0..3).any(|m| self.has[m].is_some() && self.until[m] > now);
+            let is_held = (0..3).any(|m| self.held[m].is_some() && self.until[m] > now);
             let expected = match () {
                 () if self.done_until > now => Claim::Done,
                 () if is_held => Claim::Held,
@@ -340,34 +343,34 @@ impl Group {
                 self.log.written
             );
             if claim == Claim::Granted {
-                (self.has[who], self.until[who]) = (Some(number), now + LEASE);
+                (self.held[who], self.until[who]) = (Some(number), now + LEASE);
             }
             return;
         };
         match after {
-            After::Confirm => {
+            Operation::Confirm => {
                 self.log.confirm(self.key);
-                self.has = [None; 3];
+                self.held = [None; 3];
                 self.done_until = now + KEPT;
             }
-            After::GiveUp => {
-                self.log.give_up(member, self.key, number);
-                self.has[who] = None;
+            Operation::Release => {
+                self.log.release(member, self.key, number);
+                self.held[who] = None;
             }
-            After::Leave => {
+            Operation::Leave => {
                 self.log.leave(member);
-                self.has[who] = None;
+                self.held[who] = None;
             }
-            After::Renew => {
-                // The table's time is that of the last entry.
+            Operation::Renew => {
+                // Advances the time of the table to now.
                 self.log.write(Entry::Join {
                     member: member.into(),
                 });
                 let others = (0..3).filter(|m| *m != who);
-                let is_lost = { others }.any(|m| self.has[m].is_some() && self.until[m] > now);
+                let is_lost = { others }.any(|m| self.held[m].is_some() && self.until[m] > now);
                 assert_eq!(self.log.table.is_lost(self.key, member, number), is_lost);
                 if is_lost {
-                    self.has[who] = None;
+                    self.held[who] = None;
                 } else {
                     self.log.renew(member, self.key, number);
                     self.until[who] = now + LEASE;
@@ -378,52 +381,57 @@ impl Group {
 }
 
 #[test]
-fn in_every_order_of_a_few_moves_one_at_most_has_the_key() {
-    let mut moves = vec![Move::Wait(LEASE / 2), Move::Wait(KEPT)];
+fn in_every_order_of_a_few_steps_at_most_one_member_holds_the_key() {
+    let mut steps = vec![Step::Wait(LEASE / 2), Step::Wait(KEPT)];
     for who in 0..2 {
-        for after in [After::Confirm, After::GiveUp, After::Renew, After::Leave] {
-            moves.push(Move::Act(who, after));
+        for after in [
+            Operation::Confirm,
+            Operation::Release,
+            Operation::Renew,
+            Operation::Leave,
+        ] {
+            steps.push(Step::Act(who, after));
         }
     }
     let (length, mut seen) = (5, HashSet::new());
-    for n in 0..moves.len().pow(length) {
+    for n in 0..steps.len().pow(length) {
         let mut group = Group::new("k");
-        let chosen = (0..length).map(|digit| n / moves.len().pow(digit) % moves.len());
-        chosen.for_each(|m| group.make(moves[m]));
-        seen.insert(format!("{:?}", group.has));
+        let chosen = (0..length).map(|digit| n / steps.len().pow(digit) % steps.len());
+        chosen.for_each(|m| group.perform(steps[m]));
+        seen.insert(format!("{:?}", group.held));
     }
-    assert!(seen.len() > 3, "the orders came to {seen:?} alone");
+    assert!(seen.len() > 3, "too few different outcomes: {seen:?}");
 }
 
-fn moves(length: usize) -> impl Strategy<Value = Vec<Move>> {
+fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
     let after = prop_oneof![
-        1 => Just(After::Confirm),
-        2 => Just(After::GiveUp),
-        6 => Just(After::Renew),
-        1 => Just(After::Leave),
+        1 => Just(Operation::Confirm),
+        2 => Just(Operation::Release),
+        6 => Just(Operation::Renew),
+        1 => Just(Operation::Leave),
     ];
-    let a_move = prop_oneof![
-        3 => (0..3_usize, after).prop_map(|(who, after)| Move::Act(who, after)),
-        2 => (0..LEASE / 2).prop_map(Move::Wait),
+    let step = prop_oneof![
+        3 => (0..3_usize, after).prop_map(|(who, after)| Step::Act(who, after)),
+        2 => (0..LEASE / 2).prop_map(Step::Wait),
     ];
-    prop::collection::vec(a_move, 0..length)
+    prop::collection::vec(step, 0..length)
 }
 
 proptest! {
     #[test]
-    fn one_at_most_has_the_key_in_long_logs(moves in moves(400)) {
+    fn at_most_one_member_holds_the_key_in_long_logs(steps in steps(400)) {
         let mut group = Group::new("k");
-        moves.into_iter().for_each(|m| group.make(m));
+        steps.into_iter().for_each(|m| group.perform(m));
     }
 
-    /// Members join at any time, and read a part of the log.
+    /// The tables of members that join at any time.
     #[test]
-    fn whoever_begins_to_read_far_enough_back_grants_nothing_that_is_not_granted(
-        moves in moves(400),
+    fn a_partial_table_grants_only_claims_that_the_complete_table_grants(
+        steps in steps(400),
         begin in 0.0..1.0,
     ) {
         let mut group = Group::new("k");
-        moves.into_iter().for_each(|m| group.make(m));
+        steps.into_iter().for_each(|m| group.perform(m));
         let log = &group.log.written;
         let begin = (log.len() as f64 * begin) as usize;
         let Some((begin_at, _)) = log.get(begin) else { return Ok(()) };

@@ -1,0 +1,196 @@
+//! The backlog of a group: from the member for its own partitions, from committed offsets for all others.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, KafkaResult},
+};
+
+use super::{
+    clients::{blocking, retry_until},
+    cluster::Cluster,
+    events::Client,
+    offsets::{REQUEST_TIMEOUT, list},
+    partition::Partition,
+};
+use static_bus_remote::{
+    time::now_millis,
+    transport::{Backlog, TransportError},
+};
+
+/// The greatest time that is spent on reading the oldest records of other members' partitions.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// The timeout of one poll.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The operation in errors.
+const DOING: &str = "reading the backlog";
+
+/// The offsets of a group and its topic.
+pub(super) struct GroupOffsets {
+    topic: Arc<str>,
+    /// The first offset and the end of each partition.
+    bounds: BTreeMap<i32, (i64, i64)>,
+    /// The committed offset and metadata of each partition that has one.
+    committed: BTreeMap<i32, (i64, String)>,
+}
+
+/// The backlog of the partitions that are assigned to this member.
+#[derive(Default)]
+pub(super) struct OwnBacklog {
+    in_flight: u64,
+    /// The number of records of each partition that are not acknowledged.
+    unsettled: BTreeMap<i32, u64>,
+    /// The time of the append of the oldest record that is not acknowledged.
+    oldest: Option<i64>,
+}
+
+impl OwnBacklog {
+    /// Adds a partition.
+    pub fn add(&mut self, number: i32, in_flight: usize, unsettled: u64, oldest: Option<i64>) {
+        self.in_flight += in_flight as u64;
+        self.unsettled.insert(number, unsettled);
+        self.oldest = self.oldest.into_iter().chain(oldest).min();
+    }
+}
+
+impl GroupOffsets {
+    /// Reads the offsets from the cluster.
+    pub async fn read(
+        cluster: &Cluster,
+        client: Arc<Client>,
+        topic: &Arc<str>,
+        partitions: i32,
+    ) -> Result<Self, TransportError> {
+        let deadline = cluster.settings().deadline();
+        let topic = topic.clone();
+        blocking(cluster.settings(), DOING, move || {
+            retry_until(Instant::now() + deadline, || {
+                let all = || list(&topic, 0..partitions);
+                let committed = client.committed_offsets(all(), REQUEST_TIMEOUT)?;
+                let [begins, ends] = [Offset::Beginning, Offset::End].map(|offset| {
+                    let mut places = all();
+                    places.set_all_offsets(offset)?;
+                    client.offsets_for_times(places, REQUEST_TIMEOUT)
+                });
+                let (begins, ends) = (offsets(&begins?)?, offsets(&ends?)?);
+                let bounds = begins.into_iter().map(|(number, begin)| {
+                    let end = ends.get(&number).copied().unwrap_or(begin);
+                    (number, (begin, end.max(begin)))
+                });
+                let committed = committed.elements();
+                let committed = committed.iter().filter_map(|place| match place.offset() {
+                    Offset::Offset(at) => {
+                        Some((place.partition(), (at, place.metadata().to_owned())))
+                    }
+                    _ => None,
+                });
+                Ok(GroupOffsets {
+                    topic: topic.clone(),
+                    bounds: bounds.collect(),
+                    committed: committed.collect(),
+                })
+            })
+        })
+        .await
+    }
+
+    /// The first offset and the end of a partition.
+    pub fn bounds(&self, number: i32) -> Option<(i64, i64)> {
+        self.bounds.get(&number).copied()
+    }
+
+    /// The backlog of the group.
+    pub async fn backlog(
+        self,
+        cluster: &Cluster,
+        own: OwnBacklog,
+    ) -> Result<Backlog, TransportError> {
+        let mut unsettled: u64 = own.unsettled.values().sum();
+        let mut others = BTreeMap::new();
+        for (number, (begin, end)) in &self.bounds {
+            if own.unsettled.contains_key(number) {
+                continue;
+            }
+            let (at, metadata) = match self.committed.get(number) {
+                Some((at, metadata)) => (*at, &**metadata),
+                None => (*begin, ""),
+            };
+            let waiting = Partition::<()>::new(at, metadata).unsettled(*begin, *end);
+            if waiting > 0 {
+                others.insert(*number, (at.max(*begin), waiting));
+            }
+        }
+        let mut oldest = own.oldest;
+        if !others.is_empty() {
+            let places = others.iter().map(|(number, (at, _))| (*number, *at));
+            let first = append_times(cluster, self.topic, places.collect()).await?;
+            others.retain(|number, _| first.get(number) != Some(&None));
+            unsettled += others.values().map(|(_, waiting)| waiting).sum::<u64>();
+            oldest = oldest
+                .into_iter()
+                .chain(first.into_values().flatten())
+                .min();
+        }
+        let age = |appended: i64| {
+            let now = i64::try_from(now_millis()).unwrap_or(i64::MAX);
+            Duration::from_millis(u64::try_from(now - appended).unwrap_or_default())
+        };
+        Ok(Backlog {
+            pending: own.in_flight,
+            lag: unsettled.saturating_sub(own.in_flight),
+            oldest: oldest.map_or(Duration::ZERO, age),
+        })
+    }
+}
+
+/// The times of the appends of the first records at or after these offsets, as far as they are read in time.
+/// `None` for a partition that has only transaction markers there.
+async fn append_times(
+    cluster: &Cluster,
+    topic: Arc<str>,
+    places: Vec<(i32, i64)>,
+) -> Result<BTreeMap<i32, Option<i64>>, TransportError> {
+    let mut config = cluster.settings().consumer("static-bus");
+    config.set("queued.min.messages", "1");
+    config.set("enable.partition.eof", "true");
+    blocking(cluster.settings(), DOING, move || {
+        let client: BaseConsumer = config.create()?;
+        let mut from = TopicPartitionList::new();
+        for (number, offset) in &places {
+            from.add_partition_offset(&topic, *number, Offset::Offset(*offset))?;
+        }
+        client.assign(&from)?;
+        let mut found = BTreeMap::new();
+        let end = Instant::now() + READ_TIMEOUT;
+        while found.len() < places.len() && Instant::now() < end {
+            let (number, appended) = match client.poll(POLL_TIMEOUT) {
+                Some(Ok(message)) => {
+                    let appended = message.timestamp().to_millis();
+                    (message.partition(), appended.or(Some(0)))
+                }
+                Some(Err(KafkaError::PartitionEOF(number))) => (number, None),
+                _ => continue,
+            };
+            found.entry(number).or_insert(appended);
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// The offsets of a list by partition.
+fn offsets(list: &TopicPartitionList) -> KafkaResult<BTreeMap<i32, i64>> {
+    let places = list.elements();
+    let offset = |place: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        place.error()?;
+        let offset = place.offset().to_raw().unwrap_or(0);
+        Ok((place.partition(), offset.max(0)))
+    };
+    places.iter().map(offset).collect()
+}

@@ -1,0 +1,55 @@
+//! The connection of a transport to its cluster.
+
+use std::sync::Arc;
+
+use rdkafka::error::KafkaError;
+
+use super::{errors, settings::Settings, topics::Topics, writer::Writer};
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
+
+/// The settings of a transport, and the clients that all of its parts share.
+pub(super) struct Cluster {
+    settings: Arc<Settings>,
+    topics: Topics,
+    writer: Writer,
+}
+
+impl Cluster {
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let settings = Arc::new(settings);
+        Arc::new(Cluster {
+            topics: Topics::new(settings.clone()),
+            writer: Writer::new(settings.clone()),
+            settings,
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The topics, which are created when they are first needed.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The producer of claims and of removals of dead letters.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// An error of a client. `doing` names the operation.
+    pub fn error(&self, doing: &str, error: &KafkaError) -> TransportError {
+        errors::error(self.settings.address(), doing, error)
+    }
+
+    /// The error of an operation without an answer in time.
+    pub fn unanswered(&self, doing: &str) -> TransportError {
+        errors::unanswered(self.settings.address(), doing)
+    }
+
+    /// An error of this engine.
+    pub fn failure(&self, kind: TransportErrorKind, reason: impl Into<String>) -> TransportError {
+        TransportError::new(kind, self.settings.address().clone(), reason.into())
+    }
+}

@@ -1,0 +1,80 @@
+//! Receivers of queries and replies.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    assignment::{Assignment, Held},
+    cluster::Cluster,
+    membership::{self, MAX_SESSION_TIMEOUT, Member},
+    names::group_id,
+    replies::Replies,
+};
+use static_bus_remote::transport::{Kind, Receiver, Record, Topic, TransportError};
+
+/// The group of the receivers of a query.
+const GROUP: &str = "handlers";
+
+/// A receiver of queries or replies.
+///
+/// The receivers of a query are members of one consumer group: each has some of the partitions.
+pub struct KafkaReceiver(Source);
+
+enum Source {
+    Queries(Member<Held>),
+    Replies(Replies),
+}
+
+impl KafkaReceiver {
+    /// Opens a receiver.
+    pub(super) async fn open(
+        cluster: &Arc<Cluster>,
+        topic: &Topic,
+    ) -> Result<Self, TransportError> {
+        let source = match topic.kind {
+            Kind::Query => Source::Queries(Self::join(cluster, topic).await?),
+            Kind::Reply => Source::Replies(Replies::open(cluster, topic).await?),
+            _ => {
+                let address = cluster.settings().address();
+                return Err(TransportError::not_received(address.clone(), topic));
+            }
+        };
+        Ok(KafkaReceiver(source))
+    }
+
+    /// Joins the group of the receivers of a query.
+    async fn join(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Member<Held>, TransportError> {
+        let (name, _) = cluster.topics().get(topic).await?;
+        let group = group_id(cluster.settings().namespace(), topic, GROUP);
+        let (client, session_timeout) = membership::client(cluster, &group, MAX_SESSION_TIMEOUT)?;
+        // A hold ends before another member may be assigned the partition.
+        let hold = session_timeout / 2;
+        let assignment = Assignment::new(name, hold, false, client.clone());
+        Member::start(cluster, client, assignment, None)
+    }
+}
+
+impl Receiver for KafkaReceiver {
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Arc<Record>>, TransportError> {
+        match &self.0 {
+            Source::Queries(member) => member.receive(max, wait).await,
+            Source::Replies(replies) => replies.receive(max, wait).await,
+        }
+    }
+
+    async fn close(&self) -> Result<(), TransportError> {
+        match &self.0 {
+            Source::Queries(member) => member.close().await,
+            Source::Replies(replies) => replies.close().await,
+        }
+    }
+}
+
+impl fmt::Debug for KafkaReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaReceiver").finish_non_exhaustive()
+    }
+}

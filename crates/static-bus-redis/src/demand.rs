@@ -150,7 +150,7 @@ impl Demand {
 
     // The keeper.
 
-    /// Whether the caller waits for entries, or has called within this time.
+    /// Returns whether the caller waits for entries, or has called within this time.
     pub fn is_recent(&self, patience: Duration) -> bool {
         let state = self.state();
         state.wanted.is_some() || state.called.elapsed() < patience
@@ -163,7 +163,7 @@ impl Demand {
 }
 
 impl Wanted<'_> {
-    /// Whether the server has answered a read since the call began.
+    /// Returns whether the server has answered a read since the call began.
     pub fn is_answered(&self) -> bool {
         self.demand.state().rounds > self.round
     }

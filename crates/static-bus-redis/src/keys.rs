@@ -23,7 +23,7 @@ pub(super) fn shared(namespace: &str, topic: &Topic) -> String {
     }
 }
 
-/// Whether a topic is kept in streams: the shared one, and one for each partition.
+/// Returns whether a topic is kept in streams: the shared one, and one for each partition.
 pub(super) fn is_partitioned(topic: &Topic) -> bool {
     matches!(topic.kind, Kind::Command | Kind::Event)
 }

@@ -324,12 +324,12 @@ impl Broken for Vec<Value> {
     }
 }
 
-/// Whether the connection is lost after this error.
+/// Returns whether the connection is lost after this error.
 pub(super) fn ends_connection(error: &RedisError) -> bool {
     error.is_unrecoverable_error() || error.kind() == ErrorKind::Io
 }
 
-/// Whether another attempt to connect may succeed.
+/// Returns whether another attempt to connect may succeed.
 fn passes(error: &RedisError) -> bool {
     matches!(
         error.kind(),

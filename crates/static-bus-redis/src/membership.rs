@@ -266,7 +266,7 @@ impl Membership {
     }
 }
 
-/// Whether the stream or the group is missing: the server was restarted without its data, or emptied.
+/// Returns whether the stream or the group is missing: the server was restarted without its data, or emptied.
 pub(super) fn is_missing(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default();
     matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) || detail.contains("NOGROUP")

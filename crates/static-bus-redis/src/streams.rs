@@ -91,13 +91,13 @@ impl Streams {
         deliveries
     }
 
-    /// Whether there is an entry to hand out.
+    /// Returns whether there is an entry to hand out.
     pub fn is_ready(&self) -> bool {
         let now = Instant::now();
         self.streams.iter().any(|stream| stream.is_ready(now))
     }
 
-    /// Whether the entry is buffered or held.
+    /// Returns whether the entry is buffered or held.
     pub fn has(&self, stream: usize, id: EntryId) -> bool {
         self.streams[stream].has(id)
     }

@@ -1,4 +1,4 @@
-//! Redis keeps every promise.
+//! The conformance suite on Redis.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use static_bus_conformance::{Capabilities, Harness};
 use static_bus_redis::RedisTransport;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
-/// A server of its own, which keeps what it was told.
+/// A server with persistence, for one case.
 struct OneRedis(Mutex<Redis>);
 
 impl OneRedis {
@@ -43,7 +43,7 @@ impl Harness for OneRedis {
     }
 
     async fn restart(&self) {
-        // Meanwhile the other threads of the runtime go on.
+        // Blocks this thread only: the runtime has others.
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

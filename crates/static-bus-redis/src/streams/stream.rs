@@ -93,7 +93,7 @@ impl Stream {
         matches!(self.ownership, Ownership::Leaving { .. })
     }
 
-    /// Whether a partition that is to be left can be given up now.
+    /// Returns whether a partition that is to be left can be given up now.
     pub fn is_left(&self) -> bool {
         self.is_leaving() && self.held.is_empty() && self.reads == 0
     }
@@ -165,7 +165,7 @@ impl Stream {
         }
     }
 
-    /// Whether new entries are to be read: the stream may be read, and nothing is searched.
+    /// Returns whether new entries are to be read: the stream may be read, and nothing is searched.
     pub fn is_readable(&self, now: Instant) -> bool {
         self.may_read(now) && self.searching(now).is_none()
     }
@@ -180,7 +180,7 @@ impl Stream {
 
     // Entries.
 
-    /// Whether the entry is buffered or held.
+    /// Returns whether the entry is buffered or held.
     pub fn has(&self, id: EntryId) -> bool {
         self.buffer.contains_key(&id) || self.held.contains_key(&id)
     }
@@ -193,7 +193,7 @@ impl Stream {
         }
     }
 
-    /// Whether the first buffered entry can be handed out. A partition's entries wait for the search to pass them:
+    /// Returns whether the first buffered entry can be handed out. A partition's entries wait for the search to pass them:
     /// an earlier one may be pending.
     pub fn is_ready(&self, now: Instant) -> bool {
         let Some((first, _)) = self.buffer.first_key_value() else {

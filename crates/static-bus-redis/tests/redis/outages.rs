@@ -1,4 +1,4 @@
-//! Servers that are gone, hang, forget, or come back.
+//! Servers that end, hang, lose their data, or restart.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
-/// The server's clients, but for the one that asks.
+/// The number of connections, without that of this command.
 fn clients(redis: &Redis) -> usize {
     let list = redis.command(&["CLIENT", "LIST"]);
     list.lines().filter(|l| l.contains("addr=")).count() - 1
@@ -126,7 +126,7 @@ async fn no_call_waits_longer_than_its_deadline() {
         assert!(transport.listen(query.clone()).await.is_err());
         let wait = Duration::from_millis(200);
         assert!(consumer.receive(1, wait).await.is_err());
-        // It keeps what a read may still bring, until the read is late.
+        // A read under way fails when its own deadline is over.
         eventually("its read fails", || async {
             queries.receive(1, wait).await.is_err()
         })
@@ -166,7 +166,7 @@ async fn consumers_go_on_after_a_restart_that_lost_everything() {
     let mut got = drain(&commands, 2).await;
     got.sort();
     assert_eq!(got, ["1", "2"]);
-    // An event is dropped until its group is there again.
+    // Events are dropped until the group is created again.
     let arrives = async || {
         append(&transport, &event("e"), [record("1")]).await;
         !receive_now(&events).await.is_empty()
@@ -183,7 +183,7 @@ async fn receive_now(consumer: &static_bus_redis::RedisConsumer) -> Vec<String> 
 }
 
 #[tokio::test]
-async fn scripts_are_loaded_again_when_the_server_forgot_them() {
+async fn scripts_are_loaded_again_after_the_server_has_lost_them() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let consumer = transport

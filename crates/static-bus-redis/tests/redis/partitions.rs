@@ -1,4 +1,4 @@
-//! Records with keys: each partition is one member's at a time, and its order holds.
+//! Records with keys: each partition has one owner at a time, and keeps its order.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::redis::Redis;
 
-/// How many of eight partitions each member has.
+/// The number of partitions of each member.
 fn shares(redis: &Redis) -> HashMap<String, usize> {
     let mut shares = HashMap::new();
     for n in 0..8 {
@@ -64,7 +64,7 @@ async fn partitions_are_shared_fairly_as_members_come_and_go() {
 }
 
 #[tokio::test]
-async fn what_a_dead_member_left_comes_in_order_before_what_is_new() {
+async fn pending_records_of_a_dead_member_come_in_order_before_new_ones() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -94,7 +94,7 @@ async fn what_a_dead_member_left_comes_in_order_before_what_is_new() {
 }
 
 #[tokio::test]
-async fn a_member_that_is_not_asked_leaves_its_partitions_to_others() {
+async fn a_member_that_does_not_receive_leaves_its_partitions_to_others() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -113,7 +113,7 @@ async fn a_member_that_is_not_asked_leaves_its_partitions_to_others() {
     )
     .await;
     assert_eq!(drain(&busy, 80).await.len(), 80);
-    // And gets its share when it is asked again.
+    // A member that receives again gets its share.
     let stop = Arc::new(Mutex::new(false));
     let readers = [idle, busy].map(|consumer| {
         let stop = stop.clone();
@@ -212,7 +212,7 @@ impl Worker {
     }
 }
 
-/// Handles records one after the other, and gives back what it has not handled when it stops.
+/// Handles records one after the other. Releases the others when it stops.
 async fn work(
     transport: &RedisTransport,
     name: String,

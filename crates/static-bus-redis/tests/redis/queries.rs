@@ -1,4 +1,4 @@
-//! Queries and replies: at most once, and nothing left behind.
+//! Queries and replies: the elements of lists, and their removal.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn expiring(body: &str, expires: Duration) -> Record {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_waits_for_is_gone_after_a_minute() {
+async fn replies_expire_after_a_minute_and_queries_after_their_deadline() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     append(&transport, &topic(Kind::Reply, "gone"), [record("1")]).await;
@@ -38,7 +38,7 @@ async fn an_answer_that_nobody_waits_for_is_gone_after_a_minute() {
 }
 
 #[tokio::test]
-async fn queries_that_nobody_answers_do_not_pile_up() {
+async fn expired_queries_do_not_accumulate() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = topic(Kind::Query, "q");
@@ -51,7 +51,7 @@ async fn queries_that_nobody_answers_do_not_pile_up() {
 }
 
 #[tokio::test]
-async fn a_read_that_outlives_its_call_keeps_what_it_takes() {
+async fn a_read_that_outlives_its_call_loses_nothing() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = topic(Kind::Reply, "r");
@@ -69,7 +69,7 @@ async fn a_read_that_outlives_its_call_keeps_what_it_takes() {
 }
 
 #[tokio::test]
-async fn closing_gives_back_what_was_not_handed_out() {
+async fn closing_puts_back_elements_that_were_not_returned() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = topic(Kind::Query, "q");
@@ -113,14 +113,14 @@ async fn closing_ends_a_read_that_waits() {
 async fn replies_cost_the_same_with_one_process_and_with_five() {
     let one = commands_for_replies(1).await;
     let five = commands_for_replies(5).await;
-    // A blocking read more or less, when the machine is slow.
+    // On a slow machine the number of blocking reads differs.
     assert!(
         five <= one + 20,
         "{one} commands with one, {five} with five"
     );
 }
 
-/// How many commands 200 replies to one process take while others wait for theirs.
+/// The number of commands for 200 replies to one process, while other processes wait for theirs.
 async fn commands_for_replies(processes: usize) -> u64 {
     let redis = Redis::start();
     let mut transports = Vec::<RedisTransport>::new();

@@ -1,4 +1,4 @@
-//! Known ways to lose or double entries of a stream.
+//! Known ways to lose or double entries of a stream, and to leave keys behind.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -27,7 +27,7 @@ async fn trimming_removes_nothing_that_a_group_has_not_read_and_acknowledged() {
         length().await < 2600
     })
     .await;
-    // Two more rounds of trimming.
+    // Two further rounds of trimming.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(length().await >= 2400);
     slow.release(&leases(&read[600..])).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_new_group_of_a_trimmed_stream_reports_its_lag() {
     let read = receive(&second, 30).await;
     let backlog = second.backlog().await.unwrap();
     assert_eq!((backlog.pending, backlog.lag), (30, 40));
-    // An entry that is deleted from the middle makes the server's own figure unknown.
+    // The server has no lag after the deletion of an entry from the middle.
     let last = redis.command(&["XREVRANGE", "static-bus:event:e", "+", "-", "COUNT", "2"]);
     let id = last.split("\r\n").nth(3).unwrap();
     let second_to_last = last.split("\r\n").filter(|l| l.contains('-')).nth(1);
@@ -85,7 +85,7 @@ async fn a_renewal_does_not_count_as_a_delivery() {
 }
 
 #[tokio::test]
-async fn renewing_neither_steals_nor_revives() {
+async fn a_late_renewal_neither_takes_nor_revives_an_entry() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -110,7 +110,7 @@ async fn renewing_neither_steals_nor_revives() {
         pending.contains("$1\r\nb\r\n"),
         "it is still b's: {pending}"
     );
-    // Nor does it give anything of b's away.
+    // A late release does not release the entries of b.
     a.release(&leases(&late)).await.unwrap();
     let pending = redis.command(&[
         "XPENDING",
@@ -127,7 +127,7 @@ async fn renewing_neither_steals_nor_revives() {
 }
 
 #[tokio::test]
-async fn closing_gives_back_everything_at_once() {
+async fn closing_releases_held_and_buffered_entries_and_removes_the_name() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -142,7 +142,7 @@ async fn closing_gives_back_everything_at_once() {
         _ => keyed(&format!("k{n}"), n.to_string()),
     });
     append(&transport, &topic, records).await;
-    // Some in hand, and some read and not handed out.
+    // Some entries are held, others are buffered.
     let held = receive(&a, 20).await;
     a.acknowledge(&leases(&held[..5])).await.unwrap();
     a.close().await.unwrap();
@@ -158,7 +158,7 @@ async fn closing_gives_back_everything_at_once() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_not_asked_reads_nothing() {
+async fn a_consumer_reads_nothing_before_it_receives() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -176,7 +176,7 @@ async fn a_consumer_that_is_not_asked_reads_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_that_no_group_waits_for_leaves_nothing_behind() {
+async fn an_event_without_groups_leaves_no_key() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     append(&transport, &event("e"), [record("1"), keyed("k", "2")]).await;
@@ -199,7 +199,7 @@ async fn a_position_that_is_no_entry_of_dead_letters_is_refused() {
 }
 
 #[tokio::test]
-async fn a_consumer_reads_the_namespace_of_its_own_only() {
+async fn a_consumer_reads_only_its_own_namespace() {
     let redis = Redis::start();
     let connect = |namespace: &'static str| {
         let config = static_bus_redis::RedisTransport::builder(redis.url());

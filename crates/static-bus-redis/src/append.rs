@@ -77,9 +77,9 @@ pub(super) async fn append(
     };
     batch.prune(link, &answers, now).await;
     let result = |place| match answers.get(batch.command(place)) {
-        Some(Value::ServerError(e)) => Err(link.server.error(&e.clone().into())),
+        Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
         Some(_) => Ok(()),
-        None => Err(link.server.unexpected("a pipeline")),
+        None => Err(link.server().unexpected("a pipeline")),
     };
     places.into_iter().map(|p| p.and_then(result)).collect()
 }

@@ -69,7 +69,7 @@ impl Consumer for RedisConsumer {
     ) -> Result<Vec<Delivery<RedisReceipt>>, TransportError> {
         let (server, demand) = (self.member.server(), self.member.demand());
         let end = later(Instant::now(), wait);
-        let limit = end + server.deadline;
+        let limit = end + server.deadline();
         demand.call(self.member.beat());
         let deliveries = self.member.streams().hand_out(max);
         if !deliveries.is_empty() || max == 0 {
@@ -99,7 +99,7 @@ impl Consumer for RedisConsumer {
                 return Ok(Vec::new());
             }
             if is_late {
-                return Err(server.unanswered(server.deadline));
+                return Err(server.unanswered(server.deadline()));
             }
         }
     }
@@ -132,11 +132,11 @@ impl Consumer for RedisConsumer {
             return Ok(());
         }
         let mut tasks = self.tasks.lock().await;
-        // Entries of a read that nobody waits for would be found only when their leases run out.
+        // Without it, entries of an abandoned read would be delivered only after their leases.
         if let Some(number) = demand.blocked() {
             member.link().unblock(number).await;
         }
-        let patience = member.beat() + member.server().deadline;
+        let patience = member.beat() + member.server().deadline();
         let _ = timeout(patience, tasks.reader.join_next()).await;
         tasks.reader.shutdown().await;
         tasks.keeper.shutdown().await;

@@ -129,7 +129,7 @@ impl Deduplication {
         transaction.cmd("PEXPIRE").arg(claims).arg(self.lease * 2);
         let answers = transaction.run(&self.link).await?;
         found(keys, answers, confirmed.len(), now)
-            .ok_or_else(|| self.link.server.unexpected("a claim"))
+            .ok_or_else(|| self.link.server().unexpected("a claim"))
     }
 
     /// Gives up the surplus claims, and claims the keys whose claim had ended, where they are free.
@@ -146,7 +146,7 @@ impl Deduplication {
         call.arg(ends).arg(now);
         call.arg(surplus.len()).arg(surplus).arg(expired);
         let Value::BulkString(digits) = self.link.run(&scripts::CLAIM, &call).await? else {
-            return Err(self.link.server.unexpected("a claim"));
+            return Err(self.link.server().unexpected("a claim"));
         };
         let claim = |digit: &u8| match digit {
             b'0' => Claim::Granted,

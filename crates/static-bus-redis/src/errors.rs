@@ -241,7 +241,7 @@ mod tests {
                 "CROSSSLOT Keys in request don't hash to the same slot",
                 Refused,
             ),
-            ("ODD A code that nobody knows", Refused),
+            ("ODD An unknown code", Refused),
             (
                 "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
                 TooLarge,

@@ -1,6 +1,6 @@
 //! Redis 7.0 or later, and Valkey, as the broker.
 //!
-//! Queries and replies are elements of lists, delivered at most once. A query that nobody takes is kept for ten
+//! Queries and replies are elements of lists, delivered at most once. A query without a receiver is kept for ten
 //! minutes, or until its deadline if that is later. Commands and events are entries of streams with consumer groups,
 //! delivered at least once. Records with a key go to one of a fixed number of partitions of their topic. Each
 //! partition is a stream that one member of a group reads at a time, which keeps the order of keys. Every second,

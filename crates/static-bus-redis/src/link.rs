@@ -29,7 +29,7 @@ use static_bus_remote::{
 pub(super) struct Server {
     client: Client,
     address: Arc<str>,
-    pub deadline: Duration,
+    deadline: Duration,
     /// The failure of the last attempt to connect.
     trouble: Mutex<Option<RedisError>>,
 }
@@ -40,13 +40,13 @@ pub(super) struct Connection {
     inner: MultiplexedConnection,
     lost: Arc<AtomicBool>,
     /// The server's number for the connection, if it tells.
-    pub number: Option<i64>,
+    number: Option<i64>,
 }
 
 /// A shared connection for commands that do not block. It is opened when it is needed, and again after it
 /// was lost.
 pub(super) struct Link {
-    pub server: Arc<Server>,
+    server: Arc<Server>,
     current: Mutex<Option<Connection>>,
     /// Held by the call that connects.
     connecting: tokio::sync::Mutex<()>,
@@ -68,6 +68,10 @@ impl Server {
 
     pub fn address(&self) -> &Arc<str> {
         &self.address
+    }
+
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// Opens a connection, in one attempt.
@@ -181,6 +185,11 @@ impl Connection {
             .await
     }
 
+    /// The server's number for the connection, if it tells.
+    pub fn number(&self) -> Option<i64> {
+        self.number
+    }
+
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
@@ -193,6 +202,10 @@ impl Link {
             current: Mutex::new(Some(connection)),
             connecting: tokio::sync::Mutex::new(()),
         }
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
     /// Sends a command, and waits for the answer, no longer than the deadline.
@@ -251,7 +264,7 @@ impl Link {
     where
         T: Broken,
     {
-        let deadline = self.server.deadline;
+        let deadline = self.server.deadline();
         let end = Instant::now() + deadline;
         let mut connection = match self.usable() {
             Some(connection) => connection,

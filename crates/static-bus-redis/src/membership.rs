@@ -70,7 +70,7 @@ impl Membership {
     }
 
     pub fn server(&self) -> &Arc<Server> {
-        &self.link.server
+        self.link.server()
     }
 
     pub fn link(&self) -> &Link {

@@ -40,7 +40,7 @@ impl PartitionCounts {
         if let Some(known) = lock(&self.known).get(topic) {
             return Ok(*known);
         }
-        let server = &self.link.server;
+        let server = self.link.server();
         let (hash, field) = (keys::partitions(&self.namespace), keys::topic(topic));
         let mut commands = redis::pipe();
         commands.cmd("HSETNX").arg(&hash).arg(&field);

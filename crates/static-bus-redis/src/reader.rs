@@ -100,7 +100,7 @@ async fn read_new(
         streams.begin_read(&readable);
         readable
     };
-    member.demand().begin_read(connection.number);
+    member.demand().begin_read(connection.number());
     let result = wait_for_new(member, connection, &readable, max, end).await;
     let mut streams = member.streams();
     streams.end_read(&readable);
@@ -133,7 +133,7 @@ async fn wait_for_new(
         .saturating_duration_since(Instant::now())
         .min(member.block());
     let command = read_command(member, streams, max, block);
-    let limit = block + member.server().deadline;
+    let limit = block + member.server().deadline();
     let mut read = pin!(timeout(limit, connection.send(&command)));
     let answer = loop {
         tokio::select! {

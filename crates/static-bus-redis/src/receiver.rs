@@ -56,7 +56,7 @@ impl RedisReceiver {
         key: String,
         block: Duration,
     ) -> Result<Self, TransportError> {
-        let server = link.server.clone();
+        let server = link.server().clone();
         let connection = server.open_reader_in_time().await?;
         Ok(RedisReceiver {
             server,
@@ -92,7 +92,7 @@ impl RedisReceiver {
                 Some(read) => read,
                 None => {
                     let connection = self.connection(&mut reader.connection, end).await?;
-                    let number = connection.number.unwrap_or(0);
+                    let number = connection.number().unwrap_or(0);
                     self.reading.store(number, Ordering::Release);
                     reader.read.insert(self.read(connection, max, end))
                 }
@@ -130,7 +130,7 @@ impl RedisReceiver {
         let at_least = Instant::now() + Duration::from_millis(100);
         match timeout_at(end.max(at_least), self.server.open_reader()).await {
             Ok(opened) => opened.map_err(|e| self.server.error(&e)),
-            Err(_) => Err(self.server.unanswered(self.server.deadline)),
+            Err(_) => Err(self.server.unanswered(self.server.deadline())),
         }
     }
 
@@ -150,7 +150,7 @@ impl RedisReceiver {
         };
         command.arg(1).arg(&self.key).arg("LEFT");
         command.arg("COUNT").arg(max);
-        let limit = block.unwrap_or_default() + self.server.deadline;
+        let limit = block.unwrap_or_default() + self.server.deadline();
         Box::pin(async move {
             let answer = timeout(limit, connection.send(&command)).await;
             (connection, answer.unwrap_or_else(|_| Err(late(limit))))
@@ -200,7 +200,7 @@ impl Receiver for RedisReceiver {
             if number > 0 {
                 self.link.unblock(number).await;
             }
-            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline, read).await {
+            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline(), read).await {
                 reader.taken.extend(elements(answer));
             }
         }

@@ -22,7 +22,7 @@ pub(super) struct Streams {
     reclaim: Reclaim,
 }
 
-/// The search of the shared stream for entries whose lease ran out, whoever held them.
+/// The search of the shared stream for entries whose lease ran out, of any member.
 enum Reclaim {
     /// Begins at this time.
     From(Instant),
@@ -111,7 +111,7 @@ impl Streams {
         self.streams[receipt.stream()].settle(receipt.id());
     }
 
-    /// Ends leases of entries that were given back to the group, and looks for them.
+    /// Ends the leases of released entries, and searches for them.
     pub fn release(&mut self, leases: &[Lease<RedisReceipt>]) {
         for lease in leases {
             self.settle(&lease.receipt);
@@ -130,7 +130,7 @@ impl Streams {
         }
     }
 
-    /// Ends the leases that ran out, and looks for their entries. Returns whether there was one of a partition.
+    /// Ends the leases that ran out, and searches for their entries. Returns whether there was one of a partition.
     pub fn expire(&mut self) -> bool {
         let now = Instant::now();
         let mut has_expired = false;

@@ -92,7 +92,7 @@ impl Transport for RedisTransport {
     type Receiver = RedisReceiver;
 
     fn address(&self) -> &str {
-        self.shared.link.server.address()
+        self.shared.link.server().address()
     }
 
     async fn check(&self) -> Result<(), TransportError> {
@@ -148,7 +148,7 @@ impl Transport for RedisTransport {
         command.arg(keys::dead_letters(&self.shared.namespace));
         command.arg(start).arg("+").arg("COUNT").arg(limit);
         let Value::Array(entries) = self.shared.link.send(&command).await? else {
-            return Err(self.shared.link.server.unexpected("XRANGE"));
+            return Err(self.shared.link.server().unexpected("XRANGE"));
         };
         let now = now_millis();
         let letters = entries.into_iter().filter_map(|entry| {

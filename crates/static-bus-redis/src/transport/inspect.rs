@@ -66,14 +66,14 @@ async fn information(
 ) -> Result<String, TransportError> {
     let mut command = cmd("INFO");
     command.arg(section);
-    let answer = tokio::time::timeout(server.deadline, connection.send(&command)).await;
+    let answer = tokio::time::timeout(server.deadline(), connection.send(&command)).await;
     let address = server.address();
     let answer = match answer {
         Ok(answer) => answer.map_err(|e| match e.is_io_error() {
             true => reply_error(address, &e),
             false => connect_error(address, &e),
         })?,
-        Err(_) => return Err(server.unanswered(server.deadline)),
+        Err(_) => return Err(server.unanswered(server.deadline())),
     };
     redis::from_redis_value(answer).map_err(|_| server.unexpected("INFO"))
 }

@@ -152,7 +152,7 @@ async fn closing_releases_held_and_buffered_entries_and_removes_the_name() {
     let rest = receive(&b, 395).await;
     let seen: HashSet<_> = bodies(&rest).into_iter().collect();
     assert_eq!(seen.len(), 395, "each once");
-    assert!(rest.iter().all(|d| d.attempt == 1), "given back: {rest:?}");
+    assert!(rest.iter().all(|d| d.attempt == 1), "released: {rest:?}");
     let names = redis.command(&["XINFO", "CONSUMERS", "static-bus:command:c", "handlers"]);
     assert!(!names.contains("$1\r\na\r\n"), "its name is gone: {names}");
 }

@@ -1,4 +1,4 @@
-//! Appends records: all of one call in one round trip.
+//! Appends records: all records of one call in one round trip.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,27 +8,45 @@ use super::{
     keys,
     link::Link,
     scripts,
-    stream::millis,
-    wire::{add_fields, now_millis, to_blob},
+    wire::{add_fields, to_blob},
 };
-use static_bus_remote::transport::{Kind, Record, Topic, TransportError};
+use static_bus_remote::{
+    time::{millis, now_millis},
+    transport::{Kind, Record, Topic, TransportError},
+};
 
-/// For how long replies are kept for a process that is gone.
+/// The time for which replies are kept for a process that does not take them.
 const REPLIES: Duration = Duration::from_secs(60);
-/// For how long queries are kept when nobody adds any: longer than they are of use.
+/// The time for which queries without a later deadline are kept after the last one.
 const QUERIES: Duration = Duration::from_secs(600);
-/// A list that is longer than this is looked through for expired elements now and then.
+/// The number of elements of a list after which expired ones are removed.
 const LONG: i64 = 1024;
 
 type Partitions<'a> = HashMap<&'a Topic, Result<usize, TransportError>>;
 
-/// The elements that one call adds to a list.
-struct Elements {
-    /// Which of the pipeline's commands adds them.
-    command: usize,
-    push: Cmd,
+/// The commands of one call.
+#[derive(Default)]
+struct Batch {
+    lists: Vec<Push>,
+    entries: Vec<Cmd>,
+}
+
+/// The elements that a call appends to one list.
+struct Push {
+    key: String,
+    command: Cmd,
     count: i64,
-    expires: Duration,
+    /// The time after which the list is removed.
+    life: Duration,
+}
+
+/// The command of a batch that appends a record.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The `RPUSH` of the list with this number.
+    Element(usize),
+    /// The `XADD` with this number.
+    Entry(usize),
 }
 
 pub(super) async fn append(
@@ -38,47 +56,18 @@ pub(super) async fn append(
     partitions: &Partitions<'_>,
 ) -> Vec<Result<(), TransportError>> {
     let now = now_millis();
-    let mut commands = Pipeline::with_capacity(records.len());
-    let mut lists = Vec::<(String, Kind, Elements)>::new();
-    // For each record the command that appends it, or why there is none.
-    let mut places = Vec::with_capacity(records.len());
-    for (topic, record) in records {
-        match stream(namespace, topic, record, partitions) {
-            Some(Ok(key)) => {
-                places.push(Ok(commands.len()));
-                commands.add_command(add_entry(&key, topic, record, now));
-            }
-            Some(Err(e)) => places.push(Err(e)),
-            None => {
-                let key = keys::shared(namespace, topic);
-                let list = lists.iter().position(|(k, ..)| *k == key);
-                let list = list.unwrap_or_else(|| {
-                    lists.push((
-                        key.clone(),
-                        topic.kind,
-                        Elements::new(&key, usize::MAX - lists.len()),
-                    ));
-                    lists.len() - 1
-                });
-                let elements = &mut lists[list].2;
-                elements.push.arg(to_blob(record, now));
-                elements.count += 1;
-                elements.expires = elements.expires.max(record.expires.unwrap_or_default());
-                places.push(Ok(elements.command));
-            }
+    let mut batch = Batch::default();
+    let place = |(topic, record): &(Topic, Record)| match topic.kind {
+        Kind::Query | Kind::Reply => {
+            Ok(batch.push(keys::shared(namespace, topic), topic, record, now))
         }
-    }
-    let mut at = HashMap::with_capacity(lists.len());
-    for (key, kind, elements) in &mut lists {
-        at.insert(elements.command, commands.len());
-        commands.add_command(std::mem::take(&mut elements.push));
-        let life = match kind {
-            Kind::Reply => REPLIES,
-            _ => QUERIES,
-        };
-        let life = millis(life.max(elements.expires));
-        commands.cmd("PEXPIRE").arg(key).arg(life);
-    }
+        _ => {
+            let key = stream(namespace, topic, record, partitions)?;
+            Ok(batch.add(&key, topic, record, now))
+        }
+    };
+    let places: Vec<Result<Place, TransportError>> = records.iter().map(place).collect();
+    let commands = batch.commands();
     if commands.is_empty() {
         return places.into_iter().map(|place| place.map(drop)).collect();
     }
@@ -86,71 +75,117 @@ pub(super) async fn append(
         Ok(answers) => answers,
         Err(e) => return places.into_iter().map(|p| p.and(Err(e.clone()))).collect(),
     };
-    for (key, _, elements) in &lists {
-        if let Some(Value::Int(length)) = answers.get(at[&elements.command])
-            && *length > LONG
-            && length / LONG != (length - elements.count) / LONG
-        {
-            let mut call = scripts::PRUNE.call([key].into_iter());
-            call.arg(now);
-            // The records are appended, whatever becomes of this.
-            let _ = link.run(&scripts::PRUNE, &call).await;
-        }
-    }
-    let result = |place| {
-        let command = at.get(&place).copied().unwrap_or(place);
-        match answers.get(command) {
-            Some(Value::ServerError(e)) => Err(link.server.error(&e.clone().into())),
-            Some(_) => Ok(()),
-            None => Err(link.server.unexpected("a pipeline")),
-        }
+    batch.prune(link, &answers, now).await;
+    let result = |place| match answers.get(batch.command(place)) {
+        Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
+        Some(_) => Ok(()),
+        None => Err(link.server().unexpected("a pipeline")),
     };
     places.into_iter().map(|p| p.and_then(result)).collect()
 }
 
-/// The stream that a record belongs to, unless it belongs to a list.
+/// The stream of a record that is not a query or reply.
 fn stream(
     namespace: &str,
     topic: &Topic,
     record: &Record,
     partitions: &Partitions<'_>,
-) -> Option<Result<String, TransportError>> {
-    match (topic.kind, &record.key) {
-        (Kind::Query | Kind::Reply, _) => None,
-        (Kind::Command | Kind::Event, Some(key)) => {
-            let partitions = match partitions.get(topic)? {
-                Ok(partitions) => *partitions,
-                Err(e) => return Some(Err(e.clone())),
+) -> Result<String, TransportError> {
+    match (&record.key, partitions.get(topic)) {
+        (Some(key), Some(partitions)) => {
+            let number = keys::partition_of(key, partitions.clone()?);
+            Ok(keys::partition(namespace, topic, number))
+        }
+        _ => Ok(keys::shared(namespace, topic)),
+    }
+}
+
+impl Batch {
+    /// Appends a record to a list.
+    fn push(&mut self, key: String, topic: &Topic, record: &Record, now: u64) -> Place {
+        let number = self.lists.iter().position(|list| list.key == key);
+        let number = number.unwrap_or_else(|| {
+            self.lists.push(Push::new(key, topic));
+            self.lists.len() - 1
+        });
+        self.lists[number].add(record, now);
+        Place::Element(number)
+    }
+
+    /// Appends a record to a stream.
+    fn add(&mut self, key: &str, topic: &Topic, record: &Record, now: u64) -> Place {
+        let size = 80 + key.len() + record.headers.as_str().len() + record.body.len();
+        let mut command = Cmd::with_capacity(12, size);
+        command.arg("XADD").arg(key);
+        if topic.kind == Kind::Event {
+            // An event without groups is dropped.
+            command.arg("NOMKSTREAM");
+        }
+        command.arg("*");
+        add_fields(&mut command, record, now);
+        self.entries.push(command);
+        Place::Entry(self.entries.len() - 1)
+    }
+
+    /// The commands: `RPUSH` and `PEXPIRE` of each list, then `XADD` of each entry.
+    fn commands(&mut self) -> Pipeline {
+        let mut commands = Pipeline::with_capacity(2 * self.lists.len() + self.entries.len());
+        for list in &mut self.lists {
+            commands.add_command(std::mem::take(&mut list.command));
+            commands
+                .cmd("PEXPIRE")
+                .arg(&list.key)
+                .arg(millis(list.life));
+        }
+        for entry in self.entries.drain(..) {
+            commands.add_command(entry);
+        }
+        commands
+    }
+
+    /// The number of the command of a place.
+    fn command(&self, place: Place) -> usize {
+        match place {
+            Place::Element(list) => 2 * list,
+            Place::Entry(entry) => 2 * self.lists.len() + entry,
+        }
+    }
+
+    /// Removes expired elements of lists that have grown over a multiple of [`LONG`].
+    async fn prune(&self, link: &Link, answers: &[Value], now: u64) {
+        for (number, list) in self.lists.iter().enumerate() {
+            let Some(Value::Int(length)) = answers.get(self.command(Place::Element(number))) else {
+                continue;
             };
-            let number = keys::partition_of(key, partitions);
-            Some(Ok(keys::partition(namespace, topic, number)))
+            if length / LONG > (length - list.count) / LONG {
+                let mut call = scripts::PRUNE.call([&list.key]);
+                call.arg(now);
+                // The records are appended, also if this fails.
+                let _ = link.run(&scripts::PRUNE, &call).await;
+            }
         }
-        _ => Some(Ok(keys::shared(namespace, topic))),
     }
 }
 
-fn add_entry(key: &str, topic: &Topic, record: &Record, now: u64) -> Cmd {
-    let size = 80 + key.len() + record.headers.as_str().len() + record.body.len();
-    let mut command = Cmd::with_capacity(12, size);
-    command.arg("XADD").arg(key);
-    if topic.kind == Kind::Event {
-        // An event that no group waits for is dropped.
-        command.arg("NOMKSTREAM");
-    }
-    command.arg("*");
-    add_fields(&mut command, record, now);
-    command
-}
-
-impl Elements {
-    fn new(key: &str, command: usize) -> Self {
-        let mut push = cmd("RPUSH");
-        push.arg(key);
-        Elements {
+impl Push {
+    fn new(key: String, topic: &Topic) -> Self {
+        let mut command = cmd("RPUSH");
+        command.arg(&key);
+        let life = match topic.kind {
+            Kind::Reply => REPLIES,
+            _ => QUERIES,
+        };
+        Push {
+            key,
             command,
-            push,
             count: 0,
-            expires: Duration::ZERO,
+            life,
         }
+    }
+
+    fn add(&mut self, record: &Record, now: u64) {
+        self.command.arg(to_blob(record, now));
+        self.count += 1;
+        self.life = self.life.max(record.expires.unwrap_or_default());
     }
 }

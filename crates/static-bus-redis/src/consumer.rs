@@ -1,49 +1,61 @@
-//! A member of a group, of either kind.
+//! Consumers of commands and events: members of groups that read the streams of a topic.
+//!
+//! Two tasks work for a consumer. The [`Reader`] fetches entries when the caller waits for some; the [`Keeper`]
+//! renews the membership.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
 };
 
-use super::{list::List, stream::StreamMember, wire::EntryId};
-use static_bus_remote::transport::{Backlog, Claim, Consumer, Delivery, Lease, TransportError};
+use super::{
+    keeper::Keeper, link::Link, membership::Membership, partitions::PartitionCounts,
+    reader::Reader, receipt::RedisReceipt,
+};
+use static_bus_remote::{
+    time::later,
+    transport::{Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError},
+};
 
 /// A member of a group on Redis; made by [`consume`](static_bus_remote::Transport::consume).
 ///
-/// It has a connection of its own, on which it waits for records. One of commands or events has two
-/// tasks besides, which end when it is closed or dropped. A dropped one gives nothing back: what it
-/// held goes to others when its leases run out.
+/// It has a connection of its own, on which it waits for records, and two tasks, which end when it is closed or
+/// dropped. A dropped consumer releases nothing: its records go to others when its leases run out.
 pub struct RedisConsumer {
-    pub(super) member: Member,
+    member: Arc<Membership>,
+    tasks: tokio::sync::Mutex<Tasks>,
 }
 
-pub(super) enum Member {
-    List { list: Box<List>, number: AtomicU64 },
-    Stream(StreamMember),
+struct Tasks {
+    reader: JoinSet<()>,
+    keeper: JoinSet<()>,
 }
 
-/// Names a record that was handed out by a [`RedisConsumer`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RedisReceipt {
-    /// Elements of lists have no lease, and any number.
-    place: Result<(u16, EntryId), u64>,
-}
-
-impl RedisReceipt {
-    pub(super) fn entry(stream: usize, id: EntryId) -> Self {
-        let stream = u16::try_from(stream).expect("partitions are at most 1,000");
-        RedisReceipt {
-            place: Ok((stream, id)),
-        }
-    }
-
-    pub(super) fn place(&self) -> Option<(usize, EntryId)> {
-        let (stream, id) = self.place.ok()?;
-        Some((stream.into(), id))
+impl RedisConsumer {
+    pub(super) async fn join(
+        link: Arc<Link>,
+        counts: Arc<PartitionCounts>,
+        subscription: Subscription,
+        block: Duration,
+    ) -> Result<Self, TransportError> {
+        let member = Arc::new(Membership::new(link, counts, subscription, block).await?);
+        let connection = member.server().open_reader_in_time().await?;
+        let mut keeper = Keeper::new(member.clone());
+        keeper.beat().await?;
+        let mut tasks = Tasks {
+            reader: JoinSet::new(),
+            keeper: JoinSet::new(),
+        };
+        tasks
+            .reader
+            .spawn(Reader::new(member.clone(), connection).run());
+        tasks.keeper.spawn(keeper.run());
+        Ok(RedisConsumer {
+            member,
+            tasks: tokio::sync::Mutex::new(tasks),
+        })
     }
 }
 
@@ -55,69 +67,84 @@ impl Consumer for RedisConsumer {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery<RedisReceipt>>, TransportError> {
-        match &self.member {
-            Member::List { list, number } => {
-                let records = list.receive(max, wait).await?;
-                let delivery = |record| Delivery {
-                    receipt: RedisReceipt {
-                        place: Err(number.fetch_add(1, Ordering::Relaxed)),
-                    },
-                    record: Arc::new(record),
-                    attempt: 1,
-                };
-                Ok(records.into_iter().map(delivery).collect())
+        let (server, demand) = (self.member.server(), self.member.demand());
+        let end = later(Instant::now(), wait);
+        let limit = end + server.deadline();
+        demand.call(self.member.beat());
+        let deliveries = self.member.streams().hand_out(max);
+        if !deliveries.is_empty() || max == 0 {
+            return Ok(deliveries);
+        }
+        let wanted = demand.want(max, end);
+        loop {
+            if demand.is_closed() {
+                return Err(server.closed("consumer"));
             }
-            Member::Stream(member) => member.receive(max, wait).await,
+            demand.wake_reader();
+            // After the end of the wait, the read that began before it has the deadline for its answer.
+            let is_over = Instant::now() >= end;
+            let until = if is_over { limit } else { end };
+            let is_late = timeout_at(until, demand.fetched()).await.is_err() && is_over;
+            let deliveries = self.member.streams().hand_out(max);
+            if !deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+            if Instant::now() < end {
+                continue;
+            }
+            if let Some(trouble) = demand.trouble().or_else(|| server.trouble()) {
+                return Err(trouble);
+            }
+            if wanted.is_answered() {
+                return Ok(Vec::new());
+            }
+            if is_late {
+                return Err(server.unanswered(server.deadline()));
+            }
         }
     }
 
     async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
-        match &self.member {
-            Member::List { .. } => Ok(vec![Claim::Granted; keys.len()]),
-            Member::Stream(member) => member.claim(keys).await,
-        }
+        self.member.deduplication().claim(keys).await
     }
 
     async fn acknowledge(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        match &self.member {
-            Member::List { .. } => Ok(()),
-            Member::Stream(member) => member.acknowledge(leases).await,
-        }
+        self.member.acknowledge(leases).await
     }
 
+    /// Key and id of the entry, as `XRANGE` takes them.
     fn place(&self, receipt: &RedisReceipt) -> Option<String> {
-        match (&self.member, receipt.place) {
-            (Member::Stream(member), Ok((stream, id))) => Some(member.place(stream, id)),
-            _ => None,
-        }
+        let stream = &self.member.keys().streams()[receipt.stream()];
+        Some(format!("{stream} {}", receipt.id()))
     }
 
     async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        match &self.member {
-            Member::List { .. } => Ok(()),
-            Member::Stream(member) => member.renew(leases).await,
-        }
+        self.member.renew(leases).await
     }
 
     async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        match &self.member {
-            Member::List { .. } => Ok(()),
-            Member::Stream(member) => member.release(leases).await,
-        }
+        self.member.release(leases).await
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        match &self.member {
-            Member::List { list, .. } => list.close().await,
-            Member::Stream(member) => member.close().await,
+        let (member, demand) = (&*self.member, self.member.demand());
+        if demand.close() {
+            return Ok(());
         }
+        let mut tasks = self.tasks.lock().await;
+        // Without it, entries of an abandoned read would be delivered only after their leases.
+        if let Some(number) = demand.blocked() {
+            member.link().unblock(number).await;
+        }
+        let patience = member.beat() + member.server().deadline();
+        let _ = timeout(patience, tasks.reader.join_next()).await;
+        tasks.reader.shutdown().await;
+        tasks.keeper.shutdown().await;
+        member.leave().await
     }
 
     async fn backlog(&self) -> Result<Backlog, TransportError> {
-        match &self.member {
-            Member::List { list, .. } => list.backlog().await,
-            Member::Stream(member) => member.backlog().await,
-        }
+        self.member.backlog().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an error of the client library means to whoever operates the server.
+//! Errors of the client library, with their class and remedy.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -6,12 +6,12 @@ use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, ServerErrorKi
 
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
-/// Why no connection could be opened.
+/// The failure to open a connection.
 pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> TransportError {
     let text = error.to_string();
     let tls = address.starts_with("rediss:");
     let reason: Cow<'static, str> = if error.is_connection_refusal() {
-        "nobody listens there: start the server, or correct the host and port of the URL".into()
+        "connection refused: start the server, or correct the host and port of the URL".into()
     } else if error.kind() == ErrorKind::RESP3NotSupported {
         "the server is too old: Redis 7.0 or later, or Valkey, is needed".into()
     } else if denied(error, &text) {
@@ -20,15 +20,15 @@ pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> Transport
             .into()
     } else if tls && (error.kind() == ErrorKind::Io || error.kind() == ErrorKind::Parse) {
         format!(
-            "no TLS connection ({text}): is it a TLS port, and is its certificate valid for this \
-             name and known to this machine? Without TLS the URL begins with redis://"
+            "no TLS connection ({text}): check that the port speaks TLS, and that the certificate is valid for \
+             this host and trusted by this machine; without TLS the URL begins with redis://"
         )
         .into()
     } else if error.is_timeout() {
-        format!("{text}: is the host right, and does a firewall let the connection through?").into()
+        format!("{text}: check the host, and that no firewall blocks the connection").into()
     } else if error.kind() == ErrorKind::Parse || error.is_connection_dropped() {
         format!(
-            "the server does not speak as Redis does ({text}): correct the port, \
+            "the server does not speak the Redis protocol ({text}): correct the port, \
              or begin the URL with rediss:// if it is a TLS port"
         )
         .into()
@@ -38,9 +38,9 @@ pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> Transport
     with_source(address, reason, error)
 }
 
-/// Why a command failed.
+/// The failure of a command.
 pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportError {
-    // The client puts the code in quotes.
+    // The text of the client library has the code in quotes.
     let text = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         _ => error.to_string(),
@@ -49,15 +49,15 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         Some("NOAUTH" | "WRONGPASS") => "correct user and password in the URL",
         Some("NOPERM") => "give the user the permission with ACL SETUSER",
         Some("OOM") => "the server is full: raise `maxmemory`",
-        Some("READONLY") => "this is a replica: the URL has to name the primary",
+        Some("READONLY") => "this is a replica: the URL must name the primary",
         Some("LOADING") => "the server is starting: try again",
-        Some("MISCONF") => "the server cannot save: look at its disk and its log",
-        Some("WRONGTYPE") => "the key is used by something else: choose another namespace",
+        Some("MISCONF") => "the server cannot save: check its disk and its log",
+        Some("WRONGTYPE") => "another program uses the key: choose another namespace",
         _ if error.is_timeout() => {
-            "the server is overloaded or cannot be reached, and may or may not have done it"
+            "the server is overloaded or cannot be reached, and may have run the command"
         }
         _ if error.is_io_error() => {
-            "the connection was lost, and the server may or may not have done it: call again"
+            "the connection was lost, and the server may have run the command: call again"
         }
         _ => "see the server's log",
     };
@@ -66,7 +66,7 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
 
 /// The class of an error.
 ///
-/// A server that is starting, full, a replica, or without its disk or its primary is expected to recover.
+/// A server that is starting, full, a replica, or without its disk or its primary may recover.
 fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
     if denied(error, text) {
         return TransportErrorKind::Unauthorized;
@@ -90,14 +90,14 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
                 | "MISCONF"
                 | "NOREPLICAS"
                 | "TRYAGAIN"
-                // A stream, group or script that is gone is created again.
+                // Streams, groups and scripts are created again.
                 | "NOGROUP"
                 | "NOSCRIPT"
-                // A transaction discarded for the error of one command, which is one of the above as a rule.
+                // The error of one command, usually one of the above, has discarded the transaction.
                 | "EXECABORT"
         )
     );
-    // These have the code ERR only.
+    // These have only the general code `ERR`.
     let has = |part: &str| text.contains(part);
     let is_general = error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError);
     if recovers || is_general && has("max number of clients") {
@@ -111,7 +111,7 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
     }
 }
 
-/// What a server answers to a value above `proto-max-bulk-len`, or to too many of them.
+/// Parts of the answers to a value above `proto-max-bulk-len`, or to too many values.
 const TOO_LARGE: [&str; 3] = [
     "exceeds maximum allowed size",
     "invalid bulk length",
@@ -149,7 +149,7 @@ pub(super) fn address(info: &ConnectionInfo) -> Arc<str> {
     }
 }
 
-/// What can be shown of a URL that cannot be read. A password could be anywhere in it, so little is.
+/// The part of an invalid URL that can be shown. Little is: the password may be anywhere.
 pub(super) fn address_of_malformed(url: &str) -> Arc<str> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let scheme = match scheme
@@ -181,7 +181,7 @@ mod tests {
 
     use super::{ErrorKind, RedisError, connect_error, reply_error};
 
-    /// An error as the client reads it from a connection.
+    /// The error that the client library makes of this line.
     fn answer(line: &str) -> RedisError {
         match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
             Ok(Value::ServerError(error)) => error.into(),
@@ -241,7 +241,7 @@ mod tests {
                 "CROSSSLOT Keys in request don't hash to the same slot",
                 Refused,
             ),
-            ("ODD A code that nobody knows", Refused),
+            ("ODD An unknown code", Refused),
             (
                 "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
                 TooLarge,

@@ -1,26 +1,31 @@
-//! The names of what is kept on the server.
+//! The keys on the server.
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `<ns>:query:<name>`, `<ns>:reply:<name>` | list | records in one blob each |
+//! | `<ns>:query:<name>`, `<ns>:reply:<name>` | list | records, one blob each |
 //! | `<ns>:command:<name>`, `<ns>:event:<name>` | stream | records without a key |
 //! | `<ns>:command/<n>:<name>`, `<ns>:event/<n>:<name>` | stream | records of the keys of partition n |
 //! | `<ns>:dead-letter` | stream | dead letters |
 //! | `<ns>:partitions` | hash | topic → number of partitions |
-//! | `<ns>:members:<topic>@<group>` | sorted set | member → when it counts as gone |
-//! | `<ns>:owner/<n>:<topic>@<group>` | string | the member that consumes partition n |
-//! | `<ns>:claims:<topic>@<group>` | sorted set | deduplication key → until when it is claimed |
-//! | `<ns>:done:<topic>@<group>:<n>` | set | keys that were handled in the n-th stretch of time |
-//! | `<ns>:trim:<topic>`, `<ns>:sweep:<topic>@<group>` | string | who tidied up last |
+//! | `<ns>:members:<topic>@<group>` | sorted set | member → the end of its membership |
+//! | `<ns>:owner/<n>:<topic>@<group>` | string | the owner of partition n |
+//! | `<ns>:claims:<topic>@<group>` | sorted set | deduplication key → the end of its claim |
+//! | `<ns>:done:<topic>@<group>:<n>` | set | keys that were confirmed in the n-th window of time |
+//! | `<ns>:trim:<topic>`, `<ns>:sweep:<topic>@<group>` | string | a lock: the work was done within the interval |
 
 use static_bus_remote::transport::{Kind, Topic};
 
-/// The list of a query or reply, the stream of records without a key, or that of dead letters.
+/// The list of a query or reply, the stream of records without a key, or the stream of dead letters.
 pub(super) fn shared(namespace: &str, topic: &Topic) -> String {
     match topic.kind {
         Kind::DeadLetter => dead_letters(namespace),
         kind => format!("{namespace}:{}:{}", kind.as_str(), topic.name),
     }
+}
+
+/// Returns whether a topic is kept in streams: the shared one, and one for each partition.
+pub(super) fn is_partitioned(topic: &Topic) -> bool {
+    matches!(topic.kind, Kind::Command | Kind::Event)
 }
 
 pub(super) fn partition(namespace: &str, topic: &Topic, number: usize) -> String {
@@ -43,7 +48,7 @@ pub(super) fn topic(topic: &Topic) -> String {
     format!("{}:{}", topic.kind.as_str(), topic.name)
 }
 
-/// The partition of a key, for all time: FNV-1a of 64 bits, modulo the number of partitions.
+/// The partition of a key: FNV-1a of 64 bits, modulo the number of partitions. It must never change.
 pub(super) fn partition_of(key: &str, partitions: usize) -> usize {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -51,23 +56,21 @@ pub(super) fn partition_of(key: &str, partitions: usize) -> usize {
     usize::try_from(hash % partitions.max(1) as u64).expect("less than a usize")
 }
 
-/// What a group keeps beside its streams.
+/// The keys of a topic and of one of its groups.
 pub(super) struct GroupKeys {
-    /// The shared stream, then each partition's.
-    pub streams: Vec<String>,
-    /// For each partition, who consumes it.
-    pub owners: Vec<String>,
-    pub members: String,
-    pub claims: String,
-    pub done: String,
-    pub trim: String,
-    pub sweep: String,
+    streams: Vec<String>,
+    owners: Vec<String>,
+    members: String,
+    claims: String,
+    done: String,
+    trim: String,
+    sweep: String,
 }
 
 impl GroupKeys {
     pub fn new(namespace: &str, of: &Topic, group: &str, partitions: usize) -> Self {
         let name = topic(of);
-        // A topic's name may contain anything, a group's nothing that ends it.
+        // The name of a topic may contain any character. That of the group is escaped, so that it ends at the last `@`.
         let group = group.replace('%', "%25").replace('@', "%40");
         GroupKeys {
             streams: std::iter::once(shared(namespace, of))
@@ -83,11 +86,45 @@ impl GroupKeys {
             sweep: format!("{namespace}:sweep:{name}@{group}"),
         }
     }
+
+    /// The shared stream, then the stream of each partition.
+    pub fn streams(&self) -> &[String] {
+        &self.streams
+    }
+
+    /// The owner of each partition.
+    pub fn owners(&self) -> &[String] {
+        &self.owners
+    }
+
+    pub fn members(&self) -> &str {
+        &self.members
+    }
+
+    pub fn claims(&self) -> &str {
+        &self.claims
+    }
+
+    /// The keys that were confirmed in the n-th window.
+    pub fn done(&self, window: u64) -> String {
+        format!("{}{window}", self.done)
+    }
+
+    pub fn done_prefix(&self) -> &str {
+        &self.done
+    }
+
+    pub fn trim(&self) -> &str {
+        &self.trim
+    }
+
+    pub fn sweep(&self) -> &str {
+        &self.sweep
+    }
 }
 
 #[cfg(test)]
 mod tests {
-
     use super::{GroupKeys, partition_of};
     use static_bus_remote::transport::{Kind, Topic};
 
@@ -103,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_things_have_one_name() {
+    fn no_two_keys_collide() {
         let keys = |name: &'static str, group: &str| {
             let topic = Topic {
                 kind: Kind::Event,

@@ -1,4 +1,4 @@
-//! Connections: how one is opened, found to be lost, and opened again.
+//! Connections, which are opened again when they are lost.
 
 use std::{
     fmt,
@@ -25,12 +25,12 @@ use static_bus_remote::{
     transport::{TransportError, TransportErrorKind},
 };
 
-/// A server, and how long it has for an answer.
+/// A server, and the deadline of its answers.
 pub(super) struct Server {
     client: Client,
     address: Arc<str>,
-    pub deadline: Duration,
-    /// Why the last attempt to connect failed.
+    deadline: Duration,
+    /// The failure of the last attempt to connect.
     trouble: Mutex<Option<RedisError>>,
 }
 
@@ -39,27 +39,27 @@ pub(super) struct Server {
 pub(super) struct Connection {
     inner: MultiplexedConnection,
     lost: Arc<AtomicBool>,
-    /// The server's number for it; none if the server does not tell.
-    pub number: Option<i64>,
+    /// The server's number for the connection, if it tells.
+    number: Option<i64>,
 }
 
-/// A connection for all who send commands that do not block. It is opened when it is needed, and
-/// again after it was lost.
+/// A shared connection for commands that do not block. It is opened when it is needed, and again after it
+/// was lost.
 pub(super) struct Link {
-    pub server: Arc<Server>,
+    server: Arc<Server>,
     current: Mutex<Option<Connection>>,
-    /// Held by the one that connects.
+    /// Held by the call that connects.
     connecting: tokio::sync::Mutex<()>,
 }
 
 impl Server {
     pub fn new(client: Client, address: Arc<str>, deadline: Duration) -> Self {
-        // The third version of the protocol tells of a connection that ends while nobody waits.
+        // With RESP3 the client library reports the end of an idle connection.
         let info = client.get_connection_info().clone();
         let settings = info.redis_settings().clone();
         let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
         Server {
-            client: Client::open(info).expect("it was a client's before"),
+            client: Client::open(info).expect("the settings of a client are valid"),
             address,
             deadline,
             trouble: Mutex::new(None),
@@ -70,13 +70,17 @@ impl Server {
         &self.address
     }
 
-    /// Opens a connection, or says why not.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Opens a connection, in one attempt.
     pub async fn open(&self) -> RedisResult<Connection> {
         let lost = Arc::new(AtomicBool::new(false));
         let told = lost.clone();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.deadline))
-            // Every call has its deadline, and one that blocks has a later one.
+            // Each call sets its own limit.
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
@@ -110,8 +114,15 @@ impl Server {
         Ok(connection)
     }
 
-    /// Opens a connection as soon as the server can be reached. Gives up only when the server
-    /// answers that it will not.
+    /// Opens a connection for reads that block, within the deadline.
+    pub async fn open_reader_in_time(&self) -> Result<Connection, TransportError> {
+        match timeout(self.deadline, self.open_reader()).await {
+            Ok(opened) => opened.map_err(|e| self.error(&e)),
+            Err(_) => Err(self.unanswered(self.deadline)),
+        }
+    }
+
+    /// Opens a connection as soon as the server can be reached. Fails only when the server refuses it.
     pub async fn reopen(&self) -> RedisResult<Connection> {
         let mut backoff = retry::reconnect();
         loop {
@@ -124,13 +135,13 @@ impl Server {
         }
     }
 
-    /// Why the server cannot be reached, if it cannot.
+    /// The failure of the last attempt to connect, if it failed.
     pub fn trouble(&self) -> Option<TransportError> {
         let trouble = lock(&self.trouble).clone();
         trouble.map(|e| connect_error(&self.address, &e))
     }
 
-    /// What to report when a call ended without an answer.
+    /// The error of a call that got no answer.
     pub fn unanswered(&self, waited: Duration) -> TransportError {
         self.trouble()
             .unwrap_or_else(|| reply_error(&self.address, &late(waited)))
@@ -140,26 +151,26 @@ impl Server {
         reply_error(&self.address, error)
     }
 
-    /// That a consumer was asked after it was closed.
-    pub fn closed(&self) -> TransportError {
-        let reason = "this consumer was closed";
+    /// A call on a consumer or receiver that is closed.
+    pub fn closed(&self, what: &str) -> TransportError {
+        let reason = format!("this {what} is closed");
         TransportError::new(TransportErrorKind::Closed, self.address.clone(), reason)
     }
 
-    /// An answer that is not what the command gives.
+    /// The error of an answer that has not the type that the command returns.
     pub fn unexpected(&self, command: &'static str) -> TransportError {
         TransportError::new(
             TransportErrorKind::Refused,
             self.address.clone(),
             format!(
-                "an answer to {command} that cannot be read: is this a Redis or Valkey server?"
+                "the answer to {command} cannot be read: check that this is a Redis or Valkey server"
             ),
         )
     }
 }
 
 impl Connection {
-    /// Sends a command, and leaves errors that the server reports in `Err`.
+    /// Sends a command. An error that the server reports is an `Err`.
     pub async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self.inner.send_packed_command(command).await {
             Ok(Value::ServerError(e)) => Err(e.into()),
@@ -167,11 +178,16 @@ impl Connection {
         }
     }
 
-    /// Sends commands in one go. Errors that the server reports are among the values.
+    /// Sends commands in one round trip. Errors that the server reports are among the values.
     pub async fn send_all(&mut self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         self.inner
             .send_packed_commands(commands, 0, commands.len())
             .await
+    }
+
+    /// The server's number for the connection, if it tells.
+    pub fn number(&self) -> Option<i64> {
+        self.number
     }
 
     pub fn is_lost(&self) -> bool {
@@ -188,7 +204,11 @@ impl Link {
         }
     }
 
-    /// Sends a command, and waits for the answer until the deadline.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Sends a command, and waits for the answer, no longer than the deadline.
     pub async fn send(&self, command: &Cmd) -> Result<Value, TransportError> {
         self.attempt(command)
             .await?
@@ -201,13 +221,13 @@ impl Link {
             .await
     }
 
-    /// Sends commands in one go, and waits for all answers.
+    /// Sends commands in one round trip, and waits for all answers.
     pub async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, TransportError> {
         self.call(async |connection| connection.send_all(commands).await)
             .await
     }
 
-    /// Runs a script, which the server may not know yet.
+    /// Runs a script, which is loaded if the server does not have it.
     pub async fn run(&self, script: &Lua, command: &Cmd) -> Result<Value, TransportError> {
         self.attempt_run(script, command)
             .await?
@@ -230,7 +250,7 @@ impl Link {
         .await
     }
 
-    /// Ends a read that blocks, as if its time was up; only a courtesy, and may be forbidden.
+    /// Ends a read that blocks, as if its time was over. Ignores failures: the read ends by itself too.
     pub async fn unblock(&self, number: i64) {
         let mut command = cmd("CLIENT");
         command.arg("UNBLOCK").arg(number);
@@ -244,7 +264,7 @@ impl Link {
     where
         T: Broken,
     {
-        let deadline = self.server.deadline;
+        let deadline = self.server.deadline();
         let end = Instant::now() + deadline;
         let mut connection = match self.usable() {
             Some(connection) => connection,
@@ -300,7 +320,7 @@ impl Link {
     }
 }
 
-/// An answer that may tell that the connection is gone.
+/// An answer that may show that the connection is lost.
 trait Broken {
     fn broken(&self) -> Option<&RedisError>;
 }
@@ -317,12 +337,12 @@ impl Broken for Vec<Value> {
     }
 }
 
-/// Whether the connection is of no use after this error.
+/// Returns whether the connection is lost after this error.
 pub(super) fn ends_connection(error: &RedisError) -> bool {
     error.is_unrecoverable_error() || error.kind() == ErrorKind::Io
 }
 
-/// Whether another attempt to connect can go better.
+/// Returns whether another attempt to connect may succeed.
 fn passes(error: &RedisError) -> bool {
     matches!(
         error.kind(),
@@ -330,7 +350,7 @@ fn passes(error: &RedisError) -> bool {
     )
 }
 
-/// That an answer did not come in time.
+/// The error of an answer that did not come in time.
 pub(super) fn late(waited: Duration) -> RedisError {
     std::io::Error::new(
         std::io::ErrorKind::TimedOut,

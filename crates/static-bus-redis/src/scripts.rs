@@ -1,10 +1,10 @@
-//! What runs on the server: each script is one step that nothing comes between.
+//! Lua scripts, which the server runs atomically.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, Script, cmd};
 
-/// A script, known to the server by its hash.
+/// A script. The server identifies it by its hash.
 pub(super) struct Lua {
     code: String,
     hash: String,
@@ -17,8 +17,9 @@ impl Lua {
         Lua { code, hash }
     }
 
-    /// A call, to which the arguments have to be added.
-    pub fn call<K: AsRef<str>>(&self, keys: impl ExactSizeIterator<Item = K>) -> Cmd {
+    /// A call with these keys, without arguments yet.
+    pub fn call<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Cmd {
+        let keys: Vec<_> = keys.into_iter().collect();
         let mut command = cmd("EVALSHA");
         command.arg(&self.hash).arg(keys.len());
         for key in keys {
@@ -27,7 +28,7 @@ impl Lua {
         command
     }
 
-    /// Makes it known to the server.
+    /// The command that loads the script into the server.
     pub fn load(&self) -> Cmd {
         let mut command = cmd("SCRIPT");
         command.arg("LOAD").arg(&self.code);

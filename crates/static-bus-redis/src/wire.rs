@@ -1,4 +1,4 @@
-//! What records look like on the server.
+//! The encoding of records on the server.
 //!
 //! An element of a list is one blob: a version (1), the time of expiry in milliseconds since 1970
 //! (64 bits, big-endian, 0 for never), the lengths of key and headers (32 bits each, the key's plus
@@ -7,22 +7,18 @@
 //! An entry of a stream has the fields `h` (headers), `d` (body), and, where there is one, `k` (key)
 //! and `x` (time of expiry).
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 
-use static_bus_remote::{Headers, transport::Record};
+use static_bus_remote::{Headers, time::millis, transport::Record};
 
-/// An entry's place in its stream.
+/// The id of an entry: its position in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub(super) struct EntryId {
-    pub millis: u64,
-    pub sequence: u64,
+    millis: u64,
+    sequence: u64,
 }
 
 /// An entry of a stream.
@@ -32,13 +28,7 @@ pub(super) struct Entry {
     pub record: Record,
 }
 
-pub(super) fn now_millis() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-}
-
 fn expiry(record: &Record, now: u64) -> Option<u64> {
-    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     record.expires.map(|d| now.saturating_add(millis(d)).max(1))
 }
 
@@ -63,7 +53,7 @@ pub(super) fn to_blob(record: &Record, now: u64) -> Vec<u8> {
     blob
 }
 
-/// The record of an element of a list; none if it is expired, or not one of ours.
+/// The record of an element of a list; `None` if it is expired, or has another format.
 pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
     let blob = Bytes::from(blob);
     let number = |at: usize| {
@@ -92,7 +82,7 @@ pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
     })
 }
 
-/// Adds a record's fields to a command that adds it to a stream.
+/// Adds the fields of a record to an `XADD`.
 pub(super) fn add_fields(command: &mut Cmd, record: &Record, now: u64) {
     command.arg("h").arg(record.headers.as_str());
     command.arg("d").arg(&record.body[..]);
@@ -104,7 +94,7 @@ pub(super) fn add_fields(command: &mut Cmd, record: &Record, now: u64) {
     }
 }
 
-/// The entry in `[id, [field, value, …]]`. Fields that are not ours are left out.
+/// The entry in `[id, [field, value, …]]`. Unknown fields are ignored.
 pub(super) fn entry(value: Value, now: u64) -> Option<Entry> {
     let Value::Array(parts) = value else {
         return None;
@@ -146,7 +136,7 @@ pub(super) fn id(value: &Value) -> Option<EntryId> {
 }
 
 impl EntryId {
-    /// Reads `<milliseconds>-<sequence>`.
+    /// Parses `<milliseconds>-<sequence>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (millis, sequence) = text.split_once('-')?;
         Some(EntryId {
@@ -155,7 +145,7 @@ impl EntryId {
         })
     }
 
-    /// As text in which later ones are greater: digits are padded with zeros.
+    /// The id padded with zeros, so that later ids are greater as text too.
     pub fn padded(self) -> String {
         format!("{:014}-{:010}", self.millis, self.sequence)
     }

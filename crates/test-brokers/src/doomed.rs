@@ -1,11 +1,11 @@
-//! A worker that is killed: the test's program once more, as a process of its own.
+//! A worker that is killed: one test of the test program, in a process of its own.
 //!
 //! ```ignore
-//! /// No test but a process of one.
+//! /// The process of a test.
 //! #[tokio::test]
 //! async fn the_worker_that_is_killed() {
 //!     let Some(broker) = doomed::told() else { return };
-//!     /* a worker there, whose handlers say `doomed::HANDLING` and never end */
+//!     /* a worker, whose handlers print `doomed::HANDLING` and never end */
 //! }
 //!
 //! let doomed = Doomed::start("the_worker_that_is_killed", broker);
@@ -18,21 +18,21 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// What it prints when a handler runs.
+/// The line that the process prints when a handler runs.
 pub const HANDLING: &str = "a handler runs";
 
 const TOLD: &str = "STATIC_BUS_TEST_DOOMED";
 
-/// What a process was told by [`Doomed::start`]; nothing if it is not one that is started so.
+/// The text that [`Doomed::start`] has passed to this process; `None` in any other process.
 pub fn told() -> Option<String> {
     std::env::var(TOLD).ok()
 }
 
-/// Killed when it is dropped.
+/// A process that is killed when this is dropped.
 pub struct Doomed(Child);
 
 impl Doomed {
-    /// Runs this one test in a process of its own, which is [`told`] where to work.
+    /// Runs one test in a process of its own, and passes it a text, usually the address of a broker.
     pub fn start(test: &str, told: &str) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
@@ -43,12 +43,12 @@ impl Doomed {
         Doomed(child)
     }
 
-    /// Waits until a handler runs, and ends it with SIGKILL.
+    /// Waits until a handler runs, and kills the process.
     pub async fn kill_while_handling(self) {
         self.kill_when(|line| line.contains(HANDLING)).await;
     }
 
-    /// Waits for a line of its output, and ends it with SIGKILL. Gives all that it has printed.
+    /// Waits for a line of the output, and kills the process. Returns all lines of the output.
     pub async fn kill_when(mut self, is_it: impl Fn(&str) -> bool + Send + 'static) -> Vec<String> {
         let kill = move || {
             let output = BufReader::new(self.0.stdout.take().unwrap());
@@ -56,7 +56,7 @@ impl Doomed {
             let mut printed = Vec::new();
             loop {
                 let line = lines.next();
-                let line = line.unwrap_or_else(|| panic!("it ended, after {printed:?}"));
+                let line = line.unwrap_or_else(|| panic!("the process ended, after {printed:?}"));
                 let is_it = is_it(&line);
                 printed.push(line);
                 if is_it {

@@ -13,30 +13,29 @@ use std::{
 
 use super::{Process, directory, free_port, need, proxy::Proxy};
 
-/// As `scripts/brokers` fetches it.
+/// The version that `scripts/brokers` downloads.
 const VERSION: &str = "4.1.1";
 
-/// What kind of server to start.
+/// The settings of a server.
 #[derive(Debug, Clone, Default)]
 pub struct KafkaOptions {
-    /// Whether it also has ports with TLS, and with SASL for the user `alice` with the password
-    /// `alice-secret`.
+    /// Further ports with TLS, and with SASL for the user `alice` with the password `alice-secret`.
     pub secure: bool,
-    /// Whether the port with TLS asks for a client's certificate, and takes that of [`Kafka::ca`].
+    /// A port with TLS that requires a certificate of the client, and accepts that of [`Kafka::ca`].
     pub client_certificates: bool,
-    /// Whether it also has a port that is reached through a proxy.
+    /// A further port behind a proxy.
     pub proxied: bool,
-    /// Whether it is to be quick, rather than quick to start.
+    /// Optimized for throughput instead of a short start.
     pub warm: bool,
-    /// More lines of `server.properties`.
+    /// Further lines of `server.properties`.
     pub properties: Vec<String>,
 }
 
-/// A Kafka server on free ports of this machine, gone when it is dropped or this process ends.
+/// A Kafka server on free ports of this machine, stopped when it is dropped or this process ends.
 pub struct Kafka {
     options: KafkaOptions,
     servers: String,
-    /// None if it is somebody else's.
+    /// `None` for the server of `KAFKA_BOOTSTRAP`.
     own: Option<Own>,
 }
 
@@ -57,15 +56,15 @@ struct Ports {
     proxied: u16,
 }
 
-/// A directory that is removed when this process ends, however that happens.
+/// A directory that is removed when this process ends, even by SIGKILL.
 struct Directory {
     path: PathBuf,
     shell: Child,
 }
 
 impl Kafka {
-    /// One server for all tests of a program: that of `KAFKA_BOOTSTRAP`, or a new one. Tests keep apart by
-    /// prefixes or names of their own.
+    /// One server for all tests of a program: that of `KAFKA_BOOTSTRAP`, or a new one. Each test uses a prefix or
+    /// names of its own.
     pub fn common() -> &'static Self {
         static COMMON: OnceLock<Kafka> = OnceLock::new();
         COMMON.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
@@ -85,7 +84,7 @@ impl Kafka {
 
     /// A new server.
     pub fn with(options: KafkaOptions) -> Self {
-        // Another program may take a port between finding and using it.
+        // Another program may take a port before the server does.
         for _ in 0..5 {
             let ports = Ports {
                 plain: free_port(),
@@ -114,7 +113,7 @@ impl Kafka {
         panic!("Kafka does not start with {options:?}");
     }
 
-    /// Its address, `host:port`.
+    /// The address, `host:port`.
     pub fn servers(&self) -> &str {
         &self.servers
     }
@@ -134,57 +133,57 @@ impl Kafka {
         format!("localhost:{}", self.own().ports.sasl_tls)
     }
 
-    /// The way to the port that is reached through a proxy.
+    /// The proxy.
     pub fn proxy(&self) -> &Proxy {
         let proxy = self.own().proxy.as_ref();
         proxy.expect("a server that is `proxied`")
     }
 
-    /// The certificate to trust.
+    /// The certificate authority.
     pub fn ca(&self) -> PathBuf {
         self.own().directory.path.join("certificate.pem")
     }
 
-    /// The key of that certificate.
+    /// The key of the certificate authority.
     pub fn key(&self) -> PathBuf {
         self.own().directory.path.join("key.pem")
     }
 
-    /// Stops it at once, as a crash would.
+    /// Kills the server, as a crash would.
     pub fn kill(&mut self) {
         self.own_mut().process = None;
     }
 
-    /// Starts it again, on the same ports and with its data.
+    /// Starts the server again, on the same ports and with its data.
     pub fn launch(&mut self) {
-        // What it wrote last may still be on its way to the log, which it then reads and mends.
+        // The last writes may be incomplete. The server repairs its log when it starts.
         assert!(self.try_launch(), "Kafka starts again");
     }
 
-    /// Kills it and starts it again.
+    /// Kills the server and starts it again.
     pub fn restart(&mut self) {
         self.kill();
         self.launch();
     }
 
-    /// Stops it from running until [`resume`](Kafka::resume), with its connections open.
+    /// Suspends the server until [`resume`](Kafka::resume), with its connections open.
     pub fn pause(&self) {
         self.process().signal("-STOP");
     }
 
-    /// Lets it run again.
+    /// Resumes the server.
     pub fn resume(&self) {
         self.process().signal("-CONT");
     }
 
-    /// The last lines of its log.
+    /// The last lines of the log.
     pub fn log(&self) -> String {
         let log = fs::read_to_string(self.own().directory.path.join("log")).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Prepares its directory.
+    /// Prepares the directory.
     fn format(&self) {
         let directory = &self.own().directory.path;
         if self.options.secure {
@@ -301,7 +300,7 @@ impl Kafka {
         lines.join("\n")
     }
 
-    /// The arguments that run a class of Kafka.
+    /// The arguments of `java` that run a class of Kafka.
     fn java(&self, class: &str) -> Vec<String> {
         let directory = &self.own().directory.path;
         let mut arguments = vec!["-XX:+UseSerialGC".to_owned(), "-Xmx512m".to_owned()];
@@ -351,7 +350,7 @@ impl Kafka {
 impl Directory {
     fn new() -> Self {
         let path = directory("kafka");
-        // The server may be writing still when the removal begins.
+        // The server may still write when the removal begins.
         let script = r#"cat >/dev/null; for _ in 1 2 3; do rm -rf "$0" && exit; sleep 1; done"#;
         let shell = Command::new("sh")
             .arg("-c")
@@ -373,7 +372,7 @@ impl Drop for Directory {
     }
 }
 
-/// Makes a certificate for `localhost`, and a file with it and its key.
+/// Creates a certificate for `localhost`, and a file with the certificate and its key.
 fn certify(directory: &Path) {
     need("openssl");
     let output = Command::new("openssl")
@@ -393,7 +392,7 @@ fn certify(directory: &Path) {
     fs::write(directory.join("keystore.pem"), both).expect("the directory can be written to");
 }
 
-/// Whether a server tells of at least one broker: what clients ask first.
+/// Returns whether the metadata of a server, the first request of clients, has a broker.
 fn answers(server: &str) -> io::Result<bool> {
     /// `Metadata`, version 1, of no topics, by a client without a name.
     const REQUEST: [u8; 18] = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0];
@@ -406,7 +405,7 @@ fn answers(server: &str) -> io::Result<bool> {
     Ok(response[8..] != [0; 4])
 }
 
-/// The directory of Kafka's jars, which `scripts/brokers` has fetched.
+/// The directory of the jars of Kafka, which `scripts/brokers` has downloaded.
 fn jars() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target =

@@ -1,4 +1,4 @@
-//! Starts the brokers that tests need, and stops them.
+//! Redis and Kafka servers for tests and benchmarks.
 //!
 //! ```ignore
 //! let redis = test_brokers::redis::Redis::start();
@@ -8,8 +8,8 @@
 //! let transport = KafkaTransport::connect(kafka.servers()).await?;
 //! ```
 //!
-//! `REDIS_URL` and `KAFKA_BOOTSTRAP` name servers to use instead of starting them, for tests that
-//! need no special ones.
+//! `REDIS_URL` and `KAFKA_BOOTSTRAP` are the addresses of running servers, which are used where no special settings
+//! are needed.
 
 use std::{
     fs,
@@ -25,13 +25,13 @@ pub mod kafka;
 pub mod proxy;
 pub mod redis;
 
-/// A server, and the shell that ends it when this process does, however that happens.
+/// A server, and the shell that kills it when this process ends, even by SIGKILL.
 struct Process {
     shell: Child,
     id: String,
 }
 
-/// Runs a program, tells its process id, and kills it when the standard input ends.
+/// Runs a program, prints its process id, and kills it when the standard input ends.
 const GUARD: &str = r#"
 exec 3<&0
 "$0" "$@" 3<&- >/dev/null 2>&1 &
@@ -55,7 +55,7 @@ impl Process {
         let mut id = String::new();
         BufReader::new(output)
             .read_line(&mut id)
-            .expect("the shell tells the process id");
+            .expect("the shell prints the process id");
         Process {
             shell,
             id: id.trim().to_owned(),
@@ -82,7 +82,7 @@ impl Drop for Process {
     }
 }
 
-/// Fails with the remedy where a program is missing: tests install nothing.
+/// Panics with the remedy if a program is missing. Tests install nothing.
 fn need(program: &str) {
     let mut command = Command::new(program);
     let command = command.arg("--version").stdout(Stdio::null());

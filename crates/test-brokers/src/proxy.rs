@@ -1,5 +1,5 @@
-//! Stands between a Kafka and its clients, and loses answers: the server has done what it was asked, and
-//! the client does not know.
+//! A proxy between a Kafka server and its clients that loses answers: the server has run the request, and the
+//! client does not know.
 
 use std::{
     collections::HashMap,
@@ -18,17 +18,17 @@ pub struct Proxy {
     losses: Arc<Losses>,
 }
 
-/// All that is counted here are answers to requests that append records.
+/// Counts of answers to requests that append records.
 #[derive(Default)]
 struct Losses {
-    /// Every one of this number is lost; none if it is 0.
+    /// Every answer with a multiple of this number is lost; none if it is 0.
     every: AtomicUsize,
     answers: AtomicUsize,
     lost: AtomicUsize,
 }
 
 impl Proxy {
-    /// A proxy for the server that has this port, or is going to have it.
+    /// A proxy for the server at this port. The server may be started later.
     pub fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -39,7 +39,7 @@ impl Proxy {
         let losses = proxy.losses.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
-                // While the server is down, its clients are turned away.
+                // While the server is down, connections are closed.
                 let server = TcpStream::connect(("127.0.0.1", port));
                 if let (Ok(client), Ok(server)) = (client, server) {
                     connect(client, server, losses.clone()).expect("files can be opened");
@@ -49,13 +49,13 @@ impl Proxy {
         proxy
     }
 
-    /// Its address, `host:port`.
+    /// The address, `host:port`.
     pub fn servers(&self) -> &str {
         &self.servers
     }
 
-    /// From now on, loses every `n`th answer to a request that appends records, and whatever the server
-    /// answers after it on its connection, which is closed when all requests are answered.
+    /// From now on, loses every `n`th answer to a request that appends records, with all later answers on its
+    /// connection. The connection is closed when all its requests are answered.
     pub fn lose_every(&self, n: usize) {
         self.losses.every.store(n, Ordering::Relaxed);
     }
@@ -65,13 +65,13 @@ impl Proxy {
         self.lose_every(0);
     }
 
-    /// How many answers to requests that append records were lost.
+    /// The number of lost answers to requests that append records.
     pub fn lost(&self) -> usize {
         self.losses.lost.load(Ordering::Relaxed)
     }
 }
 
-/// Requests that are not answered yet, by their id: whether they append records.
+/// The requests without an answer, by their id; `true` for those that append records.
 type Open = Mutex<HashMap<[u8; 4], bool>>;
 
 fn connect(client: TcpStream, server: TcpStream, losses: Arc<Losses>) -> io::Result<()> {
@@ -89,11 +89,11 @@ fn connect(client: TcpStream, server: TcpStream, losses: Arc<Losses>) -> io::Res
     Ok(())
 }
 
-/// Passes requests on until one of the two is gone.
+/// Forwards requests until one of the two connections ends.
 fn forward(client: &TcpStream, mut server: &TcpStream, open: &Open) -> io::Result<()> {
     loop {
         let request = message(client)?;
-        // The size, what is asked for, in which version, and the id.
+        // The header: size, API key, version, and id.
         let appends = request[4..6] == [0, 0];
         let id = request[8..12].try_into().expect("four bytes");
         open.lock().unwrap().insert(id, appends);
@@ -101,7 +101,7 @@ fn forward(client: &TcpStream, mut server: &TcpStream, open: &Open) -> io::Resul
     }
 }
 
-/// Passes answers on until one of the two is gone, or is not to hear any more.
+/// Forwards answers until one of the two connections ends, or one of the answers is lost.
 fn answer(
     server: &TcpStream,
     mut client: &TcpStream,
@@ -148,7 +148,7 @@ fn message(mut from: &TcpStream) -> io::Result<Vec<u8>> {
 }
 
 fn close(one: &TcpStream, other: &TcpStream) {
-    // One of the two may be gone.
+    // One of the two may be closed.
     _ = one.shutdown(Shutdown::Both);
     _ = other.shutdown(Shutdown::Both);
 }

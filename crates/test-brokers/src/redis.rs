@@ -1,4 +1,4 @@
-//! A Redis server of the machine's `redis-server`.
+//! Redis servers, run by the installed `redis-server`.
 
 use std::{
     fs,
@@ -11,10 +11,10 @@ use std::{
 
 use super::{Process, directory, free_port, need};
 
-/// How a server keeps its data.
+/// The persistence of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Persistence {
-    /// Not at all.
+    /// None.
     #[default]
     None,
     /// A log that is written to disk every second.
@@ -23,20 +23,20 @@ pub enum Persistence {
     Always,
 }
 
-/// What kind of server to start.
+/// The settings of a server.
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
     pub persistence: Persistence,
     pub password: Option<String>,
-    /// More arguments of `redis-server`.
+    /// Further arguments of `redis-server`.
     pub arguments: Vec<String>,
 }
 
-/// A Redis server on a free port of this machine, gone when it is dropped.
+/// A Redis server on a free port of this machine, stopped when it is dropped.
 pub struct Redis {
     options: RedisOptions,
     url: String,
-    /// None if it is somebody else's.
+    /// `None` for the server of `REDIS_URL`.
     own: Option<Own>,
 }
 
@@ -67,7 +67,7 @@ impl Redis {
     /// A new server.
     pub fn with(options: RedisOptions) -> Self {
         need("redis-server");
-        // Another program may take the port between finding and using it.
+        // Another program may take the port before the server does.
         for _ in 0..10 {
             let directory = directory("redis");
             let port = free_port();
@@ -91,7 +91,7 @@ impl Redis {
         panic!("redis-server does not start with {options:?}");
     }
 
-    /// Its URL, with the password.
+    /// The URL, with the password.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -101,33 +101,33 @@ impl Redis {
         format!("127.0.0.1:{}", self.own().port)
     }
 
-    /// Stops it at once, as a crash would. What is not on disk is lost.
+    /// Kills the server, as a crash would. Data that is not on disk is lost.
     pub fn kill(&mut self) {
         self.own_mut().process = None;
     }
 
-    /// Starts it again, on the same port and with what it had kept.
+    /// Starts the server again, on the same port and with its stored data.
     pub fn launch(&mut self) {
         assert!(self.try_launch(), "redis-server starts again");
     }
 
-    /// Kills it and starts it again.
+    /// Kills the server and starts it again.
     pub fn restart(&mut self) {
         self.kill();
         self.launch();
     }
 
-    /// Stops it from running until [`resume`](Redis::resume), with its connections open.
+    /// Suspends the server until [`resume`](Redis::resume), with its connections open.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it run again.
+    /// Resumes the server.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
 
-    /// Sends one command on a connection of its own, and gives the reply as it is on the wire.
+    /// Sends one command on a connection of its own. Returns the bytes of the reply.
     pub fn command(&self, words: &[&str]) -> String {
         self.try_command(words)
             .unwrap_or_else(|e| panic!("{words:?}: {e}"))
@@ -197,11 +197,15 @@ impl Redis {
     }
 
     fn own(&self) -> &Own {
-        self.own.as_ref().expect("a server of the test's own")
+        self.own
+            .as_ref()
+            .expect("a server that this process has started")
     }
 
     fn own_mut(&mut self) -> &mut Own {
-        self.own.as_mut().expect("a server of the test's own")
+        self.own
+            .as_mut()
+            .expect("a server that this process has started")
     }
 }
 

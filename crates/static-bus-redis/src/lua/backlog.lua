@@ -1,5 +1,6 @@
--- How far a group is behind. KEYS: streams. ARGV: group.
--- Reply: pending, not yet read, and the age of the oldest of them in milliseconds.
+-- The backlog of a group. KEYS: streams. ARGV: group.
+-- Reply: the number of pending entries, that of entries that were not read, and the age of the oldest of both in
+-- milliseconds.
 local pending, lag, oldest = 0, 0, nil
 local time = now()
 local function saw(id)
@@ -19,7 +20,7 @@ for _, key in ipairs(KEYS) do
       if next_entry then
         saw(next_entry[1])
         local behind = field(group, 'lag')
-        -- The server cannot tell after entries were deleted from the middle: count.
+        -- The server has no lag after entries were deleted from the middle of the stream.
         if not behind or behind < 1 then
           behind = 0
           local at = last

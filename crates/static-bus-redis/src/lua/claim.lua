@@ -1,6 +1,7 @@
--- What a claim left undecided. KEYS: claims, sets of handled keys.
--- ARGV: end, current time, number of keys to give up, these, keys whose claim had ended.
--- Reply: one digit for each of the latter, 0 granted, 1 held, 2 done.
+-- Gives surplus claims up, and decides on keys whose claim has ended.
+-- KEYS: claims, sets of confirmed keys.
+-- ARGV: end of the new claims, current time, number of surplus keys, surplus keys, keys to decide on.
+-- Reply: one digit for each key to decide on: 0 granted, 1 held, 2 done.
 local ends, time, undo = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 for i = 4, 3 + undo do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ends then redis.call('ZREM', KEYS[1], ARGV[i]) end

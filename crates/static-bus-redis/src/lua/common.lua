@@ -10,13 +10,13 @@ local function field(list, name)
   end
 end
 
--- Calls f with pieces of a list that fit on Lua's stack.
+-- Calls f with parts of a list that fit on the stack of Lua.
 local function each_piece(list, f)
   for i = 1, #list, 1000 do f(unpack(list, i, math.min(i + 999, #list))) end
 end
 
--- Gives pending entries back: to a name that no member has, as idle for a day, so that others take
--- them at once, and as not handed out this time.
+-- Releases pending entries: assigns them to a name that no member has, with an idle time of a day, so that any
+-- member takes them over at once, and without the last delivery in their count.
 local function give_back(key, group, ids, counts)
   local alike = {}
   for _, id in ipairs(ids) do
@@ -35,8 +35,7 @@ local function give_back(key, group, ids, counts)
   end
 end
 
--- Those of ARGV[from..to], which are ascending ids, that are pending for this member, and how often
--- each was handed out.
+-- Those of the ascending ids ARGV[from..to] that are pending for the member, and their delivery counts.
 local function mine(key, group, member, from, to)
   local pending, at = {}, ARGV[from]
   while true do
@@ -52,8 +51,8 @@ local function mine(key, group, member, from, to)
   return ids, pending
 end
 
--- Those of the claims ARGV[from..to], which are keys and the ends they had, that were not lost since.
--- The end tells whose a claim is: another's is later.
+-- The keys of those claims ARGV[from..to], each a key and its end, that still have this end. The end identifies
+-- the claim: that of another member has a later one.
 local function claimed(claims, from, to)
   local keys = {}
   for i = from, to, 2 do

@@ -1,6 +1,6 @@
--- Creates a group on streams, and these where they are missing.
+-- Creates a group on streams, and the streams, where they are missing.
 -- KEYS: streams. ARGV: group, 0 for the oldest entry or $ for the next.
--- How many entries the group has read is set as well: the server cannot tell its lag otherwise.
+-- ENTRIESREAD is set as well: without it the server has no lag for the group.
 for _, key in ipairs(KEYS) do
   local read = 0
   if redis.call('EXISTS', key) == 1 then

@@ -1,4 +1,4 @@
--- Leaves a group: gives back all that is pending for this member, its partitions and its claims.
+-- Leaves a group: releases the pending entries, the partitions and the claims of a member.
 -- KEYS: members, claims, streams, owners. ARGV: group, member, number of streams, claims and their ends.
 local group, member, streams = ARGV[1], ARGV[2], tonumber(ARGV[3])
 redis.call('ZREM', KEYS[1], member)
@@ -13,7 +13,7 @@ for s = 3, 2 + streams do
     end
     give_back(KEYS[s], group, ids, counts)
   end
-  -- Nothing is pending for the member now, so that nothing is lost with its name.
+  -- Nothing is pending for the member now: XGROUP DELCONSUMER would drop it.
   redis.pcall('XGROUP', 'DELCONSUMER', KEYS[s], group, member)
 end
 for o = 3 + streams, #KEYS do

@@ -1,5 +1,5 @@
 -- Removes expired elements from the head of a list. KEYS: list. ARGV: current time.
--- The time is the producers': it is what they wrote into the elements.
+-- The time is that of a producer, as in the elements.
 for removed = 0, 999 do
   local blob = redis.call('LINDEX', KEYS[1], 0)
   if not blob then return removed end

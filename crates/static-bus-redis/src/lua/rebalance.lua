@@ -1,8 +1,8 @@
--- A member's sign of life: renews what it consumes, gives up what it is asked to, and takes what is
--- free, up to its share.
--- KEYS: members, owners of the partitions. ARGV: member, lease, 1 if it wants any, 1 if it takes new
--- ones, partitions to give up (from 0).
--- Reply: the time, how many partitions are its share, then for each 0 (not its own), 1 (still) or 2 (now).
+-- Renews a membership: renews the partitions of the member, gives up those that it has left, and takes free ones,
+-- up to its share.
+-- KEYS: members, owners of the partitions. ARGV: member, lease, 1 if it is active, 1 if it takes partitions,
+-- partitions to give up (from 0).
+-- Reply: the time, the share, and for each partition 0 (foreign), 1 (kept) or 2 (taken).
 local member, lease = ARGV[1], tonumber(ARGV[2])
 local time = now()
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)

@@ -1,6 +1,6 @@
--- Takes over entries that were idle for too long, whoever had them.
+-- Takes over entries whose lease ran out, of any member.
 -- KEYS: stream. ARGV: group, member, lease, cursor, limit.
--- Reply: next cursor, then for each entry its id, fields, and how often it was handed out.
+-- Reply: next cursor, then for each entry its id, fields and delivery count.
 local group, member = ARGV[1], ARGV[2]
 local found = redis.call('XAUTOCLAIM', KEYS[1], group, member, ARGV[3], ARGV[4], 'COUNT', ARGV[5])
 local reply = {found[1]}

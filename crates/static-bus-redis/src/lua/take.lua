@@ -1,6 +1,6 @@
 -- Takes over pending entries by their ids.
--- KEYS: stream. ARGV: group, member, the only one to take them from or nothing, ids.
--- Reply: for each entry its id, fields, and how often it was handed out.
+-- KEYS: stream. ARGV: group, member, the only member to take them from or empty, ids.
+-- Reply: for each entry its id, fields and delivery count.
 local group, member, from = ARGV[1], ARGV[2], ARGV[3]
 local reply = {}
 for i = 4, #ARGV do

@@ -1,6 +1,6 @@
--- Removes what every group has read and acknowledged, once in an interval for all members.
--- KEYS: who did it last, streams. ARGV: interval, 0 to go on. Reply: how many were removed.
--- Whole nodes of the stream are removed, so that up to a hundred or so entries stay.
+-- Removes entries that every group has read and acknowledged. Runs once in an interval, for all members.
+-- KEYS: lock, streams. ARGV: interval, or 0 to go on. Reply: the number of removed entries.
+-- Only whole nodes of a stream are removed: about a hundred entries may stay.
 if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 0 end
 local removed = 0
 for s = 2, #KEYS do

@@ -1,10 +1,10 @@
-//! Keys of records: claimed once, remembered for a while, and no longer.
+//! Deduplication keys: what they cost on the server, and when they are removed.
 
 use std::{sync::Arc, time::Duration};
 
 use static_bus_remote::{
     Transport,
-    transport::{Claim, Consumer, Subscription},
+    transport::{Claim, Consumer},
 };
 
 use crate::support::*;
@@ -12,80 +12,6 @@ use test_brokers::redis::Redis;
 
 fn keys(keys: &[&str]) -> Vec<Arc<str>> {
     keys.iter().map(|key| Arc::from(*key)).collect()
-}
-
-#[tokio::test]
-async fn a_key_is_granted_once_held_while_it_is_handled_and_done_afterwards() {
-    let redis = Redis::start();
-    let transport = connect(&redis).await;
-    let topic = command("c");
-    let a = transport
-        .consume(subscription(topic.clone(), "a"))
-        .await
-        .unwrap();
-    let b = transport
-        .consume(subscription(topic.clone(), "b"))
-        .await
-        .unwrap();
-    append(&transport, &topic, [record("1")]).await;
-    let held = receive(&a, 1).await;
-    let claims = a.claim(&keys(&["x", "y", "x"])).await.unwrap();
-    assert_eq!(claims, [Claim::Granted, Claim::Granted, Claim::Held]);
-    assert_eq!(
-        b.claim(&keys(&["x", "z"])).await.unwrap(),
-        [Claim::Held, Claim::Granted]
-    );
-    a.acknowledge(&claimed(&held[0], "x")).await.unwrap();
-    assert_eq!(
-        b.claim(&keys(&["x", "y"])).await.unwrap(),
-        [Claim::Done, Claim::Held]
-    );
-    let mut other_group = Subscription::new(topic, "others", "c");
-    other_group.lease = Duration::from_secs(10);
-    let other_group = transport.consume(other_group).await.unwrap();
-    assert_eq!(
-        other_group.claim(&keys(&["x"])).await.unwrap(),
-        [Claim::Granted]
-    );
-}
-
-#[tokio::test]
-async fn releasing_gives_a_claim_up_but_not_one_that_was_lost() {
-    let redis = Redis::start();
-    let transport = connect(&redis).await;
-    let topic = command("c");
-    let a = transport.consume(short(topic.clone(), "a")).await.unwrap();
-    let b = transport.consume(short(topic.clone(), "b")).await.unwrap();
-    append(&transport, &topic, [record("1")]).await;
-    let held = receive(&a, 1).await;
-    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Granted]);
-    a.release(&claimed(&held[0], "x")).await.unwrap();
-    let held = receive(&a, 1).await;
-    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Granted]);
-    // Its lease runs out, and another member claims the key.
-    eventually("the claim ends", || async {
-        b.claim(&keys(&["x"])).await.unwrap() == [Claim::Granted]
-    })
-    .await;
-    a.release(&claimed(&held[0], "x")).await.unwrap();
-    a.renew(&claimed(&held[0], "x")).await.unwrap();
-    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Held]);
-}
-
-#[tokio::test]
-async fn a_renewed_claim_outlasts_its_lease() {
-    let redis = Redis::start();
-    let transport = connect(&redis).await;
-    let topic = command("c");
-    let a = transport.consume(short(topic.clone(), "a")).await.unwrap();
-    append(&transport, &topic, [record("1")]).await;
-    let held = receive(&a, 1).await;
-    a.claim(&keys(&["x"])).await.unwrap();
-    for _ in 0..15 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        a.renew(&claimed(&held[0], "x")).await.unwrap();
-    }
-    assert_eq!(a.claim(&keys(&["x"])).await.unwrap(), [Claim::Held]);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What users get wrong: the error names the server and the remedy, and never the password.
+//! Mistakes of users: the error names the server and the remedy, and never the password.
 
 use std::{
     error::Error,
@@ -18,7 +18,7 @@ use test_brokers::redis::{Redis, RedisOptions};
 
 const SECRET: &str = "s3cr3t";
 
-/// Everything that an error says, its causes included.
+/// The text of the error of `connect`. Neither the error nor its causes contain the password.
 async fn refusal(url: &str) -> String {
     let config = RedisTransport::builder(url).deadline(Duration::from_secs(10));
     assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
@@ -62,7 +62,7 @@ async fn a_refused_connection_names_the_server() {
     assert_eq!(
         text,
         format!(
-            "redis://{address}: nobody listens there: start the server, or correct the host and \
+            "redis://{address}: connection refused: start the server, or correct the host and \
              port of the URL"
         )
     );
@@ -162,7 +162,7 @@ async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
     let got = consumer.receive(1, Duration::from_secs(10)).await.unwrap();
     assert_eq!(got[0].record.body, "over TLS");
 
-    // Nobody vouches for it here.
+    // The operating system does not trust the authority.
     let text = refusal(&url).await;
     assert!(
         text.starts_with(&format!("rediss://localhost:{port}: ")),
@@ -184,14 +184,14 @@ async fn tls_to_a_port_without_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_no_redis_is_refused() {
+async fn a_server_with_another_protocol_is_refused() {
     let address = speak(|_| "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned());
     let text = refusal(&format!("redis://{address}")).await;
-    assert!(text.contains("does not speak as Redis does"), "{text}");
+    assert!(text.contains("does not speak the Redis protocol"), "{text}");
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_given_up() {
+async fn a_server_that_does_not_answer_is_an_error_after_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let config = RedisTransport::builder(url).deadline(Duration::from_millis(200));
@@ -215,8 +215,8 @@ async fn an_old_server_is_refused() {
         answers.collect()
     });
     let text = refusal(&format!("redis://{address}")).await;
-    assert!(text.contains("too old: it is version 6.2.14"), "{text}");
-    // Before version 6 not even the protocol was known.
+    assert!(text.contains("too old: version 6.2.14"), "{text}");
+    // Versions before 6 do not know the protocol RESP3.
     let unknown = "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n";
     let address = speak(move |request| unknown.repeat(request.matches('*').count()));
     let text = refusal(&format!("redis://{address}")).await;
@@ -238,15 +238,15 @@ async fn a_server_that_may_evict_messages_is_refused() {
     let redis = Redis::start();
     let set = |name, value| redis.command(&["CONFIG", "SET", name, value]);
     set("maxmemory-policy", "allkeys-lru");
-    // Without a limit it removes nothing.
+    // Without a limit nothing is evicted.
     RedisTransport::connect(redis.url()).await.unwrap();
     set("maxmemory", "1gb");
     let text = refusal(redis.url()).await;
     assert_eq!(
         text,
         format!(
-            "redis://{}: its `maxmemory-policy` is allkeys-lru: it would remove messages when \
-             memory is short; set it to noeviction, in its configuration or with CONFIG SET",
+            "redis://{}: its `maxmemory-policy` is allkeys-lru: messages would be evicted when \
+             memory is short; set it to noeviction, in the configuration or with CONFIG SET",
             redis.host_and_port()
         )
     );
@@ -255,7 +255,7 @@ async fn a_server_that_may_evict_messages_is_refused() {
 }
 
 #[tokio::test]
-async fn a_full_server_says_what_to_raise() {
+async fn the_error_of_a_full_server_names_the_remedy() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -269,7 +269,7 @@ async fn a_full_server_says_what_to_raise() {
     );
 }
 
-/// A server that answers what it is told to.
+/// The address of a server with these answers.
 fn speak(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

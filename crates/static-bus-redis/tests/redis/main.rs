@@ -1,4 +1,4 @@
-//! What is particular to Redis, below everything that is the same on all brokers.
+//! Properties of Redis, beyond the promises of all engines.
 
 mod commands;
 mod deduplication;

@@ -1,9 +1,9 @@
-//! Records with keys: each partition is one member's at a time, and its order holds.
+//! Records with keys: each partition has one owner at a time, and keeps its order.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use static_bus_redis::RedisTransport;
@@ -15,7 +15,7 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::redis::Redis;
 
-/// How many of eight partitions each member has.
+/// The number of partitions of each member.
 fn shares(redis: &Redis) -> HashMap<String, usize> {
     let mut shares = HashMap::new();
     for n in 0..8 {
@@ -64,44 +64,7 @@ async fn partitions_are_shared_fairly_as_members_come_and_go() {
 }
 
 #[tokio::test]
-async fn another_member_gets_a_key_only_when_all_before_is_settled() {
-    let redis = Redis::start();
-    let transport = connect(&redis).await;
-    let topic = command("c");
-    let a = transport
-        .consume(subscription(topic.clone(), "a"))
-        .await
-        .unwrap();
-    let b = transport
-        .consume(subscription(topic.clone(), "b"))
-        .await
-        .unwrap();
-    append(&transport, &topic, [keyed("k", "1"), keyed("k", "2")]).await;
-    let (mut from_a, mut from_b) = (Vec::new(), Vec::new());
-    let end = Instant::now() + LONG;
-    while from_a.len() + from_b.len() < 2 && Instant::now() < end {
-        from_a.extend(a.receive(10, Duration::from_millis(50)).await.unwrap());
-        from_b.extend(b.receive(10, Duration::from_millis(50)).await.unwrap());
-    }
-    let (holder, other, held) = match from_a.len() {
-        2 => (&a, &b, from_a),
-        _ => (&b, &a, from_b),
-    };
-    assert_eq!(bodies(&held), ["1", "2"], "one member has both, in order");
-    append(&transport, &topic, [keyed("k", "3")]).await;
-    // Even if its partition is to go to somebody else.
-    holder.acknowledge(&leases(&held[..1])).await.unwrap();
-    for _ in 0..4 {
-        let early = other.receive(10, Duration::from_millis(250)).await.unwrap();
-        assert!(early.is_empty(), "{early:?}");
-    }
-    assert_eq!(bodies(&receive(holder, 1).await), ["3"], "it gets the next");
-    holder.close().await.unwrap();
-    assert_eq!(bodies(&receive(other, 2).await), ["2", "3"], "in order");
-}
-
-#[tokio::test]
-async fn what_a_dead_member_left_comes_in_order_before_what_is_new() {
+async fn pending_records_of_a_dead_member_come_in_order_before_new_ones() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -131,30 +94,7 @@ async fn what_a_dead_member_left_comes_in_order_before_what_is_new() {
 }
 
 #[tokio::test]
-async fn released_records_of_a_key_come_again_in_order_before_later_ones() {
-    let redis = Redis::start();
-    let transport = connect(&redis).await;
-    let topic = command("c");
-    let consumer = transport
-        .consume(subscription(topic.clone(), "a"))
-        .await
-        .unwrap();
-    append(
-        &transport,
-        &topic,
-        (0..20).map(|n| keyed("k", n.to_string())),
-    )
-    .await;
-    let held = receive(&consumer, 10).await;
-    consumer.acknowledge(&leases(&held[..3])).await.unwrap();
-    consumer.release(&leases(&held[3..])).await.unwrap();
-    let rest = receive(&consumer, 17).await;
-    let expected: Vec<_> = (3..20).map(|n| n.to_string()).collect();
-    assert_eq!(bodies(&rest), expected);
-}
-
-#[tokio::test]
-async fn a_member_that_is_not_asked_leaves_its_partitions_to_others() {
+async fn a_member_that_does_not_receive_leaves_its_partitions_to_others() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = command("c");
@@ -173,7 +113,7 @@ async fn a_member_that_is_not_asked_leaves_its_partitions_to_others() {
     )
     .await;
     assert_eq!(drain(&busy, 80).await.len(), 80);
-    // And gets its share when it is asked again.
+    // A member that receives again gets its share.
     let stop = Arc::new(Mutex::new(false));
     let readers = [idle, busy].map(|consumer| {
         let stop = stop.clone();
@@ -194,22 +134,6 @@ async fn a_member_that_is_not_asked_leaves_its_partitions_to_others() {
     for reader in readers {
         reader.await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_key_whose_holder_goes_silent_goes_to_another() {
-    let redis = Redis::start();
-    let transport = connect(&redis).await;
-    let topic = command("c");
-    let silent = transport
-        .consume(short(topic.clone(), "silent"))
-        .await
-        .unwrap();
-    append(&transport, &topic, [keyed("k", "1"), keyed("k", "2")]).await;
-    assert_eq!(receive(&silent, 2).await.len(), 2);
-    // It lives, and does not settle what it has.
-    let other = transport.consume(short(topic, "other")).await.unwrap();
-    assert_eq!(bodies(&receive(&other, 2).await), ["1", "2"]);
 }
 
 #[tokio::test]
@@ -288,7 +212,7 @@ impl Worker {
     }
 }
 
-/// Handles records one after the other, and gives back what it has not handled when it stops.
+/// Handles records one after the other. Releases the others when it stops.
 async fn work(
     transport: &RedisTransport,
     name: String,

@@ -1,4 +1,4 @@
-//! What the tests have in common.
+//! Helpers of the tests.
 
 use std::{
     collections::HashSet,
@@ -7,15 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_redis::{RedisConsumer, RedisReceipt, RedisTransport};
+use static_bus_redis::{RedisConsumer, RedisReceipt, RedisReceiver, RedisTransport};
 use static_bus_remote::{
     Headers, Transport,
-    transport::{Consumer, Delivery, Kind, Lease, Record, Subscription, Topic},
+    transport::{Consumer, Delivery, Kind, Lease, Receiver, Record, Subscription, Topic},
 };
 
 use test_brokers::redis::Redis;
 
-/// How long anything may take on a busy machine.
+/// The limit of anything on a busy machine.
 pub const LONG: Duration = Duration::from_secs(60);
 
 pub fn topic(kind: Kind, name: &str) -> Topic {
@@ -56,6 +56,11 @@ pub fn bodies(deliveries: &[Delivery<RedisReceipt>]) -> Vec<String> {
     deliveries.iter().map(body).collect()
 }
 
+pub fn texts(records: &[Arc<Record>]) -> Vec<String> {
+    let text = |r: &Arc<Record>| String::from_utf8(r.body.to_vec()).unwrap();
+    records.iter().map(text).collect()
+}
+
 pub fn leases(deliveries: &[Delivery<RedisReceipt>]) -> Vec<Lease<RedisReceipt>> {
     let lease = |d: &Delivery<RedisReceipt>| Lease {
         receipt: d.receipt,
@@ -87,7 +92,7 @@ pub async fn connect(redis: &Redis) -> RedisTransport {
     RedisTransport::connect(redis.url()).await.unwrap()
 }
 
-/// Appends records, all of which the broker has to take.
+/// Appends records. None is refused.
 pub async fn append(
     transport: &RedisTransport,
     topic: &Topic,
@@ -99,7 +104,7 @@ pub async fn append(
     }
 }
 
-/// Receives until there are this many.
+/// Receives this many records.
 pub async fn receive(consumer: &RedisConsumer, count: usize) -> Vec<Delivery<RedisReceipt>> {
     let mut all = Vec::new();
     let end = Instant::now() + LONG;
@@ -111,7 +116,19 @@ pub async fn receive(consumer: &RedisConsumer, count: usize) -> Vec<Delivery<Red
     all
 }
 
-/// Receives and acknowledges until there are this many different ones; gives them in order.
+/// Receives this many queries or replies.
+pub async fn listen(receiver: &RedisReceiver, count: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    let end = Instant::now() + LONG;
+    while all.len() < count {
+        assert!(Instant::now() < end, "{} of {count} came", all.len());
+        let wait = Duration::from_secs(1);
+        all.extend(receiver.receive(count - all.len(), wait).await.unwrap());
+    }
+    texts(&all)
+}
+
+/// Receives and acknowledges until this many different records have come. Returns all in their order.
 pub async fn drain(consumer: &RedisConsumer, count: usize) -> Vec<String> {
     let (mut all, mut seen) = (Vec::new(), HashSet::new());
     let end = Instant::now() + LONG;
@@ -128,11 +145,11 @@ pub async fn drain(consumer: &RedisConsumer, count: usize) -> Vec<String> {
     all
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let end = Instant::now() + LONG;
     while !holds().await {
-        assert!(Instant::now() < end, "it never happened that {what}");
+        assert!(Instant::now() < end, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -145,7 +162,7 @@ pub fn integer(reply: &str) -> u64 {
         .unwrap_or_else(|| panic!("a number, not {reply:?}"))
 }
 
-/// How often each command was called since the statistics were reset.
+/// The number of calls of each command since the statistics were reset.
 pub fn calls(redis: &Redis) -> Vec<(String, u64)> {
     let stats = redis.command(&["INFO", "commandstats"]);
     let line = |line: &str| {

@@ -1,4 +1,4 @@
-//! Workers on Redis: one that is killed, dead letters that cannot be written, versions that do not agree.
+//! Workers on Redis: killed processes, dead letters that cannot be written, versions that differ.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ command!(Pay, name = "billing.pay", key = invoice);
 
 const LEASE: Duration = Duration::from_secs(2);
 
-/// No test but a process of one: does nothing unless it is told where the broker is.
+/// The process of a test. Does nothing without the address of a broker.
 #[tokio::test]
 async fn the_worker_that_is_killed() {
     let Some(url) = doomed::told() else { return };
@@ -36,7 +36,7 @@ async fn the_worker_that_is_killed() {
     let transport = RedisTransport::connect(&url).await.unwrap();
     let worker = Worker::new(transport, bus).command::<Pay>().lease(LEASE);
     let _worker = worker.start().await.unwrap();
-    // Not for ever, if nobody kills it.
+    // Ends also if it is not killed.
     tokio::time::sleep(2 * LONG).await;
 }
 
@@ -62,7 +62,7 @@ async fn next(heard: &mut mpsc::UnboundedReceiver<u32>) -> u32 {
     next.expect("a handler runs").expect("a worker is there")
 }
 
-async fn buried(transport: &RedisTransport) -> Vec<DeadLetter> {
+async fn dead_letters(transport: &RedisTransport) -> Vec<DeadLetter> {
     let dead = DeadLetters::of(transport.clone());
     eventually("there is a dead letter", || async {
         !dead.list(None, 10).await.unwrap().is_empty()
@@ -79,7 +79,7 @@ async fn a_message_whose_worker_was_killed_is_handled_by_another_also_with_its_k
     let once = remote.with_idempotency_key("invoice 7");
     once.execute_async(Pay { invoice: 7 }).await.unwrap();
     doomed.kill_while_handling().await;
-    // Its producer heard nothing, and sends it again.
+    // The producer sends it again.
     once.execute_async(Pay { invoice: 7 }).await.unwrap();
     remote.execute_async(Pay { invoice: 8 }).await.unwrap();
 
@@ -100,7 +100,7 @@ async fn a_message_whose_worker_was_killed_is_handled_by_another_also_with_its_k
 }
 
 #[tokio::test]
-async fn what_cannot_be_buried_is_kept_and_buried_when_the_store_is_back() {
+async fn a_dead_letter_that_cannot_be_written_is_kept_until_it_can() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     redis.command(&["SET", "static-bus:dead-letter", "in the way"]);
@@ -118,12 +118,12 @@ async fn what_cannot_be_buried_is_kept_and_buried_when_the_store_is_back() {
     for _ in 0..3 {
         next(&mut heard).await;
     }
-    // Some attempts to bury them fail.
+    // Some attempts to write the dead letters fail.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let dead = DeadLetters::of(transport.clone());
     assert!(dead.list(None, 10).await.is_err(), "it is out of reach");
     redis.command(&["DEL", "static-bus:dead-letter"]);
-    eventually("all are buried", || async {
+    eventually("all are dead-lettered", || async {
         dead.list(None, 10).await.unwrap().len() == 3
     })
     .await;
@@ -137,7 +137,7 @@ async fn what_cannot_be_buried_is_kept_and_buried_when_the_store_is_back() {
 }
 
 #[tokio::test]
-async fn a_message_of_a_newer_version_becomes_a_dead_letter_whole() {
+async fn a_message_of_a_newer_version_becomes_a_dead_letter_unchanged() {
     #[derive(Serialize)]
     struct Newer {
         invoice: &'static str,
@@ -157,7 +157,7 @@ async fn a_message_of_a_newer_version_becomes_a_dead_letter_whole() {
     remote.execute_async(newer).await.unwrap();
     remote.execute_async(Pay { invoice: 8 }).await.unwrap();
     assert_eq!(next(&mut heard).await, 8);
-    let letters = buried(&transport).await;
+    let letters = dead_letters(&transport).await;
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     assert_eq!(letter.origin, "command billing.pay");

@@ -1,7 +1,8 @@
-//! Consumers of queries and replies: elements of a list, gone once they are taken.
+//! Receivers of queries and replies: elements of a list, which are gone when they are taken.
 
 use std::{
     collections::VecDeque,
+    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -18,20 +19,25 @@ use tokio::{
 
 use super::{
     link::{Connection, Link, Server, ends_connection, late},
-    wire::{from_blob, now_millis},
+    wire::from_blob,
 };
-use static_bus_remote::transport::{Backlog, Record, TransportError};
+use static_bus_remote::{
+    time::{later, now_millis},
+    transport::{Receiver, Record, TransportError},
+};
 
-/// Takes elements of one list, through a connection of its own.
-pub(super) struct List {
+/// A receiver of queries or replies; made by [`listen`](static_bus_remote::Transport::listen).
+///
+/// It has a connection of its own, on which it waits for records.
+pub struct RedisReceiver {
     server: Arc<Server>,
     link: Arc<Link>,
     key: String,
     block: Duration,
     reader: tokio::sync::Mutex<Reader>,
-    /// The connection on which a read may block.
-    number: AtomicI64,
-    closed: AtomicBool,
+    /// The number of the connection on which a read may block; 0 if there was none.
+    reading: AtomicI64,
+    is_closed: AtomicBool,
     closing: Notify,
 }
 
@@ -39,24 +45,20 @@ type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Value>)> + Send
 
 struct Reader {
     connection: Option<Connection>,
-    /// A read that outlived the call that began it: what it takes is nowhere else.
+    /// A read that outlived the call that began it. The server has removed the elements of its answer.
     read: Option<Read>,
     taken: VecDeque<Vec<u8>>,
 }
 
-impl List {
-    pub async fn open(
+impl RedisReceiver {
+    pub(super) async fn open(
         link: Arc<Link>,
         key: String,
         block: Duration,
     ) -> Result<Self, TransportError> {
-        let server = link.server.clone();
-        let deadline = server.deadline;
-        let connection = match timeout(deadline, server.open_reader()).await {
-            Ok(opened) => opened.map_err(|e| server.error(&e))?,
-            Err(_) => return Err(server.unanswered(deadline)),
-        };
-        Ok(List {
+        let server = link.server().clone();
+        let connection = server.open_reader_in_time().await?;
+        Ok(RedisReceiver {
             server,
             link,
             key,
@@ -66,22 +68,10 @@ impl List {
                 read: None,
                 taken: VecDeque::new(),
             }),
-            number: AtomicI64::new(0),
-            closed: AtomicBool::new(false),
+            reading: AtomicI64::new(0),
+            is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         })
-    }
-
-    pub async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Record>, TransportError> {
-        let mut reader = self.reader.lock().await;
-        if self.closed.load(Ordering::Acquire) {
-            return Err(self.server.closed());
-        }
-        tokio::select! {
-            biased;
-            () = self.closing.notified() => Err(self.server.closed()),
-            received = self.read_until(&mut reader, max, wait) => received,
-        }
     }
 
     async fn read_until(
@@ -89,21 +79,21 @@ impl List {
         reader: &mut Reader,
         max: usize,
         wait: Duration,
-    ) -> Result<Vec<Record>, TransportError> {
-        let end = Instant::now() + wait;
-        let mut last = false;
+    ) -> Result<Vec<Arc<Record>>, TransportError> {
+        let end = later(Instant::now(), wait);
+        let mut is_last = false;
         loop {
             let records = reader.hand_out(max);
-            if !records.is_empty() || last || max == 0 {
+            if !records.is_empty() || is_last || max == 0 {
                 return Ok(records);
             }
-            last = Instant::now() >= end;
+            is_last = Instant::now() >= end;
             let read = match &mut reader.read {
                 Some(read) => read,
                 None => {
                     let connection = self.connection(&mut reader.connection, end).await?;
-                    let number = connection.number.unwrap_or(0);
-                    self.number.store(number, Ordering::Release);
+                    let number = connection.number().unwrap_or(0);
+                    self.reading.store(number, Ordering::Release);
                     reader.read.insert(self.read(connection, max, end))
                 }
             };
@@ -128,47 +118,6 @@ impl List {
         }
     }
 
-    /// Ends the connection, and gives back what was taken and not handed out.
-    pub async fn close(&self) -> Result<(), TransportError> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.closing.notify_one();
-        let mut reader = self.reader.lock().await;
-        if let Some(read) = reader.read.take() {
-            let number = self.number.load(Ordering::Acquire);
-            if number > 0 {
-                self.link.unblock(number).await;
-            }
-            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline, read).await {
-                reader.taken.extend(elements(answer));
-            }
-        }
-        reader.connection = None;
-        if reader.taken.is_empty() {
-            return Ok(());
-        }
-        let mut commands = redis::pipe();
-        commands.cmd("LPUSH").arg(&self.key);
-        for blob in reader.taken.drain(..).rev() {
-            commands.arg(blob);
-        }
-        commands.cmd("PEXPIRE").arg(&self.key).arg(60_000).arg("NX");
-        self.link.send_all(&commands).await.map(drop)
-    }
-
-    pub async fn backlog(&self) -> Result<Backlog, TransportError> {
-        let mut command = cmd("LLEN");
-        command.arg(&self.key);
-        match self.link.send(&command).await? {
-            Value::Int(length) => Ok(Backlog {
-                lag: u64::try_from(length).unwrap_or(0),
-                ..Backlog::default()
-            }),
-            _ => Err(self.server.unexpected("LLEN")),
-        }
-    }
-
     async fn connection(
         &self,
         current: &mut Option<Connection>,
@@ -181,7 +130,7 @@ impl List {
         let at_least = Instant::now() + Duration::from_millis(100);
         match timeout_at(end.max(at_least), self.server.open_reader()).await {
             Ok(opened) => opened.map_err(|e| self.server.error(&e)),
-            Err(_) => Err(self.server.unanswered(self.server.deadline)),
+            Err(_) => Err(self.server.unanswered(self.server.deadline())),
         }
     }
 
@@ -189,7 +138,7 @@ impl List {
         let wait = end
             .saturating_duration_since(Instant::now())
             .min(self.block);
-        // To block for no time would be to block forever.
+        // BLMPOP with a timeout of 0 blocks forever.
         let block = (wait >= Duration::from_millis(1)).then_some(wait);
         let mut command = match block {
             Some(block) => {
@@ -201,22 +150,83 @@ impl List {
         };
         command.arg(1).arg(&self.key).arg("LEFT");
         command.arg("COUNT").arg(max);
-        let limit = block.unwrap_or_default() + self.server.deadline;
+        let limit = block.unwrap_or_default() + self.server.deadline();
         Box::pin(async move {
             let answer = timeout(limit, connection.send(&command)).await;
             (connection, answer.unwrap_or_else(|_| Err(late(limit))))
         })
     }
+
+    /// Appends elements to the head of the list, in their order.
+    async fn put_back(
+        &self,
+        elements: impl DoubleEndedIterator<Item = Vec<u8>>,
+    ) -> Result<(), TransportError> {
+        let mut commands = redis::pipe();
+        commands.cmd("LPUSH").arg(&self.key);
+        for blob in elements.rev() {
+            commands.arg(blob);
+        }
+        commands.cmd("PEXPIRE").arg(&self.key).arg(60_000).arg("NX");
+        self.link.send_all(&commands).await.map(drop)
+    }
+}
+
+impl Receiver for RedisReceiver {
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Arc<Record>>, TransportError> {
+        let mut reader = self.reader.lock().await;
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(self.server.closed("receiver"));
+        }
+        tokio::select! {
+            biased;
+            () = self.closing.notified() => Err(self.server.closed("receiver")),
+            received = self.read_until(&mut reader, max, wait) => received,
+        }
+    }
+
+    async fn close(&self) -> Result<(), TransportError> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.closing.notify_one();
+        let mut reader = self.reader.lock().await;
+        if let Some(read) = reader.read.take() {
+            let number = self.reading.load(Ordering::Acquire);
+            if number > 0 {
+                self.link.unblock(number).await;
+            }
+            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline(), read).await {
+                reader.taken.extend(elements(answer));
+            }
+        }
+        reader.connection = None;
+        match reader.taken.is_empty() {
+            true => Ok(()),
+            false => self.put_back(reader.taken.drain(..)).await,
+        }
+    }
+}
+
+impl fmt::Debug for RedisReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisReceiver").finish_non_exhaustive()
+    }
 }
 
 impl Reader {
-    fn hand_out(&mut self, max: usize) -> Vec<Record> {
+    /// Up to `max` records of the elements that were taken, without expired ones.
+    fn hand_out(&mut self, max: usize) -> Vec<Arc<Record>> {
         let now = now_millis();
         let mut records = Vec::with_capacity(max.min(self.taken.len()));
         while records.len() < max
             && let Some(blob) = self.taken.pop_front()
         {
-            records.extend(from_blob(blob, now));
+            records.extend(from_blob(blob, now).map(Arc::new));
         }
         records
     }

@@ -1,0 +1,273 @@
+//! The membership in a group of a command or an event: what a consumer's caller and its two tasks share.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use redis::{Cmd, RedisError, Value};
+
+use super::{
+    deduplication::{Deduplication, HeldClaim},
+    demand::Demand,
+    keys::GroupKeys,
+    link::{Link, Server},
+    partitions::PartitionCounts,
+    receipt::{Ids, RedisReceipt, ids},
+    scripts,
+    scripts::Lua,
+    streams::Streams,
+    transaction::Transaction,
+};
+use static_bus_remote::{
+    lock::lock,
+    time::{later, millis},
+    transport::{Backlog, Kind, Lease, Subscription, TransportError},
+};
+
+/// A member of a group.
+///
+/// The demand connects the caller with the reader, which fetches entries, and the keeper, which renews the
+/// membership. The streams are what the member has read and owns.
+pub(super) struct Membership {
+    link: Arc<Link>,
+    keys: Arc<GroupKeys>,
+    counts: Arc<PartitionCounts>,
+    subscription: Subscription,
+    block: Duration,
+    demand: Demand,
+    deduplication: Deduplication,
+    streams: Mutex<Streams>,
+}
+
+impl Membership {
+    /// A member of a group, which is created where it is missing.
+    pub async fn new(
+        link: Arc<Link>,
+        counts: Arc<PartitionCounts>,
+        subscription: Subscription,
+        block: Duration,
+    ) -> Result<Self, TransportError> {
+        let lease = subscription.lease.max(Duration::from_millis(30));
+        let subscription = subscription.with_lease(lease);
+        let keys = Arc::new(counts.group_keys(&subscription).await?);
+        let member = Membership {
+            demand: Demand::new(),
+            deduplication: Deduplication::new(link.clone(), keys.clone(), &subscription),
+            streams: Mutex::new(Streams::new(keys.streams().len())),
+            link,
+            keys,
+            counts,
+            subscription,
+            block,
+        };
+        let start = match member.subscription.topic.kind {
+            Kind::Event => "$",
+            _ => "0",
+        };
+        member.create(start).await?;
+        Ok(member)
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        self.link.server()
+    }
+
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub fn keys(&self) -> &GroupKeys {
+        &self.keys
+    }
+
+    pub fn group(&self) -> &str {
+        &self.subscription.group
+    }
+
+    /// The name of the member.
+    pub fn name(&self) -> &str {
+        &self.subscription.member
+    }
+
+    pub fn lease(&self) -> Duration {
+        self.subscription.lease
+    }
+
+    /// The longest time for which a read blocks.
+    pub fn block(&self) -> Duration {
+        self.block.min(self.beat())
+    }
+
+    /// The time between two renewals of the membership.
+    pub fn beat(&self) -> Duration {
+        (self.lease() / 3).min(Duration::from_millis(500))
+    }
+
+    pub fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    pub fn deduplication(&self) -> &Deduplication {
+        &self.deduplication
+    }
+
+    pub fn streams(&self) -> MutexGuard<'_, Streams> {
+        lock(&self.streams)
+    }
+
+    /// Creates the group on all streams, where it is missing.
+    async fn create(&self, start: &str) -> Result<(), TransportError> {
+        let mut call = scripts::CREATE.call(self.keys.streams());
+        call.arg(self.group()).arg(start);
+        self.link.run(&scripts::CREATE, &call).await.map(drop)
+    }
+
+    /// Creates the group again, after the server lost its data. All entries of the streams are newer.
+    pub async fn recreate(&self) -> Result<(), TransportError> {
+        let partitions = self.keys.owners().len();
+        self.counts
+            .restore(&self.subscription.topic, partitions)
+            .await?;
+        self.create("0").await
+    }
+
+    /// Runs a script. If the group is missing, it is created again, and there is no answer.
+    pub async fn run_on_group(
+        &self,
+        script: &Lua,
+        call: &Cmd,
+    ) -> Result<Option<Value>, TransportError> {
+        match self.link.attempt_run(script, call).await? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(e) if is_missing(&e) => self.recreate().await.map(|()| None),
+            Err(e) => Err(self.server().error(&e)),
+        }
+    }
+
+    /// Confirms deduplication keys and acknowledges entries, both or neither.
+    pub async fn acknowledge(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
+        let mut transaction = Transaction::new();
+        self.deduplication.confirm(&mut transaction, claims.clone());
+        for (stream, ids) in ids(leases) {
+            transaction.cmd("XACK").arg(&self.keys.streams()[stream]);
+            transaction.arg(self.group()).arg(ids);
+        }
+        transaction.run(&self.link).await?;
+        self.deduplication.forget(claims);
+        let mut streams = self.streams();
+        leases
+            .iter()
+            .for_each(|lease| streams.settle(&lease.receipt));
+        Ok(())
+    }
+
+    /// Renews leases and claims that this member still has.
+    pub async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        let until = later(tokio::time::Instant::now(), self.lease());
+        let claims = self.claims_of(leases);
+        self.renew_entries(&ids(leases), &claims).await?;
+        self.streams().renew(leases, until);
+        Ok(())
+    }
+
+    /// Renews the leases of buffered entries that end soon.
+    pub async fn renew_buffered(&self) -> Result<(), TransportError> {
+        let until = later(tokio::time::Instant::now(), self.lease());
+        let ids = self.streams().expiring(self.lease());
+        self.renew_entries(&ids, &[]).await?;
+        self.streams().renew_buffered(&ids, until);
+        Ok(())
+    }
+
+    async fn renew_entries(&self, ids: &Ids, claims: &[HeldClaim]) -> Result<(), TransportError> {
+        let ends = self.deduplication.next_end();
+        let head = [ends, millis(self.lease()) * 2];
+        self.settle(&scripts::RENEW, &head, claims, ids).await?;
+        self.deduplication.renewed(claims, ends);
+        Ok(())
+    }
+
+    /// Gives entries and claims up.
+    pub async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        let claims = self.claims_of(leases);
+        self.settle(&scripts::RELEASE, &[], &claims, &ids(leases))
+            .await?;
+        let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
+        self.deduplication.forget(claims);
+        self.streams().release(leases);
+        self.demand.wake_reader();
+        Ok(())
+    }
+
+    /// Gives entries up that were not handed out.
+    pub async fn release_buffered(&self, ids: &Ids) -> Result<(), TransportError> {
+        self.settle(&scripts::RELEASE, &[], &[], ids).await
+    }
+
+    async fn settle(
+        &self,
+        script: &Lua,
+        head: &[u64],
+        claims: &[HeldClaim],
+        ids: &Ids,
+    ) -> Result<(), TransportError> {
+        if claims.is_empty() && ids.is_empty() {
+            return Ok(());
+        }
+        let streams = ids.keys().map(|n| &*self.keys.streams()[*n]);
+        let mut call = script.call(std::iter::once(self.keys.claims()).chain(streams));
+        call.arg(self.group()).arg(self.name());
+        call.arg(head).arg(claims.len() * 2);
+        for (key, ends) in claims {
+            call.arg(&**key).arg(*ends);
+        }
+        for ids in ids.values() {
+            call.arg(ids.len()).arg(ids);
+        }
+        self.link.run(script, &call).await.map(drop)
+    }
+
+    fn claims_of(&self, leases: &[Lease<RedisReceipt>]) -> Vec<HeldClaim> {
+        let keys = leases.iter().filter_map(|lease| lease.claim.as_ref());
+        self.deduplication.claims_of(keys)
+    }
+
+    /// Leaves the group, and releases all entries, partitions and claims.
+    pub async fn leave(&self) -> Result<(), TransportError> {
+        self.streams().clear_buffers();
+        let keys = [self.keys.members(), self.keys.claims()].into_iter();
+        let mut call = scripts::LEAVE.call(
+            keys.chain(self.keys.streams().iter().map(String::as_str))
+                .chain(self.keys.owners().iter().map(String::as_str)),
+        );
+        call.arg(self.group()).arg(self.name());
+        call.arg(self.keys.streams().len());
+        for (key, ends) in self.deduplication.take_all() {
+            call.arg(&*key).arg(ends);
+        }
+        self.link.run(&scripts::LEAVE, &call).await.map(drop)
+    }
+
+    pub async fn backlog(&self) -> Result<Backlog, TransportError> {
+        let mut call = scripts::BACKLOG.call(self.keys.streams());
+        call.arg(self.group());
+        let answer = self.link.run(&scripts::BACKLOG, &call).await?;
+        let numbers: Option<Vec<u64>> = redis::from_redis_value(answer).ok();
+        match numbers.as_deref() {
+            Some(&[pending, lag, oldest]) => Ok(Backlog {
+                pending,
+                lag,
+                oldest: Duration::from_millis(oldest),
+            }),
+            _ => Err(self.server().unexpected("the script of the backlog")),
+        }
+    }
+}
+
+/// Returns whether the stream or the group is missing: the server was restarted without its data, or emptied.
+pub(super) fn is_missing(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) || detail.contains("NOGROUP")
+}

@@ -1,0 +1,264 @@
+//! One stream, as a member sees it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::time::Instant;
+
+use super::super::wire::{Entry, EntryId};
+
+/// A stream, with the entries that this member has read from it.
+///
+/// An entry is buffered, or held, or neither. Entries of a partition are handed out in their order, and buffered only
+/// while the member owns the partition.
+pub(super) struct Stream {
+    ownership: Ownership,
+    is_partition: bool,
+    /// Entries that were read and not handed out.
+    buffer: BTreeMap<EntryId, Buffered>,
+    /// Entries that were handed out and not settled, with the ends of their leases.
+    held: HashMap<EntryId, Instant>,
+    /// The number of calls under way that may return entries.
+    reads: usize,
+    /// The number of searches for pending entries that were begun.
+    searches: u64,
+}
+
+/// The right to read the stream. The shared stream is every member's own; a partition has one owner at a time.
+enum Ownership {
+    /// The partition of another member, or of none.
+    Foreign,
+    /// Read by this member, until it fails to renew the ownership.
+    Own { until: Instant, search: Search },
+    /// Not read any more. Given up when no entry is held.
+    Leaving { until: Instant },
+}
+
+/// The search for entries that are pending for the group and that this member does not have.
+#[derive(Clone, Copy)]
+enum Search {
+    /// Entries up to this one were checked.
+    After(EntryId),
+    Finished,
+}
+
+/// An entry that was read and not handed out.
+pub(super) struct Buffered {
+    pub entry: Entry,
+    pub attempt: u32,
+    /// The end of its lease.
+    pub until: Instant,
+}
+
+impl Ownership {
+    fn new(until: Instant) -> Self {
+        let search = Search::After(EntryId::default());
+        Ownership::Own { until, search }
+    }
+}
+
+impl Stream {
+    /// The stream of records without a key, owned until the given time.
+    pub fn shared(until: Instant) -> Self {
+        let search = Search::Finished;
+        Stream::new(false, Ownership::Own { until, search })
+    }
+
+    /// A partition that is not owned.
+    pub fn partition() -> Self {
+        Stream::new(true, Ownership::Foreign)
+    }
+
+    fn new(is_partition: bool, ownership: Ownership) -> Self {
+        Stream {
+            ownership,
+            is_partition,
+            buffer: BTreeMap::new(),
+            held: HashMap::new(),
+            reads: 0,
+            searches: 0,
+        }
+    }
+
+    // Ownership.
+
+    pub fn may_read(&self, now: Instant) -> bool {
+        matches!(self.ownership, Ownership::Own { until, .. } if until > now)
+    }
+
+    pub fn is_owned(&self) -> bool {
+        !matches!(self.ownership, Ownership::Foreign)
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.ownership, Ownership::Leaving { .. })
+    }
+
+    /// Returns whether a partition that is to be left can be given up now.
+    pub fn is_left(&self) -> bool {
+        self.is_leaving() && self.held.is_empty() && self.reads == 0
+    }
+
+    /// Extends the ownership, or begins it.
+    pub fn keep(&mut self, new_end: Instant) {
+        match &mut self.ownership {
+            Ownership::Own { until, .. } | Ownership::Leaving { until } => *until = new_end,
+            Ownership::Foreign => self.take(new_end),
+        }
+    }
+
+    /// Begins the ownership. Another member may have owned the partition in between.
+    pub fn take(&mut self, until: Instant) {
+        self.buffer.clear();
+        self.searches += 1;
+        self.ownership = Ownership::new(until);
+    }
+
+    /// Ends the ownership.
+    pub fn lose(&mut self) {
+        self.buffer.clear();
+        self.ownership = Ownership::Foreign;
+    }
+
+    /// Begins to leave the partition. Returns the buffered entries, which are to be released.
+    pub fn leave(&mut self) -> Vec<EntryId> {
+        if let Ownership::Own { until, .. } = self.ownership {
+            self.ownership = Ownership::Leaving { until };
+        }
+        std::mem::take(&mut self.buffer).into_keys().collect()
+    }
+
+    /// Ends the leaving: the partition is read again.
+    pub fn stay(&mut self) {
+        if let Ownership::Leaving { until } = self.ownership {
+            self.searches += 1;
+            self.ownership = Ownership::new(until);
+        }
+    }
+
+    // The search for pending entries.
+
+    /// Begins a new search.
+    pub fn search(&mut self) {
+        if let Ownership::Own { search, .. } = &mut self.ownership {
+            self.searches += 1;
+            *search = Search::After(EntryId::default());
+        }
+    }
+
+    /// The position and the number of the search, if there is one and the stream may be read.
+    pub fn searching(&self, now: Instant) -> Option<(EntryId, u64)> {
+        match self.ownership {
+            Ownership::Own {
+                until,
+                search: Search::After(id),
+            } if until > now => Some((id, self.searches)),
+            _ => None,
+        }
+    }
+
+    /// Moves a search forward, or ends it at `None`. A search that has been begun anew stays where it is.
+    pub fn searched(&mut self, number: u64, last: Option<EntryId>) {
+        if let Ownership::Own { search, .. } = &mut self.ownership
+            && number == self.searches
+        {
+            *search = last.map_or(Search::Finished, Search::After);
+        }
+    }
+
+    /// Returns whether new entries are to be read: the stream may be read, and nothing is searched.
+    pub fn is_readable(&self, now: Instant) -> bool {
+        self.may_read(now) && self.searching(now).is_none()
+    }
+
+    pub fn begin_read(&mut self) {
+        self.reads += 1;
+    }
+
+    pub fn end_read(&mut self) {
+        self.reads -= 1;
+    }
+
+    // Entries.
+
+    /// Returns whether the entry is buffered or held.
+    pub fn has(&self, id: EntryId) -> bool {
+        self.buffer.contains_key(&id) || self.held.contains_key(&id)
+    }
+
+    /// Buffers an entry that was read or taken over, unless it is held or the stream may not be read any more.
+    pub fn insert(&mut self, buffered: Buffered, now: Instant) {
+        let id = buffered.entry.id;
+        if self.may_read(now) && !self.held.contains_key(&id) {
+            self.buffer.insert(id, buffered);
+        }
+    }
+
+    /// Returns whether the first buffered entry can be handed out. A partition's entries wait for the search to pass them:
+    /// an earlier one may be pending.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        let Some((first, _)) = self.buffer.first_key_value() else {
+            return false;
+        };
+        match self.searching(now) {
+            Some((passed, _)) if self.is_partition => *first <= passed,
+            _ => self.may_read(now),
+        }
+    }
+
+    /// Hands the next entry out.
+    pub fn hand_out(&mut self, now: Instant) -> Option<Buffered> {
+        while self.is_ready(now) {
+            let (id, buffered) = self.buffer.pop_first()?;
+            // After its lease the entry may be another member's. If it is not, it is found again.
+            if buffered.until > now {
+                self.held.insert(id, buffered.until);
+                return Some(buffered);
+            }
+        }
+        None
+    }
+
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Ends a lease.
+    pub fn settle(&mut self, id: EntryId) {
+        self.held.remove(&id);
+    }
+
+    /// Sets the end of a lease that has not ended.
+    pub fn renew(&mut self, id: EntryId, until: Instant) {
+        if let Some(end) = self.held.get_mut(&id) {
+            *end = until;
+        }
+    }
+
+    /// Ends the leases that ran out. Returns whether there were any.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        let before = self.held.len();
+        self.held.retain(|_, until| *until > now);
+        self.held.len() < before
+    }
+
+    /// The buffered entries whose leases end between `after` and `before`.
+    pub fn expiring(&self, after: Instant, before: Instant) -> Vec<EntryId> {
+        let expiring = |b: &Buffered| b.until > after && b.until < before;
+        let entries = self.buffer.iter();
+        let ids = entries.filter_map(|(id, buffered)| expiring(buffered).then_some(*id));
+        ids.collect()
+    }
+
+    /// Sets the ends of leases of buffered entries.
+    pub fn renew_buffered(&mut self, ids: &[EntryId], until: Instant) {
+        for id in ids {
+            if let Some(buffered) = self.buffer.get_mut(id) {
+                buffered.until = until;
+            }
+        }
+    }
+
+    pub fn clear_buffer(&mut self) {
+        self.buffer.clear();
+    }
+}

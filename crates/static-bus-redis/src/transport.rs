@@ -1,0 +1,184 @@
+//! The engine: a connection to one server.
+
+mod builder;
+mod inspect;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use redis::{Value, cmd};
+
+use super::{
+    append::append,
+    consumer::RedisConsumer,
+    keys::{self, is_partitioned},
+    link::Link,
+    partitions::PartitionCounts,
+    receiver::RedisReceiver,
+    wire::{self, EntryId},
+};
+use static_bus_remote::{
+    time::now_millis,
+    transport::{
+        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
+        TransportErrorKind,
+    },
+};
+
+pub use builder::RedisTransportBuilder;
+
+/// A connection to Redis or Valkey; cheap to clone.
+///
+/// All clones share one connection, which is opened again when it is lost. Each consumer and each receiver has a
+/// further connection of its own.
+#[derive(Clone)]
+pub struct RedisTransport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: Arc<Link>,
+    namespace: Arc<str>,
+    block: Duration,
+    counts: Arc<PartitionCounts>,
+}
+
+impl RedisTransport {
+    /// The settings of a connection to the server at `redis://[[user]:password@]host[:port][/database]`, or
+    /// `rediss://` for TLS.
+    ///
+    /// TLS trusts the certificates of the operating system, or those of the file that `SSL_CERT_FILE` names. Its
+    /// cryptography is that of `rustls` with `ring`, unless the program has installed another provider.
+    pub fn builder(url: impl Into<String>) -> RedisTransportBuilder {
+        RedisTransportBuilder::new(url.into())
+    }
+
+    /// Connects to the server at a URL, with default settings.
+    ///
+    /// # Errors
+    /// Those of [`RedisTransportBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, TransportError> {
+        RedisTransport::builder(url).connect().await
+    }
+
+    fn new(link: Link, namespace: &str, partitions: usize, block: Duration) -> Self {
+        let (link, namespace) = (Arc::new(link), Arc::<str>::from(namespace));
+        let counts = PartitionCounts::new(link.clone(), namespace.clone(), partitions);
+        let shared = Shared {
+            link,
+            namespace,
+            block,
+            counts: Arc::new(counts),
+        };
+        RedisTransport {
+            shared: Arc::new(shared),
+        }
+    }
+
+    fn entry_id(&self, position: &str) -> Result<EntryId, TransportError> {
+        EntryId::parse(position).ok_or_else(|| {
+            let reason = format!("{position:?} is not the position of a dead letter");
+            TransportError::new(TransportErrorKind::Refused, self.address(), reason)
+        })
+    }
+}
+
+impl Transport for RedisTransport {
+    type Consumer = RedisConsumer;
+    type Receiver = RedisReceiver;
+
+    fn address(&self) -> &str {
+        self.shared.link.server().address()
+    }
+
+    async fn check(&self) -> Result<(), TransportError> {
+        self.shared.link.send(&cmd("PING")).await.map(drop)
+    }
+
+    async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
+        let shared = &self.shared;
+        let keyed: HashSet<_> = records
+            .iter()
+            .filter(|(topic, record)| is_partitioned(topic) && record.key.is_some())
+            .map(|(topic, _)| topic)
+            .collect();
+        let mut partitions = HashMap::with_capacity(keyed.len());
+        for topic in keyed {
+            partitions.insert(topic, shared.counts.of(topic).await);
+        }
+        append(&shared.link, &shared.namespace, &records, &partitions).await
+    }
+
+    async fn consume(&self, subscription: Subscription) -> Result<RedisConsumer, TransportError> {
+        let topic = &subscription.topic;
+        if !is_partitioned(topic) {
+            return Err(TransportError::not_consumed(self.address(), topic));
+        }
+        let shared = &self.shared;
+        let (link, counts) = (shared.link.clone(), shared.counts.clone());
+        RedisConsumer::join(link, counts, subscription, shared.block).await
+    }
+
+    async fn listen(&self, topic: Topic) -> Result<RedisReceiver, TransportError> {
+        if !matches!(topic.kind, Kind::Query | Kind::Reply) {
+            return Err(TransportError::not_received(self.address(), &topic));
+        }
+        let shared = &self.shared;
+        let key = keys::shared(&shared.namespace, &topic);
+        RedisReceiver::open(shared.link.clone(), key, shared.block).await
+    }
+
+    async fn dead_letters(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterRecord>, TransportError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let start = match after {
+            Some(position) => format!("({}", self.entry_id(position)?),
+            None => "-".to_owned(),
+        };
+        let mut command = cmd("XRANGE");
+        command.arg(keys::dead_letters(&self.shared.namespace));
+        command.arg(start).arg("+").arg("COUNT").arg(limit);
+        let Value::Array(entries) = self.shared.link.send(&command).await? else {
+            return Err(self.shared.link.server().unexpected("XRANGE"));
+        };
+        let now = now_millis();
+        let letters = entries.into_iter().filter_map(|entry| {
+            let entry = wire::entry(entry, now)?;
+            Some(DeadLetterRecord {
+                position: entry.id.padded(),
+                record: entry.record,
+            })
+        });
+        Ok(letters.collect())
+    }
+
+    async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut command = cmd("XDEL");
+        command.arg(keys::dead_letters(&self.shared.namespace));
+        for position in positions {
+            command.arg(self.entry_id(position)?);
+        }
+        self.shared.link.send(&command).await.map(drop)
+    }
+}
+
+impl fmt::Debug for RedisTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTransport")
+            .field("address", &self.address())
+            .field("namespace", &self.shared.namespace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! The settings of a connection.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates};
+
+use super::{
+    super::{
+        errors::{address, address_of_malformed, connect_error},
+        link::{Link, Server},
+        partitions::PARTITIONS,
+    },
+    RedisTransport,
+    inspect::inspect,
+};
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
+
+/// The settings of a connection: [`RedisTransport::builder`], then [`connect`](RedisTransportBuilder::connect).
+#[derive(Clone)]
+pub struct RedisTransportBuilder {
+    url: String,
+    namespace: String,
+    partitions: usize,
+    deadline: Duration,
+    block: Duration,
+    root_certificate: Option<Vec<u8>>,
+}
+
+impl RedisTransportBuilder {
+    pub(super) fn new(url: String) -> Self {
+        RedisTransportBuilder {
+            url,
+            namespace: "static-bus".to_owned(),
+            partitions: 8,
+            deadline: Duration::from_secs(5),
+            block: Duration::from_secs(2),
+            root_certificate: None,
+        }
+    }
+
+    /// The certificate authority, in PEM, that a `rediss://` server's certificate must come from. Default: those
+    /// that the operating system trusts.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
+    }
+
+    /// The prefix of all keys on the server. Programs with different namespaces share nothing. Default:
+    /// `static-bus`.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The number of partitions of new topics: the number of members of a group that can consume records with keys
+    /// at the same time. Default: 8.
+    ///
+    /// An existing topic keeps its number, because another number would break the order of its keys.
+    ///
+    /// # Panics
+    /// If the number is not between 1 and 1,000.
+    #[must_use]
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        assert!(
+            PARTITIONS.contains(&partitions),
+            "a topic has between 1 and 1,000 partitions"
+        );
+        self.partitions = partitions;
+        self
+    }
+
+    /// The longest time that a call waits for the server. Default: 5 s.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The longest time that one read blocks on the server before it is repeated. Default: 2 s. Reads of commands
+    /// and events block for half a second at most.
+    #[must_use]
+    pub fn block(mut self, block: Duration) -> Self {
+        self.block = block;
+        self
+    }
+
+    /// Connects, and checks that the server is suitable.
+    ///
+    /// # Errors
+    /// If the URL is invalid, or the server cannot be reached, refuses the credentials, is older than Redis 7.0, is
+    /// part of a cluster, or may evict messages when memory is short.
+    pub async fn connect(self) -> Result<RedisTransport, TransportError> {
+        let client = Client::open(&*self.url).map_err(|e| {
+            let reason = format!(
+                "the URL cannot be read ({e}): it is redis://[[user]:password@]host[:port][/database], \
+                 or rediss:// for TLS, with special characters of user and password percent-encoded"
+            );
+            let kind = TransportErrorKind::Refused;
+            TransportError::new(kind, address_of_malformed(&self.url), reason)
+        })?;
+        let info = client.get_connection_info().clone();
+        let address = address(&info);
+        let client = match info.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                install_cryptography();
+                self.with_certificate(client, info)
+                    .map_err(|e| connect_error(&address, &e))?
+            }
+            _ => client,
+        };
+        let server = Arc::new(Server::new(client, address.clone(), self.deadline));
+        let mut connection = server
+            .open()
+            .await
+            .map_err(|e| connect_error(&address, &e))?;
+        inspect(&server, &mut connection).await?;
+        let link = Link::new(server, connection);
+        let (namespace, partitions) = (&self.namespace, self.partitions);
+        Ok(RedisTransport::new(link, namespace, partitions, self.block))
+    }
+
+    fn with_certificate(&self, client: Client, info: ConnectionInfo) -> RedisResult<Client> {
+        let Some(pem) = &self.root_certificate else {
+            return Ok(client);
+        };
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem.clone()),
+        };
+        Client::build_with_tls(info, certificates)
+    }
+}
+
+/// Installs a provider of cryptography if the program has none: the client library would panic.
+fn install_cryptography() {
+    use rustls::crypto::{CryptoProvider, ring};
+    if CryptoProvider::get_default().is_none() {
+        // Fails if another thread has installed one meanwhile.
+        let _ = ring::default_provider().install_default();
+    }
+}
+
+impl fmt::Debug for RedisTransportBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = match Client::open(&*self.url) {
+            Ok(client) => address(client.get_connection_info()),
+            Err(_) => address_of_malformed(&self.url),
+        };
+        f.debug_struct("RedisTransportBuilder")
+            .field("url", &url)
+            .field("namespace", &self.namespace)
+            .field("partitions", &self.partitions)
+            .field("deadline", &self.deadline)
+            .field("block", &self.block)
+            .field("root_certificate", &self.root_certificate.is_some())
+            .finish()
+    }
+}

@@ -127,7 +127,7 @@ proptest! {
         let model = run_model(&steps);
         prop_assert_eq!(shuffled.len(), model.len());
         for (mut shuffled, model) in shuffled.into_iter().zip(model) {
-            // A stable sort changes only the order of ties.
+            // The sort is stable, so it only undoes the shuffling of ties.
             prop_assert!(shuffled.is_sorted_by_key(|(time, number)| (*time, priority(*number))));
             shuffled.sort_by_key(|(time, number)| (*time, priority(*number), *number));
             prop_assert_eq!(shuffled, model);

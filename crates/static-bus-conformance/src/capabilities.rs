@@ -4,11 +4,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Whether records outlive the process that appended them.
+    /// `true` if records outlive the process that appended them.
     pub other_processes: bool,
-    /// Whether records outlive a restart of the broker.
+    /// `true` if records outlive a restart of the broker.
     pub persistence: bool,
-    /// Whether records of one key are consumed in order, whatever the number of members.
+    /// `true` if records of one key are consumed in order by any number of members.
     pub key_order: bool,
     /// The unit that is divided among the members of a group.
     pub sharing: Sharing,

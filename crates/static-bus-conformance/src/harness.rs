@@ -16,7 +16,7 @@ pub trait Harness: Sync {
     /// The capabilities of the engine.
     fn capabilities(&self) -> Capabilities;
 
-    /// Whether [`restart`](Harness::restart) works. Default: `false`.
+    /// `true` if [`restart`](Harness::restart) is implemented. Default: `false`.
     fn restarts(&self) -> bool {
         false
     }
@@ -26,7 +26,7 @@ pub trait Harness: Sync {
         async { unreachable!("a harness whose broker restarts implements this") }
     }
 
-    /// Whether a case may be skipped. If not, a skipped case fails. Default: `true`.
+    /// `true` if cases may be skipped; otherwise a skipped case fails. Default: `true`.
     fn may_skip(&self) -> bool {
         true
     }

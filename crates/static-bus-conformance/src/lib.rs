@@ -164,6 +164,7 @@ macro_rules! __conformance_cases {
                 a_group_without_members_misses_nothing;
             order:
                 sixteen_keys_keep_their_order_over_ten_members
+                sixteen_keys_keep_their_order_while_members_release_and_leave
                 a_released_record_comes_before_the_next_of_its_key
                 a_key_goes_to_another_member_only_when_all_of_it_is_settled
                 a_held_key_blocks_no_other

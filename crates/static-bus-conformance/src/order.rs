@@ -23,6 +23,21 @@ use static_bus_remote::{
 ///
 /// Fails for an engine that gives the next record to any member that asks.
 pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness: &H) -> Outcome {
+    sixteen_keys(harness, None).await
+}
+
+/// The order of sixteen keys is kept while members release their records; where records are shared, also while members
+/// leave and join.
+///
+/// Fails for an engine that gives a released record to one member and the next of its key to another.
+pub async fn sixteen_keys_keep_their_order_while_members_release_and_leave<H: Harness>(
+    harness: &H,
+) -> Outcome {
+    sixteen_keys(harness, Some(5)).await
+}
+
+/// About one of `nth` batches is not acknowledged: its member releases it, or closes.
+async fn sixteen_keys<H: Harness>(harness: &H, nth: Option<u64>) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
     let topic = topic(Kind::Command, "ordered");
@@ -31,18 +46,31 @@ pub async fn sixteen_keys_keep_their_order_over_ten_members<H: Harness>(harness:
 
     let mut members = JoinSet::new();
     for n in 0..10 {
-        let member = join(&transport, &topic, "handlers", &format!("member {n}")).await;
+        let mut member = join(&transport, &topic, "handlers", &format!("member {n}")).await;
+        let (transport, topic) = (transport.clone(), topic.clone());
         let (tally, order) = (Arc::clone(&tally), Arc::clone(&order));
         members.spawn(async move {
             let mut dice = Dice::new(n);
             while !tally.complete() {
                 let got = member.receive(7, Duration::from_millis(250)).await;
                 order.delivered(member.name(), &got);
-                tally.saw(&got);
+                if !got.is_empty() && nth.is_some_and(|n| dice.below(n) == 0) {
+                    order.released(&got);
+                    if member.sharing() == Sharing::Records && dice.below(2) == 0 {
+                        member.close().await;
+                        let name = format!("{} again", member.name());
+                        member = join(&transport, &topic, "handlers", &name).await;
+                    } else {
+                        member.release(&leases(&got)).await;
+                    }
+                    continue;
+                }
                 for one in &got {
                     tokio::time::sleep(Duration::from_micros(dice.below(2_000))).await;
+                    let one = std::slice::from_ref(one);
+                    tally.saw(one);
                     order.settled(one);
-                    member.acknowledge(std::slice::from_ref(one)).await;
+                    member.acknowledge(one).await;
                 }
             }
         });
@@ -235,14 +263,16 @@ pub async fn the_keys_of_a_silent_member_move_in_order<H: Harness>(harness: &H) 
     Ok(())
 }
 
-/// The delivered records of each key.
+/// The delivered records of sixteen keys.
 #[derive(Default)]
 struct Order(Mutex<HashMap<Arc<str>, Key>>);
 
 struct Key {
+    /// The last member that received a record, and the number of records that it holds.
     holder: Arc<str>,
     held: usize,
-    last: usize,
+    /// The record that has to be delivered next.
+    next: usize,
 }
 
 impl Order {
@@ -251,35 +281,43 @@ impl Order {
         for delivery in deliveries {
             let now = id(&delivery.record);
             let name = delivery.record.key.clone().expect("each has a key");
-            let Some(key) = keys.get_mut(&name) else {
-                assert!(now < 16, "{name} begins with record {now}");
-                let (holder, held) = (Arc::clone(member), 1);
-                keys.insert(
-                    name,
-                    Key {
-                        holder,
-                        held,
-                        last: now,
-                    },
-                );
-                continue;
-            };
+            let key = keys.entry(name.clone()).or_insert_with(|| Key {
+                holder: Arc::clone(member),
+                held: 0,
+                next: now % 16,
+            });
             assert!(
                 key.held == 0 || key.holder == *member,
-                "{name}: {member} got record {now} while {} held {}",
+                "{name}: {member} got record {now} while {} held {} records",
                 key.holder,
-                key.last
+                key.held
             );
-            assert_eq!(now, key.last + 16, "{name}: the record after {}", key.last);
+            assert_eq!(now, key.next, "{name}: the next record");
             key.holder = Arc::clone(member);
             key.held += 1;
-            key.last = now;
+            key.next += 16;
         }
     }
 
-    fn settled<R>(&self, delivery: &Delivery<R>) {
+    /// Called before the member acknowledges the records.
+    fn settled<R>(&self, deliveries: &[Delivery<R>]) {
+        self.change(deliveries, |key, _| key.held -= 1);
+    }
+
+    /// Called before the member releases the records.
+    fn released<R>(&self, deliveries: &[Delivery<R>]) {
+        self.change(deliveries, |key, id| {
+            key.held -= 1;
+            key.next = key.next.min(id);
+        });
+    }
+
+    fn change<R>(&self, deliveries: &[Delivery<R>], change: impl Fn(&mut Key, usize)) {
         let mut keys = lock(&self.0);
-        let name = delivery.record.key.as_ref().expect("each has a key");
-        keys.get_mut(name).expect("delivered before").held -= 1;
+        for delivery in deliveries {
+            let name = delivery.record.key.as_ref().expect("each has a key");
+            let key = keys.get_mut(name).expect("delivered before");
+            change(key, id(&delivery.record));
+        }
     }
 }

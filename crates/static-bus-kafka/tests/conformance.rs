@@ -1,10 +1,11 @@
 //! The conformance suite on Kafka. Most cases share one server under their own namespaces; a case that restarts
 //! the server has its own.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use static_bus_conformance::{Capabilities, Harness, Sharing};
 use static_bus_kafka::KafkaTransport;
+use static_bus_remote::lock::lock;
 use test_brokers::kafka::Kafka;
 
 /// Fewer than the default, because there are hundreds of topics.
@@ -28,11 +29,7 @@ impl OneKafka {
 
     fn servers(&self) -> String {
         match &self.own {
-            Some(own) => own
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .servers()
-                .to_owned(),
+            Some(own) => lock(own).servers().to_owned(),
             None => Kafka::common().servers().to_owned(),
         }
     }
@@ -61,7 +58,7 @@ impl Harness for OneKafka {
     async fn restart(&self) {
         let own = self.own.as_ref().expect("a server of the case");
         // Blocks one thread of the runtime; the others continue.
-        own.lock().unwrap_or_else(PoisonError::into_inner).restart();
+        lock(own).restart();
     }
 
     fn may_skip(&self) -> bool {

@@ -1,12 +1,13 @@
-//! The conformance suite on Redis.
+//! The conformance suite on Redis, on one server for each case.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_redis::RedisTransport;
+use static_bus_remote::lock::lock;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
-/// A server with persistence, for one case.
+/// A server that stores its records.
 struct OneRedis(Mutex<Redis>);
 
 impl OneRedis {
@@ -22,16 +23,11 @@ impl Harness for OneRedis {
     type Transport = RedisTransport;
 
     async fn connect(&self) -> RedisTransport {
-        let url = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .url()
-            .to_owned();
+        let url = lock(&self.0).url().to_owned();
         RedisTransport::builder(url)
             .connect()
             .await
-            .expect("the server runs")
+            .expect("a running server")
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -43,11 +39,8 @@ impl Harness for OneRedis {
     }
 
     async fn restart(&self) {
-        // Blocks this thread only: the runtime has others.
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .restart();
+        // Blocks one thread of the runtime; the others continue.
+        lock(&self.0).restart();
     }
 
     fn may_skip(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Whatever members do, in whatever order.
+//! Any sequence of the operations of members, compared with a model.
 
 use std::collections::BTreeMap;
 
@@ -37,14 +37,14 @@ fn step() -> impl Strategy<Value = Step> {
 /// A record that was appended and is not settled.
 struct Unsettled {
     key: Option<u8>,
-    /// How often it was handed out, and how often of these it was not given back.
+    /// The number of deliveries, and of those that were not released.
     times: u32,
     attempts: u32,
-    /// Who holds it, and until when.
+    /// The holder, and the end of its lease.
     lease: Option<(u64, tokio::time::Instant)>,
 }
 
-/// What is known of a group from the outside.
+/// The model of a group.
 #[derive(Default)]
 struct Model {
     unsettled: BTreeMap<usize, Unsettled>,
@@ -57,7 +57,7 @@ impl Model {
         (until > tokio::time::Instant::now()).then_some(member)
     }
 
-    /// What this member has to be given next.
+    /// The record that this member has to receive next.
     fn next(&self, member: u64) -> Option<usize> {
         let may_have = |record: &Unsettled| {
             let same_key = |other: &&Unsettled| record.key.is_some() && other.key == record.key;
@@ -123,7 +123,7 @@ async fn run(steps: Vec<Step>) {
                     continue;
                 }
                 let (id, n, time, delivery) = received.swap_remove(delivery % received.len());
-                // Late ones have a test of their own.
+                // Late acknowledgements have their own test.
                 let record = model.unsettled.get(&n);
                 let times = record.map_or(0, |record| record.times);
                 if times == time {
@@ -151,7 +151,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Renew { member } => {
                 let (id, consumer) = &members[member];
-                // Whether a lease that has run out unnoticed can be renewed is not promised.
+                // Ends leases that have run out: a renewal of one before that is not specified.
                 consumer.backlog().await.unwrap();
                 let its = received.iter().filter(|(by, ..)| by == id);
                 for (_, n, time, delivery) in its {
@@ -190,7 +190,7 @@ async fn run(steps: Vec<Step>) {
         assert_eq!(backlog.lag, model.unsettled.len() as u64 - pending);
     }
 
-    // In the end one member gets all that is left.
+    // One member gets all the records that are left.
     let last = join().await.1;
     drop(members);
     while !model.unsettled.is_empty() {

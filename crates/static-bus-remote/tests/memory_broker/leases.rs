@@ -1,9 +1,9 @@
-//! Records that are held, and what becomes of them.
+//! Leases, and the end of a member.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn what_is_acknowledged_late_is_done_all_the_same() {
+async fn a_late_acknowledgement_settles_the_record() {
     let broker = MemoryBroker::new();
     let (one, two) = (
         member(&broker, Kind::Command, "one").await,
@@ -17,7 +17,7 @@ async fn what_is_acknowledged_late_is_done_all_the_same() {
     let again = two.receive(1, LONG).await.unwrap();
     assert_eq!(bodies(&again), ["2"]);
 
-    // The one that another member holds is done too, but its key stays with that member.
+    // A record that another member holds is settled too, but its key stays with that member.
     acknowledge(&one, &lost[2..3]).await;
     assert!(now(&one, 9).await.is_empty());
     drop(two);
@@ -28,7 +28,7 @@ async fn what_is_acknowledged_late_is_done_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_closes_gives_back_everything_at_once() {
+async fn a_closed_member_has_released_everything_and_refuses_calls() {
     let broker = MemoryBroker::new();
     let one = Arc::new(member(&broker, Kind::Command, "one").await);
     let two = member(&broker, Kind::Command, "two").await;
@@ -42,7 +42,7 @@ async fn a_member_that_closes_gives_back_everything_at_once() {
     assert_eq!(bodies(&now(&two, 9).await), ["0", "1", "2", "3"]);
     assert_eq!(claim(&two, &key).await, Claim::Granted);
 
-    // Afterwards it gets nothing, and what it says is no harm.
+    // Calls that receive are refused, and others have no effect.
     let closed = "memory: this consumer is closed: subscribe again to receive more";
     let refused = one.receive(1, LONG).await.unwrap_err();
     assert_eq!(refused.to_string(), closed);
@@ -55,7 +55,7 @@ async fn a_member_that_closes_gives_back_everything_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_closes_no_longer_waits() {
+async fn close_ends_a_receive_that_waits() {
     let broker = MemoryBroker::new();
     let one = Arc::new(member(&broker, Kind::Command, "one").await);
     let waiting = tokio::spawn({
@@ -68,7 +68,7 @@ async fn a_member_that_closes_no_longer_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_member_takes_with_its_own_lease() {
+async fn each_member_has_its_own_lease_and_deduplication() {
     let broker = MemoryBroker::new();
     let mut brief = Subscription::new(topic(Kind::Command), "handlers", "brief");
     brief.lease = Duration::from_secs(1);
@@ -90,7 +90,7 @@ async fn each_member_takes_with_its_own_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_backlog_says_how_far_a_group_is_behind() {
+async fn the_backlog_has_the_age_of_the_oldest_unsettled_record() {
     let broker = MemoryBroker::new();
     let one = member(&broker, Kind::Command, "one").await;
     let second = Duration::from_secs(1);

@@ -1,10 +1,8 @@
 //! The promises of `MemoryBroker` beyond those of every engine, mostly in tokio's paused time.
 
 mod anything;
-mod claims;
 mod leases;
-mod many;
-mod topics;
+mod storage;
 mod waiting;
 
 use std::{

@@ -1,4 +1,4 @@
-//! Who is woken, and when.
+//! The wake-ups of waiting members and receivers.
 
 use std::{
     future::poll_fn,
@@ -9,7 +9,7 @@ use std::{
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn receive_waits_for_a_record_and_no_longer_than_it_was_told() {
+async fn a_receive_ends_with_a_record_or_after_its_wait() {
     let broker = MemoryBroker::new();
     let one = member(&broker, Kind::Command, "one").await;
     let started = tokio::time::Instant::now();
@@ -76,14 +76,14 @@ async fn a_receiver_leaves_the_rest_of_a_batch_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leases_are_watched_when_the_member_that_watched_them_stops_waiting() {
+async fn the_end_of_a_lease_wakes_another_member_when_the_first_stops_waiting() {
     let broker = MemoryBroker::new();
     let (one, two, three) = (
         member(&broker, Kind::Command, "one").await,
         member(&broker, Kind::Command, "two").await,
         member(&broker, Kind::Command, "three").await,
     );
-    // Two and three wait before there is any lease to watch.
+    // Two and three wait before there is a lease.
     let mut second = Box::pin(two.receive(1, LONG));
     assert!(poll_once(&mut second).await.is_none());
     let waiting = async { three.receive(1, 2 * LONG).await.unwrap() };
@@ -107,7 +107,7 @@ async fn the_holder_of_a_key_is_woken_for_its_next_record() {
     );
     append(&broker, Kind::Command, [keyed("k", 0)]).await;
     let held = now(&one, 1).await;
-    // The other has waited longer, and would be woken first if the record were for anybody.
+    // The other has waited longer, and would be woken first for a record that any member may take.
     let mut other = Box::pin(two.receive(9, LEASE / 2));
     assert!(poll_once(&mut other).await.is_none());
     let later = append(&broker, Kind::Command, [keyed("k", 1)]);
@@ -115,7 +115,7 @@ async fn the_holder_of_a_key_is_woken_for_its_next_record() {
     assert_eq!(bodies(&got.expect("woken").unwrap()), ["1"]);
     drop(other);
 
-    // And the other when it is done with the key.
+    // The other is woken when the holder leaves.
     append(&broker, Kind::Command, [keyed("k", 2)]).await;
     let last = now(&one, 1).await;
     append(&broker, Kind::Command, [keyed("k", 3)]).await;
@@ -143,7 +143,48 @@ fn only_waiting_needs_a_runtime() {
     assert_eq!(all.as_mut().poll(&mut context), Poll::Ready(3));
 }
 
-/// What the future gives at once, if anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_wake_up_is_lost_when_waiting_members_are_cancelled() {
+    let broker = MemoryBroker::new();
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut members = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let (broker, count) = (broker.clone(), count.clone());
+        members.spawn(async move {
+            let consumer = member(&broker, Kind::Command, &n.to_string()).await;
+            loop {
+                // All but one drop their receives all the time.
+                let patience = if n == 0 {
+                    LONG
+                } else {
+                    Duration::from_micros(50)
+                };
+                let Ok(got) = timeout(patience, consumer.receive(1, LONG)).await else {
+                    continue;
+                };
+                let got = got.unwrap();
+                acknowledge(&consumer, &got).await;
+                count.fetch_add(got.len(), SeqCst);
+            }
+        });
+    }
+    let one = member(&broker, Kind::Command, "backlog").await;
+    for n in 1..=2000 {
+        append(&broker, Kind::Command, [record(n)]).await;
+        let settled = async {
+            while count.load(SeqCst) < n {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), settled)
+            .await
+            .expect("taken");
+    }
+    assert_eq!(one.backlog().await.unwrap(), Backlog::default());
+    members.shutdown().await;
+}
+
+/// The output of a future that is ready.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     let poll = poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context)));
     match poll.await {

@@ -108,7 +108,7 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {
-    ({ |$name:ident| $harness:expr } $($room:ident: $($case:ident)+;)+) => { $($(
+    ({ |$name:ident| $harness:expr } $($module:ident: $($case:ident)+;)+) => { $($(
         #[test]
         fn $case() {
             $crate::run(
@@ -117,17 +117,17 @@ macro_rules! __conformance_tests {
                     let $name: &str = stringify!($case);
                     $harness
                 },
-                $crate::$room::$case,
+                $crate::$module::$case,
             );
         }
     )+)+ };
-    ({ $harness:expr } $($room:ident: $($case:ident)+;)+) => { $($(
+    ({ $harness:expr } $($module:ident: $($case:ident)+;)+) => { $($(
         #[test]
         fn $case() {
             $crate::run(
                 stringify!($case),
                 async { $harness },
-                $crate::$room::$case,
+                $crate::$module::$case,
             );
         }
     )+)+ };
@@ -136,9 +136,9 @@ macro_rules! __conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_list {
-    ({} $($room:ident: $($case:ident)+;)+) => {
+    ({} $($module:ident: $($case:ident)+;)+) => {
         vec![$($(
-            Case::new(stringify!($case), |harness| Box::pin($crate::$room::$case(harness))),
+            Case::new(stringify!($case), |harness| Box::pin($crate::$module::$case(harness))),
         )+)+]
     };
 }

@@ -118,7 +118,7 @@ pub fn quick(attempts: u32) -> RetryPolicy {
 
 pub async fn client<T: Transport>(transport: T) -> RemoteBus<T> {
     let connecting = RemoteBus::builder(transport).timeout(AT_ONCE).connect();
-    must("a caller connects", connecting).await
+    must("a client connects", connecting).await
 }
 
 pub async fn execute<T: Transport>(bus: &RemoteBus<T>, jobs: impl IntoIterator<Item = (u32, u32)>) {

@@ -1,6 +1,6 @@
-//! Everything at once: a broker that fails at random, handlers that fail at random, workers that come,
-//! stop and are killed. Time is paused, so that a run takes seconds. The seed is printed;
-//! `CHAOS_SEED=7 CHAOS_RUNS=100` chooses others.
+//! Random failures of the broker and of handlers, with workers that start,
+//! stop and are killed. Time is paused, so a run takes seconds. The seed is printed;
+//! `CHAOS_SEED=7 CHAOS_RUNS=100` sets others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,19 +39,19 @@ const EVENTS: u32 = 1000;
 const GROUPS: [&str; 2] = ["one", "two"];
 const WORKERS: usize = 4;
 
-/// A message at one who handles it: `moves` or a subscriber, the piece, and its number.
+/// A handled message: its handler (`moves` or a subscriber), the piece, and the number.
 type Id = (&'static str, u32, u32);
 
-/// Every fiftieth message is refused, always.
+/// Every fiftieth message is always refused.
 fn is_refused((_, _, number): Id) -> bool {
     number % 50 == 7
 }
 
 #[derive(Default)]
 struct Seen {
-    /// What the broker has, as it told the producer.
+    /// The messages that the broker has confirmed.
     confirmed: BTreeSet<Id>,
-    /// What succeeded, in which worker, in order.
+    /// The handled messages with their workers, in order.
     done: Vec<(Id, usize)>,
     workers: usize,
     killed: BTreeSet<usize>,
@@ -77,7 +77,7 @@ impl World {
         tokio::time::sleep(MS * self.random(up_to)).await;
     }
 
-    /// Takes a while at times, and fails at times.
+    /// Sometimes takes some time, and sometimes fails.
     async fn handle<M: Message>(self, id: Id, worker: usize) -> Result<(), BusError> {
         assert!(current().is_some());
         if self.random(2) == 0 {
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Stops or kills one worker after the other, and starts another in its place.
+    /// Stops or kills one worker after another, and starts a new one each time.
     async fn come_and_go(self) {
         let mut workers = Vec::new();
         for i in 0..WORKERS {
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Sends until the broker says that it has it, or gives up.
+    /// Sends until the broker confirms the message, up to a number of attempts.
     async fn send<F: Future<Output = Result<(), BusError>>>(
         &self,
         ids: &[Id],
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// Waits until every group has settled everything; asks the broker behind the bad connection.
+    /// Waits until every group has settled all messages, with calls past the bad connection.
     async fn settled(&self) {
         let topic = |kind, name: &'static str| Topic {
             kind,
@@ -221,13 +221,13 @@ async fn run(seed: u64) {
         rng: Arc::new(Mutex::new(Rng::with_seed(seed))),
         broker: TestBroker::new(),
     };
-    // The groups are there from the beginning.
+    // The groups exist from the start.
     for group in GROUPS {
         world.start(group).await.1.shutdown(SECOND).await;
     }
     let mut rng = Rng::with_seed(seed);
     world.broker.rule(move |op| {
-        // A read that is lost on its way loses the order of its keys until the lease runs out, so events only.
+        // A lost read breaks the order of its keys until the lease runs out, so only for events.
         let may_be_lost = op != Op::Receive(Kind::Command);
         match rng.u32(0..100) {
             0..4 => Fault::Before,
@@ -280,7 +280,7 @@ async fn check(world: &World) {
     let lost: Vec<_> = refused.iter().filter(|id| !buried.contains(id)).collect();
     assert!(lost.is_empty(), "refused and not buried: {lost:?}");
 
-    // Whoever handled what was handled again had no time to acknowledge it.
+    // A message that was handled again was not acknowledged by its first worker.
     let twice = done.values().filter(|workers| workers.len() > 1);
     let twice: Vec<_> = twice.collect();
     for workers in &twice {

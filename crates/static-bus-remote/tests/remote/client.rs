@@ -1,4 +1,4 @@
-//! What the client promises.
+//! The guarantees of the client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -117,7 +117,7 @@ async fn a_late_answer_is_dropped_and_its_place_is_free() {
     .await;
     broker.mend();
     tokio::time::sleep(SECOND).await;
-    // The next one gets its own answer, and there is room for it.
+    // The next one gets its own answer: the limit of pending queries is not reached.
     assert_eq!(remote.send_async(Double(2)).await.unwrap(), 4);
     drop(worker);
 }
@@ -248,7 +248,7 @@ async fn a_query_that_reaches_one_who_does_not_serve_it_has_no_handler() {
     let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
     let worker = worker.start().await.unwrap();
     let remote = connect(&broker).await;
-    // Somebody puts it into the wrong queue.
+    // A record in the wrong queue.
     let asking = tokio::spawn(async move { remote.send_async(Stranger).await });
     until("it has left", async || {
         broker.appended(Kind::Query).len() == 1
@@ -313,7 +313,7 @@ async fn a_broker_that_refuses_is_a_transport_error() {
     remote.ready().await.unwrap();
 }
 
-// ----- deadlines; those on the wire are by the clock on the wall
+// ----- deadlines; those in records are by the system clock
 
 #[tokio::test(start_paused = true)]
 async fn a_query_past_its_deadline_is_dropped_and_not_run() {
@@ -380,7 +380,7 @@ async fn a_nested_query_inherits_what_is_left_of_its_callers_time() {
     struct Outer;
     query!(Outer -> u32, name = "test.outer");
     let broker = TestBroker::new();
-    // Its own limit is far greater.
+    // Its own limit is much greater.
     let nested = connect(&broker).await.with_timeout(1000 * SECOND);
     let bus = BusBuilder::new()
         .register_query_async_fn(move |_: Outer| {
@@ -439,7 +439,7 @@ async fn a_batch_with_a_key_can_be_sent_again_and_runs_once() {
     let worker = worker.start().await.unwrap();
     let remote = connect(&broker).await;
     let keyed = remote.with_idempotency_key("import 7");
-    // The first time the connection breaks in the middle.
+    // At the first attempt the connection breaks during the batch.
     let mut left = 150;
     broker.rule(move |op| match op {
         Op::Append(Kind::Command) if left > 0 => {
@@ -457,7 +457,7 @@ async fn a_batch_with_a_key_can_be_sent_again_and_runs_once() {
     notes.sort();
     assert_eq!(notes, (0..200).collect::<Vec<_>>());
 
-    // Without one they are other messages.
+    // Without an idempotency key they are different messages.
     remote.execute_many((0..200).map(Note)).await.unwrap();
     heard.take(200).await;
     worker.shutdown(LONG).await;
@@ -481,7 +481,7 @@ async fn what_is_sent_one_by_one_is_gathered_into_few_calls() {
     let calls = broker.calls(Op::Append(Kind::Command));
     assert_eq!(broker.items(Op::Append(Kind::Command)), 1000);
     assert!(calls <= 4, "{calls} calls");
-    // One alone leaves at once.
+    // A single message is sent at once.
     remote.execute_async(Note(0)).await.unwrap();
     assert_eq!(broker.calls(Op::Append(Kind::Command)), calls + 1);
 }
@@ -524,7 +524,7 @@ async fn when_the_broker_refuses_some_of_what_was_gathered_only_their_senders_he
     assert_eq!(there.len(), 50);
 }
 
-// ----- who hears what
+// ----- receivers
 
 #[tokio::test(start_paused = true)]
 async fn commands_sent_before_there_is_a_worker_are_handled() {
@@ -606,7 +606,7 @@ async fn when_the_last_clone_is_dropped_its_reply_channel_is_closed() {
     drop(remote);
     assert!(asking.await.unwrap().is_err());
     until("it is closed", async || broker.calls(Op::Close) == 1).await;
-    // Nobody takes what comes now.
+    // No worker receives these.
     let topic = Topic {
         kind: Kind::Reply,
         name: address.into(),
@@ -647,7 +647,7 @@ async fn replies_are_received_again_when_the_connection_is_back() {
     })
     .await;
     broker.break_(|op| op == Op::Receive(Kind::Reply));
-    // The call that is waiting already goes on for a while.
+    // The pending call continues for some time.
     tokio::time::sleep(10 * SECOND).await;
     let calls = broker.calls(Op::Receive(Kind::Reply));
     tokio::time::sleep(10 * SECOND).await;
@@ -664,7 +664,7 @@ async fn what_is_sent_while_the_broker_hangs_is_refused_soon_and_takes_bounded_r
     const HANG: Duration = Duration::from_secs(5);
     let broker = TestBroker::new();
     let remote = connect(&broker).await;
-    // As an engine does: no answer until its deadline, and then an error.
+    // Like an engine: no answer until its deadline, then an error.
     broker.rule(|op| match op {
         Op::Append(Kind::Command) => Fault::NoAnswer(HANG),
         _ => Fault::None,
@@ -679,7 +679,7 @@ async fn what_is_sent_while_the_broker_hangs_is_refused_soon_and_takes_bounded_r
     for sender in senders {
         sender.await.unwrap().unwrap_err();
     }
-    // One call without an answer for what is first, and one for what came meanwhile, not one for each batch.
+    // One call without an answer for the first record, and one for the later ones, not one for each batch.
     assert!(start.elapsed() <= 4 * HANG, "{:?}", start.elapsed());
     assert!(broker.items(Op::Append(Kind::Command)) < 2_000);
     broker.mend();

@@ -1,4 +1,4 @@
-//! How many handlers run at a time, and who waits for whom.
+//! The limits of concurrent handlers.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ fn at_most(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
 }
 
-/// A door behind which handlers wait; it lets one go for each permit.
+/// A gate for handlers; each permit lets one pass.
 #[derive(Clone)]
 struct Door {
     inside: Gauge,
@@ -44,7 +44,7 @@ impl Door {
         })
         .await;
     }
-    /// Gives everything that would start time to do so.
+    /// Waits until every handler that can start has started.
     async fn no_more_than(&self, count: usize) {
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(self.inside.most(), count);
@@ -181,7 +181,7 @@ async fn a_lane_that_needs_its_slots_no_more_leaves_them_to_others() {
     })
     .await;
     tokio::time::sleep(MS).await;
-    // Now the third slot is free, and nobody needs it but these.
+    // Now the third slot is free, and only these need it.
     slow.open.add_permits(2);
     until("both have run", async || slow.open.available_permits() == 0).await;
     tokio::time::sleep(MS).await;

@@ -1,4 +1,4 @@
-//! What becomes of messages that cannot be handled.
+//! Messages that cannot be handled.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ event!(Paid, name = "billing.paid");
 
 const PAY: &str = "billing.pay";
 
-/// A bus whose handler tells which invoice it is to pay, and pays none while `fails`.
+/// A bus whose handler reports the invoice, and fails while `fails` is set.
 fn till(
     fails: &Arc<AtomicBool>,
     tell: crate::support::Tell<(u32, u32)>,
@@ -82,7 +82,7 @@ async fn a_message_that_kills_its_workers_is_buried_alone() {
                     _ = kill.lock().unwrap().take().map(|kill| kill.send(()));
                 }
                 async move {
-                    // The others have begun, and none has ended, when the killer comes.
+                    // The others have started, and none has ended, when the fatal message is handled.
                     tokio::time::sleep(100 * MS).await;
                     tell.send(pay.invoice).unwrap();
                     Ok::<_, BusError>(())
@@ -147,7 +147,7 @@ async fn a_message_that_fails_every_attempt_becomes_a_dead_letter_with_all_there
         time
     });
     assert!(before <= first && first <= last && last <= jiff::Timestamp::now());
-    // Body, attributes and key are those that were sent.
+    // Body, attributes and key are unchanged.
     let sent = broker.only(Kind::Command);
     assert_eq!(letter.record, sent);
     assert_eq!(letter.record.key.as_deref(), Some("7"));
@@ -300,7 +300,7 @@ async fn a_replayed_command_runs_although_its_id_was_seen() {
     settled(&broker, Kind::Command, PAY, "handlers").await;
     assert_eq!(letters(&broker).await.len(), 0);
 
-    // Now that it was handled, another of its key is a duplicate, replayed or not.
+    // After it was handled, another message with its key is a duplicate, replayed or not.
     remote.execute_async(Pay { invoice: 7 }).await.unwrap();
     dead.replay(&letter).await.unwrap();
     settled(&broker, Kind::Command, PAY, "handlers").await;
@@ -401,7 +401,7 @@ async fn a_discarded_dead_letter_is_gone_and_the_others_are_not() {
         positions.collect::<Vec<_>>()
     };
     assert_eq!(position(&left), position(&[all[0].clone(), all[2].clone()]));
-    // From page to page, the oldest first.
+    // Page by page, the oldest first.
     let page = dead.list(Some(&all[0].position), 1).await.unwrap();
     assert_eq!(position(&page), position(&all[2..]));
     assert_eq!(dead.list(Some(&all[2].position), 1).await.unwrap().len(), 0);
@@ -577,7 +577,7 @@ async fn a_failing_message_comes_again_after_a_while_and_the_next_of_its_key_wai
     worker.shutdown(LONG).await;
 }
 
-/// Nobody here serves it.
+/// A message without a worker.
 #[derive(Serialize, Deserialize)]
 struct Thank {
     invoice: u32,
@@ -639,7 +639,7 @@ async fn what_the_broker_does_not_take_from_a_subscriber_uses_up_no_attempt() {
     assert_eq!(letters(&broker).await.len(), 0);
 }
 
-/// A bus whose handler of a payment publishes that it is paid, and tells the attempt.
+/// A bus whose handler of a payment publishes an event, and reports the attempt.
 fn publishing(
     remote: &Arc<RemoteBus<TestBroker>>,
     tell: crate::support::Tell<u32>,

@@ -1,4 +1,4 @@
-//! How a worker stops.
+//! The shutdown of a worker.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ command!(Print, name = "test.print");
 struct Ask;
 query!(Ask -> u32);
 
-/// A bus whose handler tells that it begins, and goes on when it has a permit.
+/// A bus whose handler reports its start, and continues when it has a permit.
 fn printer(
     tell: Tell<u32>,
     go: Arc<Semaphore>,
@@ -364,7 +364,7 @@ async fn what_is_given_back_unbegun_uses_up_no_attempt() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let remote = connect(&broker).await;
     remote.execute_many((0..3).map(Print)).await.unwrap();
-    // Each of these workers takes all of them in, and begins the first.
+    // Each of these workers receives all of them, and starts the first.
     for _ in 0..5 {
         let tell = tell.clone();
         let bus = BusBuilder::new()

@@ -1,4 +1,4 @@
-//! At least once, and once where duplicates are recognised: leases, claims, idempotency keys.
+//! At least once, and once if duplicates are recognised: leases, claims, idempotency keys.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ struct Load {
 }
 command!(Load, name = "test.load", key = ship);
 
-/// A worker that tells what is loaded.
+/// A worker that reports the loaded items.
 async fn start_loading(broker: &TestBroker, tell: Tell<u32>) -> WorkerHandle<TestBroker> {
     let bus = BusBuilder::new()
         .register_command_fn(move |load: Load| tell.send(load.number).unwrap())
@@ -51,7 +51,7 @@ async fn all_shipped(broker: &TestBroker) {
     settled(broker, Kind::Command, SHIP, "handlers").await;
 }
 
-/// A bus whose handler tells what it ships, and then does as it is told.
+/// A bus whose handler reports the shipped item, and then returns the given result.
 fn shipping<F, Done>(tell: Tell<u32>, then: F) -> impl AsyncExecuteCommand<Ship> + Send + 'static
 where
     F: Fn(u32) -> Done + Send + Sync + 'static,
@@ -355,7 +355,7 @@ async fn of_two_messages_with_one_key_one_is_handled_also_by_several_workers_at_
     let mut all = heard.rest();
     all.sort();
     assert_eq!(all, (0..100).collect::<Vec<_>>());
-    // Later as well.
+    // Also later.
     remote
         .with_idempotency_key("order 7")
         .execute_async(Ship(7))
@@ -385,7 +385,7 @@ async fn a_duplicate_waits_for_the_first_and_is_dropped_when_that_succeeds() {
     let keyed = connect(&broker).await.with_idempotency_key("order 7");
     keyed.execute_async(Ship(1)).await.unwrap();
     one.next().await;
-    // Far longer than a lease, and the first worker is idle otherwise.
+    // Much longer than a lease; the first worker is idle otherwise.
     let second = start(&broker, bus(tell_two), |worker| worker).await;
     keyed.execute_async(Ship(2)).await.unwrap();
     tokio::time::sleep(2 * LONG).await;
@@ -543,7 +543,7 @@ async fn one_that_waits_for_its_duplicate_does_not_hold_it_up() {
     let keyed = remote.with_idempotency_key("the first");
     keyed.execute_async(load(1)).await.unwrap();
     until("it is in", async || broker.calls(Op::Claim) == 1).await;
-    // The key is granted to this one, which has to wait behind the other.
+    // The claim of the key is granted to this one, which must wait behind the other.
     remote.execute_async(load(2)).await.unwrap();
     keyed.execute_async(load(1)).await.unwrap();
     remote.execute_async(load(3)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The wire format, byte by byte.
+//! The record format, byte by byte.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn bodies_are_written_and_read_as_they_ever_were() {
     );
 }
 
-/// The attributes with those of the moment blotted out: ids, times, addresses.
+/// The attributes, with ids, times and addresses replaced.
 fn blotted(headers: &Headers) -> String {
     let moment = |value: &str| {
         uuid::Uuid::parse_str(value).is_ok() || value.parse::<jiff::Timestamp>().is_ok()
@@ -282,7 +282,7 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
         key: Some("user 7".into()),
         expires: None,
     };
-    // It is not meant for another group. That its deadline is over means nothing: nobody waits.
+    // It is not for another group. Its deadline has passed, which has no effect: no caller waits.
     let mut envelope = full();
     envelope.only_for = None;
     let headers = envelope.headers();
@@ -378,7 +378,7 @@ proptest! {
         prop_assert_eq!(&read, &headers);
         let found: Vec<_> = read.iter().map(|(_, value)| value.into_owned()).collect();
         prop_assert_eq!(&found, &values);
-        // Also as a value among others, as a dead letter holds them.
+        // Also as one of several values, as in a dead letter.
         let outer = Headers::from_iter([("headers", headers.as_str())]);
         prop_assert_eq!(&*outer.get("headers").unwrap(), headers.as_str());
     }

@@ -1,4 +1,4 @@
-//! What nested sends inherit, and how remote and local handlers mix on one bus.
+//! The context of nested sends, and remote and local handlers on one bus.
 
 use serde::{Deserialize, Serialize};
 use static_bus::{
@@ -22,7 +22,7 @@ command!(Reserve, name = "test.reserve");
 struct Stock(u32);
 query!(Stock -> u32, name = "test.stock");
 
-/// Handlers of one service: they know the bus by what they need of it.
+/// Handlers of one service, with a bound for each message that they send.
 struct Sales(Tell<Envelope<'static>>);
 impl<B: AsyncExecuteCommand<Reserve>> AsyncEventHandler<Ordered, B> for Sales {
     async fn handle(&self, event: &Ordered, bus: &B) -> Result<(), BusError> {
@@ -34,7 +34,7 @@ struct Warehouse(Tell<Envelope<'static>>);
 impl<B: AsyncSendQuery<Stock>> AsyncCommandHandler<Reserve, B> for Warehouse {
     async fn handle(&self, command: Reserve, bus: &B) -> Result<(), BusError> {
         self.0.send(current().unwrap()).unwrap();
-        // Not the first poll either.
+        // Not at the first poll either.
         tokio::task::yield_now().await;
         match bus.send_async(Stock(command.0)).await? {
             0 => Err(BusError::refused::<Reserve>("none left")),
@@ -117,7 +117,7 @@ async fn what_began_it_all_and_its_trace_are_known_two_hops_away() {
     let reply = Envelope::parse(&reply.headers).unwrap();
     assert_eq!(reply.correlation_id.as_ref(), Some(&event.id));
     assert_eq!(reply.causation_id.as_ref(), Some(&query.id));
-    // What is sent is what arrives.
+    // The message arrives unchanged.
     for (kind, heard) in [
         (Kind::Event, event),
         (Kind::Command, command),

@@ -1,4 +1,4 @@
-//! What a worker says of itself: its health and its metrics.
+//! The health and the metrics of a worker.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ command!(Sort, name = "test.sort");
 struct Sorted(u32);
 event!(Sorted, name = "test.sorted");
 
-/// Refuses 0, fails at 1 and 2 the first two times, and does the others.
+/// Refuses 0, fails twice for 1 and 2, and succeeds for the others.
 fn sorting() -> impl AsyncExecuteCommand<Sort> + Send + 'static {
     let failures = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
     BusBuilder::new()
@@ -115,7 +115,7 @@ async fn a_worker_is_not_ready_while_it_can_receive_but_not_settle() {
         remote.execute_async(Sort(0)).await.unwrap();
         let reason = format!("command test.sort: {text}: test://broker: the connection is broken");
         assert_eq!(unwell(&worker).await.reasons, [&*reason]);
-        // Receiving goes well all the time, and hides nothing.
+        // Receiving always succeeds, and does not hide the other failures.
         for _ in 0..10 {
             remote.execute_async(Sort(9)).await.unwrap();
             tokio::time::sleep(SECOND).await;
@@ -124,7 +124,7 @@ async fn a_worker_is_not_ready_while_it_can_receive_but_not_settle() {
         broker.mend();
         well(&worker).await;
     }
-    // Leases are renewed while something is there, which is not acknowledged here.
+    // Leases are renewed while there are leased records, which are not acknowledged here.
     broker.break_(|op| matches!(op, Op::Acknowledge | Op::Renew));
     remote.execute_async(Sort(9)).await.unwrap();
     until("both are told", async || {
@@ -201,7 +201,7 @@ async fn a_worker_whose_broker_is_gone_does_not_start() {
         let error = worker.start().await.err().unwrap();
         assert_eq!(error.to_string(), "test://broker: the connection is broken");
     }
-    // What it had begun it leaves.
+    // Its running handlers are cancelled.
     let mut groups = 0;
     broker.rule(move |op| {
         groups += usize::from(op == Op::Consume);
@@ -315,7 +315,7 @@ async fn every_counter_counts_what_its_name_says() {
     let broker = TestBroker::new();
     let worker = start(&broker).await;
     let remote = connect(&broker).await;
-    // One is refused, two fail twice each, seven succeed at once, and one comes twice.
+    // One is refused, two fail twice each, seven succeed at once, and one is delivered twice.
     for n in 0..10 {
         remote.execute_async(Sort(n)).await.unwrap();
     }
@@ -380,7 +380,7 @@ async fn the_gauges_follow_the_backlog() {
         "{pending} {lag}"
     );
     assert!(oldest >= 40.0, "{oldest}");
-    // A broker that is asked in vain leaves them as they are.
+    // Failed calls of the broker do not change them.
     broker.rule(|op| match op {
         Op::Backlog => Fault::Before,
         _ => Fault::None,

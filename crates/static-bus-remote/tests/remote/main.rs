@@ -1,4 +1,4 @@
-//! What the client and the worker promise, over the broker in this process.
+//! The guarantees of the client and the worker, over the broker in this process.
 
 mod chaos;
 mod client;

@@ -1,4 +1,4 @@
-//! The order of keys, and what runs side by side.
+//! The order of keys, and concurrency across keys.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ command!(Step, name = "test.step", key = thing);
 struct Free(u32);
 command!(Free, name = "test.free");
 
-/// What has succeeded, by key; notes whether two of a key ran at a time.
+/// The handled messages by key. Detects two concurrent handlers of one key.
 #[derive(Clone, Default)]
 struct Log {
     done: Arc<Mutex<BTreeMap<u32, Vec<u32>>>>,
@@ -167,7 +167,7 @@ async fn a_failing_message_holds_up_its_key_only_however_many_wait_behind_it() {
         .register_command_async_fn(move |step: Step| {
             let tell = tell.clone();
             async move {
-                // Not at once, so that the lane does not take in many.
+                // Not at once, so the lane does not receive many.
                 tokio::time::sleep(MS).await;
                 match step.thing {
                     0 => Err(BusError::rejected::<Step>("never")),

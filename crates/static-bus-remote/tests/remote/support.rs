@@ -1,4 +1,4 @@
-//! A broker that writes down what it is asked and fails on demand, and short words for the tests.
+//! A broker that records its calls and fails on demand, and helpers for the tests.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use static_bus_remote::{
 };
 use tokio::sync::mpsc;
 
-/// What a broker is asked.
+/// The kind of a call of the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     Check,
@@ -34,20 +34,20 @@ pub enum Op {
     Backlog,
 }
 
-/// What happens to a call.
+/// The effect of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fault {
     #[default]
     None,
-    /// It fails, and nothing is done.
+    /// It fails without an effect.
     Before,
-    /// It fails with an error of this kind, and nothing is done.
+    /// It fails with an error of this kind, without an effect.
     Kind(TransportErrorKind),
-    /// It is done, and fails.
+    /// It takes effect, and returns an error.
     After,
-    /// It is done, later.
+    /// It takes effect later.
     Late(Duration),
-    /// It is not done, and fails later.
+    /// It fails later, without an effect.
     NoAnswer(Duration),
 }
 
@@ -60,7 +60,7 @@ struct State {
     records: Mutex<Vec<(Topic, Record)>>,
 }
 
-/// A [`MemoryBroker`] behind a connection that can be watched and broken.
+/// A [`MemoryBroker`] behind a connection that records calls and can fail.
 #[derive(Clone, Default)]
 pub struct TestBroker {
     pub inner: MemoryBroker,
@@ -72,12 +72,12 @@ impl TestBroker {
         Self::default()
     }
 
-    /// From now on this says what happens to each call.
+    /// From now on this function decides the effect of each call.
     pub fn rule(&self, rule: impl FnMut(Op) -> Fault + Send + 'static) {
         *self.state.rule.lock().unwrap() = Some(Box::new(rule));
     }
 
-    /// From now on calls of this kind fail, and do nothing.
+    /// From now on calls of this kind fail without an effect.
     pub fn break_(&self, broken: impl Fn(Op) -> bool + Send + 'static) {
         self.rule(move |op| {
             if broken(op) {
@@ -88,7 +88,7 @@ impl TestBroker {
         });
     }
 
-    /// From now on the next calls of this kind, so many, fail with an error of that kind, and do nothing.
+    /// The next calls of this kind, up to this number, fail with an error of that kind, without an effect.
     pub fn fail(&self, failing: Op, kind: TransportErrorKind, mut times: usize) {
         self.rule(move |op| {
             if op != failing || times == 0 {
@@ -103,26 +103,26 @@ impl TestBroker {
         *self.state.rule.lock().unwrap() = None;
     }
 
-    /// How often it was asked this.
+    /// The number of calls of this kind.
     pub fn calls(&self, op: Op) -> usize {
         let calls = self.state.calls.lock().unwrap();
         calls.iter().filter(|(o, _)| *o == op).count()
     }
 
-    /// How many records it was asked this for.
+    /// The number of records in calls of this kind.
     pub fn items(&self, op: Op) -> usize {
         let calls = self.state.calls.lock().unwrap();
         calls.iter().filter(|(o, _)| *o == op).map(|(_, n)| n).sum()
     }
 
-    /// What was appended of this kind.
+    /// The appended records of this kind.
     pub fn appended(&self, kind: Kind) -> Vec<Record> {
         let records = self.state.records.lock().unwrap();
         let of_kind = records.iter().filter(|(topic, _)| topic.kind == kind);
         of_kind.map(|(_, record)| record.clone()).collect()
     }
 
-    /// The one record of this kind that was appended.
+    /// The only appended record of this kind.
     pub fn only(&self, kind: Kind) -> Record {
         let mut records = self.appended(kind);
         assert_eq!(records.len(), 1, "{kind:?}: {records:?}");
@@ -189,7 +189,7 @@ impl Transport for TestBroker {
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
         let mut faults = Vec::new();
         let mut kept = Vec::new();
-        // One call for the run of each kind, so that calls can be counted.
+        // One call for each run of a kind, so calls can be counted.
         let mut last = None;
         for (topic, record) in records {
             let op = Op::Append(topic.kind);
@@ -337,20 +337,20 @@ impl Receiver for TestReceiver {
     }
 }
 
-// ----- short words
+// ----- helpers
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
-/// Far longer than anything here takes.
+/// Much longer than any test takes.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// Waits until something happens, but not forever.
+/// Waits for a future, with a time limit.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     let result = tokio::time::timeout(LONG, future).await;
     result.unwrap_or_else(|_| panic!("{what}: not within {LONG:?}"))
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     soon(what, async {
         while !is_so().await {
@@ -360,7 +360,7 @@ pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     .await;
 }
 
-/// Where handlers tell what they do.
+/// The reports of handlers.
 pub struct Heard<T>(mpsc::UnboundedReceiver<T>);
 pub type Tell<T> = mpsc::UnboundedSender<T>;
 
@@ -383,7 +383,7 @@ impl<T> Heard<T> {
         taken
     }
 
-    /// Nothing has been heard meanwhile.
+    /// No report has arrived meanwhile.
     pub fn is_silent(&mut self)
     where
         T: std::fmt::Debug,
@@ -392,13 +392,13 @@ impl<T> Heard<T> {
         assert!(rest.is_empty(), "{rest:?}");
     }
 
-    /// What has been heard already.
+    /// The reports so far.
     pub fn rest(&mut self) -> Vec<T> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 }
 
-/// Counts who is in, and the most that were in at a time.
+/// Counts concurrent handlers, and their maximum.
 #[derive(Clone, Default)]
 pub struct Gauge(Arc<(AtomicUsize, AtomicUsize)>);
 pub struct Inside(Gauge);
@@ -421,7 +421,7 @@ impl Drop for Inside {
     }
 }
 
-/// Retries that do not take long.
+/// Retries with short delays.
 pub fn quick(attempts: u32) -> RetryPolicy {
     RetryPolicy {
         max_attempts: attempts,
@@ -445,7 +445,7 @@ pub async fn letters<T: Transport>(broker: &T) -> Vec<DeadLetter> {
         .unwrap()
 }
 
-/// Waits for so many dead letters.
+/// Waits for this number of dead letters.
 pub async fn buried<T: Transport>(broker: &T, count: usize) -> Vec<DeadLetter> {
     until("the dead letters are there", async || {
         letters(broker).await.len() >= count
@@ -454,7 +454,7 @@ pub async fn buried<T: Transport>(broker: &T, count: usize) -> Vec<DeadLetter> {
     letters(broker).await
 }
 
-/// Waits until a group has settled everything.
+/// Waits until a group has settled all records.
 pub async fn settled<T: Transport>(
     broker: &T,
     kind: Kind,
@@ -474,7 +474,7 @@ pub async fn settled<T: Transport>(
     watcher.close().await.unwrap();
 }
 
-/// A record as a client writes it, of which parts can be changed.
+/// A record as from a client, with changeable parts.
 pub fn record(
     message_type: &str,
     body: &'static str,

@@ -262,3 +262,90 @@ impl Stream {
         self.buffer.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{Buffered, Entry, EntryId, Stream};
+
+    fn id(text: &str) -> EntryId {
+        EntryId::parse(text).unwrap()
+    }
+
+    fn owned(now: Instant) -> Stream {
+        let mut stream = Stream::partition();
+        stream.take(now + Duration::from_secs(60));
+        stream
+    }
+
+    fn insert(stream: &mut Stream, text: &str, now: Instant) {
+        let (id, record) = (id(text), Default::default());
+        let buffered = Buffered {
+            entry: Entry { id, record },
+            attempt: 1,
+            until: now + Duration::from_secs(30),
+        };
+        stream.insert(buffered, now);
+    }
+
+    #[test]
+    fn entries_of_a_partition_wait_for_the_search_to_pass_them() {
+        let now = Instant::now();
+        let mut stream = owned(now);
+        insert(&mut stream, "2-0", now);
+        let (_, number) = stream.searching(now).unwrap();
+        stream.searched(number, Some(id("1-0")));
+        assert!(!stream.is_ready(now), "1-1 may be pending");
+        stream.searched(number, Some(id("2-0")));
+        assert!(stream.hand_out(now).is_some());
+        assert!(!stream.is_readable(now), "the search goes on");
+        stream.searched(number, None);
+        assert!(stream.is_readable(now));
+    }
+
+    #[test]
+    fn a_search_does_not_end_one_that_was_begun_after_it() {
+        let now = Instant::now();
+        let again: [fn(&mut Stream, Instant); 3] = [
+            |stream, _| stream.search(),
+            |stream, until| {
+                stream.lose();
+                stream.take(until);
+            },
+            |stream, _| {
+                stream.leave();
+                stream.stay();
+            },
+        ];
+        for begin_again in again {
+            let mut stream = owned(now);
+            let (_, old) = stream.searching(now).unwrap();
+            begin_again(&mut stream, now + Duration::from_secs(60));
+            stream.searched(old, None);
+            let (position, _) = stream.searching(now).expect("the new search goes on");
+            assert_eq!(position, EntryId::default());
+        }
+    }
+
+    #[test]
+    fn a_partition_is_left_when_no_entry_is_held_and_no_read_is_under_way() {
+        let now = Instant::now();
+        let mut stream = owned(now);
+        let (_, number) = stream.searching(now).unwrap();
+        stream.searched(number, None);
+        insert(&mut stream, "1-0", now);
+        insert(&mut stream, "2-0", now);
+        stream.begin_read();
+        let held = stream.hand_out(now).unwrap().entry.id;
+        assert_eq!(stream.leave(), [id("2-0")], "the buffered entries");
+        insert(&mut stream, "3-0", now);
+        assert!(!stream.has(id("3-0")), "it is not read any more");
+        stream.settle(held);
+        assert!(!stream.is_left(), "a read is under way");
+        stream.end_read();
+        assert!(stream.is_left());
+    }
+}

@@ -33,7 +33,7 @@ impl Headers {
         Headers(text)
     }
 
-    /// Whether an attribute can have this name.
+    /// Returns `true` if an attribute can have this name.
     #[doc(hidden)]
     pub fn is_name(name: &str) -> bool {
         is_name(name)

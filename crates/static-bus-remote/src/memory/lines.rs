@@ -52,7 +52,7 @@ impl Lines {
         self.len
     }
 
-    /// Whether there is a record that any member may take.
+    /// Returns `true` if there is a record that any member may take.
     pub fn any_free(&self) -> bool {
         !self.free.is_empty()
     }

@@ -51,7 +51,7 @@ pub enum TransportErrorKind {
 }
 
 impl TransportErrorKind {
-    /// Whether the same record may be accepted later without a change of the record, the configuration or the
+    /// Returns `true` if the same record may be accepted later without a change of the record, the configuration or the
     /// rights: `true` for [`Unreachable`](Self::Unreachable) and [`Closed`](Self::Closed).
     pub const fn is_transient(self) -> bool {
         match self {
@@ -115,7 +115,7 @@ impl TransportError {
         &self.address
     }
 
-    /// What happened, and the remedy.
+    /// The event and the remedy.
     pub fn reason(&self) -> &str {
         &self.reason
     }

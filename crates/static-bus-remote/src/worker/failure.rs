@@ -12,10 +12,10 @@ use static_bus::message::PublishError;
 pub(super) struct Failure {
     pub(super) error: String,
     pub(super) retryable: bool,
-    /// Whether the only cause is a transient error of the broker when the handler sent something. Such a failure is
+    /// `true` if the only cause is a transient error of the broker when the handler sent something. Such a failure is
     /// not one of the message.
     pub(super) is_by_broker: bool,
-    /// Whether the broker accepts nothing from this handler at present, whatever the message.
+    /// `true` if the broker accepts nothing from this handler at present, whatever the message.
     pub(super) cannot_send: bool,
 }
 
@@ -32,7 +32,7 @@ fn kind_of(source: &(dyn Error + 'static)) -> TransportErrorKind {
         .map_or(TransportErrorKind::Unreachable, TransportError::kind)
 }
 
-/// Whether all causes of an error are errors of the broker of a kind that passes.
+/// Returns `true` if all causes of an error are errors of the broker of a kind that passes.
 fn is_by_broker(error: &BusError, passes: fn(TransportErrorKind) -> bool) -> bool {
     match error {
         BusError::Transport { source, .. } => passes(kind_of(&**source)),
@@ -46,7 +46,7 @@ fn is_by_broker(error: &BusError, passes: fn(TransportErrorKind) -> bool) -> boo
     }
 }
 
-/// Whether another attempt may succeed. An oversized record stays oversized.
+/// Returns `true` if another attempt may succeed. An oversized record stays oversized.
 fn is_retryable(error: &BusError) -> bool {
     let may_succeed = match error {
         BusError::Transport { source, .. } => kind_of(&**source) != TransportErrorKind::TooLarge,

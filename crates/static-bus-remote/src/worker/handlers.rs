@@ -38,7 +38,7 @@ pub(super) struct Handlers<M> {
     slots: Slots,
     tasks: JoinSet<Result<Bytes, BusError>>,
     running: HashMap<Id, Running<M>>,
-    /// Whether the last handler finished inline.
+    /// `true` if the last handler finished inline.
     finishes_inline: bool,
     /// The number of next handlers that are not polled inline.
     not_inline: usize,

@@ -8,9 +8,9 @@ use crate::{TransportError, lock::lock};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether the worker runs. A worker that does not has to be started again.
+    /// `true` if the worker runs. A worker that does not has to be started again.
     pub live: bool,
-    /// Whether the worker runs and gets messages. A worker that is not ready becomes ready by itself.
+    /// `true` if the worker runs and gets messages. A worker that is not ready becomes ready by itself.
     pub ready: bool,
     /// The reasons why it is not ready, one line each, without secrets.
     pub reasons: Vec<String>,

@@ -65,7 +65,7 @@ pub(super) struct Lane<C: Consumer> {
     acknowledgements: Acknowledgements<C>,
     /// The number of messages of the lane, from intake to acknowledgement.
     held: usize,
-    /// Whether the broker has refused the output of a handler, and no handler has succeeded since.
+    /// `true` if the broker has refused the output of a handler, and no handler has succeeded since.
     sending_fails: bool,
     shutdown: Option<Shutdown<C>>,
 }
@@ -173,7 +173,7 @@ impl<C: Consumer> Lane<C> {
         room.min((PARKED + window).saturating_sub(self.held))
     }
 
-    /// Whether a batch may be received. A message that is isolated is alone here, but for parked ones.
+    /// Returns `true` if a batch may be received. A message that is isolated is alone here, but for parked ones.
     fn may_receive(&self) -> bool {
         let is_alone = self.held <= self.queues.parked();
         self.shutdown.is_none()

@@ -29,7 +29,7 @@ impl Slots {
         }
     }
 
-    /// Whether [`take`](Slots::take) may return a slot, or has not requested one yet.
+    /// Returns `true` if [`take`](Slots::take) may return a slot, or has not requested one yet.
     pub(super) fn may_take(&self) -> bool {
         self.request.is_none() || self.granted.is_some() || self.own.available_permits() > 0
     }

@@ -265,7 +265,7 @@ async fn check(world: &World) {
     assert!(lost.is_empty(), "confirmed and never handled: {lost:?}");
     assert!(expected.len() > 2000, "{}", expected.len());
 
-    let buried: BTreeSet<Id> = dead
+    let dead_lettered: BTreeSet<Id> = dead
         .iter()
         .map(|letter| match serde_json::from_slice(&letter.record.body) {
             Ok(Move { piece, number }) => ("moves", piece, number),
@@ -276,9 +276,15 @@ async fn check(world: &World) {
             }
         })
         .collect();
-    assert!(buried.iter().all(|id| is_refused(*id)), "{buried:?}");
-    let lost: Vec<_> = refused.iter().filter(|id| !buried.contains(id)).collect();
-    assert!(lost.is_empty(), "refused and not buried: {lost:?}");
+    assert!(
+        dead_lettered.iter().all(|id| is_refused(*id)),
+        "{dead_lettered:?}"
+    );
+    let lost: Vec<_> = refused
+        .iter()
+        .filter(|id| !dead_lettered.contains(id))
+        .collect();
+    assert!(lost.is_empty(), "refused and not dead_lettered: {lost:?}");
 
     // A message that was handled again was not acknowledged by its first worker.
     let twice = done.values().filter(|workers| workers.len() > 1);

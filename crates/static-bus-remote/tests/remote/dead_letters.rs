@@ -17,8 +17,8 @@ use static_bus_remote::{
 };
 
 use crate::support::{
-    LONG, MS, Op, SECOND, TestBroker, append, buried, connect, letters, listen, quick, record,
-    settled, until,
+    LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, letters, listen, quick,
+    record, settled, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -64,7 +64,7 @@ fn no() -> Arc<AtomicBool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_kills_its_workers_is_buried_alone() {
+async fn a_message_that_kills_its_workers_is_dead_lettered_alone() {
     const KILLER: u32 = 13;
     let broker = TestBroker::new();
     let remote = connect(&broker).await;
@@ -93,7 +93,7 @@ async fn a_message_that_kills_its_workers_is_buried_alone() {
         let worker = worker.lease(5 * SECOND).start().await.unwrap();
         tokio::select! {
             _ = killed => crashes += 1,
-            _ = buried(&broker, 1) => {
+            _ = dead_lettered(&broker, 1) => {
                 settled(&broker, Kind::Command, PAY, "handlers").await;
                 drop(worker);
                 break;
@@ -131,7 +131,7 @@ async fn a_message_that_fails_every_attempt_becomes_a_dead_letter_with_all_there
         .await
         .unwrap();
     assert_eq!(heard.take(3).await, [(7, 1); 3]);
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     settled(&broker, Kind::Command, PAY, "handlers").await;
 
     assert_eq!(letter.origin, "command billing.pay");
@@ -170,7 +170,7 @@ async fn a_refused_message_becomes_a_dead_letter_at_once() {
         .execute_async(Pay { invoice: 7 })
         .await
         .unwrap();
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.attempts, 1);
     assert_eq!(
         letter.error,
@@ -227,7 +227,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_at_once_and_the_rest_goes_on(
         append(&broker, Kind::Command, PAY, record.clone()).await;
     }
     assert_eq!(heard.next().await, (8, 1));
-    let letters = buried(&broker, 6).await;
+    let letters = dead_lettered(&broker, 6).await;
     assert_eq!(letters.len(), 6);
     for (record, error) in &broken[..6] {
         let found = letters.iter().find(|letter| letter.record == *record);
@@ -266,7 +266,7 @@ async fn while_no_dead_letter_can_be_written_nothing_is_acknowledged_and_nothing
     assert_eq!(letters(&broker).await.len(), 0);
 
     broker.mend();
-    let letters = buried(&broker, 1).await;
+    let letters = dead_lettered(&broker, 1).await;
     settled(&broker, Kind::Command, PAY, "handlers").await;
     assert_eq!(letters.len(), 1);
     assert_eq!(broker.items(Op::Acknowledge), 1);
@@ -288,12 +288,12 @@ async fn a_replayed_command_runs_although_its_id_was_seen() {
     let dead = DeadLetters::of(broker.clone());
     for attempt in 1..4 {
         assert_eq!(heard.next().await, (7, attempt));
-        let letter = buried(&broker, 1).await.remove(0);
+        let letter = dead_lettered(&broker, 1).await.remove(0);
         dead.replay(&letter).await.unwrap();
         assert_eq!(letters(&broker).await.len(), 0);
     }
     assert_eq!(heard.next().await, (7, 4));
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     fails.store(false, Ordering::SeqCst);
     dead.replay(&letter).await.unwrap();
     assert_eq!(heard.next().await, (7, 5));
@@ -336,7 +336,7 @@ async fn a_replayed_event_goes_to_the_subscriber_that_could_not_handle_it() {
     let remote = connect(&broker).await;
     remote.publish_async(&Paid { invoice: 7 }).await.unwrap();
     assert_eq!((one.next().await, two.next().await), (7, 7));
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.origin, "event billing.paid");
     assert_eq!(letter.group, "stock");
 
@@ -364,7 +364,7 @@ async fn a_replay_keeps_attributes_that_nobody_here_knows() {
     let worker = Worker::new(broker.clone(), till(&no(), tell)).command::<Pay>();
     let worker = worker.start().await.unwrap();
     append(&broker, Kind::Command, PAY, from_elsewhere.clone()).await;
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.record, from_elsewhere);
     worker.shutdown(LONG).await;
     DeadLetters::of(broker.clone())
@@ -392,7 +392,7 @@ async fn a_discarded_dead_letter_is_gone_and_the_others_are_not() {
         remote.execute_async(Pay { invoice }).await.unwrap();
     }
     let dead = DeadLetters::of(broker.clone());
-    let all = buried(&broker, 3).await;
+    let all = dead_lettered(&broker, 3).await;
     dead.discard(&all[1]).await.unwrap();
     dead.discard(&all[1]).await.unwrap();
     let left: Vec<_> = letters(&broker).await.into_iter().collect();
@@ -409,7 +409,7 @@ async fn a_discarded_dead_letter_is_gone_and_the_others_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_killed_its_worker_again_and_again_is_buried_and_not_begun() {
+async fn a_message_that_killed_its_worker_again_and_again_is_dead_lettered_and_not_begun() {
     let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
     connect(&broker)
         .await
@@ -433,7 +433,7 @@ async fn a_message_that_killed_its_worker_again_and_again_is_buried_and_not_begu
         .start()
         .await
         .unwrap();
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.attempts, 3);
     assert_eq!(
         letter.error,
@@ -465,7 +465,7 @@ async fn attempts_before_a_crash_count() {
         .start()
         .await
         .unwrap();
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.attempts, 3);
     worker.shutdown(LONG).await;
     assert_eq!(heard.rest().len(), 2);
@@ -512,7 +512,7 @@ async fn a_panic_while_a_message_is_read_makes_a_dead_letter_of_it_and_the_rest_
         append(&broker, Kind::Command, "test.fragile", record).await;
     }
     assert_eq!(heard.next().await, 8);
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert!(
         letter.error.contains("seven is not allowed"),
         "{}",
@@ -602,7 +602,7 @@ async fn what_the_broker_does_not_take_uses_up_no_attempt() {
     let worker = Worker::new(broker.clone(), bus).command::<Pay>();
     let worker = worker.retries(quick(3)).start().await.unwrap();
     remote.execute_async(Pay { invoice: 7 }).await.unwrap();
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.attempts, 3);
     heard.take(3).await;
 
@@ -611,7 +611,7 @@ async fn what_the_broker_does_not_take_uses_up_no_attempt() {
     heard.take(50).await;
     assert_eq!(letters(&broker).await.len(), 1);
     broker.mend();
-    let letter = buried(&broker, 2).await.remove(1);
+    let letter = dead_lettered(&broker, 2).await.remove(1);
     assert_eq!(letter.attempts, 3, "those that the broker did not fail");
     worker.shutdown(LONG).await;
 }
@@ -664,7 +664,7 @@ async fn a_handler_that_sends_too_much_makes_a_dead_letter_at_once_and_its_key_g
     for _ in 0..2 {
         remote.execute_async(Pay { invoice: 7 }).await.unwrap();
     }
-    let letter = buried(&broker, 1).await.remove(0);
+    let letter = dead_lettered(&broker, 1).await.remove(0);
     assert_eq!(letter.attempts, 1);
     assert!(
         letter.error.contains("the record is too large"),
@@ -697,7 +697,7 @@ async fn a_subscriber_that_sends_too_much_makes_a_dead_letter_at_once() {
     let worker = worker.retries(quick(5)).start().await.unwrap();
     broker.fail(Op::Append(Kind::Command), TransportErrorKind::TooLarge, 1);
     remote.publish_async(&Paid { invoice: 7 }).await.unwrap();
-    assert_eq!(buried(&broker, 1).await.remove(0).attempts, 1);
+    assert_eq!(dead_lettered(&broker, 1).await.remove(0).attempts, 1);
     heard.next().await;
     heard.is_silent();
     worker.shutdown(LONG).await;
@@ -717,7 +717,7 @@ async fn a_handler_whose_sending_is_refused_uses_up_its_attempts_and_its_key_goe
         for _ in 0..2 {
             remote.execute_async(Pay { invoice: 7 }).await.unwrap();
         }
-        let letter = buried(&broker, 1).await.remove(0);
+        let letter = dead_lettered(&broker, 1).await.remove(0);
         assert_eq!(letter.attempts, 3, "{kind:?}");
         settled(&broker, Kind::Command, PAY, "handlers").await;
         assert_eq!(heard.rest().len(), 4, "three of the first: {kind:?}");

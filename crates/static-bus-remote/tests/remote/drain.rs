@@ -219,7 +219,7 @@ async fn a_message_that_fails_while_its_worker_stops_is_tried_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_to_be_buried_when_a_worker_stops_is_buried_first() {
+async fn what_is_to_be_dead_lettered_when_a_worker_stops_is_dead_lettered_first() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let bus = BusBuilder::new()
         .register_command_async_fn(move |print: Print| {
@@ -241,7 +241,7 @@ async fn what_is_to_be_buried_when_a_worker_stops_is_buried_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_buried_before_the_deadline_is_given_back() {
+async fn what_cannot_be_dead_lettered_before_the_deadline_is_given_back() {
     let ((tell_one, mut one), (tell_two, mut two)) = (listen(), listen());
     let broker = TestBroker::new();
     let bus = BusBuilder::new()

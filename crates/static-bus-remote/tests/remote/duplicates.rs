@@ -17,7 +17,7 @@ use static_bus_remote::{Worker, WorkerHandle, transport::Kind};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
-    Fault, LONG, MS, Op, SECOND, Tell, TestBroker, buried, connect, letters, listen, quick,
+    Fault, LONG, MS, Op, SECOND, Tell, TestBroker, connect, dead_lettered, letters, listen, quick,
     settled, until,
 };
 
@@ -416,7 +416,7 @@ async fn when_the_first_cannot_be_handled_its_duplicate_gets_its_turn() {
     }
     assert_eq!(heard.take(2).await, [1, 2]);
     all_shipped(&broker).await;
-    assert_eq!(buried(&broker, 1).await.len(), 1);
+    assert_eq!(dead_lettered(&broker, 1).await.len(), 1);
     worker.shutdown(LONG).await;
     heard.is_silent();
 }

@@ -13,7 +13,7 @@ use static_bus_remote::{
     transport::{Kind, Record},
 };
 
-use crate::support::{TestBroker, append, buried, connect, quick, record, until};
+use crate::support::{TestBroker, append, connect, dead_lettered, quick, record, until};
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Place {
@@ -288,7 +288,7 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
     let headers = envelope.headers();
     let sent = Record { headers, ..sent };
     append(&broker, Kind::Command, "orders.place", sent.clone()).await;
-    buried(&broker, 1).await;
+    dead_lettered(&broker, 1).await;
     let dead = broker.only(Kind::DeadLetter);
     let escaped = sent
         .headers

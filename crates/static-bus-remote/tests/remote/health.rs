@@ -17,7 +17,7 @@ use static_bus::{
 use static_bus_remote::{Health, TransportErrorKind, Worker, WorkerHandle, transport::Kind};
 
 use crate::support::{
-    Fault, LONG, Op, SECOND, TestBroker, buried, connect, listen, quick, settled, until,
+    Fault, LONG, Op, SECOND, TestBroker, connect, dead_lettered, listen, quick, settled, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -323,7 +323,7 @@ async fn every_counter_counts_what_its_name_says() {
     for _ in 0..2 {
         keyed.execute_async(Sort(10)).await.unwrap();
     }
-    buried(&broker, 1).await;
+    dead_lettered(&broker, 1).await;
     settled(&broker, Kind::Command, "test.sort", "handlers").await;
     let counted = [
         "processed_total",
@@ -350,7 +350,7 @@ async fn a_dead_letter_counts_when_it_is_written() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(sums.of("dead_lettered_total"), -1.0);
     broker.mend();
-    buried(&broker, 1).await;
+    dead_lettered(&broker, 1).await;
     until("it counts", async || sums.of("dead_lettered_total") == 1.0).await;
     drop(worker);
 }

@@ -446,7 +446,7 @@ pub async fn letters<T: Transport>(broker: &T) -> Vec<DeadLetter> {
 }
 
 /// Waits for this number of dead letters.
-pub async fn buried<T: Transport>(broker: &T, count: usize) -> Vec<DeadLetter> {
+pub async fn dead_lettered<T: Transport>(broker: &T, count: usize) -> Vec<DeadLetter> {
     until("the dead letters are there", async || {
         letters(broker).await.len() >= count
     })

@@ -33,7 +33,7 @@ pub(super) struct Intake<C: Consumer> {
 
 struct Batch<R> {
     messages: Vec<Triage<R>>,
-    /// Whether a record came that may have ended the workers that had it. Then it is alone in the batch, or it
+    /// `true` if a record came that may have ended the workers that had it. Then it is alone in the batch, or it
     /// was released for now with those behind it.
     is_suspect: bool,
 }
@@ -57,7 +57,7 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
-    /// Whether the next message is handled alone: a message that came may have ended workers, and the others are
+    /// Returns `true` if the next message is handled alone: a message that came may have ended workers, and the others are
     /// not to be suspected with it.
     pub fn is_isolating(&self) -> bool {
         self.is_isolating

@@ -19,7 +19,7 @@ pub(super) struct KeyQueues<R> {
 /// The messages behind one that is under way.
 struct Queue<R> {
     waiting: VecDeque<Triage<R>>,
-    /// Whether the message under way is parked.
+    /// `true` if the message under way is parked.
     is_parked: bool,
 }
 

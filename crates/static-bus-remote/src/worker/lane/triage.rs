@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct TriageConfig {
     pub message: &'static str,
     pub group: Cow<'static, str>,
-    /// Whether deduplication keys are claimed.
+    /// `true` if deduplication keys are claimed.
     pub deduplicates: bool,
 }
 

@@ -11,10 +11,15 @@ use static_bus::{
     asynchronous::{AsyncExecuteCommand, BusError},
     prelude::*,
 };
-use static_bus_remote::{MemoryBroker, Worker, transport::Kind};
+use static_bus_remote::{
+    MemoryBroker, Transport, TransportErrorKind, Worker,
+    transport::{Consumer, Kind, Subscription, Topic},
+};
 use tokio::sync::Semaphore;
 
-use crate::support::{Gauge, LONG, MS, SECOND, connect, letters, listen, quick, settled, until};
+use crate::support::{
+    Gauge, LONG, MS, Op, SECOND, TestBroker, connect, letters, listen, quick, settled, until,
+};
 
 #[derive(Serialize, Deserialize, Debug, Clone, Copy)]
 struct Step {
@@ -122,6 +127,46 @@ async fn the_order_of_a_key_holds_when_workers_come_and_go() {
     settled(&broker, Kind::Command, "test.step", "handlers").await;
     log.assert_in_order(16, 60);
     drop(workers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_of_a_key_holds_when_a_release_fails_at_the_intake() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = connect(&broker).await;
+    for number in 0..3 {
+        remote
+            .execute_async(Step { thing: 7, number })
+            .await
+            .unwrap();
+    }
+    // The first message of the key may have ended three workers: the next worker handles it alone.
+    for killed in 0..3 {
+        let topic = Topic {
+            kind: Kind::Command,
+            name: "test.step".into(),
+        };
+        let member = Subscription::new(topic, "handlers", format!("killed {killed}"));
+        let consumer = broker.inner.consume(member.with_lease(SECOND)).await;
+        let consumer = consumer.unwrap();
+        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
+        drop(consumer);
+        tokio::time::sleep(SECOND).await;
+    }
+    broker.fail(Op::Release, TransportErrorKind::Unreachable, 3);
+    let bus = BusBuilder::new()
+        .register_command_fn(move |step: Step| tell.send(step.number).unwrap())
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Step>();
+    let worker = worker.start().await.unwrap();
+    assert_eq!(heard.next().await, 0);
+    let last = Step {
+        thing: 7,
+        number: 3,
+    };
+    remote.execute_async(last).await.unwrap();
+    assert_eq!(heard.take(3).await, [1, 2, 3]);
+    assert!(broker.calls(Op::Release) > 1);
+    worker.shutdown(LONG).await;
 }
 
 #[tokio::test(start_paused = true)]

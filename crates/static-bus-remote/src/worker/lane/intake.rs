@@ -9,7 +9,7 @@ use super::{
     triage::{Triage, TriageConfig},
 };
 use crate::{
-    transport::{Consumer, Delivery, Lease, TransportError},
+    transport::{Consumer, Lease, TransportError},
     worker::{
         call::Call,
         health::{Report, Task},
@@ -28,11 +28,15 @@ pub(super) struct Intake<C: Consumer> {
     report: Report,
     draining: watch::Receiver<Option<Instant>>,
     receiving: Call<Batch<C::Receipt>>,
+    /// Leases whose release has failed. They are released before the next records are received: the records of
+    /// their keys would overtake them.
+    unreleased: Vec<Lease<C::Receipt>>,
     is_isolating: bool,
 }
 
 struct Batch<R> {
     messages: Vec<Triage<R>>,
+    unreleased: Vec<Lease<R>>,
     /// `true` if a record came that may have ended the workers that had it. Then it is alone in the batch, or it
     /// was released for now with those behind it.
     is_suspect: bool,
@@ -53,6 +57,7 @@ impl<C: Consumer> Intake<C> {
             receiving: Call::new(report.clone(), Task::Receive),
             report,
             draining,
+            unreleased: Vec::new(),
             is_isolating: false,
         }
     }
@@ -76,11 +81,17 @@ impl<C: Consumer> Intake<C> {
     pub fn start(&mut self, max: usize) {
         if self.receiving.may_start() {
             let max = if self.is_isolating { 1 } else { max };
+            let batch = Batch {
+                messages: Vec::new(),
+                unreleased: std::mem::take(&mut self.unreleased),
+                is_suspect: false,
+            };
             self.receiving.start(receive(
                 self.consumer.clone(),
                 self.config.clone(),
                 self.isolate_after,
                 max,
+                batch,
                 self.report.clone(),
                 self.draining.clone(),
             ));
@@ -93,42 +104,52 @@ impl<C: Consumer> Intake<C> {
 
     /// Waits for the messages of the request under way; forever if there is none.
     pub async fn received(&mut self) -> Vec<Triage<C::Receipt>> {
-        match self.receiving.ended().await {
-            Ok(batch) => {
-                if batch.is_suspect || !batch.messages.is_empty() {
-                    self.is_isolating = batch.is_suspect;
-                }
-                batch.messages
-            }
-            Err(_) => Vec::new(),
+        let received = self.receiving.ended().await;
+        let is_received = received.is_ok();
+        let (Ok(batch) | Err(batch)) = received;
+        if is_received && (batch.is_suspect || !batch.messages.is_empty()) {
+            self.is_isolating = batch.is_suspect;
         }
+        self.unreleased = batch.unreleased;
+        batch.messages
     }
 }
 
 /// Receives up to `max` records and claims their keys. It stops waiting for records when the worker drains, but
-/// drops none that it has received.
+/// drops none that it has received. A record that may have ended the workers that had it is alone in its batch.
 async fn receive<C: Consumer>(
     consumer: Arc<C>,
     config: Arc<TriageConfig>,
     isolate_after: u32,
     max: usize,
+    mut batch: Batch<C::Receipt>,
     report: Report,
     mut draining: watch::Receiver<Option<Instant>>,
 ) -> Result<Batch<C::Receipt>, (Batch<C::Receipt>, TransportError)> {
+    if let Err(error) = release(&*consumer, &mut batch.unreleased).await {
+        return Err((batch, error));
+    }
     let received = tokio::select! {
         biased;
         received = consumer.receive(max, WAIT) => received,
         _ = draining.changed() => Ok(Vec::new()),
     };
-    let mut batch = Batch {
-        messages: Vec::new(),
-        is_suspect: false,
-    };
     let mut deliveries = match received {
         Ok(deliveries) => deliveries,
         Err(error) => return Err((batch, error)),
     };
-    batch.is_suspect = isolate(&*consumer, &mut deliveries, isolate_after).await;
+    let suspect = deliveries.iter().position(|d| d.attempt > isolate_after);
+    if let Some(suspect) = suspect {
+        batch.is_suspect = true;
+        // The suspect stays if it is the first, and is released with those behind it otherwise.
+        let released = deliveries.split_off(suspect.max(1)).into_iter();
+        batch.unreleased.extend(released.map(|delivery| Lease {
+            receipt: delivery.receipt,
+            claim: None,
+        }));
+        // If this fails, it is repeated before the next records are received.
+        _ = release(&*consumer, &mut batch.unreleased).await;
+    }
     let messages = deliveries.into_iter();
     batch.messages = messages
         .map(|delivery| Triage::of(delivery, &config))
@@ -150,26 +171,13 @@ async fn receive<C: Consumer>(
     Ok(batch)
 }
 
-/// Releases all records from the first on that may have ended the workers that had it, unless it is the first of
-/// all: then it stays alone. Returns whether there is such a record.
-async fn isolate<C: Consumer>(
+async fn release<C: Consumer>(
     consumer: &C,
-    deliveries: &mut Vec<Delivery<C::Receipt>>,
-    isolate_after: u32,
-) -> bool {
-    let first = deliveries.iter().position(|d| d.attempt > isolate_after);
-    let Some(first) = first else { return false };
-    let released = deliveries.split_off(first.max(1));
-    let released: Vec<_> = released
-        .into_iter()
-        .map(|delivery| Lease {
-            receipt: delivery.receipt,
-            claim: None,
-        })
-        .collect();
-    if !released.is_empty() {
-        // If this fails, they come again when their leases have run out.
-        _ = consumer.release(&released).await;
+    leases: &mut Vec<Lease<C::Receipt>>,
+) -> Result<(), TransportError> {
+    if !leases.is_empty() {
+        consumer.release(leases).await?;
+        leases.clear();
     }
-    true
+    Ok(())
 }

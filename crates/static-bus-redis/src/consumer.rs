@@ -1,6 +1,6 @@
 //! Consumers of commands and events: members of groups that read the streams of a topic.
 //!
-//! Two tasks work for a consumer. The [`Reader`] fetches entries when the caller waits for some; the [`Keeper`]
+//! Two tasks work for a consumer. The [`Reader`] fetches entries when the caller waits for some; the [`Heartbeat`]
 //! renews the membership.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    keeper::Keeper, link::Link, membership::Membership, partitions::PartitionCounts,
+    heartbeat::Heartbeat, link::Link, membership::Membership, partitions::PartitionCounts,
     reader::Reader, receipt::RedisReceipt,
 };
 use static_bus_remote::{
@@ -30,7 +30,7 @@ pub struct RedisConsumer {
 
 struct Tasks {
     reader: JoinSet<()>,
-    keeper: JoinSet<()>,
+    heartbeat: JoinSet<()>,
 }
 
 impl RedisConsumer {
@@ -42,16 +42,16 @@ impl RedisConsumer {
     ) -> Result<Self, TransportError> {
         let member = Arc::new(Membership::new(link, counts, subscription, block).await?);
         let connection = member.server().open_reader_in_time().await?;
-        let mut keeper = Keeper::new(member.clone());
-        keeper.beat().await?;
+        let mut heartbeat = Heartbeat::new(member.clone());
+        heartbeat.beat().await?;
         let mut tasks = Tasks {
             reader: JoinSet::new(),
-            keeper: JoinSet::new(),
+            heartbeat: JoinSet::new(),
         };
         tasks
             .reader
             .spawn(Reader::new(member.clone(), connection).run());
-        tasks.keeper.spawn(keeper.run());
+        tasks.heartbeat.spawn(heartbeat.run());
         Ok(RedisConsumer {
             member,
             tasks: tokio::sync::Mutex::new(tasks),
@@ -139,7 +139,7 @@ impl Consumer for RedisConsumer {
         let patience = member.beat() + member.server().deadline();
         let _ = timeout(patience, tasks.reader.join_next()).await;
         tasks.reader.shutdown().await;
-        tasks.keeper.shutdown().await;
+        tasks.heartbeat.shutdown().await;
         member.leave().await
     }
 

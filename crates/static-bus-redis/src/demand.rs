@@ -1,4 +1,4 @@
-//! The demand of a consumer's caller, and the signals between caller, reader and keeper.
+//! The demand of a consumer's caller, and the signals between caller, reader and heartbeat.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use static_bus_remote::{lock::lock, transport::TransportError};
 pub(super) struct Demand {
     state: Mutex<State>,
     reader: Notify,
-    keeper: Notify,
+    heartbeat: Notify,
     caller: Notify,
     is_closed: AtomicBool,
 }
@@ -53,7 +53,7 @@ impl Demand {
                 blocked: None,
             }),
             reader: Notify::new(),
-            keeper: Notify::new(),
+            heartbeat: Notify::new(),
             caller: Notify::new(),
             is_closed: AtomicBool::new(false),
         }
@@ -65,12 +65,12 @@ impl Demand {
 
     // The caller.
 
-    /// Records a call. Wakes the keeper if the last one was longer than `pause` ago: the member may have no
+    /// Records a call. Wakes the heartbeat if the last one was longer than `pause` ago: the member may have no
     /// partitions any more.
     pub fn call(&self, pause: Duration) {
         let mut state = self.state();
         if state.called.elapsed() > pause {
-            self.keeper.notify_one();
+            self.heartbeat.notify_one();
         }
         state.called = Instant::now();
     }
@@ -148,7 +148,7 @@ impl Demand {
         state.rounds += u64::from(is_answered);
     }
 
-    // The keeper.
+    // The heartbeat.
 
     /// Returns whether the caller waits for entries, or has called within this time.
     pub fn is_recent(&self, patience: Duration) -> bool {
@@ -157,8 +157,8 @@ impl Demand {
     }
 
     /// Waits until the caller calls again after a pause, but no longer than `beat`.
-    pub async fn keeper_woken(&self, beat: Duration) {
-        let _ = timeout(beat, self.keeper.notified()).await;
+    pub async fn heartbeat_woken(&self, beat: Duration) {
+        let _ = timeout(beat, self.heartbeat.notified()).await;
     }
 }
 

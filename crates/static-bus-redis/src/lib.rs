@@ -34,7 +34,7 @@ mod consumer;
 mod deduplication;
 mod demand;
 mod errors;
-mod keeper;
+mod heartbeat;
 mod keys;
 mod link;
 mod membership;

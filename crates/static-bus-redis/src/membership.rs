@@ -27,7 +27,7 @@ use static_bus_remote::{
 
 /// A member of a group.
 ///
-/// The demand connects the caller with the reader, which fetches entries, and the keeper, which renews the
+/// The demand connects the caller with the reader, which fetches entries, and the heartbeat, which renews the
 /// membership. The streams are what the member has read and owns.
 pub(super) struct Membership {
     link: Arc<Link>,

@@ -220,7 +220,6 @@ impl std::fmt::Debug for MemoryBroker {
 
 const ADDRESS: &str = "memory";
 
-fn closed() -> TransportError {
-    let reason = "this consumer is closed: subscribe again to receive more";
+fn closed(reason: &'static str) -> TransportError {
     TransportError::new(TransportErrorKind::Closed, ADDRESS, reason)
 }

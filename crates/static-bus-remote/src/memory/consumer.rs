@@ -18,6 +18,8 @@ use crate::{
     transport::{Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError},
 };
 
+const CLOSED: &str = "this consumer is closed: subscribe again to receive more";
+
 /// A member of a group of a [`MemoryBroker`](super::MemoryBroker).
 ///
 /// If it is dropped without [`close`](Consumer::close), its records stay leased until the leases run out, as
@@ -97,7 +99,7 @@ impl Consumer for MemoryConsumer {
             });
             match received {
                 Polled::Deliveries(deliveries) => return Ok(deliveries),
-                Polled::Left => return Err(closed()),
+                Polled::Left => return Err(closed(CLOSED)),
                 Polled::Wait(until) => {
                     let dropped = Dropped(self);
                     let _ = timeout_at(until, self.wake.notified()).await;
@@ -111,7 +113,7 @@ impl Consumer for MemoryConsumer {
         consume_budget().await;
         self.change(|group, now| {
             if !group.has(self.member) {
-                return Err(closed());
+                return Err(closed(CLOSED));
             }
             let until = later(now, self.lease);
             let claim = |key| group.claims.claim(key, self.member, until, now);

@@ -109,7 +109,8 @@ impl Receiver for MemoryReceiver {
             if self.is_closed.load(Ordering::Acquire) {
                 // The wake-up that this receiver may have used up belongs to another.
                 self.queue.arrived.notify_one();
-                return Err(closed());
+                let reason = "this receiver is closed: listen again to receive more";
+                return Err(closed(reason));
             }
             let taken = self.queue.take(max);
             if !taken.is_empty() || max == 0 || Instant::now() >= end {

@@ -60,6 +60,8 @@ async fn a_receiver_that_stops_waiting_leaves_its_wake_up_to_another() {
     two.close().await.unwrap();
     let closed = timeout(LEASE, second).await.expect("woken").unwrap_err();
     assert_eq!(closed.kind(), TransportErrorKind::Closed);
+    let text = "memory: this receiver is closed: listen again to receive more";
+    assert_eq!(closed.to_string(), text);
     let got = timeout(LEASE, third).await.expect("woken").unwrap();
     assert_eq!(got[0].body, "0");
 }

@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(300);
 const TRIMMED: i64 = 20_000;
 
 /// The task.
-pub(super) struct Keeper {
+pub(super) struct Heartbeat {
     member: Arc<Membership>,
     /// The end of a time in which the member takes no partitions: its caller has let leases run out.
     suspended: Option<Instant>,
@@ -36,9 +36,9 @@ struct Balance {
     assignments: Vec<Assignment>,
 }
 
-impl Keeper {
+impl Heartbeat {
     pub fn new(member: Arc<Membership>) -> Self {
-        Keeper {
+        Heartbeat {
             member,
             suspended: None,
         }
@@ -50,7 +50,7 @@ impl Keeper {
         let start = Instant::now();
         let (mut trim_at, mut sweep_at, mut search_at) = (start + TRIM, start + SWEEP, start);
         loop {
-            member.demand().keeper_woken(member.beat()).await;
+            member.demand().heartbeat_woken(member.beat()).await;
             // A failed call is repeated at the next beat. The reader reports outages to the caller.
             let _ = self.beat().await;
             let now = Instant::now();

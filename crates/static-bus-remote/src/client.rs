@@ -358,7 +358,7 @@ impl<T: Transport> RemoteBus<T> {
                 after,
             }),
             Ok(Answer::Refused(error)) => Err(transport_error::<Q>(error)),
-            Ok(Answer::Reply(record)) => super::reply::read::<Q>(&record),
+            Ok(Answer::Reply(reply)) => reply.read::<Q>(),
         }
     }
 

@@ -110,7 +110,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// The attributes that are text, in the order of [`NAMES`].
-    fn values(&self) -> [Option<&str>; NAMES.len()] {
+    fn values(&self) -> [Option<&str>; 13] {
         [
             Some(&self.id),
             Some(&self.source),
@@ -169,8 +169,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The names of the attributes that are text.
-const NAMES: [&str; 13] = [
+/// The names of the attributes: first those that are text, in the order in which they are written.
+const NAMES: [&str; 16] = [
     "id",
     "source",
     "type",
@@ -184,6 +184,9 @@ const NAMES: [&str; 13] = [
     "idempotencykey",
     "replyto",
     "onlyfor",
+    "specversion",
+    "deadline",
+    "attempt",
 ];
 
 /// The result of parsing headers: the positions of the values. So headers are parsed once, however often their
@@ -197,41 +200,30 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn of(headers: &Headers) -> Result<Self, EnvelopeError> {
-        let mut index = Index {
-            positions: [const { None }; NAMES.len()],
-            deadline: None,
-            attempt: 1,
+        let positions = headers.positions_of(&NAMES);
+        let value = |name| {
+            let at = NAMES.iter().position(|known| *known == name)?;
+            Some(headers.value(positions[at].clone()?))
         };
-        let mut is_version_1 = false;
-        for (name, position) in headers.positions() {
-            let value = || headers.value(position.clone());
-            match name {
-                "specversion" => is_version_1 = value() == "1.0",
-                "deadline" => {
-                    let deadline = value().parse().map_err(|_| EnvelopeError("deadline"))?;
-                    index.deadline = Some(deadline);
-                }
-                "attempt" => {
-                    index.attempt = value().parse().map_err(|_| EnvelopeError("attempt"))?;
-                }
-                _ => {
-                    if let Some(at) = NAMES.iter().position(|known| *known == name) {
-                        index.positions[at] = Some(position);
-                    }
-                }
-            }
-        }
-        if !is_version_1 {
+        if value("specversion").as_deref() != Some("1.0") {
             return Err(EnvelopeError("specversion"));
         }
         for name in ["id", "source", "type", "datacontenttype"] {
-            let at = NAMES.iter().position(|known| *known == name);
-            let position = at.and_then(|at| index.positions[at].as_ref());
-            if position.is_none_or(Range::is_empty) {
+            if value(name).is_none_or(|value| value.is_empty()) {
                 return Err(EnvelopeError(name));
             }
         }
-        Ok(index)
+        let deadline = value("deadline").map(|deadline| deadline.parse());
+        let attempt = value("attempt").map(|attempt| attempt.parse());
+        Ok(Index {
+            deadline: deadline
+                .transpose()
+                .map_err(|_| EnvelopeError("deadline"))?,
+            attempt: attempt
+                .unwrap_or(Ok(1))
+                .map_err(|_| EnvelopeError("attempt"))?,
+            positions,
+        })
     }
 
     /// The envelope of the headers that were parsed.

@@ -84,12 +84,26 @@ impl Headers {
     }
 
     /// The name of each attribute, and the position of its value.
-    pub(crate) fn positions(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+    fn positions(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
         lines(&self.0).filter_map(|(start, line)| {
             let (name, value) = attribute(line)?;
             let end = start + line.len();
             Some((name, end - value.len()..end))
         })
+    }
+
+    /// The positions of the values of these attributes, of the last one of each name.
+    pub(crate) fn positions_of<const N: usize>(
+        &self,
+        names: &[&str; N],
+    ) -> [Option<Range<usize>>; N] {
+        let mut positions = [const { None }; N];
+        for (name, position) in self.positions() {
+            if let Some(at) = names.iter().position(|known| *known == name) {
+                positions[at] = Some(position);
+            }
+        }
+        positions
     }
 
     /// The value at this position.

@@ -1,7 +1,6 @@
 //! The queries of a client that wait for their replies.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex},
@@ -12,7 +11,8 @@ use tokio::sync::oneshot;
 
 use super::{
     lock::lock,
-    transport::{Receiver, Record, TransportError, TransportErrorKind},
+    reply::Reply,
+    transport::{Receiver, TransportError, TransportErrorKind},
 };
 
 /// The largest number of replies in a batch, and the time that one request for replies waits.
@@ -26,7 +26,7 @@ pub(crate) struct Pending {
 }
 
 pub(crate) enum Answer {
-    Reply(Arc<Record>),
+    Reply(Reply),
     Refused(TransportError),
 }
 
@@ -120,10 +120,9 @@ async fn pass_all<R: Receiver>(replies: &R, pending: &Pending) {
             Ok(records) => {
                 backoff.reset();
                 for record in records {
-                    let query = record.headers.get("causationid").map(Cow::into_owned);
-                    if let Some(query) = query {
-                        pending.answer(&query, Answer::Reply(record));
-                    }
+                    let reply = Reply::new(record);
+                    let query = reply.query().into_owned();
+                    pending.answer(&query, Answer::Reply(reply));
                 }
             }
             Err(_) => tokio::time::sleep(backoff.next_delay()).await,

@@ -1,6 +1,6 @@
 //! The reply to a query.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -59,26 +59,67 @@ fn time_left(query: &Envelope<'_>) -> Duration {
         .unwrap_or(WITHOUT_DEADLINE)
 }
 
-/// Parses the reply to a query.
-pub(crate) fn read<Q: Query<Response: DeserializeOwned>>(
-    reply: &Record,
-) -> Result<Q::Response, BusError> {
-    let message = Q::NAME;
-    let headers = &reply.headers;
-    let text = |name| headers.get(name).unwrap_or_default();
-    match &*text("status") {
-        "answered" => Codec::of(&text("datacontenttype"))
-            .and_then(|codec| codec.decode(&reply.body))
-            .map_err(|source| BusError::Codec { message, source }),
-        "failed" => Err(BusError::Remote {
-            message,
-            error: text("error").into_owned(),
-            retryable: text("retryable") == "true",
-        }),
-        "nohandler" => Err(BusError::NoHandler { message }),
-        other => Err(BusError::Codec {
-            message,
-            source: format!("a reply of the unknown status {other:?}").into(),
-        }),
+/// The attributes of a reply that its receiver reads.
+const ATTRIBUTES: [&str; 5] = [
+    "causationid",
+    "status",
+    "datacontenttype",
+    "error",
+    "retryable",
+];
+
+/// A received reply whose attributes are parsed once.
+pub(crate) struct Reply {
+    record: Arc<Record>,
+    /// In the order of [`ATTRIBUTES`].
+    positions: [Option<Range<usize>>; ATTRIBUTES.len()],
+}
+
+impl Reply {
+    pub(crate) fn new(record: Arc<Record>) -> Self {
+        Reply {
+            positions: record.headers.positions_of(&ATTRIBUTES),
+            record,
+        }
+    }
+
+    /// The id of the query.
+    pub(crate) fn query(&self) -> Cow<'_, str> {
+        let [query, ..] = self.values();
+        query
+    }
+
+    /// The response to the query.
+    ///
+    /// # Errors
+    /// The failure of the query, or of decoding its response.
+    pub(crate) fn read<Q: Query<Response: DeserializeOwned>>(
+        &self,
+    ) -> Result<Q::Response, BusError> {
+        let message = Q::NAME;
+        let [_, status, content_type, error, retryable] = self.values();
+        match &*status {
+            "answered" => Codec::of(&content_type)
+                .and_then(|codec| codec.decode(&self.record.body))
+                .map_err(|source| BusError::Codec { message, source }),
+            "failed" => Err(BusError::Remote {
+                message,
+                error: error.into_owned(),
+                retryable: retryable == "true",
+            }),
+            "nohandler" => Err(BusError::NoHandler { message }),
+            other => Err(BusError::Codec {
+                message,
+                source: format!("a reply of the unknown status {other:?}").into(),
+            }),
+        }
+    }
+
+    /// The values in the order of [`ATTRIBUTES`]; empty where an attribute is missing.
+    fn values(&self) -> [Cow<'_, str>; ATTRIBUTES.len()] {
+        self.positions.each_ref().map(|position| {
+            let position = position.clone();
+            position.map_or(Cow::Borrowed(""), |at| self.record.headers.value(at))
+        })
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// The attributes that are text, in the order of [`NAMES`].
-    fn values(&self) -> [Option<&str>; 13] {
+    fn values(&self) -> [Option<&str>; TEXTS] {
         [
             Some(&self.id),
             Some(&self.source),
@@ -169,8 +169,10 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The number of attributes that are text.
+const TEXTS: usize = 13;
 /// The names of the attributes: first those that are text, in the order in which they are written.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; TEXTS + 3] = [
     "id",
     "source",
     "type",

@@ -81,7 +81,7 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
     let mut items = Vec::with_capacity(BATCH);
     let mut unanswered: Option<(Instant, TransportError)> = None;
     while waiting.recv_many(&mut items, BATCH).await > 0 {
-        // Records that waited during a call without an answer are not tried: each would wait as long again.
+        // Records from before a call without an answer are not tried: each would wait as long again.
         if let Some((began, error)) = &unanswered {
             for item in items.extract_if(.., |item| item.since <= *began) {
                 (item.done)(Err(error.clone()));

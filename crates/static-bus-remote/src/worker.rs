@@ -33,11 +33,11 @@ pub use health::Health;
 
 use health::{Report, Reports};
 use lane::Lane;
-use meter::Meter;
+use meter::{BacklogMeter, Meter};
 use query_lane::QueryLane;
 use served::Served;
 
-/// The time for the last calls to the broker at a shutdown.
+/// The time for cancelled handlers and the last calls to the broker, after the deadline of a shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Handles messages from a broker with the handlers of a bus in this process.
@@ -266,7 +266,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 Source::Receiver(receiver) => tokio::spawn(QueryLane::new(context, receiver).run()),
                 Source::Consumer(consumer) => {
                     let consumer = Arc::new(consumer);
-                    measured.push((consumer.clone(), context.meter.clone()));
+                    measured.push((consumer.clone(), BacklogMeter::new(&context.served)));
                     tokio::spawn(Lane::new(context, consumer).run())
                 }
             });

@@ -31,11 +31,12 @@ pub struct WorkerHandle<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The number of handlers that ended before the deadline.
+    /// The number of handlers that ended during the shutdown.
     pub finished: usize,
-    /// The number of handlers that were cancelled at the deadline. Their messages were released.
+    /// The number of handlers that were cancelled at the deadline. Their messages were released, or, if they are
+    /// queries, refused.
     pub cancelled: usize,
-    /// The number of messages that were released before their handler began.
+    /// The number of messages that were released, or refused, before their handler began.
     pub released: usize,
 }
 
@@ -48,7 +49,7 @@ impl<T: Transport> WorkerHandle<T> {
     }
 
     /// Stops the worker. It receives nothing more, lets running handlers finish until `patience` is over, and
-    /// releases all other messages, for other workers to handle at once.
+    /// releases all other messages, for other workers to handle at once. Other queries are refused.
     pub async fn shutdown(mut self, patience: Duration) -> ShutdownReport {
         self.drain
             .send_replace(Some(later(Instant::now(), patience)));

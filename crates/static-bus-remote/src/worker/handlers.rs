@@ -23,10 +23,12 @@ use super::{
 };
 use static_bus::asynchronous::BusError;
 
-/// The number of handlers that a lane runs inline before it does something else.
+/// The number of handlers that a lane starts before it does something else.
 pub(super) const STRIDE: usize = 128;
 /// A handler that took longer without waiting is followed by [`STRIDE`] handlers in tasks of their own.
 const LONG: Duration = Duration::from_micros(200);
+
+type TaskResult = Result<Bytes, Failure>;
 
 /// The running handlers of a lane, each with its message.
 ///
@@ -36,8 +38,9 @@ pub(super) struct Handlers<M> {
     limit: usize,
     meter: Meter,
     slots: Slots,
-    tasks: JoinSet<Result<Bytes, BusError>>,
+    tasks: JoinSet<TaskResult>,
     running: HashMap<Id, Running<M>>,
+    cancelled: Vec<M>,
     /// `true` if the last handler finished inline.
     finishes_inline: bool,
     /// The number of next handlers that are not polled inline.
@@ -54,7 +57,7 @@ struct Running<M> {
 /// A message whose handler has ended.
 pub(super) struct Handled<M> {
     pub(super) message: M,
-    pub(super) result: Result<Bytes, Failure>,
+    pub(super) result: TaskResult,
 }
 
 impl<M> Handlers<M> {
@@ -66,6 +69,7 @@ impl<M> Handlers<M> {
             slots: Slots::new(shared),
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            cancelled: Vec::new(),
             finishes_inline: false,
             not_inline: 0,
         }
@@ -130,13 +134,15 @@ impl<M> Handlers<M> {
         }
         let name = self.message;
         let work = async move {
-            match time_left {
+            let result = match time_left {
                 Some(after) => timeout(after, work).await.unwrap_or(Err(BusError::Timeout {
                     message: name,
                     after,
                 })),
                 None => work.await,
-            }
+            };
+            // In the task: the error of a handler is code of the user, and may panic when it is written.
+            result.map_err(Failure::from)
         };
         let running = Running {
             message,
@@ -155,45 +161,33 @@ impl<M> Handlers<M> {
         }
     }
 
-    /// Cancels all handlers, and waits for their end. Returns those that have finished all the same, and the
-    /// messages of the others: a handler that never waits cannot be cancelled.
-    pub(super) async fn cancel(&mut self, patience: Duration) -> (Vec<Handled<M>>, Vec<M>) {
+    /// Cancels all handlers. A handler that never waits goes on.
+    pub(super) fn cancel(&mut self) {
         self.tasks.abort_all();
-        let mut finished = Vec::new();
-        let all = async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
-                match ended {
-                    Err(error) if error.is_cancelled() => {}
-                    ended => finished.extend(Self::remove(&mut self.running, ended)),
-                }
-            }
-        };
-        _ = timeout(patience, all).await;
-        let finished = finished
-            .into_iter()
-            .map(|(running, result)| self.handled(running.message, result, running.started))
-            .collect();
-        let cancelled = self.running.drain().map(|(_, running)| running.message);
-        (finished, cancelled.collect())
     }
 
-    fn ended(&mut self, ended: TaskResult) -> Option<Handled<M>> {
-        let (running, result) = Self::remove(&mut self.running, ended)?;
+    /// Removes the messages of cancelled handlers, and of those that have not ended.
+    pub(super) fn drain_cancelled(&mut self) -> Vec<M> {
+        let running = self.running.drain().map(|(_, running)| running.message);
+        self.cancelled.drain(..).chain(running).collect()
+    }
+
+    fn ended(&mut self, ended: Result<(Id, TaskResult), JoinError>) -> Option<Handled<M>> {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(error) if error.is_cancelled() => {
+                let cancelled = self.running.remove(&error.id());
+                self.cancelled
+                    .extend(cancelled.map(|running| running.message));
+                return None;
+            }
+            Err(error) => (error.id(), Err(Failure::panicked(error))),
+        };
+        let running = self.running.remove(&id)?;
         Some(self.handled(running.message, result, running.started))
     }
 
-    fn remove(
-        running: &mut HashMap<Id, Running<M>>,
-        ended: TaskResult,
-    ) -> Option<(Running<M>, Result<Bytes, Failure>)> {
-        let (id, result) = match ended {
-            Ok((id, result)) => (id, result.map_err(Failure::from)),
-            Err(error) => (error.id(), Err(Failure::panicked(error))),
-        };
-        Some((running.remove(&id)?, result))
-    }
-
-    fn handled(&self, message: M, result: Result<Bytes, Failure>, started: Instant) -> Handled<M> {
+    fn handled(&self, message: M, result: TaskResult, started: Instant) -> Handled<M> {
         self.meter.handler_seconds.record(started.elapsed());
         match &result {
             Ok(_) => self.meter.processed.increment(1),
@@ -203,14 +197,12 @@ impl<M> Handlers<M> {
     }
 }
 
-type TaskResult = Result<(Id, Result<Bytes, BusError>), JoinError>;
-
 /// Polls a handler once. A handler that is not ready has to be polled again with a waker.
-fn poll_once(work: &mut Work) -> Poll<Result<Bytes, Failure>> {
+fn poll_once(work: &mut Work) -> Poll<TaskResult> {
     let mut context = Context::from_waker(Waker::noop());
-    let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context)));
-    match polled {
-        Ok(polled) => polled.map_err(Failure::from),
+    let poll = || work.as_mut().poll(&mut context).map_err(Failure::from);
+    match catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(polled) => polled,
         Err(panic) => Poll::Ready(Err(Failure::of_panic(&*panic))),
     }
 }

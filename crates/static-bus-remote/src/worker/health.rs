@@ -37,15 +37,17 @@ pub(super) struct Report {
 pub(super) enum Task {
     Receive,
     Claim,
+    Release,
     Renew,
     Acknowledge,
     WriteDeadLetter,
     /// Of a handler.
     Send,
 }
-const TASKS: [&str; 6] = [
+const TASKS: [&str; 7] = [
     "messages cannot be received",
     "deduplication keys cannot be claimed",
+    "messages cannot be released",
     "leases cannot be renewed",
     "messages cannot be acknowledged",
     "dead letters cannot be written",

@@ -42,7 +42,10 @@ use super::{
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
 };
-use crate::transport::{Consumer, Lease};
+use crate::{
+    time::later,
+    transport::{Consumer, Lease},
+};
 
 /// The number of messages that are parked, or handled and not acknowledged, at which a lane receives fewer.
 const PARKED: usize = 16 * 1024;
@@ -67,13 +70,10 @@ pub(super) struct Lane<C: Consumer> {
     held: usize,
     /// `true` if the broker has refused the output of a handler, and no handler has succeeded since.
     sending_fails: bool,
-    shutdown: Option<Shutdown<C>>,
-}
-
-/// The result of a lane that closes.
-struct Shutdown<C: Consumer> {
+    is_closing: bool,
+    /// The messages of the shutdown.
     report: ShutdownReport,
-    /// Messages that failed meanwhile and are released at the end.
+    /// Messages that fail during the shutdown, and are released at its end.
     released: Vec<Lease<C::Receipt>>,
 }
 
@@ -98,6 +98,7 @@ impl<C: Consumer> Lane<C> {
                 consumer.clone(),
                 config,
                 isolate_after,
+                settings.lease,
                 report.clone(),
                 draining,
             ),
@@ -112,7 +113,9 @@ impl<C: Consumer> Lane<C> {
             acknowledgements: Acknowledgements::new(consumer.clone(), report.clone()),
             held: 0,
             sending_fails: false,
-            shutdown: None,
+            is_closing: false,
+            report: ShutdownReport::default(),
+            released: Vec::new(),
             context,
             consumer,
         }
@@ -125,6 +128,7 @@ impl<C: Consumer> Lane<C> {
             }
             self.start_handlers();
             self.claims.start();
+            self.intake.start_releasing();
             self.step(None).await;
         }
         self.close().await
@@ -138,11 +142,12 @@ impl<C: Consumer> Lane<C> {
             self.may_receive()
                 .then(|| self.intake.not_before())
                 .flatten(),
+            self.intake.release_not_before(),
             self.acknowledgements.not_before(),
             until,
         ];
         let next = timers.into_iter().flatten().min();
-        let is_open = self.shutdown.is_none();
+        let is_open = !self.is_closing;
         tokio::select! {
             received = self.intake.received() => self.enter(received),
             claimed = self.claims.claimed() => self.on_claimed(claimed),
@@ -176,8 +181,8 @@ impl<C: Consumer> Lane<C> {
     /// Returns `true` if a batch may be received. A message that is isolated is alone here, but for parked ones.
     fn may_receive(&self) -> bool {
         let is_alone = self.held <= self.queues.parked();
-        self.shutdown.is_none()
-            && !self.intake.is_under_way()
+        !self.is_closing
+            && self.intake.may_receive()
             && (is_alone || !self.intake.is_isolating())
             && self.room() >= self.handlers.smallest_batch()
     }
@@ -226,7 +231,8 @@ impl<C: Consumer> Lane<C> {
 
     fn park(&mut self, delay: Duration, step: Step, item: Item<C::Receipt>) {
         self.queues.park(&item);
-        self.schedule.add(Instant::now() + delay, step, item);
+        let time = later(Instant::now(), delay);
+        self.schedule.add(time, step, item);
     }
 
     fn run_due(&mut self) {
@@ -275,9 +281,7 @@ impl<C: Consumer> Lane<C> {
 
     fn on_handled(&mut self, handled: Handled<Item<C::Receipt>>) {
         let Handled { message, result } = handled;
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.report.finished += 1;
-        }
+        self.report.finished += usize::from(self.is_closing);
         match result {
             Ok(_) => {
                 if std::mem::take(&mut self.sending_fails) {
@@ -303,9 +307,9 @@ impl<C: Consumer> Lane<C> {
             return self.dead_letter(item);
         }
         self.context.meter.retried.increment(1);
-        match &mut self.shutdown {
-            Some(shutdown) => shutdown.released.push(item.into_lease()),
-            None => self.park(retries.delay(failed), Step::Attempt, item),
+        match self.is_closing {
+            true => self.released.push(item.into_lease()),
+            false => self.park(retries.delay(failed), Step::Attempt, item),
         }
     }
 

@@ -20,17 +20,25 @@ pub(super) struct Meter {
     pub(super) dead_lettered: Counter,
     pub(super) duplicates: Counter,
     pub(super) handler_seconds: Histogram,
+}
+
+/// The metrics of the backlog of one message and subscriber.
+pub(super) struct BacklogMeter {
     pending: Gauge,
     lag: Gauge,
     oldest: Gauge,
 }
 
+fn labels(served: &Served) -> [(&'static str, String); 2] {
+    [
+        ("message", served.message.to_owned()),
+        ("group", served.group.clone().into_owned()),
+    ]
+}
+
 impl Meter {
     pub(super) fn new(served: &Served) -> Self {
-        let labels = [
-            ("message", served.message.to_owned()),
-            ("group", served.group.clone().into_owned()),
-        ];
+        let labels = labels(served);
         Meter {
             processed: counter!("static_bus_processed_total", &labels),
             failed: counter!("static_bus_failed_total", &labels),
@@ -38,13 +46,21 @@ impl Meter {
             dead_lettered: counter!("static_bus_dead_lettered_total", &labels),
             duplicates: counter!("static_bus_duplicates_total", &labels),
             handler_seconds: histogram!("static_bus_handler_seconds", &labels),
+        }
+    }
+}
+
+impl BacklogMeter {
+    pub(super) fn new(served: &Served) -> Self {
+        let labels = labels(served);
+        BacklogMeter {
             pending: gauge!("static_bus_pending", &labels),
             lag: gauge!("static_bus_lag", &labels),
             oldest: gauge!("static_bus_oldest_seconds", &labels),
         }
     }
 
-    fn backlog(&self, backlog: Backlog) {
+    fn set(&self, backlog: Backlog) {
         self.pending.set(backlog.pending as f64);
         self.lag.set(backlog.lag as f64);
         self.oldest.set(backlog.oldest.as_secs_f64());
@@ -52,14 +68,14 @@ impl Meter {
 }
 
 /// Measures the backlogs, at intervals.
-pub(super) async fn measure<C: Consumer>(watched: Vec<(Arc<C>, Meter)>) {
+pub(super) async fn measure<C: Consumer>(watched: Vec<(Arc<C>, BacklogMeter)>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
         for (consumer, meter) in &watched {
             // A broker that is unreachable shows in the health of the worker.
             if let Ok(backlog) = consumer.backlog().await {
-                meter.backlog(backlog);
+                meter.set(backlog);
             }
         }
     }

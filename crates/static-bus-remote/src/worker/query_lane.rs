@@ -208,10 +208,12 @@ impl<R: Receiver> QueryLane<R> {
         while self.handlers.len() > 0 && Instant::now() < deadline {
             self.step(Some(deadline)).await;
         }
-        let (finished, cancelled) = self.handlers.cancel(FAREWELL).await;
-        for handled in finished {
-            self.on_handled(handled);
+        self.handlers.cancel();
+        let farewell = Instant::now() + FAREWELL;
+        while self.handlers.len() > 0 && Instant::now() < farewell {
+            self.step(Some(farewell)).await;
         }
+        let cancelled = self.handlers.drain_cancelled();
         for query in &cancelled {
             self.refuse(query);
         }

@@ -108,9 +108,9 @@ impl Served {
     /// # Errors
     /// The reason, when the message cannot be decoded.
     pub(super) fn decode(&self, message: Arc<Received>, codec: Codec) -> Result<Work, String> {
-        let decode = || (self.decode)(message, codec);
+        let decode = || (self.decode)(message, codec).map_err(|error| error.to_string());
         match catch_unwind(AssertUnwindSafe(decode)) {
-            Ok(decoded) => decoded.map_err(|error| error.to_string()),
+            Ok(decoded) => decoded,
             Err(panic) => Err(format!("a panic: {}", panic_text(&*panic))),
         }
     }

@@ -523,6 +523,94 @@ async fn a_panic_while_a_message_is_read_makes_a_dead_letter_of_it_and_the_rest_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_that_panics_when_it_is_written_is_a_failed_attempt() {
+    #[derive(Debug)]
+    struct Unwritable;
+    impl std::fmt::Display for Unwritable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no words")
+        }
+    }
+    impl std::error::Error for Unwritable {}
+    for waits in [false, true] {
+        let broker = MemoryBroker::new();
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |_: Pay| async move {
+                if waits {
+                    tokio::time::sleep(MS).await;
+                }
+                Err(BusError::rejected::<Pay>(Unwritable))
+            })
+            .build();
+        let worker = Worker::new(broker.clone(), bus)
+            .command::<Pay>()
+            .retries(quick(2));
+        let worker = worker.start().await.unwrap();
+        let remote = connect(&broker).await;
+        remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+        let letter = dead_lettered(&broker, 1).await.remove(0);
+        assert_eq!(letter.error, "its handler panicked: no words");
+        assert_eq!(letter.attempts, 2);
+        assert!(worker.health().await.live);
+        worker.shutdown(LONG).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_delay_of_a_retry_ends_no_worker() {
+    let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
+    let retries = RetryPolicy {
+        max_attempts: 5,
+        initial_delay: Duration::MAX,
+        max_delay: Duration::MAX,
+    };
+    let worker = Worker::new(broker.clone(), till(&yes(), tell))
+        .command::<Pay>()
+        .retries(retries);
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    for invoice in [7, 8] {
+        remote.execute_async(Pay { invoice }).await.unwrap();
+        assert_eq!(heard.next().await, (invoice, 1));
+    }
+    assert!(worker.health().await.live);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_behind_one_that_may_kill_workers_are_released_while_it_runs() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let remote = connect(&broker).await;
+    for invoice in [7, 8] {
+        remote.execute_async(Pay { invoice }).await.unwrap();
+    }
+    let topic = Topic {
+        kind: Kind::Command,
+        name: PAY.into(),
+    };
+    for killed in 0..3 {
+        let member = Subscription::new(topic.clone(), "handlers", format!("killed {killed}"));
+        let consumer = broker.inner.consume(member.with_lease(SECOND)).await;
+        let consumer = consumer.unwrap();
+        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
+        drop(consumer);
+        tokio::time::sleep(SECOND).await;
+    }
+    broker.fail(Op::Release, TransportErrorKind::Unreachable, 3);
+    let endless = BusBuilder::new()
+        .register_command_async_fn(|_: Pay| std::future::pending())
+        .build();
+    let first = Worker::new(broker.clone(), endless).command::<Pay>();
+    let first = first.start().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let second = Worker::new(broker.clone(), till(&no(), tell)).command::<Pay>();
+    let second = second.start().await.unwrap();
+    assert_eq!(heard.next().await, (8, 1));
+    assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
+    drop((first, second));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_message_comes_again_after_a_while_and_the_next_of_its_key_waits() {
     let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
     let failures = Arc::new(AtomicU32::new(3));

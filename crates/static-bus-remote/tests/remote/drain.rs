@@ -265,6 +265,27 @@ async fn what_cannot_be_dead_lettered_before_the_deadline_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_in_flight_at_the_deadline_is_written_once() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |print: Print| {
+            tell.send(print.0).unwrap();
+            async { Err(BusError::refused::<Print>("no such page")) }
+        })
+        .build();
+    broker.rule(|op| match op {
+        Op::Append(Kind::DeadLetter) => Fault::Late(500 * MS),
+        _ => Fault::None,
+    });
+    let worker = start(&broker, bus, 2).await;
+    print(&connect(&broker).await, 0..1).await;
+    heard.next().await;
+    worker.shutdown(Duration::ZERO).await;
+    assert_eq!(letters(&broker).await.len(), 1);
+    settled(&broker, Kind::Command, "test.print", "handlers").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_has_stopped_when_its_answers_have_left() {
     let broker = TestBroker::new();
     let go = gate(0);

@@ -16,7 +16,9 @@ pub(super) struct Claims<C: Consumer> {
     consumer: Arc<C>,
     report: Report,
     waiting: Vec<Item<C::Receipt>>,
-    claiming: Ongoing<Vec<Triage<C::Receipt>>>,
+    /// The messages of the claim under way.
+    claimed: Vec<Item<C::Receipt>>,
+    claiming: Ongoing<Vec<Option<Claim>>>,
 }
 
 impl<C: Consumer> Claims<C> {
@@ -25,6 +27,7 @@ impl<C: Consumer> Claims<C> {
             consumer,
             report,
             waiting: Vec::new(),
+            claimed: Vec::new(),
             claiming: None,
         }
     }
@@ -42,30 +45,28 @@ impl<C: Consumer> Claims<C> {
         if self.claiming.is_some() || self.waiting.is_empty() {
             return;
         }
-        let items = std::mem::take(&mut self.waiting);
+        self.claimed = std::mem::take(&mut self.waiting);
+        let keys = self.claimed.iter();
+        let keys: Vec<_> = keys.map(|item| item.deduplication_key.clone()).collect();
         let (consumer, report) = (self.consumer.clone(), self.report.clone());
-        self.claiming = Some(Box::pin(async move {
-            let keys: Vec<_> = items
-                .iter()
-                .map(|item| item.deduplication_key.clone())
-                .collect();
-            let claims = claim(&*consumer, &keys, &report).await;
-            let items = items.into_iter().zip(claims);
-            items
-                .map(|(item, claim)| Triage::apply_claim(item, claim))
-                .collect()
-        }));
+        self.claiming = Some(Box::pin(
+            async move { claim(&*consumer, &keys, &report).await },
+        ));
     }
 
     /// Waits for the results of the claim under way; forever if there is none.
     pub async fn claimed(&mut self) -> Vec<Triage<C::Receipt>> {
-        ended(&mut self.claiming).await
+        let claims = ended(&mut self.claiming).await;
+        let claimed = self.claimed.drain(..).zip(claims);
+        claimed
+            .map(|(item, claim)| Triage::apply_claim(item, claim))
+            .collect()
     }
 
-    /// Cancels the claim under way, and removes the messages that were added.
-    pub fn drain(&mut self) -> Vec<Item<C::Receipt>> {
+    /// Cancels the claim under way, and removes all messages.
+    pub fn drain(&mut self) -> impl Iterator<Item = Item<C::Receipt>> {
         self.claiming = None;
-        std::mem::take(&mut self.waiting)
+        self.claimed.drain(..).chain(self.waiting.drain(..))
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     triage::{Triage, TriageConfig},
 };
 use crate::{
+    time::later,
     transport::{Consumer, Lease, TransportError},
     worker::{
         call::Call,
@@ -28,9 +29,12 @@ pub(super) struct Intake<C: Consumer> {
     report: Report,
     draining: watch::Receiver<Option<Instant>>,
     receiving: Call<Batch<C::Receipt>>,
-    /// Leases whose release has failed. They are released before the next records are received: the records of
-    /// their keys would overtake them.
+    lease: Duration,
+    /// Leases whose release has failed. No record is received before they are released or have run out: the
+    /// next records of their keys would overtake them.
     unreleased: Vec<Lease<C::Receipt>>,
+    unreleased_until: Instant,
+    releasing: Call<Vec<Lease<C::Receipt>>>,
     is_isolating: bool,
 }
 
@@ -47,6 +51,7 @@ impl<C: Consumer> Intake<C> {
         consumer: Arc<C>,
         config: TriageConfig,
         isolate_after: u32,
+        lease: Duration,
         report: Report,
         draining: watch::Receiver<Option<Instant>>,
     ) -> Self {
@@ -55,9 +60,12 @@ impl<C: Consumer> Intake<C> {
             config: Arc::new(config),
             isolate_after,
             receiving: Call::new(report.clone(), Task::Receive),
+            releasing: Call::new(report.clone(), Task::Release),
             report,
             draining,
+            lease,
             unreleased: Vec::new(),
+            unreleased_until: Instant::now(),
             is_isolating: false,
         }
     }
@@ -68,8 +76,15 @@ impl<C: Consumer> Intake<C> {
         self.is_isolating
     }
 
+    /// Returns `true` if records were requested, and are not received yet.
     pub fn is_under_way(&self) -> bool {
         self.receiving.is_under_way()
+    }
+
+    /// Returns `true` if records may be requested, apart from the delay after a failure.
+    pub fn may_receive(&self) -> bool {
+        let is_released = self.unreleased.is_empty() && !self.releasing.is_under_way();
+        is_released && !self.receiving.is_under_way()
     }
 
     /// The time from which records may be requested; `None` while a request is under way.
@@ -77,24 +92,38 @@ impl<C: Consumer> Intake<C> {
         self.receiving.not_before()
     }
 
-    /// Requests up to `max` records.
+    /// The time from which a failed release may be repeated; `None` if there is none.
+    pub fn release_not_before(&self) -> Option<Instant> {
+        let not_before = self.releasing.not_before();
+        not_before.filter(|_| !self.unreleased.is_empty())
+    }
+
+    /// Requests up to `max` records, one while it isolates, unless a request has just failed.
     pub fn start(&mut self, max: usize) {
-        if self.receiving.may_start() {
+        if self.may_receive() && self.receiving.may_start() {
             let max = if self.is_isolating { 1 } else { max };
-            let batch = Batch {
-                messages: Vec::new(),
-                unreleased: std::mem::take(&mut self.unreleased),
-                is_suspect: false,
-            };
             self.receiving.start(receive(
                 self.consumer.clone(),
                 self.config.clone(),
                 self.isolate_after,
                 max,
-                batch,
                 self.report.clone(),
                 self.draining.clone(),
             ));
+        }
+    }
+
+    /// Repeats a failed release, unless it has just failed again.
+    pub fn start_releasing(&mut self) {
+        if self.unreleased.is_empty() {
+            return;
+        }
+        if Instant::now() >= self.unreleased_until {
+            self.unreleased.clear();
+            self.report.of(Task::Release, Ok(()));
+        } else if self.releasing.may_start() {
+            let leases = std::mem::take(&mut self.unreleased);
+            self.releasing.start(release(self.consumer.clone(), leases));
         }
     }
 
@@ -102,15 +131,23 @@ impl<C: Consumer> Intake<C> {
         self.receiving.cancel();
     }
 
-    /// Waits for the messages of the request under way; forever if there is none.
+    /// Waits for the messages of the request under way, or the end of a release; forever if there is neither.
     pub async fn received(&mut self) -> Vec<Triage<C::Receipt>> {
-        let received = self.receiving.ended().await;
-        let is_received = received.is_ok();
-        let (Ok(batch) | Err(batch)) = received;
-        if is_received && (batch.is_suspect || !batch.messages.is_empty()) {
+        let batch = tokio::select! {
+            received = self.receiving.ended() => match received {
+                Ok(batch) => batch,
+                Err(_) => return Vec::new(),
+            },
+            released = self.releasing.ended() => {
+                self.unreleased = released.err().unwrap_or_default();
+                return Vec::new();
+            }
+        };
+        if batch.is_suspect || !batch.messages.is_empty() {
             self.is_isolating = batch.is_suspect;
         }
         self.unreleased = batch.unreleased;
+        self.unreleased_until = later(Instant::now(), self.lease);
         batch.messages
     }
 }
@@ -122,17 +159,18 @@ async fn receive<C: Consumer>(
     config: Arc<TriageConfig>,
     isolate_after: u32,
     max: usize,
-    mut batch: Batch<C::Receipt>,
     report: Report,
     mut draining: watch::Receiver<Option<Instant>>,
 ) -> Result<Batch<C::Receipt>, (Batch<C::Receipt>, TransportError)> {
-    if let Err(error) = release(&*consumer, &mut batch.unreleased).await {
-        return Err((batch, error));
-    }
     let received = tokio::select! {
         biased;
         received = consumer.receive(max, WAIT) => received,
         _ = draining.changed() => Ok(Vec::new()),
+    };
+    let mut batch = Batch {
+        messages: Vec::new(),
+        unreleased: Vec::new(),
+        is_suspect: false,
     };
     let mut deliveries = match received {
         Ok(deliveries) => deliveries,
@@ -143,12 +181,14 @@ async fn receive<C: Consumer>(
         batch.is_suspect = true;
         // The suspect stays if it is the first, and is released with those behind it otherwise.
         let released = deliveries.split_off(suspect.max(1)).into_iter();
-        batch.unreleased.extend(released.map(|delivery| Lease {
+        let released = released.map(|delivery| Lease {
             receipt: delivery.receipt,
             claim: None,
-        }));
-        // If this fails, it is repeated before the next records are received.
-        _ = release(&*consumer, &mut batch.unreleased).await;
+        });
+        let released = release(consumer.clone(), released.collect()).await;
+        if let Err((unreleased, _)) = released {
+            batch.unreleased = unreleased;
+        }
     }
     let messages = deliveries.into_iter();
     batch.messages = messages
@@ -172,12 +212,14 @@ async fn receive<C: Consumer>(
 }
 
 async fn release<C: Consumer>(
-    consumer: &C,
-    leases: &mut Vec<Lease<C::Receipt>>,
-) -> Result<(), TransportError> {
-    if !leases.is_empty() {
-        consumer.release(leases).await?;
-        leases.clear();
+    consumer: Arc<C>,
+    leases: Vec<Lease<C::Receipt>>,
+) -> Result<Vec<Lease<C::Receipt>>, (Vec<Lease<C::Receipt>>, TransportError)> {
+    if leases.is_empty() {
+        return Ok(leases);
     }
-    Ok(())
+    match consumer.release(&leases).await {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) => Err((leases, error)),
+    }
 }

@@ -557,27 +557,6 @@ async fn an_error_that_panics_when_it_is_written_is_a_failed_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_delay_of_a_retry_ends_no_worker() {
-    let (broker, (tell, mut heard)) = (MemoryBroker::new(), listen());
-    let retries = RetryPolicy {
-        max_attempts: 5,
-        initial_delay: Duration::MAX,
-        max_delay: Duration::MAX,
-    };
-    let worker = Worker::new(broker.clone(), till(&yes(), tell))
-        .command::<Pay>()
-        .retries(retries);
-    let worker = worker.start().await.unwrap();
-    let remote = connect(&broker).await;
-    for invoice in [7, 8] {
-        remote.execute_async(Pay { invoice }).await.unwrap();
-        assert_eq!(heard.next().await, (invoice, 1));
-    }
-    assert!(worker.health().await.live);
-    worker.shutdown(LONG).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn messages_behind_one_that_may_kill_workers_are_released_while_it_runs() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let remote = connect(&broker).await;

@@ -4,12 +4,13 @@ mod support;
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use support::{
     DEAD_LETTERS, OUTCOME, distributed, error, run, said_by_modules, said_by_the_driver,
 };
+use test_brokers::signal_process;
 
 /// A process that serves some of the modules.
 struct Service {
@@ -34,11 +35,7 @@ impl Service {
 
     /// Stops the process like Ctrl-C. Returns its output.
     fn interrupt(mut self) -> String {
-        let status = Command::new("kill")
-            .args(["-INT", &self.process.id().to_string()])
-            .status()
-            .expect("kill can be run");
-        assert!(status.success());
+        signal_process("-INT", &self.process.id().to_string());
         let mut said = String::new();
         self.said.read_to_string(&mut said).expect("UTF-8");
         let status = self.process.wait().expect("it ends");

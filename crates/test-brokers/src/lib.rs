@@ -63,11 +63,7 @@ impl Process {
     }
 
     fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.id])
-            .status()
-            .expect("kill can be run");
-        assert!(status.success(), "kill {signal}");
+        signal_process(signal, &self.id);
     }
 
     fn has_ended(&mut self) -> bool {
@@ -80,6 +76,17 @@ impl Drop for Process {
         self.shell.stdin = None;
         let _ = self.shell.wait();
     }
+}
+
+/// Sends a signal, such as `-INT`, to the process with this id.
+///
+/// The shell sends it: `kill` is a program of its own that a small system does not have.
+pub fn signal_process(signal: &str, id: &str) {
+    let status = Command::new("sh")
+        .args(["-c", r#"kill "$0" "$1""#, signal, id])
+        .status()
+        .expect("sh can be run");
+    assert!(status.success(), "kill {signal} {id}");
 }
 
 /// Panics with the remedy if a program is missing. Tests install nothing.

@@ -81,6 +81,27 @@ impl Content {
 }
 
 /// A receiver of a [`MemoryBroker`](super::MemoryBroker).
+///
+/// ```
+/// use std::time::Duration;
+/// use static_bus_remote::{MemoryBroker, Transport, transport::*};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), TransportError> {
+/// let broker = MemoryBroker::new();
+/// let topic = Topic { kind: Kind::Query, name: "users.get".into() };
+/// let (one, two) = (broker.listen(topic.clone()).await?, broker.listen(topic.clone()).await?);
+///
+/// let query = Record { body: "7".into(), ..Record::default() };
+/// broker.append(vec![(topic.clone(), query)]).await.remove(0)?;
+/// assert_eq!(one.receive(10, Duration::ZERO).await?[0].body, "7");
+/// assert_eq!(two.receive(10, Duration::ZERO).await?.len(), 0); // at most once
+///
+/// let error = broker.consume(Subscription::new(topic, "handlers", "one")).await.unwrap_err();
+/// assert_eq!(error.kind(), TransportErrorKind::Refused); // queries have no groups
+/// # Ok(())
+/// # }
+/// ```
 pub struct MemoryReceiver {
     queue: Arc<Queue>,
     is_closed: AtomicBool,

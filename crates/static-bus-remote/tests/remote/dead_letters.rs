@@ -17,8 +17,8 @@ use static_bus_remote::{
 };
 
 use crate::support::{
-    LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, letters, listen, quick,
-    record, settled, until,
+    LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, end_three_members, letters,
+    listen, quick, record, settled, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -416,17 +416,7 @@ async fn a_message_that_killed_its_worker_again_and_again_is_dead_lettered_and_n
         .execute_async(Pay { invoice: 7 })
         .await
         .unwrap();
-    let topic = Topic {
-        kind: Kind::Command,
-        name: PAY.into(),
-    };
-    for killed in 0..3 {
-        let mut subscription = Subscription::new(topic.clone(), "handlers", format!("{killed}"));
-        subscription.lease = SECOND;
-        let consumer = broker.consume(subscription).await.unwrap();
-        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
-        drop(consumer);
-    }
+    end_three_members(&broker, PAY).await;
     let worker = Worker::new(broker.clone(), till(&no(), tell))
         .command::<Pay>()
         .retries(quick(3))
@@ -563,18 +553,7 @@ async fn messages_behind_one_that_may_kill_workers_are_released_while_it_runs() 
     for invoice in [7, 8] {
         remote.execute_async(Pay { invoice }).await.unwrap();
     }
-    let topic = Topic {
-        kind: Kind::Command,
-        name: PAY.into(),
-    };
-    for killed in 0..3 {
-        let member = Subscription::new(topic.clone(), "handlers", format!("killed {killed}"));
-        let consumer = broker.inner.consume(member.with_lease(SECOND)).await;
-        let consumer = consumer.unwrap();
-        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
-        drop(consumer);
-        tokio::time::sleep(SECOND).await;
-    }
+    end_three_members(&broker.inner, PAY).await;
     broker.fail(Op::Release, TransportErrorKind::Unreachable, 3);
     let endless = BusBuilder::new()
         .register_command_async_fn(|_: Pay| std::future::pending())

@@ -42,6 +42,16 @@ fn printer(
         .build()
 }
 
+/// A bus whose handler reports its start, and refuses the page.
+fn refusing(tell: Tell<u32>) -> impl AsyncExecuteCommand<Print> + Send + 'static {
+    BusBuilder::new()
+        .register_command_async_fn(move |print: Print| {
+            tell.send(print.0).unwrap();
+            async { Err(BusError::refused::<Print>("no such page")) }
+        })
+        .build()
+}
+
 async fn start<B>(broker: &TestBroker, bus: B, limit: usize) -> WorkerHandle<TestBroker>
 where
     B: AsyncExecuteCommand<Print> + Send + 'static,
@@ -221,12 +231,7 @@ async fn a_message_that_fails_while_its_worker_stops_is_tried_by_another() {
 #[tokio::test(start_paused = true)]
 async fn what_is_to_be_dead_lettered_when_a_worker_stops_is_dead_lettered_first() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
-    let bus = BusBuilder::new()
-        .register_command_async_fn(move |print: Print| {
-            tell.send(print.0).unwrap();
-            async { Err(BusError::refused::<Print>("no such page")) }
-        })
-        .build();
+    let bus = refusing(tell);
     broker.break_(|op| op == Op::Append(Kind::DeadLetter));
     let worker = start(&broker, bus, 2).await;
     print(&connect(&broker).await, 0..1).await;
@@ -244,12 +249,7 @@ async fn what_is_to_be_dead_lettered_when_a_worker_stops_is_dead_lettered_first(
 async fn what_cannot_be_dead_lettered_before_the_deadline_is_given_back() {
     let ((tell_one, mut one), (tell_two, mut two)) = (listen(), listen());
     let broker = TestBroker::new();
-    let bus = BusBuilder::new()
-        .register_command_async_fn(move |print: Print| {
-            tell_one.send(print.0).unwrap();
-            async { Err(BusError::refused::<Print>("no such page")) }
-        })
-        .build();
+    let bus = refusing(tell_one);
     broker.break_(|op| op == Op::Append(Kind::DeadLetter));
     let worker = start(&broker, bus, 2).await;
     print(&connect(&broker).await, 0..1).await;
@@ -267,12 +267,7 @@ async fn what_cannot_be_dead_lettered_before_the_deadline_is_given_back() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_in_flight_at_the_deadline_is_written_once() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
-    let bus = BusBuilder::new()
-        .register_command_async_fn(move |print: Print| {
-            tell.send(print.0).unwrap();
-            async { Err(BusError::refused::<Print>("no such page")) }
-        })
-        .build();
+    let bus = refusing(tell);
     broker.rule(|op| match op {
         Op::Append(Kind::DeadLetter) => Fault::Late(500 * MS),
         _ => Fault::None,

@@ -11,14 +11,12 @@ use static_bus::{
     asynchronous::{AsyncExecuteCommand, BusError},
     prelude::*,
 };
-use static_bus_remote::{
-    MemoryBroker, Transport, TransportErrorKind, Worker,
-    transport::{Consumer, Kind, Subscription, Topic},
-};
+use static_bus_remote::{MemoryBroker, TransportErrorKind, Worker, transport::Kind};
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    Gauge, LONG, MS, Op, SECOND, TestBroker, connect, letters, listen, quick, settled, until,
+    Gauge, LONG, MS, Op, SECOND, TestBroker, connect, end_three_members, letters, listen, quick,
+    settled, until,
 };
 
 #[derive(Serialize, Deserialize, Debug, Clone, Copy)]
@@ -139,19 +137,7 @@ async fn the_order_of_a_key_holds_when_a_release_fails_at_the_intake() {
             .await
             .unwrap();
     }
-    // The first message of the key may have ended three workers: the next worker handles it alone.
-    for killed in 0..3 {
-        let topic = Topic {
-            kind: Kind::Command,
-            name: "test.step".into(),
-        };
-        let member = Subscription::new(topic, "handlers", format!("killed {killed}"));
-        let consumer = broker.inner.consume(member.with_lease(SECOND)).await;
-        let consumer = consumer.unwrap();
-        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
-        drop(consumer);
-        tokio::time::sleep(SECOND).await;
-    }
+    end_three_members(&broker.inner, "test.step").await;
     broker.fail(Op::Release, TransportErrorKind::Unreachable, 3);
     let bus = BusBuilder::new()
         .register_command_fn(move |step: Step| tell.send(step.number).unwrap())

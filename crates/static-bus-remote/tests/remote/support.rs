@@ -455,6 +455,22 @@ pub async fn dead_lettered<T: Transport>(broker: &T, count: usize) -> Vec<DeadLe
 }
 
 /// Waits until a group has settled all records.
+/// Receives the first command three times, each time with a member that ends without settling it: it may have ended
+/// its workers.
+pub async fn end_three_members(broker: &MemoryBroker, name: &'static str) {
+    let topic = Topic {
+        kind: Kind::Command,
+        name: name.into(),
+    };
+    for ended in 0..3 {
+        let member = Subscription::new(topic.clone(), "handlers", format!("ended {ended}"));
+        let consumer = broker.consume(member.with_lease(SECOND)).await.unwrap();
+        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
+        drop(consumer);
+        tokio::time::sleep(SECOND).await;
+    }
+}
+
 pub async fn settled<T: Transport>(
     broker: &T,
     kind: Kind,

@@ -70,8 +70,8 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
-    /// Returns `true` if the next message is handled alone: a message that came may have ended workers, and the others are
-    /// not to be suspected with it.
+    /// Returns `true` if the next message is handled alone: a message that came may have ended workers, and the
+    /// others are not to be suspected with it.
     pub fn is_isolating(&self) -> bool {
         self.is_isolating
     }

@@ -34,7 +34,7 @@ use self::{
     key_queues::KeyQueues,
     leases::Leases,
     schedule::{Schedule, Step},
-    triage::{Triage, TriageConfig},
+    triage::{Decision, Triage, TriageConfig},
 };
 use super::{
     FAREWELL, LaneContext, ShutdownReport,
@@ -190,7 +190,7 @@ impl<C: Consumer> Lane<C> {
     fn enter(&mut self, received: Vec<Triage<C::Receipt>>) {
         self.held += received.len();
         self.leases
-            .add(received.iter().map(|triage| &triage.item().lease));
+            .add(received.iter().map(|triage| &triage.item.lease));
         for triage in received {
             self.arrived.extend(self.queues.enter(triage));
         }
@@ -198,20 +198,19 @@ impl<C: Consumer> Lane<C> {
 
     fn on_claimed(&mut self, claimed: Vec<Triage<C::Receipt>>) {
         self.leases
-            .add(claimed.iter().map(|triage| &triage.item().lease));
+            .add(claimed.iter().map(|triage| &triage.item.lease));
         self.arrived.extend(claimed);
     }
 
     fn sort_arrived(&mut self) {
-        while let Some(triage) = self.arrived.pop_front() {
-            match triage {
-                Triage::Handle(item)
-                    if item.delivered_before() >= self.context.settings.retries.max_attempts =>
-                {
+        let max_attempts = self.context.settings.retries.max_attempts;
+        while let Some(Triage { item, decision }) = self.arrived.pop_front() {
+            match decision {
+                Decision::Handle if item.delivered_before() >= max_attempts => {
                     self.dead_letter(item);
                 }
-                Triage::Handle(item) => self.ready.push_back(item),
-                Triage::ClaimLater(item) => match self.queues.exchange(item) {
+                Decision::Handle => self.ready.push_back(item),
+                Decision::ClaimLater => match self.queues.exchange(item) {
                     Ok(duplicate) => self.arrived.push_front(duplicate),
                     Err(item) => {
                         let delay = self.context.settings.lease / 4;
@@ -219,12 +218,12 @@ impl<C: Consumer> Lane<C> {
                         self.park(delay.clamp(bounds.0, bounds.1), Step::Claim, item);
                     }
                 },
-                Triage::Duplicate(item) => {
+                Decision::Duplicate => {
                     self.context.meter.duplicates.increment(1);
                     self.settle(item);
                 }
-                Triage::OtherGroup(item) => self.settle(item),
-                Triage::Unreadable(item, reason) => self.unreadable(item, &reason),
+                Decision::OtherGroup => self.settle(item),
+                Decision::Unreadable(reason) => self.unreadable(item, &reason),
             }
         }
     }
@@ -349,7 +348,10 @@ impl<C: Consumer> Lane<C> {
         let next = item.key().and_then(|key| self.queues.next(key));
         match next {
             // Its claim was refused when it arrived, which may be long ago.
-            Some(Triage::ClaimLater(next)) => self.claims.add(next),
+            Some(Triage {
+                item,
+                decision: Decision::ClaimLater,
+            }) => self.claims.add(item),
             Some(next) => self.arrived.push_back(next),
             None => {}
         }

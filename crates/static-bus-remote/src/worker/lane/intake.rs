@@ -197,15 +197,16 @@ async fn receive<C: Consumer>(
     if !config.deduplicates {
         return Ok(batch);
     }
-    let keys: Vec<_> = batch
-        .messages
-        .iter()
-        .filter_map(Triage::wanted_key)
-        .collect();
+    let handled = batch.messages.iter().filter(|triage| triage.is_handled());
+    let keys = handled.map(|triage| triage.item.deduplication_key.clone());
+    let keys: Vec<_> = keys.collect();
     let mut claims = claims::claim(&*consumer, &keys, &report).await.into_iter();
-    let messages = batch.messages.into_iter().map(|triage| match triage {
-        Triage::Handle(item) => Triage::apply_claim(item, claims.next().flatten()),
-        other => other,
+    let messages = batch.messages.into_iter().map(|triage| {
+        if triage.is_handled() {
+            Triage::apply_claim(triage.item, claims.next().flatten())
+        } else {
+            triage
+        }
     });
     batch.messages = messages.collect();
     Ok(batch)

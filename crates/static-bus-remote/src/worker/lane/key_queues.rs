@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{item::Item, triage::Triage};
+use super::{
+    item::Item,
+    triage::{Decision, Triage},
+};
 
 /// The messages that wait for another of their key: of each key one message is under way, and the others wait in
 /// the order in which they came.
@@ -38,7 +41,7 @@ impl<R> KeyQueues<R> {
 
     /// Adds a message. Returns it if no message of its key is under way: from now on it is.
     pub fn enter(&mut self, triage: Triage<R>) -> Option<Triage<R>> {
-        let Some(key) = triage.item().key().cloned() else {
+        let Some(key) = triage.item.key().cloned() else {
             return Some(triage);
         };
         match self.queues.entry(key) {
@@ -90,12 +93,12 @@ impl<R> KeyQueues<R> {
     pub fn exchange(&mut self, item: Item<R>) -> Result<Triage<R>, Item<R>> {
         let queue = item.key().and_then(|key| self.queues.get_mut(key));
         let mut waiting = queue.into_iter().flat_map(|queue| &mut queue.waiting);
-        let duplicate = waiting.find(|triage| match triage {
-            Triage::Handle(other) => other.deduplication_key == item.deduplication_key,
-            _ => false,
+        let duplicate = waiting.find(|triage| {
+            triage.is_handled() && triage.item.deduplication_key == item.deduplication_key
         });
+        let decision = Decision::ClaimLater;
         match duplicate {
-            Some(duplicate) => Ok(std::mem::replace(duplicate, Triage::ClaimLater(item))),
+            Some(duplicate) => Ok(std::mem::replace(duplicate, Triage { item, decision })),
             None => Err(item),
         }
     }

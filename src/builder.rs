@@ -5,9 +5,9 @@ use crate::handler::Function;
 #[cfg(feature = "alloc")]
 use crate::mailbox::Mailbox;
 use crate::message::{Command, Event, Message, Query};
-use crate::module::Module;
+use crate::module::{Module, Mount, Mounted};
 use crate::table::{
-    CommandEntry, InsertInto, MergeInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
+    CommandEntry, InsertInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
 };
 
 /// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
@@ -36,7 +36,7 @@ use crate::table::{
 /// let app = App { bus: BusBuilder::new().register_query::<Double, _>(Doubler).build() };
 /// assert_eq!(app.bus.send::<Double>(Double(21)), 42);
 /// ```
-pub type BusOf<Handlers, Mailbox = NoMailbox> = Bus<<Handlers as MergeInto<Root>>::Out, Mailbox>;
+pub type BusOf<M, Mailbox = NoMailbox> = Bus<Mounted<M, Root>, Mailbox>;
 
 /// Collects handlers in its type; [`build`](BusBuilder::build) freezes them into a [`Bus`].
 ///
@@ -294,15 +294,9 @@ impl<T, O> BusBuilder<T, O> {
     /// assert_eq!(bus.send::<Ping>(Ping), 1);
     /// ```
     #[inline]
-    pub fn mount<M: Module>(
-        self,
-        module: M,
-    ) -> BusBuilder<<<M::Handlers as MergeInto<Root>>::Out as MergeInto<T>>::Out, O>
-    where
-        M::Handlers: MergeInto<Root, Out: MergeInto<T>>,
-    {
+    pub fn mount<M: Module<Handlers: Mount<T>>>(self, module: M) -> BusBuilder<Mounted<M, T>, O> {
         BusBuilder {
-            table: module.handlers().merge_into(ROOT).merge_into(self.table),
+            table: module.handlers().mount(self.table),
             mailbox: self.mailbox,
         }
     }

@@ -34,7 +34,7 @@ pub mod _documentation {
     pub mod errors {}
 }
 
-pub use frunk::{HList, hlist};
+
 
 /// The names that modules and programs need: `use static_bus::prelude::*;`.
 pub mod prelude {
@@ -66,6 +66,7 @@ pub mod __private {
     #[cfg(feature = "alloc")]
     pub use crate::mailbox::{Cascade, DeliverAs, check_command, check_event, kind};
     pub use static_assertions::assert_impl_all;
+    pub use frunk::{HCons, HList as ShortList, HNil, hlist as short_list};
 }
 
 /// Checks at compile time that a bus type implements the listed traits.

@@ -29,11 +29,17 @@
 //! # }
 //! ```
 
+mod declare;
+mod mount;
+
+#[doc(hidden)]
+pub use mount::{FromHandler, Mount};
+pub(crate) use mount::Mounted;
+
 use crate::handler::Function;
-use crate::message::{Command, Event, Message, Query};
-use crate::table::{CommandEntry, InsertInto, MergeInto, QueryEntry, SingleSubscriber};
+use crate::message::{Command, Event, Query};
+use crate::table::{CommandEntry, QueryEntry, SingleSubscriber};
 use core::marker::PhantomData;
-use frunk::{HCons, HNil};
 
 /// A group of handlers that is mounted at once: an `HList` of entries, or a type that returns one.
 ///
@@ -63,8 +69,8 @@ use frunk::{HCons, HNil};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a module",
-    label = "not a module",
-    note = "a module is an `hlist![…]` of `on_query`, `on_command` and `on_event`, or a type that implements `Module`"
+    label = "neither a module nor an entry of one",
+    note = "a handler becomes an entry with `on_query::<Message, _>(handler)`, `on_command` or `on_event`; a module is an `hlist![…]` of entries and modules, or a type that implements `Module`"
 )]
 pub trait Module {
     /// An `HList` of [`OnQuery`], [`OnCommand`] and [`OnEvent`].
@@ -72,23 +78,9 @@ pub trait Module {
     /// Returns the handlers, and consumes the module.
     fn handlers(self) -> Self::Handlers;
 }
-impl Module for HNil {
-    type Handlers = HNil;
-    #[inline]
-    fn handlers(self) -> HNil {
-        self
-    }
-}
-impl<Entry, Rest> Module for HCons<Entry, Rest> {
-    type Handlers = Self;
-    #[inline]
-    fn handlers(self) -> Self {
-        self
-    }
-}
-
+/// Defines an entry of modules, the function that makes one, and its place in the table.
 macro_rules! entries {
-    ($($(#[$type_doc:meta])* $entry:ident, $(#[$make_doc:meta])* $make:ident $(: $Kind:ident)?;)*) => { $(
+    ($($(#[$type_doc:meta])* $entry:ident: $Kind:ident => $InTable:ident::$new:ident, $(#[$make_doc:meta])* $make:ident;)*) => { $(
         $(#[$type_doc])*
         pub struct $entry<M, H> {
             handler: H,
@@ -96,13 +88,36 @@ macro_rules! entries {
         }
         impl<M, H: Clone> Clone for $entry<M, H> {
             fn clone(&self) -> Self {
-                $entry { handler: self.handler.clone(), message: PhantomData }
+                $make(self.handler.clone())
             }
         }
         $(#[$make_doc])*
         #[inline]
-        pub const fn $make<M $(: $Kind)?, H>(handler: H) -> $entry<M, H> {
+        pub const fn $make<M, H>(handler: H) -> $entry<M, H> {
             $entry { handler, message: PhantomData }
+        }
+        impl<M, H> $crate::module::Module for $entry<M, H> {
+            type Handlers = Self;
+            #[inline]
+            fn handlers(self) -> Self {
+                self
+            }
+        }
+        impl<M, H> $crate::module::FromHandler<H> for $entry<M, H> {
+            #[inline]
+            fn from_handler(handler: H) -> Self {
+                $make(handler)
+            }
+        }
+        impl<M: $Kind, H, Table> $crate::module::Mount<Table> for $entry<M, H>
+        where
+            M::NameKey: $crate::table::InsertInto<Table, $InTable<M, H>>,
+        {
+            type Out = <M::NameKey as $crate::table::InsertInto<Table, $InTable<M, H>>>::Out;
+            #[inline]
+            fn mount(self, table: Table) -> Self::Out {
+                <M::NameKey as $crate::table::InsertInto<_, _>>::insert(table, $InTable::$new(self.handler))
+            }
         }
     )* };
 }
@@ -111,7 +126,7 @@ pub(crate) use entries;
 
 entries! {
     /// A module's entry: `H` answers query `M`. Made by [`on_query`].
-    OnQuery,
+    OnQuery: Query => QueryEntry::new,
     /// A module's entry: `handler` answers query `M`.
     ///
     /// ```
@@ -127,7 +142,7 @@ entries! {
     /// ```
     on_query;
     /// A module's entry: `H` handles command `M`. Made by [`on_command`].
-    OnCommand,
+    OnCommand: Command => CommandEntry::new,
     /// A module's entry: `handler` handles command `M`.
     ///
     /// ```
@@ -143,7 +158,7 @@ entries! {
     /// ```
     on_command;
     /// A module's entry: `H` subscribes to event `M`. Made by [`on_event`].
-    OnEvent,
+    OnEvent: Event => SingleSubscriber::of,
     /// A module's entry: `handler` subscribes to event `M`.
     ///
     /// ```
@@ -215,63 +230,4 @@ pub const fn on_command_fn<C: Command, F: Fn(C) -> C::Output>(
 #[inline]
 pub const fn on_event_fn<E: Event, F: Fn(&E) -> E::Output>(function: F) -> OnEvent<E, Function<F>> {
     on_event(Function(function))
-}
-
-impl<Table> MergeInto<Table> for HNil {
-    type Out = Table;
-    #[inline]
-    fn merge_into(self, table: Table) -> Table {
-        table
-    }
-}
-/// The key of an entry's message.
-type KeyOf<P> = <<P as Part>::Message as Message>::NameKey;
-impl<P: Part, Rest, Table> MergeInto<Table> for HCons<P, Rest>
-where
-    KeyOf<P>: InsertInto<Table, P::Entry>,
-    Rest: MergeInto<<KeyOf<P> as InsertInto<Table, P::Entry>>::Out>,
-{
-    type Out = Rest::Out;
-    #[inline]
-    fn merge_into(self, table: Table) -> Rest::Out {
-        self.tail
-            .merge_into(<KeyOf<P>>::insert(table, self.head.entry()))
-    }
-}
-
-/// An element of a module's list: a handler with its message.
-#[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an entry of a module",
-    label = "an entry of this module is a bare `{Self}`",
-    note = "wrap the handler with `on_query::<Message, _>(handler)`, `on_command` or `on_event`; mount a module inside a module by a `mount` of its own"
-)]
-pub trait Part {
-    type Message: Message;
-    type Entry;
-    fn entry(self) -> Self::Entry;
-}
-impl<Q: Query, H> Part for OnQuery<Q, H> {
-    type Message = Q;
-    type Entry = QueryEntry<Q, H>;
-    #[inline]
-    fn entry(self) -> Self::Entry {
-        QueryEntry::new(self.handler)
-    }
-}
-impl<C: Command, H> Part for OnCommand<C, H> {
-    type Message = C;
-    type Entry = CommandEntry<C, H>;
-    #[inline]
-    fn entry(self) -> Self::Entry {
-        CommandEntry::new(self.handler)
-    }
-}
-impl<E: Event, H> Part for OnEvent<E, H> {
-    type Message = E;
-    type Entry = SingleSubscriber<E, H>;
-    #[inline]
-    fn entry(self) -> Self::Entry {
-        SingleSubscriber::of(self.handler)
-    }
 }

@@ -5,12 +5,12 @@ use super::entry::{AsyncCommandEntry, AsyncQueryEntry};
 use super::event::SingleAsyncSubscriber;
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};
-use crate::module::{Part, entries};
+use crate::module::entries;
 use core::marker::PhantomData;
 
 entries! {
     /// A module's entry: `H` answers query `M` asynchronously. Made by [`on_query_async`].
-    OnQueryAsync,
+    OnQueryAsync: Query => AsyncQueryEntry::new,
     /// A module's entry: `handler` answers query `M` asynchronously.
     ///
     /// ```
@@ -30,9 +30,9 @@ entries! {
     /// assert_eq!(bus.send_async(Ping).await.unwrap(), 1);
     /// # }
     /// ```
-    on_query_async: Query;
+    on_query_async;
     /// A module's entry: `H` handles command `M` asynchronously. Made by [`on_command_async`].
-    OnCommandAsync,
+    OnCommandAsync: Command => AsyncCommandEntry::new,
     /// A module's entry: `handler` handles command `M` asynchronously.
     ///
     /// ```
@@ -51,9 +51,9 @@ entries! {
     /// assert!(bus.execute_async(Stop).await.is_err());
     /// # }
     /// ```
-    on_command_async: Command;
+    on_command_async;
     /// A module's entry: `H` subscribes to event `M` asynchronously. Made by [`on_event_async`].
-    OnEventAsync,
+    OnEventAsync: Event => SingleAsyncSubscriber::of,
     /// A module's entry: `handler` subscribes to event `M` asynchronously.
     ///
     /// ```
@@ -77,7 +77,7 @@ entries! {
     /// assert_eq!(clicks.0.load(Relaxed), 1);
     /// # }
     /// ```
-    on_event_async: Event;
+    on_event_async;
 }
 
 /// A module's entry: a function or closure that returns a future answers query `Q`.
@@ -147,33 +147,4 @@ where
     Done: Future<Output = Result<(), BusError>> + Send,
 {
     on_event_async(Function(function))
-}
-
-// `do_not_recommend`, so that rustc's errors list the same entries with and without the feature.
-#[diagnostic::do_not_recommend]
-impl<Q: Query, H> Part for OnQueryAsync<Q, H> {
-    type Message = Q;
-    type Entry = AsyncQueryEntry<Q, H>;
-    #[inline]
-    fn entry(self) -> Self::Entry {
-        AsyncQueryEntry::new(self.handler)
-    }
-}
-#[diagnostic::do_not_recommend]
-impl<C: Command, H> Part for OnCommandAsync<C, H> {
-    type Message = C;
-    type Entry = AsyncCommandEntry<C, H>;
-    #[inline]
-    fn entry(self) -> Self::Entry {
-        AsyncCommandEntry::new(self.handler)
-    }
-}
-#[diagnostic::do_not_recommend]
-impl<E: Event, H> Part for OnEventAsync<E, H> {
-    type Message = E;
-    type Entry = SingleAsyncSubscriber<E, H>;
-    #[inline]
-    fn entry(self) -> Self::Entry {
-        SingleAsyncSubscriber::of(self.handler)
-    }
 }

@@ -36,42 +36,69 @@ impl<B> QueryHandler<GetSma, B> for Indicators {
     }
 }
 
-/// The mean of the last `length` values, in constant time.
+/// The mean of the last `length` values, in amortized constant time.
+///
+/// Values are cut into blocks of `length`, so each window is a tail of one block and a head of the next.
+/// Values are only added, never subtracted: no rounding error outlives its window.
 struct Sma {
     length: usize,
-    /// The last values; a ring buffer when full.
-    ring: Vec<f64>,
-    oldest: usize,
-    sum: f64,
+    /// The block that is being filled, and its sum: a head.
+    block: Vec<f64>,
+    head: Sum,
+    /// The sums of the last value of the block before, of its last two, and so on.
+    tails: Vec<Sum>,
 }
 
 impl Sma {
     fn new(length: usize) -> Self {
         Self {
             length,
-            ring: Vec::new(),
-            oldest: 0,
-            sum: 0.0,
+            block: Vec::new(),
+            head: Sum::default(),
+            tails: Vec::new(),
         }
     }
 
     fn push(&mut self, value: f64) {
-        if self.ring.len() < self.length {
-            self.ring.push(value);
-            self.sum += value;
-            return;
+        if self.block.len() == self.length {
+            let mut tail = Sum::default();
+            self.tails.clear();
+            self.tails.extend(self.block.drain(..).rev().map(|value| {
+                tail = tail.plus(value);
+                tail
+            }));
+            self.head = Sum::default();
         }
-        self.sum += value - self.ring[self.oldest];
-        self.ring[self.oldest] = value;
-        self.oldest += 1;
-        if self.oldest == self.length {
-            self.oldest = 0;
-            // Once per round the sum is computed anew, so rounding errors do not accumulate.
-            self.sum = self.ring.iter().sum();
-        }
+        self.block.push(value);
+        self.head = self.head.plus(value);
     }
 
     fn mean(&self) -> Option<f64> {
-        (self.ring.len() == self.length).then(|| self.sum / self.length as f64)
+        let tail = match self.length - self.block.len() {
+            0 => Sum::default(),
+            missing => *self.tails.get(missing - 1)?,
+        };
+        let sum = (self.head.high + tail.high) + (self.head.low + tail.low);
+        Some(sum / self.length as f64)
+    }
+}
+
+/// A sum and its rounding errors so far (Neumaier, 1974).
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    high: f64,
+    low: f64,
+}
+
+impl Sum {
+    fn plus(self, value: f64) -> Self {
+        let high = self.high + value;
+        // The rounding error of this addition, exactly (Knuth, 1969).
+        let added = high - self.high;
+        let error = (self.high - (high - added)) + (value - added);
+        Self {
+            high,
+            low: self.low + error,
+        }
     }
 }

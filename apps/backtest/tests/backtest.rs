@@ -1,12 +1,11 @@
 //! The reference backtest agrees with an independent tool, and refuses bad input in one line.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+mod support;
+
+use std::fs;
 
 use serde_json::Value;
+use support::{assert_refused, file, json, output, program, stdout};
 
 const ORACLE: &str = include_str!("../data/oracle_sp500.json");
 
@@ -19,37 +18,6 @@ date,open,high,low,close
 2000-01-06,1.0,2.0,0.5,1.6
 2000-01-07,1.0,2.0,0.5,1.5
 ";
-
-fn backtest(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_backtest"))
-        .args(arguments)
-        .output()
-        .expect("the program starts")
-}
-
-/// The standard output of a run that succeeds and prints nothing on stderr.
-fn stdout(arguments: &[&str]) -> String {
-    let output = backtest(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && stderr.is_empty(),
-        "{arguments:?}: {stderr}"
-    );
-    String::from_utf8(output.stdout).expect("stdout is UTF-8")
-}
-
-fn json(arguments: &[&str]) -> Value {
-    serde_json::from_str(&stdout(arguments)).expect("stdout is one JSON value")
-}
-
-/// A CSV file of this test run.
-fn file(name: &str, text: &str) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("backtest-{name}.csv"));
-    fs::write(&path, text).expect("the target directory can be written");
-    path.to_str()
-        .expect("the target directory is UTF-8")
-        .to_owned()
-}
 
 #[track_caller]
 fn assert_close(what: &str, ours: &Value, theirs: &Value, tolerance: f64) {
@@ -188,15 +156,6 @@ fn numbers_without_a_meaning_are_null() {
     assert_eq!(report["sharpe"], Value::Null);
 }
 
-/// A path for an output file. A file of an earlier run is removed.
-fn output(name: &str) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("backtest-{name}"));
-    let _ = fs::remove_file(&path);
-    path.to_str()
-        .expect("the target directory is UTF-8")
-        .to_owned()
-}
-
 /// The rows of a CSV file, each cell with its column.
 fn read_csv(path: &str) -> Vec<Vec<(String, String)>> {
     let mut reader = csv::Reader::from_path(path).expect("the file was written");
@@ -312,7 +271,7 @@ fn a_plot_shows_price_equity_and_drawdown_over_dates() {
 #[test]
 fn a_plot_as_png_has_text_without_any_font_of_the_machine() {
     let path = output("plot.png");
-    let status = Command::new(env!("CARGO_BIN_EXE_backtest"))
+    let status = program()
         .args(["--plot", &path])
         .env("FONTCONFIG_FILE", "/nowhere")
         .env("HOME", "/nowhere")
@@ -449,22 +408,6 @@ fn throughput_depends_on_its_seed_and_on_nothing_else() {
     assert_ne!(state("1"), state("2"));
     let report = stdout(&["throughput", "--ticks", "1"]);
     assert!(report.contains("1 ticks of 4 symbols, seed 7"), "{report}");
-}
-
-/// Exit code 2, nothing on stdout, and one line on stderr that contains all of these texts.
-#[track_caller]
-fn assert_refused(arguments: &[&str], says: &[&str]) {
-    let output = backtest(arguments);
-    let stderr = String::from_utf8(output.stderr).expect("stderr is UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{arguments:?} printed to stdout");
-    assert!(
-        stderr.ends_with('\n') && stderr.lines().count() == 1,
-        "not one line: {stderr:?}"
-    );
-    for part in says {
-        assert!(stderr.contains(part), "no {part:?} in {stderr:?}");
-    }
 }
 
 /// The file is refused, at this line, with this problem and this remedy.

@@ -5,19 +5,9 @@ mod support;
 use std::fs;
 
 use serde_json::Value;
-use support::{assert_refused, file, json, output, program, stdout};
+use support::{GOOD, assert_refused, file, json, output, program, stdout};
 
 const ORACLE: &str = include_str!("../data/oracle_sp500.json");
-
-/// Five good bars; each bad file below changes one thing.
-const GOOD: &str = "\
-date,open,high,low,close
-2000-01-03,1.0,2.0,0.5,1.5
-2000-01-04,1.0,2.0,0.5,1.6
-2000-01-05,1.0,2.0,0.5,1.7
-2000-01-06,1.0,2.0,0.5,1.6
-2000-01-07,1.0,2.0,0.5,1.5
-";
 
 #[track_caller]
 fn assert_close(what: &str, ours: &Value, theirs: &Value, tolerance: f64) {
@@ -121,31 +111,6 @@ fn an_account_worth_nothing_opens_no_more_positions() {
         .find_map(|line| line.strip_prefix("event    OrderRejected"))
         .expect("a row for OrderRejected");
     assert!(rejected.trim().parse::<u64>().expect("a count") > 0);
-}
-
-#[test]
-fn columns_may_come_in_any_order_and_case_with_others_between() {
-    let mut text = String::from("Volume, CLOSE ,Low,High,Open,Date\r\n");
-    for line in GOOD.lines().skip(1) {
-        let cells: Vec<&str> = line.split(',').rev().collect();
-        text += &format!("7,{}\r\n", cells.join(","));
-    }
-    let run = |path: &str| json(&["--json", "--fast", "1", "--slow", "2", "--csv", path]);
-    let (plain, shuffled) = (run(&file("plain", GOOD)), run(&file("shuffled", &text)));
-    assert_eq!(plain["bars"], 5);
-    assert_eq!(plain, shuffled);
-}
-
-#[test]
-fn timestamps_do_as_dates() {
-    let hourly = "date,open,high,low,close\n\
-        2000-01-03T09:00:00Z,1,1,1,1\n2000-01-03 10:00,1,1,1,1\n2000-01-03T12:00+01:30,1,1,1,1\n";
-    let unix = "date,open,high,low,close\n1577923200,1,1,1,1\n1577923260,1,1,1,1\n";
-    assert_eq!(
-        json(&["--json", "--csv", &file("hourly", hourly)])["bars"],
-        3
-    );
-    assert_eq!(json(&["--json", "--csv", &file("unix", unix)])["bars"], 2);
 }
 
 #[test]
@@ -290,7 +255,7 @@ fn a_plot_of_a_few_minutes_has_times_on_its_axis() {
         String::from("date,open,high,low,close\n"),
     );
     for minute in 0..10 {
-        text += &format!("2020-01-02T09:{minute:02}:00Z,1,1,1,1.{minute}\n");
+        text += &format!("2020-01-02T09:{minute:02}:00Z,1,2,1,1.{minute}\n");
     }
     stdout(&["--csv", &file("minutes", &text), "--plot", &path]);
     assert_svg_says(&path, &["09:00", "09:09"]);
@@ -408,135 +373,6 @@ fn throughput_depends_on_its_seed_and_on_nothing_else() {
     assert_ne!(state("1"), state("2"));
     let report = stdout(&["throughput", "--ticks", "1"]);
     assert!(report.contains("1 ticks of 4 symbols, seed 7"), "{report}");
-}
-
-/// The file is refused, at this line, with this problem and this remedy.
-#[track_caller]
-fn assert_file_refused(name: &str, text: &str, line: usize, problem: &str, remedy: &str) {
-    let path = file(name, text);
-    assert_refused(
-        &["--csv", &path],
-        &[&format!("{path}:{line}: "), problem, remedy],
-    );
-}
-
-#[test]
-fn a_missing_file_is_refused() {
-    assert_refused(
-        &["--csv", "no/such/bars.csv"],
-        &[
-            "no/such/bars.csv: cannot be read",
-            "name a readable CSV file",
-        ],
-    );
-}
-
-#[test]
-fn a_missing_column_is_refused() {
-    let text = GOOD.replace("low", "lowest");
-    assert_file_refused("column", &text, 1, "no column `low`", "begin the file with");
-}
-
-#[test]
-fn a_column_given_twice_is_refused() {
-    let text = GOOD.replace("low", "Open");
-    assert_file_refused(
-        "twice",
-        &text,
-        1,
-        "two columns are named `open`",
-        "rename one",
-    );
-}
-
-#[test]
-fn a_file_without_bars_is_refused() {
-    assert_file_refused(
-        "header",
-        "date,open,high,low,close\n",
-        1,
-        "no bars",
-        "at least one",
-    );
-    assert_file_refused("empty", "", 1, "no column `date`", "begin the file with");
-}
-
-#[test]
-fn a_bad_number_is_refused() {
-    for (name, bad) in [
-        ("word", "x"),
-        ("none", ""),
-        ("nan", "NaN"),
-        ("inf", "inf"),
-        ("zero", "0"),
-        ("minus", "-1"),
-    ] {
-        let problem = format!("close {bad:?} is not a price");
-        assert_file_refused(
-            name,
-            &GOOD.replace("1.7", bad),
-            4,
-            &problem,
-            "write a positive number",
-        );
-    }
-    assert_file_refused(
-        "high",
-        &GOOD.replacen("2.0", "x", 1),
-        2,
-        "high \"x\"",
-        "write",
-    );
-    assert_file_refused(
-        "lines",
-        &GOOD.replace("1.7", "\"a\nb\""),
-        4,
-        "close \"a\\nb\"",
-        "write",
-    );
-    assert_file_refused("short", &GOOD.replace(",1.7", ""), 4, "close \"\"", "write");
-}
-
-#[test]
-fn a_bad_line_is_named_whatever_the_line_ends_and_blank_lines() {
-    let crlf = GOOD.replace("1.7", "x").replace('\n', "\r\n");
-    assert_file_refused("crlf", &crlf, 4, "close \"x\"", "write");
-    let blank = GOOD
-        .replace("1.7", "x")
-        .replace("2000-01-05", "\n\n2000-01-05");
-    assert_file_refused("blank", &blank, 6, "close \"x\"", "write");
-}
-
-#[test]
-fn a_bad_date_is_refused() {
-    for (name, bad) in [
-        ("day", "2000-02-30"),
-        ("text", "5 Jan"),
-        ("hour", "2000-01-05T24:00"),
-    ] {
-        let problem = format!("date {bad:?} is not understood");
-        assert_file_refused(
-            name,
-            &GOOD.replace("2000-01-05", bad),
-            4,
-            &problem,
-            "write 2000-01-31",
-        );
-    }
-}
-
-#[test]
-fn unsorted_dates_are_refused() {
-    for (name, date) in [("back", "1999-12-31"), ("same", "2000-01-04")] {
-        let text = GOOD.replace("2000-01-05", date);
-        assert_file_refused(
-            name,
-            &text,
-            4,
-            "is not after the bar before",
-            "sort the bars by date",
-        );
-    }
 }
 
 #[test]

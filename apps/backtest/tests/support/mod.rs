@@ -11,6 +11,16 @@ use std::{
 
 use serde_json::Value;
 
+/// Five good bars; each bad file of the tests changes one thing.
+pub const GOOD: &str = "\
+date,open,high,low,close
+2000-01-03,1.0,2.0,0.5,1.5
+2000-01-04,1.0,2.0,0.5,1.6
+2000-01-05,1.0,2.0,0.5,1.7
+2000-01-06,1.0,2.0,0.5,1.6
+2000-01-07,1.0,2.0,0.5,1.5
+";
+
 /// The program.
 pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_backtest"))

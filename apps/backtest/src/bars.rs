@@ -8,8 +8,9 @@ use crate::{output::one_line, timestamp::Timestamp};
 
 const SP500: &str = include_str!("../data/sp500-2000.csv");
 
-/// The prices that can be added and multiplied without overflow, and more than any market's.
-const PRICES: Range<f64> = 1e-300..1e300;
+/// The range of prices, units and cash. With amounts in it, no figure of a run overflows, and no return is
+/// rounded to zero.
+pub const AMOUNTS: Range<f64> = 1e-60..1e60;
 
 const COLUMNS: [&str; 5] = ["date", "open", "high", "low", "close"];
 
@@ -139,7 +140,7 @@ fn parse_bar(
 fn parse_price(column: &str, text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
-        .filter(|price| PRICES.contains(price))
+        .filter(|price| AMOUNTS.contains(price))
         .ok_or_else(|| {
             format!("{column} {text:?} is not a price; write a positive number such as 1455.22")
         })

@@ -17,6 +17,7 @@ mod plot;
 mod portfolio;
 mod report;
 mod risk;
+mod sharpe;
 mod strategy;
 mod sweep;
 mod tally;

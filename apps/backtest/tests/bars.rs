@@ -89,8 +89,8 @@ fn a_bad_number_is_refused() {
         ("inf", "inf"),
         ("zero", "0"),
         ("minus", "-1"),
-        ("huge", "1e301"),
-        ("tiny", "1e-301"),
+        ("huge", "1e61"),
+        ("tiny", "1e-61"),
     ] {
         let problem = format!("close {bad:?} is not a price");
         assert_file_refused(

@@ -36,7 +36,7 @@ struct HeatMap<'a> {
 
 impl<'a> HeatMap<'a> {
     fn new(fast: &Range, slow: &Range, cells: &'a [Cell]) -> Self {
-        let ratios = cells.iter().filter_map(|cell| cell.performance.sharpe());
+        let ratios = cells.iter().filter_map(|cell| cell.figures.sharpe);
         let limit = ratios.map(f64::abs).fold(0.0, f64::max);
         Self {
             fast: fast.iter().collect(),
@@ -101,7 +101,7 @@ impl<'a> HeatMap<'a> {
             .y_label_formatter(&|centre| label(&self.slow, *centre))
             .draw()?;
         chart.draw_series(self.cells.iter().map(|cell| {
-            let sharpe = cell.performance.sharpe();
+            let sharpe = cell.figures.sharpe;
             let colour = sharpe.map_or(NO_VALUE, |sharpe| self.colour(sharpe));
             Rectangle::new(self.corners(cell), colour.filled())
         }))?;

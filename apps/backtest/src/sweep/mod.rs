@@ -13,7 +13,7 @@ use crate::{
     app::{self, Settings},
     bars::{self, Bar},
     market::Market,
-    metrics::Performance,
+    metrics::Figures,
     output::Output,
     picture::Picture,
 };
@@ -59,7 +59,7 @@ pub struct Sweep {
 struct Cell {
     fast: usize,
     slow: usize,
-    performance: Performance,
+    figures: Figures,
 }
 
 impl Sweep {
@@ -129,7 +129,7 @@ fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
             Ok(Cell {
                 fast: settings.fast,
                 slow: settings.slow,
-                performance: outcome.performance,
+                figures: outcome.performance.figures,
             })
         })
         .collect();
@@ -140,17 +140,17 @@ fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
 impl Cell {
     /// The row in the CSV. A missing value is empty.
     fn row(&self) -> [String; COLUMNS.len()] {
-        let performance = &self.performance;
+        let figures = &self.figures;
         let or_empty = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
         [
             self.fast.to_string(),
             self.slow.to_string(),
-            performance.equity_final.to_string(),
-            performance.equity_peak.to_string(),
-            performance.max_drawdown_pct.to_string(),
-            performance.trades.len().to_string(),
-            or_empty(performance.win_rate_pct()),
-            or_empty(performance.sharpe()),
+            figures.equity_final.to_string(),
+            figures.equity_peak.to_string(),
+            figures.max_drawdown_pct.to_string(),
+            figures.closed_trades.to_string(),
+            or_empty(figures.win_rate_pct),
+            or_empty(figures.sharpe),
         ]
     }
 }
@@ -159,6 +159,6 @@ impl Cell {
 fn best(cells: &[Cell]) -> Option<(&Cell, f64)> {
     cells
         .iter()
-        .filter_map(|cell| Some((cell, cell.performance.sharpe()?)))
+        .filter_map(|cell| Some((cell, cell.figures.sharpe?)))
         .max_by(|a, b| a.1.total_cmp(&b.1))
 }

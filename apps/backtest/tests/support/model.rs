@@ -2,9 +2,13 @@
 
 use std::{cmp::Ordering, fmt::Write};
 
+pub const DAY: usize = 86_400;
+
 /// Prices in ticks, each tick ten to the power of `-decimals`.
 pub struct Series {
     pub decimals: usize,
+    /// Seconds from bar to bar.
+    pub interval: usize,
     /// Open and close.
     pub bars: Vec<(i128, i128)>,
 }
@@ -17,7 +21,7 @@ pub struct Position {
 }
 
 impl Series {
-    /// Bars whose open is the close before.
+    /// Bars of a minute whose open is the close before.
     pub fn of_closes(decimals: usize, closes: impl IntoIterator<Item = i128>) -> Self {
         let mut open = None;
         let bars = closes
@@ -25,20 +29,50 @@ impl Series {
             .map(|close| (open.replace(close).unwrap_or(close), close));
         Self {
             decimals,
+            interval: 60,
             bars: bars.collect(),
         }
     }
 
-    /// The bars as CSV, a minute apart.
+    /// The bars of a CSV file with as many decimals at most, a day apart.
+    pub fn of_csv(decimals: usize, text: &str) -> Self {
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let header = reader.headers().expect("a header").clone();
+        let at = |name| header.iter().position(|column| column == name).expect(name);
+        let (open, close) = (at("open"), at("close"));
+        let ticks = |cell: &str| -> i128 {
+            let (whole, part) = cell.split_once('.').unwrap_or((cell, ""));
+            assert!(part.len() <= decimals, "{cell}");
+            format!("{whole}{part:0<decimals$}")
+                .parse()
+                .expect("a price")
+        };
+        let bars = reader.records().map(|row| {
+            let row = row.expect("a row");
+            (ticks(&row[open]), ticks(&row[close]))
+        });
+        Self {
+            decimals,
+            interval: DAY,
+            bars: bars.collect(),
+        }
+    }
+
+    /// The bars as CSV.
     pub fn csv(&self) -> String {
         let mut text = String::from("date,open,high,low,close\n");
         for (index, (open, close)) in self.bars.iter().enumerate() {
             let [open, high, low, close] =
                 [*open, *open.max(close), *open.min(close), *close].map(|price| self.price(price));
-            let time = 1_000_000_000 + 60 * index;
+            let time = self.time(index);
             writeln!(text, "{time},{open},{high},{low},{close}").expect("a string grows");
         }
         text
+    }
+
+    /// The Unix time of a bar.
+    fn time(&self, index: usize) -> usize {
+        1_000_000_000 + self.interval * index
     }
 
     fn price(&self, ticks: i128) -> String {
@@ -94,6 +128,31 @@ impl Series {
         }
         positions
     }
+}
+
+/// The account of one unit per position, with a commission of 0.002, at the end of each day.
+///
+/// Amounts are in thousandths of a tick.
+pub fn pnls(series: &Series, positions: &[Position]) -> Vec<i128> {
+    let mut realized = 0;
+    let mut held = None;
+    let mut days: Vec<(usize, i128)> = Vec::new();
+    let mut positions = positions.iter().peekable();
+    for (index, (open, close)) in series.bars.iter().enumerate() {
+        if let Some(position) = positions.next_if(|position| position.entry_bar == index) {
+            if let Some((units, price)) = held.replace((position.units, *open)) {
+                realized += 1_000 * units * (open - price) - 2 * open;
+            }
+            realized -= 2 * open;
+        }
+        let gain = held.map_or(0, |(units, price)| 1_000 * units * (close - price));
+        let (day, pnl) = (series.time(index) / DAY, realized + gain);
+        match days.last_mut() {
+            Some(last) if last.0 == day => last.1 = pnl,
+            _ => days.push((day, pnl)),
+        }
+    }
+    days.into_iter().map(|(_, pnl)| pnl).collect()
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).

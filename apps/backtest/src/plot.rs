@@ -21,6 +21,7 @@ use crate::{
     bars::Bar,
     messages::TradeClosed,
     metrics::drawdowns,
+    output::Written,
     picture::{
         BAD, Canvas, Drawing, Drawn, GOOD, Picture,
         axes::{number_label, padded_range, thin, time_label, time_marks},
@@ -45,7 +46,7 @@ pub fn write(
     bars: &[Bar],
     outcome: &Outcome,
     settings: &Settings,
-) -> Result<(), String> {
+) -> Result<Written, String> {
     picture.draw(SIZE, &Plot::new(bars, outcome, settings))
 }
 

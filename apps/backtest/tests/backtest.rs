@@ -322,7 +322,7 @@ fn a_sweep_takes_every_length_of_a_range_and_both_its_ends() {
         "--plot",
         &plot,
         "--csv",
-        &file("ends", GOOD),
+        &file("five", GOOD),
     ];
     stdout(&[&arguments[..], &["--fast", "1..2", "--slow", "3..5"]].concat());
     let rows = read_csv(&cells);

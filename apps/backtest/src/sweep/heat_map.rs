@@ -9,7 +9,10 @@ use plotters::{
 };
 
 use super::{Cell, Range, best};
-use crate::picture::{BAD, Canvas, Drawing, Drawn, GOOD, Picture, axes::number_label};
+use crate::{
+    output::Written,
+    picture::{BAD, Canvas, Drawing, Drawn, GOOD, Picture, axes::number_label},
+};
 
 const SIZE: (u32, u32) = (900, 720);
 /// Columns of pixels for the scale of colours, and the shades on it.
@@ -21,7 +24,12 @@ const MARKS: usize = 12;
 /// The colour of a cell whose Sharpe ratio has no value.
 const NO_VALUE: RGBColor = RGBColor(200, 200, 200);
 
-pub fn write(picture: Picture, fast: &Range, slow: &Range, cells: &[Cell]) -> Result<(), String> {
+pub fn write(
+    picture: Picture,
+    fast: &Range,
+    slow: &Range,
+    cells: &[Cell],
+) -> Result<Written, String> {
     picture.draw(SIZE, &HeatMap::new(fast, slow, cells))
 }
 

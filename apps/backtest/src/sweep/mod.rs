@@ -14,7 +14,7 @@ use crate::{
     bars::{self, Bar},
     market::Market,
     metrics::Figures,
-    output::Output,
+    output::{self, Files},
     picture::Picture,
 };
 use range::Range;
@@ -66,12 +66,14 @@ impl Sweep {
     pub fn run(self) -> Result<String, String> {
         let grid = self.grid()?;
         let bars = bars::load(self.market.csv.as_deref())?;
-        let table = Output::create("--cells", &self.cells)?;
-        let picture = Picture::create("--plot", &self.plot)?;
+        let mut files = Files::new(self.market.csv.as_deref());
+        let table = files.create("--cells", &self.cells)?;
+        let picture = Picture::create(&mut files, "--plot", &self.plot)?;
 
         let cells = run_all(&grid, &bars)?;
-        table.write_csv(COLUMNS, cells.iter().map(Cell::row))?;
-        heat_map::write(picture, &self.fast, &self.slow, &cells)?;
+        let table = table.write_csv(COLUMNS, cells.iter().map(Cell::row))?;
+        let picture = heat_map::write(picture, &self.fast, &self.slow, &cells)?;
+        output::replace([table, picture])?;
 
         let skipped = self.fast.len() * self.slow.len() - cells.len();
         let mut lines = vec![

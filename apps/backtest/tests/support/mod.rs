@@ -53,10 +53,16 @@ pub fn json(arguments: &[&str]) -> Value {
 /// Exit code 2, nothing on stdout, and one line on stderr that contains all of these texts.
 #[track_caller]
 pub fn assert_refused(arguments: &[&str], says: &[&str]) {
-    let output = backtest(arguments);
+    assert_fails(program().args(arguments), says);
+}
+
+/// As [`assert_refused`], for any command that runs the program.
+#[track_caller]
+pub fn assert_fails(command: &mut Command, says: &[&str]) {
+    let output = command.output().expect("the program starts");
     let stderr = String::from_utf8(output.stderr).expect("stderr is UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{arguments:?} printed to stdout");
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{command:?} printed to stdout");
     assert!(
         stderr.ends_with('\n') && stderr.lines().count() == 1,
         "not one line: {stderr:?}"

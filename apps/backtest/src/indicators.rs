@@ -42,11 +42,12 @@ impl<B> QueryHandler<GetSma, B> for Indicators {
 /// Values are only added, never subtracted: no rounding error outlives its window.
 struct Sma {
     length: usize,
-    /// The block that is being filled, and its sum: a head.
+    /// The values of the head; behind them, of the block before, the sum of all values from each place on.
+    /// In the first block, nothing is behind the head.
     block: Vec<f64>,
+    /// The number of values in the head, and their sum.
+    count: usize,
     head: Sum,
-    /// The sums of the last value of the block before, of its last two, and so on.
-    tails: Vec<Sum>,
 }
 
 impl Sma {
@@ -54,32 +55,32 @@ impl Sma {
         Self {
             length,
             block: Vec::new(),
+            count: 0,
             head: Sum::default(),
-            tails: Vec::new(),
         }
     }
 
     fn push(&mut self, value: f64) {
-        if self.block.len() == self.length {
+        match self.block.get_mut(self.count) {
+            Some(tail) => *tail = value,
+            None => self.block.push(value),
+        }
+        self.count += 1;
+        self.head = self.head.plus(value);
+        if self.count == self.length {
             let mut tail = Sum::default();
-            self.tails.clear();
-            self.tails.extend(self.block.drain(..).rev().map(|value| {
-                tail = tail.plus(value);
-                tail
-            }));
+            for place in self.block.iter_mut().rev() {
+                tail = tail.plus(*place);
+                *place = tail.value();
+            }
+            self.count = 0;
             self.head = Sum::default();
         }
-        self.block.push(value);
-        self.head = self.head.plus(value);
     }
 
     fn mean(&self) -> Option<f64> {
-        let tail = match self.length - self.block.len() {
-            0 => Sum::default(),
-            missing => *self.tails.get(missing - 1)?,
-        };
-        let sum = (self.head.high + tail.high) + (self.head.low + tail.low);
-        Some(sum / self.length as f64)
+        let tail = self.block.get(self.count)?;
+        Some((self.head.value() + tail) / self.length as f64)
     }
 }
 
@@ -100,5 +101,9 @@ impl Sum {
             high,
             low: self.low + error,
         }
+    }
+
+    fn value(self) -> f64 {
+        self.high + self.low
     }
 }

@@ -1,12 +1,16 @@
 //! Reads bars from CSV. Every error is one line: the file, the line, what is wrong, the remedy.
 
-use std::{fs, path::Path};
+use std::{fs, ops::Range, path::Path};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use crate::{output::one_line, timestamp::Timestamp};
 
 const SP500: &str = include_str!("../data/sp500-2000.csv");
+
+/// The range of prices, units and cash. With amounts in it, no figure of a run overflows, and no return is
+/// rounded to zero.
+pub const AMOUNTS: Range<f64> = 1e-60..1e60;
 
 const COLUMNS: [&str; 5] = ["date", "open", "high", "low", "close"];
 
@@ -39,6 +43,7 @@ fn parse(text: &str) -> Result<Vec<Bar>, String> {
         .headers()
         .map_err(|failure| format!("1: {failure}; check the file"))?;
     let columns = find_columns(header).map_err(|problem| format!("1: {problem}"))?;
+    let width = filled_cells(header);
 
     let mut bars: Vec<Bar> = Vec::new();
     let mut record = StringRecord::new();
@@ -46,7 +51,7 @@ fn parse(text: &str) -> Result<Vec<Bar>, String> {
     loop {
         let parsed = match reader.read_record(&mut record) {
             Ok(false) => break,
-            Ok(true) => parse_bar(&record, columns, bars.last()),
+            Ok(true) => parse_bar(&record, width, columns, bars.last()),
             Err(failure) => Err(format!("{failure}; check the quotes and the encoding")),
         };
         bars.push(parsed.map_err(|problem| format!("{}: {problem}", line_at(text, start)))?);
@@ -79,11 +84,26 @@ fn find_columns(header: &StringRecord) -> Result<[usize; 5], String> {
     Ok(places)
 }
 
+/// The number of cells, without empty ones at the end.
+fn filled_cells(record: &StringRecord) -> usize {
+    let last = (0..record.len()).rfind(|at| !record[*at].is_empty());
+    last.map_or(0, |last| last + 1)
+}
+
+/// The bar of a row, below a header of this width.
 fn parse_bar(
     record: &StringRecord,
+    width: usize,
     columns: [usize; 5],
     last: Option<&Bar>,
 ) -> Result<Bar, String> {
+    let filled = filled_cells(record);
+    if filled > width {
+        return Err(format!(
+            "{filled} cells, and the header has {width}; \
+             write 1455.22 for 1,455.22 or 1455,22, and name every column"
+        ));
+    }
     let [date, open, high, low, close] = columns;
     let text = record.get(date).unwrap_or_default();
     let time = Timestamp::parse(text).ok_or_else(|| {
@@ -95,17 +115,32 @@ fn parse_bar(
         ));
     }
     let price = |column: &str, at: usize| parse_price(column, record.get(at).unwrap_or_default());
-    let (open, close) = (price("open", open)?, price("close", close)?);
+    let (open, high) = (price("open", open)?, price("high", high)?);
+    let (low, close) = (price("low", low)?, price("close", close)?);
+    let cells = record.len();
+    if cells < width {
+        return Err(format!(
+            "{cells} cells, and the header has {width}; leave a cell without a value empty"
+        ));
+    }
     // The high and the low are not used, but a bad one means that the file is damaged.
-    price("high", high)?;
-    price("low", low)?;
+    if high < low {
+        return Err(format!("high {high} is below low {low}; correct the bar"));
+    }
+    for (column, price) in [("open", open), ("close", close)] {
+        if !(low..=high).contains(&price) {
+            return Err(format!(
+                "{column} {price} is outside low {low} to high {high}; correct the bar"
+            ));
+        }
+    }
     Ok(Bar { time, open, close })
 }
 
 fn parse_price(column: &str, text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
-        .filter(|price: &f64| price.is_finite() && *price > 0.0)
+        .filter(|price| AMOUNTS.contains(price))
         .ok_or_else(|| {
             format!("{column} {text:?} is not a price; write a positive number such as 1455.22")
         })

@@ -36,42 +36,74 @@ impl<B> QueryHandler<GetSma, B> for Indicators {
     }
 }
 
-/// The mean of the last `length` values, in constant time.
+/// The mean of the last `length` values, in amortized constant time.
+///
+/// Values are cut into blocks of `length`, so each window is a tail of one block and a head of the next.
+/// Values are only added, never subtracted: no rounding error outlives its window.
 struct Sma {
     length: usize,
-    /// The last values; a ring buffer when full.
-    ring: Vec<f64>,
-    oldest: usize,
-    sum: f64,
+    /// The values of the head; behind them, of the block before, the sum of all values from each place on.
+    /// In the first block, nothing is behind the head.
+    block: Vec<f64>,
+    /// The number of values in the head, and their sum.
+    count: usize,
+    head: Sum,
 }
 
 impl Sma {
     fn new(length: usize) -> Self {
         Self {
             length,
-            ring: Vec::new(),
-            oldest: 0,
-            sum: 0.0,
+            block: Vec::new(),
+            count: 0,
+            head: Sum::default(),
         }
     }
 
     fn push(&mut self, value: f64) {
-        if self.ring.len() < self.length {
-            self.ring.push(value);
-            self.sum += value;
-            return;
+        match self.block.get_mut(self.count) {
+            Some(tail) => *tail = value,
+            None => self.block.push(value),
         }
-        self.sum += value - self.ring[self.oldest];
-        self.ring[self.oldest] = value;
-        self.oldest += 1;
-        if self.oldest == self.length {
-            self.oldest = 0;
-            // Once per round the sum is computed anew, so rounding errors do not accumulate.
-            self.sum = self.ring.iter().sum();
+        self.count += 1;
+        self.head = self.head.plus(value);
+        if self.count == self.length {
+            let mut tail = Sum::default();
+            for place in self.block.iter_mut().rev() {
+                tail = tail.plus(*place);
+                *place = tail.value();
+            }
+            self.count = 0;
+            self.head = Sum::default();
         }
     }
 
     fn mean(&self) -> Option<f64> {
-        (self.ring.len() == self.length).then(|| self.sum / self.length as f64)
+        let tail = self.block.get(self.count)?;
+        Some((self.head.value() + tail) / self.length as f64)
+    }
+}
+
+/// A sum and its rounding errors so far (Neumaier, 1974).
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    high: f64,
+    low: f64,
+}
+
+impl Sum {
+    fn plus(self, value: f64) -> Self {
+        let high = self.high + value;
+        // The rounding error of this addition, exactly (Knuth, 1969).
+        let added = high - self.high;
+        let error = (self.high - (high - added)) + (value - added);
+        Self {
+            high,
+            low: self.low + error,
+        }
+    }
+
+    fn value(self) -> f64 {
+        self.high + self.low
     }
 }

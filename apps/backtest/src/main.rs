@@ -17,6 +17,7 @@ mod plot;
 mod portfolio;
 mod report;
 mod risk;
+mod sharpe;
 mod strategy;
 mod sweep;
 mod tally;
@@ -27,7 +28,7 @@ mod trades;
 use std::process::ExitCode;
 
 use cli::Task;
-use output::Output;
+use output::Files;
 use picture::Picture;
 
 fn main() -> ExitCode {
@@ -52,24 +53,22 @@ fn run(cli: cli::Cli) -> Result<String, String> {
 fn run_once(options: &cli::Single) -> Result<String, String> {
     let settings = options.settings()?;
     let bars = bars::load(options.market.csv.as_deref())?;
+    let mut files = Files::new(options.market.csv.as_deref());
     let picture = options
         .plot
         .as_ref()
-        .map(|path| Picture::create("--plot", path));
+        .map(|path| Picture::create(&mut files, "--plot", path));
     let picture = picture.transpose()?;
     let table = options
         .trades
         .as_ref()
-        .map(|path| Output::create("--trades", path));
+        .map(|path| files.create("--trades", path));
     let table = table.transpose()?;
 
     let outcome = app::run(&bars, &settings).map_err(|stopped| stopped.to_string())?;
-    if let Some(picture) = picture {
-        plot::write(picture, &bars, &outcome, &settings)?;
-    }
-    if let Some(table) = table {
-        trades::write(table, &outcome.performance.trades, &bars)?;
-    }
+    let picture = picture.map(|picture| plot::write(picture, &bars, &outcome, &settings));
+    let table = table.map(|table| trades::write(table, &outcome.performance.trades, &bars));
+    output::replace(picture.transpose()?.into_iter().chain(table.transpose()?))?;
     Ok(if options.json {
         report::json(&outcome)
     } else {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::app::Settings;
+use crate::{app::Settings, bars::AMOUNTS};
 
 /// The bars, the account and its costs.
 #[derive(Args)]
@@ -65,11 +65,12 @@ impl Market {
 }
 
 fn positive(option: &str, value: f64) -> Result<(), String> {
-    if value.is_finite() && value > 0.0 {
+    if AMOUNTS.contains(&value) {
         Ok(())
     } else {
         Err(format!(
-            "{option} {value} is not a number above 0; give a finite, positive number"
+            "{option} {value:?} is out of range; give a finite, positive number from {:e} to {:e}",
+            AMOUNTS.start, AMOUNTS.end
         ))
     }
 }

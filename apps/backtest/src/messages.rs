@@ -65,6 +65,8 @@ event!(TradeClosed);
 pub struct EquityMarked {
     pub day: i64,
     pub equity: f64,
+    /// The equity less the cash at the start, with the digits that the equity rounds away.
+    pub pnl: f64,
 }
 event!(EquityMarked);
 

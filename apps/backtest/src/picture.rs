@@ -13,7 +13,7 @@ use plotters::{
     style::register_font,
 };
 
-use crate::output::{Output, one_line};
+use crate::output::{Files, Output, Written, one_line};
 
 /// A drawing, for either format.
 pub trait Drawing {
@@ -39,7 +39,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    pub fn create(option: &'static str, path: &Path) -> Result<Self, String> {
+    pub fn create(files: &mut Files, option: &'static str, path: &Path) -> Result<Self, String> {
         let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
         let format = match ending.to_str() {
             Some("svg") => Format::Svg,
@@ -51,11 +51,11 @@ impl Picture {
                 ));
             }
         };
-        let output = Output::create(option, path)?;
+        let output = files.create(option, path)?;
         Ok(Self { format, output })
     }
 
-    pub fn draw(self, size: (u32, u32), drawing: &impl Drawing) -> Result<(), String> {
+    pub fn draw(self, size: (u32, u32), drawing: &impl Drawing) -> Result<Written, String> {
         register_fonts();
         let picture = match self.format {
             Format::Svg => svg(size, drawing),

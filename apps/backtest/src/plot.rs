@@ -20,6 +20,8 @@ use crate::{
     app::{Outcome, Settings},
     bars::Bar,
     messages::TradeClosed,
+    metrics::drawdowns,
+    output::Written,
     picture::{
         BAD, Canvas, Drawing, Drawn, GOOD, Picture,
         axes::{number_label, padded_range, thin, time_label, time_marks},
@@ -44,7 +46,7 @@ pub fn write(
     bars: &[Bar],
     outcome: &Outcome,
     settings: &Settings,
-) -> Result<(), String> {
+) -> Result<Written, String> {
     picture.draw(SIZE, &Plot::new(bars, outcome, settings))
 }
 
@@ -69,15 +71,9 @@ impl<'a> Plot<'a> {
             bars.iter().map(time).zip(values.iter().copied()).collect()
         };
         let closes: Vec<f64> = bars.iter().map(|bar| bar.close).collect();
-        let equities = &outcome.performance.equities;
-        let mut peak = f64::NEG_INFINITY;
-        let drawdowns: Vec<f64> = equities
-            .iter()
-            .map(|equity| {
-                peak = peak.max(*equity);
-                (equity / peak - 1.0) * 100.0
-            })
-            .collect();
+        let marks = &outcome.performance.marks;
+        let equities: Vec<f64> = marks.iter().map(|mark| mark.equity).collect();
+        let drawdowns: Vec<f64> = drawdowns(marks).collect();
         Self {
             title: format!(
                 "SMA {}/{}: {} bars from {} to {}, {} trades",
@@ -86,12 +82,12 @@ impl<'a> Plot<'a> {
                 bars.len(),
                 time_label(first, "%Y-%m-%d"),
                 time_label(last, "%Y-%m-%d"),
-                outcome.performance.trades.len(),
+                outcome.performance.figures.closed_trades,
             ),
             bars,
             trades: &outcome.performance.trades,
             prices: at_bars(&closes),
-            equity: at_bars(equities),
+            equity: at_bars(&equities),
             drawdown: at_bars(&drawdowns),
             times,
         }

@@ -1,4 +1,4 @@
-//! Cash and the open position.
+//! The account: its equity, and the open position.
 
 use std::cell::Cell;
 
@@ -7,8 +7,11 @@ use static_bus::prelude::*;
 use crate::messages::{BarClose, EquityMarked, Fill, GetEquity, GetPosition, TradeClosed};
 
 pub struct Portfolio {
-    cash: Cell<f64>,
+    /// At the start.
+    cash: f64,
     equity: Cell<f64>,
+    /// The profit of all closed trades, less the commission of the open position.
+    realized: Cell<f64>,
     /// The fill that opened the current position.
     entry: Cell<Option<Fill>>,
 }
@@ -16,8 +19,9 @@ pub struct Portfolio {
 impl Portfolio {
     pub fn new(cash: f64) -> Self {
         Self {
-            cash: Cell::new(cash),
+            cash,
             equity: Cell::new(cash),
+            realized: Cell::new(0.0),
             entry: Cell::new(None),
         }
     }
@@ -32,20 +36,22 @@ where
     B: PublishEvent<TradeClosed>,
 {
     fn handle(&self, fill: &Fill, bus: &B) {
-        self.cash
-            .set(self.cash.get() - fill.units * fill.price - fill.commission);
+        let realized = self.realized.get() - fill.commission;
         let Some(entry) = self.entry.take() else {
+            self.realized.set(realized);
             self.entry.set(Some(*fill));
             return;
         };
         debug_assert_eq!(entry.units, -fill.units, "a position is closed whole");
+        let gain = entry.units * (fill.price - entry.price);
+        self.realized.set(realized + gain);
         bus.publish(&TradeClosed {
             size: entry.units,
             entry_bar: entry.bar,
             exit_bar: fill.bar,
             entry_price: entry.price,
             exit_price: fill.price,
-            pnl: entry.units * (fill.price - entry.price) - entry.commission - fill.commission,
+            pnl: gain - entry.commission - fill.commission,
         });
     }
 }
@@ -55,11 +61,14 @@ where
     B: PublishEvent<EquityMarked>,
 {
     fn handle(&self, close: &BarClose, bus: &B) {
-        let equity = self.cash.get() + self.units() * close.price;
+        let gain = |entry: Fill| entry.units * (close.price - entry.price);
+        let pnl = self.realized.get() + self.entry.get().map_or(0.0, gain);
+        let equity = self.cash + pnl;
         self.equity.set(equity);
         bus.publish(&EquityMarked {
             day: close.day,
             equity,
+            pnl,
         });
     }
 }

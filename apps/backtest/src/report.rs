@@ -9,8 +9,9 @@ type Row = (String, String);
 
 /// One JSON object, on one line. A missing value (a win rate without trades) is `null`.
 pub fn json(outcome: &Outcome) -> String {
-    let performance = &outcome.performance;
-    let trades: Vec<_> = performance
+    let figures = &outcome.performance.figures;
+    let trades: Vec<_> = outcome
+        .performance
         .trades
         .iter()
         .map(|trade| {
@@ -26,12 +27,12 @@ pub fn json(outcome: &Outcome) -> String {
         .collect();
     json!({
         "bars": outcome.bars,
-        "equity_final": performance.equity_final,
-        "equity_peak": performance.equity_peak,
-        "max_drawdown_pct": performance.max_drawdown_pct,
-        "closed_trades": performance.trades.len(),
-        "win_rate_pct": performance.win_rate_pct(),
-        "sharpe": performance.sharpe(),
+        "equity_final": figures.equity_final,
+        "equity_peak": figures.equity_peak,
+        "max_drawdown_pct": figures.max_drawdown_pct,
+        "closed_trades": figures.closed_trades,
+        "win_rate_pct": figures.win_rate_pct,
+        "sharpe": figures.sharpe,
         "trades": trades,
     })
     .to_string()
@@ -39,8 +40,7 @@ pub fn json(outcome: &Outcome) -> String {
 
 /// The report, in lines of at most 40 columns. An "event" in its rates is a message of any kind.
 pub fn text(outcome: &Outcome, settings: &Settings) -> String {
-    let performance = &outcome.performance;
-    let pnl = performance.equity_final - settings.cash;
+    let figures = &outcome.performance.figures;
     let sent: u64 = outcome.messages.iter().map(|(_, _, count)| count).sum();
     let seconds = outcome.elapsed.as_secs_f64();
     let or_dash = |value: Option<f64>, unit: &str| {
@@ -51,27 +51,24 @@ pub fn text(outcome: &Outcome, settings: &Settings) -> String {
         ("bars".to_owned(), outcome.bars.to_string()),
         (
             "closed trades".to_owned(),
-            performance.trades.len().to_string(),
+            figures.closed_trades.to_string(),
         ),
-        (
-            "win rate".to_owned(),
-            or_dash(performance.win_rate_pct(), " %"),
-        ),
+        ("win rate".to_owned(), or_dash(figures.win_rate_pct, " %")),
         (
             "final equity".to_owned(),
-            format!("{:.2}", performance.equity_final),
+            format!("{:.2}", figures.equity_final),
         ),
         (
             "peak equity".to_owned(),
-            format!("{:.2}", performance.equity_peak),
+            format!("{:.2}", figures.equity_peak),
         ),
-        ("PnL".to_owned(), format!("{pnl:.2}")),
-        ("fees".to_owned(), format!("{:.2}", performance.fees)),
+        ("PnL".to_owned(), format!("{:.2}", figures.pnl)),
+        ("fees".to_owned(), format!("{:.2}", figures.fees)),
         (
             "maximum drawdown".to_owned(),
-            format!("{:.2} %", performance.max_drawdown_pct),
+            format!("{:.2} %", figures.max_drawdown_pct),
         ),
-        ("Sharpe".to_owned(), or_dash(performance.sharpe(), "")),
+        ("Sharpe".to_owned(), or_dash(figures.sharpe, "")),
         Row::default(),
     ];
     for (kind, name, count) in &outcome.messages {

@@ -32,6 +32,16 @@ impl Strategy {
     }
 }
 
+/// The order of two averages. A difference that rounding can make is none.
+fn compare(fast: f64, slow: f64) -> Ordering {
+    const ROUNDING: f64 = 1e-12;
+    if (fast - slow).abs() <= ROUNDING * slow {
+        Ordering::Equal
+    } else {
+        fast.total_cmp(&slow)
+    }
+}
+
 impl<B> EventHandler<BarClose, B> for Strategy
 where
     B: SendQuery<GetSma> + PostMessage<Signal>,
@@ -43,10 +53,10 @@ where
         let Some(fast) = bus.send(GetSma(Average::Fast)) else {
             return;
         };
-        let now = fast.partial_cmp(&slow);
-        let direction = match (self.before.replace(now), now) {
-            (Some(Ordering::Less), Some(Ordering::Greater)) => Direction::Buy,
-            (Some(Ordering::Greater), Some(Ordering::Less)) => Direction::Sell,
+        let now = compare(fast, slow);
+        let direction = match (self.before.replace(Some(now)), now) {
+            (Some(Ordering::Less), Ordering::Greater) => Direction::Buy,
+            (Some(Ordering::Greater), Ordering::Less) => Direction::Sell,
             _ => return,
         };
         bus.post(Signal { direction });

@@ -92,10 +92,16 @@ fn parse_clock(text: &str) -> Option<i64> {
         None => (text, 0),
     };
     let mut parts = clock.splitn(3, ':');
-    let hour = digits(parts.next()?, 2).filter(|hour| *hour < 24)?;
-    let minute = digits(parts.next()?, 2).filter(|minute| *minute < 60)?;
+    let time = parse_minutes(parts.next()?, parts.next()?)?;
     let seconds = parts.next().map_or(Some(0), parse_seconds)?;
-    Some((hour * 60 + minute) * MINUTE + seconds - offset)
+    Some(time + seconds - offset)
+}
+
+/// `14` and `30` as microseconds.
+fn parse_minutes(hour: &str, minute: &str) -> Option<i64> {
+    let hour = digits(hour, 2).filter(|hour| *hour < 24)?;
+    let minute = digits(minute, 2).filter(|minute| *minute < 60)?;
+    Some((hour * 60 + minute) * MINUTE)
 }
 
 /// `05[.25]` as microseconds; finer digits are dropped.
@@ -106,13 +112,173 @@ fn parse_seconds(text: &str) -> Option<i64> {
     Some(whole * 1_000_000 + digits(&fraction, 6)?)
 }
 
-/// `Z`, `+01:00` or `+0100` as microseconds.
+/// `Z`, `+01:00` or `+0100` as microseconds; up to 23:59, as in RFC 3339.
 fn parse_offset(text: &str) -> Option<i64> {
-    if text.eq_ignore_ascii_case("z") {
-        return Some(0);
+    let (sign, clock) = match text.split_at_checked(1)? {
+        ("Z" | "z", "") => return Some(0),
+        ("+", clock) => (1, clock),
+        ("-", clock) => (-1, clock),
+        _ => return None,
+    };
+    let (hour, minute) = clock
+        .split_once(':')
+        .or_else(|| clock.split_at_checked(2))?;
+    Some(sign * parse_minutes(hour, minute)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MINUTE, Timestamp};
+    use chrono::NaiveDate;
+
+    fn micros(text: &str) -> Option<i64> {
+        Timestamp::parse(text).map(Timestamp::micros)
     }
-    let (sign, clock) = text.split_at(1);
-    let clock = digits(&clock.replacen(':', "", 1), 4)?;
-    let minutes = (clock / 100) * 60 + clock % 100;
-    Some(if sign == "-" { -minutes } else { minutes } * MINUTE)
+
+    /// Each pair of two digits.
+    fn pairs() -> impl Iterator<Item = (i64, i64)> {
+        (0..100).flat_map(|a| (0..100).map(move |b| (a, b)))
+    }
+
+    #[test]
+    fn an_offset_has_23_hours_and_59_minutes_at_most() {
+        let utc = micros("2000-01-31T14:30Z").expect("a time");
+        for (hour, minute) in pairs() {
+            let valid = hour < 24 && minute < 60;
+            let offset = (hour * 60 + minute) * MINUTE;
+            for (sign, shift) in [("+", -offset), ("-", offset)] {
+                let expected = valid.then_some(utc + shift);
+                for text in [
+                    format!("{sign}{hour:02}:{minute:02}"),
+                    format!("{sign}{hour:02}{minute:02}"),
+                ] {
+                    let time = format!("2000-01-31T14:30{text}");
+                    assert_eq!(micros(&time), expected, "{time}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_of_another_form_is_none() {
+        for offset in [
+            "+",
+            "-",
+            "+1",
+            "+01",
+            "+1:00",
+            "+01:0",
+            "+01:",
+            "+:00",
+            "+:0100",
+            "+010:0",
+            "+0100:",
+            "+01:00:00",
+            "+010000",
+            "+01:00Z",
+            "+-1:00",
+            "++1:00",
+            "+0x:00",
+            "+01.00",
+            "+1e:00",
+            "+01 00",
+            "Z0100",
+            "Z01:00",
+            "z+01:00",
+            "ZZ",
+            "ZZ01",
+            "Z ",
+            "UTC",
+            "+24:00",
+            "-24:00",
+            "+00:60",
+            "-99:99",
+        ] {
+            let time = format!("2000-01-31T14:30{offset}");
+            assert_eq!(micros(&time), None, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_ends_before_24_00() {
+        let midnight = micros("2000-01-31").expect("a date");
+        for (hour, minute) in pairs() {
+            let expected = midnight + (hour * 60 + minute) * MINUTE;
+            let valid = hour < 24 && minute < 60;
+            let time = format!("2000-01-31 {hour:02}:{minute:02}");
+            assert_eq!(micros(&time), valid.then_some(expected), "{time}");
+        }
+        for second in 0..100 {
+            let time = format!("2000-01-31T23:59:{second:02}.25z");
+            let expected = midnight + 1_439 * MINUTE + second * 1_000_000 + 250_000;
+            assert_eq!(micros(&time), (second < 60).then_some(expected), "{time}");
+        }
+        for clock in [
+            "",
+            "T",
+            "T1",
+            "T14",
+            "T14:",
+            "T1:30",
+            "T14:3",
+            "T014:30",
+            "T14:030",
+            "T14:30:",
+            "T14:30:5",
+            "T14:30:005",
+            "T14:30:05.",
+            "T14:30:05.x",
+            "T14:30.5",
+            "T14:30:05:00",
+            "T-1:30",
+            "T+1:30",
+            "T14-30",
+            "X14:30",
+            "TT14:30",
+            "14:30",
+            "Z",
+            "+01:00",
+        ] {
+            let time = format!("2000-01-31{clock}");
+            let expected = clock.is_empty().then_some(midnight);
+            assert_eq!(micros(&time), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_one_of_the_calendar() {
+        for year in [
+            0, 1, 4, 100, 400, 1582, 1600, 1900, 1969, 1970, 2000, 2023, 2024, 2100, 9999,
+        ] {
+            for (month, day) in pairs() {
+                let date = NaiveDate::from_ymd_opt(year, month as u32, day as u32);
+                let expected = date
+                    .and_then(|date| date.and_hms_opt(0, 0, 0))
+                    .map(|midnight| midnight.and_utc().timestamp_micros());
+                let text = format!("{year:04}-{month:02}-{day:02}");
+                assert_eq!(micros(&text), expected, "{text}");
+            }
+        }
+        for date in [
+            "",
+            "2000",
+            "2000-01",
+            "2000-1-31",
+            "2000-01-1",
+            "20000131",
+            "2000/01/31",
+            "31-01-2000",
+            "2000-001-1",
+            "-200-01-31",
+            "+200-01-31",
+            "2000-01-311",
+            "２000-01-31",
+            "12345678",
+            "12345678901",
+            "1577923200.5",
+            "-577923200",
+        ] {
+            assert_eq!(micros(date), None, "{date}");
+        }
+    }
 }

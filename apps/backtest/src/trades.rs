@@ -1,6 +1,10 @@
 //! The closed trades as CSV.
 
-use crate::{bars::Bar, messages::TradeClosed, output::Output};
+use crate::{
+    bars::Bar,
+    messages::TradeClosed,
+    output::{Output, Written},
+};
 
 const COLUMNS: [&str; 8] = [
     "size",
@@ -14,7 +18,7 @@ const COLUMNS: [&str; 8] = [
 ];
 
 /// One row for each trade. Numbers are written with all digits, so they are read back unchanged.
-pub fn write(output: Output, trades: &[TradeClosed], bars: &[Bar]) -> Result<(), String> {
+pub fn write(output: Output, trades: &[TradeClosed], bars: &[Bar]) -> Result<Written, String> {
     let row = |trade: &TradeClosed| {
         [
             trade.size.to_string(),

@@ -1,55 +1,13 @@
 //! The reference backtest agrees with an independent tool, and refuses bad input in one line.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+mod support;
+
+use std::fs;
 
 use serde_json::Value;
+use support::{GOOD, assert_refused, file, json, output, program, stdout};
 
 const ORACLE: &str = include_str!("../data/oracle_sp500.json");
-
-/// Five good bars; each bad file below changes one thing.
-const GOOD: &str = "\
-date,open,high,low,close
-2000-01-03,1.0,2.0,0.5,1.5
-2000-01-04,1.0,2.0,0.5,1.6
-2000-01-05,1.0,2.0,0.5,1.7
-2000-01-06,1.0,2.0,0.5,1.6
-2000-01-07,1.0,2.0,0.5,1.5
-";
-
-fn backtest(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_backtest"))
-        .args(arguments)
-        .output()
-        .expect("the program starts")
-}
-
-/// The standard output of a run that succeeds and prints nothing on stderr.
-fn stdout(arguments: &[&str]) -> String {
-    let output = backtest(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && stderr.is_empty(),
-        "{arguments:?}: {stderr}"
-    );
-    String::from_utf8(output.stdout).expect("stdout is UTF-8")
-}
-
-fn json(arguments: &[&str]) -> Value {
-    serde_json::from_str(&stdout(arguments)).expect("stdout is one JSON value")
-}
-
-/// A CSV file of this test run.
-fn file(name: &str, text: &str) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("backtest-{name}.csv"));
-    fs::write(&path, text).expect("the target directory can be written");
-    path.to_str()
-        .expect("the target directory is UTF-8")
-        .to_owned()
-}
 
 #[track_caller]
 fn assert_close(what: &str, ours: &Value, theirs: &Value, tolerance: f64) {
@@ -156,45 +114,11 @@ fn an_account_worth_nothing_opens_no_more_positions() {
 }
 
 #[test]
-fn columns_may_come_in_any_order_and_case_with_others_between() {
-    let mut text = String::from("Volume, CLOSE ,Low,High,Open,Date\r\n");
-    for line in GOOD.lines().skip(1) {
-        let cells: Vec<&str> = line.split(',').rev().collect();
-        text += &format!("7,{}\r\n", cells.join(","));
-    }
-    let run = |path: &str| json(&["--json", "--fast", "1", "--slow", "2", "--csv", path]);
-    let (plain, shuffled) = (run(&file("plain", GOOD)), run(&file("shuffled", &text)));
-    assert_eq!(plain["bars"], 5);
-    assert_eq!(plain, shuffled);
-}
-
-#[test]
-fn timestamps_do_as_dates() {
-    let hourly = "date,open,high,low,close\n\
-        2000-01-03T09:00:00Z,1,1,1,1\n2000-01-03 10:00,1,1,1,1\n2000-01-03T12:00+01:30,1,1,1,1\n";
-    let unix = "date,open,high,low,close\n1577923200,1,1,1,1\n1577923260,1,1,1,1\n";
-    assert_eq!(
-        json(&["--json", "--csv", &file("hourly", hourly)])["bars"],
-        3
-    );
-    assert_eq!(json(&["--json", "--csv", &file("unix", unix)])["bars"], 2);
-}
-
-#[test]
 fn numbers_without_a_meaning_are_null() {
     let report = json(&["--json", "--csv", &file("few", GOOD)]);
     assert_eq!(report["closed_trades"], 0);
     assert_eq!(report["win_rate_pct"], Value::Null);
     assert_eq!(report["sharpe"], Value::Null);
-}
-
-/// A path for an output file. A file of an earlier run is removed.
-fn output(name: &str) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("backtest-{name}"));
-    let _ = fs::remove_file(&path);
-    path.to_str()
-        .expect("the target directory is UTF-8")
-        .to_owned()
 }
 
 /// The rows of a CSV file, each cell with its column.
@@ -312,7 +236,7 @@ fn a_plot_shows_price_equity_and_drawdown_over_dates() {
 #[test]
 fn a_plot_as_png_has_text_without_any_font_of_the_machine() {
     let path = output("plot.png");
-    let status = Command::new(env!("CARGO_BIN_EXE_backtest"))
+    let status = program()
         .args(["--plot", &path])
         .env("FONTCONFIG_FILE", "/nowhere")
         .env("HOME", "/nowhere")
@@ -331,7 +255,7 @@ fn a_plot_of_a_few_minutes_has_times_on_its_axis() {
         String::from("date,open,high,low,close\n"),
     );
     for minute in 0..10 {
-        text += &format!("2020-01-02T09:{minute:02}:00Z,1,1,1,1.{minute}\n");
+        text += &format!("2020-01-02T09:{minute:02}:00Z,1,2,1,1.{minute}\n");
     }
     stdout(&["--csv", &file("minutes", &text), "--plot", &path]);
     assert_svg_says(&path, &["09:00", "09:09"]);
@@ -398,7 +322,7 @@ fn a_sweep_takes_every_length_of_a_range_and_both_its_ends() {
         "--plot",
         &plot,
         "--csv",
-        &file("ends", GOOD),
+        &file("five", GOOD),
     ];
     stdout(&[&arguments[..], &["--fast", "1..2", "--slow", "3..5"]].concat());
     let rows = read_csv(&cells);
@@ -449,151 +373,6 @@ fn throughput_depends_on_its_seed_and_on_nothing_else() {
     assert_ne!(state("1"), state("2"));
     let report = stdout(&["throughput", "--ticks", "1"]);
     assert!(report.contains("1 ticks of 4 symbols, seed 7"), "{report}");
-}
-
-/// Exit code 2, nothing on stdout, and one line on stderr that contains all of these texts.
-#[track_caller]
-fn assert_refused(arguments: &[&str], says: &[&str]) {
-    let output = backtest(arguments);
-    let stderr = String::from_utf8(output.stderr).expect("stderr is UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{arguments:?} printed to stdout");
-    assert!(
-        stderr.ends_with('\n') && stderr.lines().count() == 1,
-        "not one line: {stderr:?}"
-    );
-    for part in says {
-        assert!(stderr.contains(part), "no {part:?} in {stderr:?}");
-    }
-}
-
-/// The file is refused, at this line, with this problem and this remedy.
-#[track_caller]
-fn assert_file_refused(name: &str, text: &str, line: usize, problem: &str, remedy: &str) {
-    let path = file(name, text);
-    assert_refused(
-        &["--csv", &path],
-        &[&format!("{path}:{line}: "), problem, remedy],
-    );
-}
-
-#[test]
-fn a_missing_file_is_refused() {
-    assert_refused(
-        &["--csv", "no/such/bars.csv"],
-        &[
-            "no/such/bars.csv: cannot be read",
-            "name a readable CSV file",
-        ],
-    );
-}
-
-#[test]
-fn a_missing_column_is_refused() {
-    let text = GOOD.replace("low", "lowest");
-    assert_file_refused("column", &text, 1, "no column `low`", "begin the file with");
-}
-
-#[test]
-fn a_column_given_twice_is_refused() {
-    let text = GOOD.replace("low", "Open");
-    assert_file_refused(
-        "twice",
-        &text,
-        1,
-        "two columns are named `open`",
-        "rename one",
-    );
-}
-
-#[test]
-fn a_file_without_bars_is_refused() {
-    assert_file_refused(
-        "header",
-        "date,open,high,low,close\n",
-        1,
-        "no bars",
-        "at least one",
-    );
-    assert_file_refused("empty", "", 1, "no column `date`", "begin the file with");
-}
-
-#[test]
-fn a_bad_number_is_refused() {
-    for (name, bad) in [
-        ("word", "x"),
-        ("none", ""),
-        ("nan", "NaN"),
-        ("inf", "inf"),
-        ("zero", "0"),
-        ("minus", "-1"),
-    ] {
-        let problem = format!("close {bad:?} is not a price");
-        assert_file_refused(
-            name,
-            &GOOD.replace("1.7", bad),
-            4,
-            &problem,
-            "write a positive number",
-        );
-    }
-    assert_file_refused(
-        "high",
-        &GOOD.replacen("2.0", "x", 1),
-        2,
-        "high \"x\"",
-        "write",
-    );
-    assert_file_refused(
-        "lines",
-        &GOOD.replace("1.7", "\"a\nb\""),
-        4,
-        "close \"a\\nb\"",
-        "write",
-    );
-    assert_file_refused("short", &GOOD.replace(",1.7", ""), 4, "close \"\"", "write");
-}
-
-#[test]
-fn a_bad_line_is_named_whatever_the_line_ends_and_blank_lines() {
-    let crlf = GOOD.replace("1.7", "x").replace('\n', "\r\n");
-    assert_file_refused("crlf", &crlf, 4, "close \"x\"", "write");
-    let blank = GOOD
-        .replace("1.7", "x")
-        .replace("2000-01-05", "\n\n2000-01-05");
-    assert_file_refused("blank", &blank, 6, "close \"x\"", "write");
-}
-
-#[test]
-fn a_bad_date_is_refused() {
-    for (name, bad) in [
-        ("day", "2000-02-30"),
-        ("text", "5 Jan"),
-        ("hour", "2000-01-05T24:00"),
-    ] {
-        let problem = format!("date {bad:?} is not understood");
-        assert_file_refused(
-            name,
-            &GOOD.replace("2000-01-05", bad),
-            4,
-            &problem,
-            "write 2000-01-31",
-        );
-    }
-}
-
-#[test]
-fn unsorted_dates_are_refused() {
-    for (name, date) in [("back", "1999-12-31"), ("same", "2000-01-04")] {
-        let text = GOOD.replace("2000-01-05", date);
-        assert_file_refused(
-            name,
-            &text,
-            4,
-            "is not after the bar before",
-            "sort the bars by date",
-        );
-    }
 }
 
 #[test]

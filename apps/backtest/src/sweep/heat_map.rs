@@ -9,7 +9,10 @@ use plotters::{
 };
 
 use super::{Cell, Range, best};
-use crate::picture::{BAD, Canvas, Drawing, Drawn, GOOD, Picture, axes::number_label};
+use crate::{
+    output::Written,
+    picture::{BAD, Canvas, Drawing, Drawn, GOOD, Picture, axes::number_label},
+};
 
 const SIZE: (u32, u32) = (900, 720);
 /// Columns of pixels for the scale of colours, and the shades on it.
@@ -21,7 +24,12 @@ const MARKS: usize = 12;
 /// The colour of a cell whose Sharpe ratio has no value.
 const NO_VALUE: RGBColor = RGBColor(200, 200, 200);
 
-pub fn write(picture: Picture, fast: &Range, slow: &Range, cells: &[Cell]) -> Result<(), String> {
+pub fn write(
+    picture: Picture,
+    fast: &Range,
+    slow: &Range,
+    cells: &[Cell],
+) -> Result<Written, String> {
     picture.draw(SIZE, &HeatMap::new(fast, slow, cells))
 }
 
@@ -36,7 +44,7 @@ struct HeatMap<'a> {
 
 impl<'a> HeatMap<'a> {
     fn new(fast: &Range, slow: &Range, cells: &'a [Cell]) -> Self {
-        let ratios = cells.iter().filter_map(|cell| cell.performance.sharpe());
+        let ratios = cells.iter().filter_map(|cell| cell.figures.sharpe);
         let limit = ratios.map(f64::abs).fold(0.0, f64::max);
         Self {
             fast: fast.iter().collect(),
@@ -101,7 +109,7 @@ impl<'a> HeatMap<'a> {
             .y_label_formatter(&|centre| label(&self.slow, *centre))
             .draw()?;
         chart.draw_series(self.cells.iter().map(|cell| {
-            let sharpe = cell.performance.sharpe();
+            let sharpe = cell.figures.sharpe;
             let colour = sharpe.map_or(NO_VALUE, |sharpe| self.colour(sharpe));
             Rectangle::new(self.corners(cell), colour.filled())
         }))?;

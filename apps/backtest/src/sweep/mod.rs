@@ -13,8 +13,8 @@ use crate::{
     app::{self, Settings},
     bars::{self, Bar},
     market::Market,
-    metrics::Performance,
-    output::Output,
+    metrics::Figures,
+    output::{self, Files},
     picture::Picture,
 };
 use range::Range;
@@ -59,19 +59,21 @@ pub struct Sweep {
 struct Cell {
     fast: usize,
     slow: usize,
-    performance: Performance,
+    figures: Figures,
 }
 
 impl Sweep {
     pub fn run(self) -> Result<String, String> {
         let grid = self.grid()?;
         let bars = bars::load(self.market.csv.as_deref())?;
-        let table = Output::create("--cells", &self.cells)?;
-        let picture = Picture::create("--plot", &self.plot)?;
+        let mut files = Files::new(self.market.csv.as_deref());
+        let table = files.create("--cells", &self.cells)?;
+        let picture = Picture::create(&mut files, "--plot", &self.plot)?;
 
         let cells = run_all(&grid, &bars)?;
-        table.write_csv(COLUMNS, cells.iter().map(Cell::row))?;
-        heat_map::write(picture, &self.fast, &self.slow, &cells)?;
+        let table = table.write_csv(COLUMNS, cells.iter().map(Cell::row))?;
+        let picture = heat_map::write(picture, &self.fast, &self.slow, &cells)?;
+        output::replace([table, picture])?;
 
         let skipped = self.fast.len() * self.slow.len() - cells.len();
         let mut lines = vec![
@@ -129,7 +131,7 @@ fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
             Ok(Cell {
                 fast: settings.fast,
                 slow: settings.slow,
-                performance: outcome.performance,
+                figures: outcome.performance.figures,
             })
         })
         .collect();
@@ -140,17 +142,17 @@ fn run_all(grid: &[Settings], bars: &[Bar]) -> Result<Vec<Cell>, String> {
 impl Cell {
     /// The row in the CSV. A missing value is empty.
     fn row(&self) -> [String; COLUMNS.len()] {
-        let performance = &self.performance;
+        let figures = &self.figures;
         let or_empty = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
         [
             self.fast.to_string(),
             self.slow.to_string(),
-            performance.equity_final.to_string(),
-            performance.equity_peak.to_string(),
-            performance.max_drawdown_pct.to_string(),
-            performance.trades.len().to_string(),
-            or_empty(performance.win_rate_pct()),
-            or_empty(performance.sharpe()),
+            figures.equity_final.to_string(),
+            figures.equity_peak.to_string(),
+            figures.max_drawdown_pct.to_string(),
+            figures.closed_trades.to_string(),
+            or_empty(figures.win_rate_pct),
+            or_empty(figures.sharpe),
         ]
     }
 }
@@ -159,6 +161,6 @@ impl Cell {
 fn best(cells: &[Cell]) -> Option<(&Cell, f64)> {
     cells
         .iter()
-        .filter_map(|cell| Some((cell, cell.performance.sharpe()?)))
+        .filter_map(|cell| Some((cell, cell.figures.sharpe?)))
         .max_by(|a, b| a.1.total_cmp(&b.1))
 }

@@ -32,6 +32,7 @@
 //! No runtime is included: a call is a future, and any executor can run it. A synchronous handler also
 //! serves asynchronous calls. A synchronous call of an asynchronous handler does not compile.
 
+mod any_bus;
 mod builder;
 mod bus;
 mod dispatch;

@@ -1,13 +1,18 @@
 //! Wiring: the builder that collects handlers in its type.
 
+mod any_bus;
+
+#[doc(hidden)]
+pub use any_bus::AnyBus;
+
 use crate::bus::{Bus, NoMailbox};
-use crate::handler::Function;
+use crate::handler::{CommandHandler, EventHandler, Function, QueryHandler};
 #[cfg(feature = "alloc")]
 use crate::mailbox::Mailbox;
 use crate::message::{Command, Event, Message, Query};
 use crate::module::{Module, Mount, Mounted};
 use crate::table::{
-    CommandEntry, InsertInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
+    CommandEntry, Fit, InsertInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
 };
 
 /// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
@@ -123,7 +128,7 @@ impl<T, O> BusBuilder<T, O> {
     /// assert_eq!(bus.send::<Convert>(Convert(4.0)), 5.0);
     /// ```
     #[inline]
-    pub fn register_query<Q: Query, H>(
+    pub fn register_query<Q: Query, H: QueryHandler<Q, AnyBus>>(
         self,
         handler: H,
     ) -> BusBuilder<With<T, Q, QueryEntry<Q, H>>, O>
@@ -176,7 +181,7 @@ impl<T, O> BusBuilder<T, O> {
     /// assert_eq!(bus.execute(Withdraw(101)), Err("over the limit"));
     /// ```
     #[inline]
-    pub fn register_command<C: Command, H>(
+    pub fn register_command<C: Command, H: CommandHandler<C, AnyBus>>(
         self,
         handler: H,
     ) -> BusBuilder<With<T, C, CommandEntry<C, H>>, O>
@@ -238,7 +243,7 @@ impl<T, O> BusBuilder<T, O> {
     /// assert_eq!(clicks.0.get(), 2);
     /// ```
     #[inline]
-    pub fn subscribe<E: Event, H>(
+    pub fn subscribe<E: Event, H: EventHandler<E, AnyBus>>(
         self,
         handler: H,
     ) -> BusBuilder<With<T, E, SingleSubscriber<E, H>>, O>
@@ -330,6 +335,39 @@ impl<T, O> BusBuilder<T, O> {
         }
     }
 
+    /// Freezes the bus as one whose type is written elsewhere, usually with [`BusOf`], and checks that the two
+    /// agree. If they do not, an error names the first message that is missing or too many.
+    ///
+    /// Different messages may be registered in any order. `build` needs the order of the list.
+    ///
+    /// ```
+    /// use static_bus::prelude::*;
+    /// struct Double(u32);
+    /// query!(Double -> u32);
+    /// struct Doubler;
+    /// impl<B> QueryHandler<Double, B> for Doubler {
+    ///     fn handle(&self, query: Double, _bus: &B) -> u32 { query.0 * 2 }
+    /// }
+    ///
+    /// module! {
+    ///     struct Arithmetic {
+    ///         doubler: Doubler => [query Double],
+    ///     }
+    /// }
+    /// struct App {
+    ///     bus: BusOf<Arithmetic>,
+    /// }
+    /// let app = App { bus: BusBuilder::new().mount(Arithmetic { doubler: Doubler }).build_as() };
+    /// assert_eq!(app.bus.send::<Double>(Double(21)), 42);
+    /// ```
+    #[inline]
+    pub fn build_as<B>(self) -> B
+    where
+        B: BuiltFrom<T, O> + Wired<B>,
+    {
+        B::built_from(self)
+    }
+
     #[inline]
     pub(crate) fn insert<M: Message, W>(self, entry: W) -> BusBuilder<With<T, M, W>, O>
     where
@@ -338,6 +376,26 @@ impl<T, O> BusBuilder<T, O> {
         BusBuilder {
             table: M::NameKey::insert(self.table, entry),
             mailbox: self.mailbox,
+        }
+    }
+}
+
+/// The type of a bus that has the handlers of table `T` and the mailbox `O`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the bus has another mailbox than its type",
+    label = "another mailbox, or none",
+    note = "the type of a bus with `.mailbox::<Cascade>(…)` is `BusOf<…, Mailbox<Cascade>>`"
+)]
+pub trait BuiltFrom<T, O> {
+    fn built_from(builder: BusBuilder<T, O>) -> Self;
+}
+impl<T: Fit<Expected>, O, Expected> BuiltFrom<T, O> for Bus<Expected, O> {
+    #[inline]
+    fn built_from(builder: BusBuilder<T, O>) -> Self {
+        Bus {
+            table: builder.table.fit(),
+            mailbox: builder.mailbox,
         }
     }
 }

@@ -34,7 +34,7 @@ pub mod _documentation {
     pub mod errors {}
 }
 
-
+pub use frunk::{HCons, HNil};
 
 /// The names that modules and programs need: `use static_bus::prelude::*;`.
 pub mod prelude {
@@ -56,7 +56,7 @@ pub mod prelude {
         Module, OnCommand, OnEvent, OnQuery, on_command, on_command_fn, on_event, on_event_fn,
         on_query, on_query_fn,
     };
-    pub use crate::{HList, assert_wired, command, event, hlist, name_key, query};
+    pub use crate::{HList, assert_wired, command, event, hlist, module, name_key, query};
 }
 
 /// Items used by the expansions of the macros; not part of the API.
@@ -65,8 +65,9 @@ pub mod __private {
     pub use crate::key::{Digits, KeyEnd, digit, hash};
     #[cfg(feature = "alloc")]
     pub use crate::mailbox::{Cascade, DeliverAs, check_command, check_event, kind};
+    pub use crate::module::FromHandler;
+    pub use frunk::{HList as ShortList, hlist as short_list};
     pub use static_assertions::assert_impl_all;
-    pub use frunk::{HCons, HList as ShortList, HNil, hlist as short_list};
 }
 
 /// Checks at compile time that a bus type implements the listed traits.

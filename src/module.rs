@@ -32,9 +32,9 @@
 mod declare;
 mod mount;
 
+pub(crate) use mount::Mounted;
 #[doc(hidden)]
 pub use mount::{FromHandler, Mount};
-pub(crate) use mount::Mounted;
 
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};

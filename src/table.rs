@@ -30,6 +30,7 @@
 
 mod bucket;
 mod event;
+mod fit;
 
 pub use bucket::{CommandEntry, EventEntry, QueryEntry};
 #[cfg(feature = "async")]
@@ -40,6 +41,9 @@ pub(crate) use bucket::{HasCommandHandler, HasQueryHandler};
 #[cfg(feature = "async")]
 pub(crate) use event::{Before, EachName, MoreSubscribers};
 pub(crate) use event::{Publish, SingleSubscriber, Subscribers};
+pub(crate) use fit::Fit;
+#[cfg(feature = "async")]
+pub(crate) use fit::{PlaceFor, Registered, SameHandlers, Take, TakeIf};
 
 use crate::key::{Digit, Digits, Key};
 use crate::message::Message;
@@ -143,6 +147,12 @@ impl<T> MergeInto<T> for Free {
         table
     }
 }
+impl Fit<Free> for Free {
+    #[inline]
+    fn fit(self) -> Free {
+        Free
+    }
+}
 impl<B> Wired<B> for Free {}
 impl Registrations for Free {
     fn each(_: &mut dyn FnMut(Registration)) {}
@@ -197,6 +207,28 @@ macro_rules! all_slots {
             #[inline]
             fn merge_into(self, table: Node<$($Into),*>) -> Self::Out {
                 Node($(self.$i.merge_into(table.$i)),*)
+            }
+        }
+        impl<$($Slot: Fit<$Into>,)* $($Into),*> Fit<Node<$($Into),*>> for Node<$($Slot),*> {
+            #[inline]
+            fn fit(self) -> Node<$($Into),*> {
+                Node($(self.$i.fit()),*)
+            }
+        }
+        impl<$($Into),*> Fit<Node<$($Into),*>> for Free
+        where
+            Buckets: Fit<Node<$($Into),*>>,
+        {
+            #[inline]
+            fn fit(self) -> Node<$($Into),*> {
+                BUCKETS.fit()
+            }
+        }
+        impl<$($Slot: Fit<()>),*> Fit<Free> for Node<$($Slot),*> {
+            #[inline]
+            fn fit(self) -> Free {
+                $(self.$i.fit();)*
+                Free
             }
         }
         impl<$($Slot: Wired<B>,)* B> Wired<B> for Node<$($Slot),*> {}

@@ -173,7 +173,7 @@ fn a_handler_works_through_every_pointer_and_as_a_trait_object() {
         H: QueryHandler<Double, BusOf<HList![OnQuery<Double, H>]>>,
     {
         let bus = BusBuilder::new()
-            .register_query::<Double, _>(handler)
+            .mount(hlist![on_query::<Double, _>(handler)])
             .build();
         SendQuery::send(&bus, Double(1))
     }

@@ -1,9 +1,9 @@
 //! The builder's methods for asynchronous handlers.
 
-use super::BusError;
 use super::entry::{AsyncCommandEntry, AsyncQueryEntry};
 use super::event::SingleAsyncSubscriber;
-use crate::builder::{BusBuilder, With};
+use super::{AsyncCommandHandler, AsyncEventHandler, AsyncQueryHandler, BusError};
+use crate::builder::{AnyBus, BusBuilder, With};
 use crate::handler::Function;
 use crate::message::{Command, Event, Query};
 use crate::table::InsertInto;
@@ -38,7 +38,7 @@ impl<T, O> BusBuilder<T, O> {
     /// # }
     /// ```
     #[inline]
-    pub fn register_query_async<Q: Query, H>(
+    pub fn register_query_async<Q: Query, H: AsyncQueryHandler<Q, AnyBus>>(
         self,
         handler: H,
     ) -> BusBuilder<With<T, Q, AsyncQueryEntry<Q, H>>, O>
@@ -107,7 +107,7 @@ impl<T, O> BusBuilder<T, O> {
     /// # }
     /// ```
     #[inline]
-    pub fn register_command_async<C: Command, H>(
+    pub fn register_command_async<C: Command, H: AsyncCommandHandler<C, AnyBus>>(
         self,
         handler: H,
     ) -> BusBuilder<With<T, C, AsyncCommandEntry<C, H>>, O>
@@ -182,7 +182,7 @@ impl<T, O> BusBuilder<T, O> {
     /// # }
     /// ```
     #[inline]
-    pub fn subscribe_async<E: Event, H>(
+    pub fn subscribe_async<E: Event, H: AsyncEventHandler<E, AnyBus>>(
         self,
         handler: H,
     ) -> BusBuilder<With<T, E, SingleAsyncSubscriber<E, H>>, O>

@@ -9,8 +9,9 @@ use crate::handler::{CommandHandler, QueryHandler};
 use crate::key::{Other, Rest, Same};
 use crate::message::{Command, Message, Query};
 use crate::table::{
-    CommandEntry, Find, FindIf, HasCommandHandler, HasQueryHandler, InsertIf, InsertInto,
-    MergeInto, QueryEntry, RestOf, SecondCommandHandler, SecondQueryHandler, Wired, entry,
+    CommandEntry, Find, FindIf, Fit, HasCommandHandler, HasQueryHandler, InsertIf, InsertInto,
+    MergeInto, PlaceFor, QueryEntry, Registered, RestOf, SameHandlers, SecondCommandHandler,
+    SecondQueryHandler, Take, TakeIf, Wired, entry,
 };
 use crate::wiring::{Kind, Registration, Registrations};
 use core::marker::PhantomData;

@@ -9,8 +9,9 @@ use crate::handler::EventHandler;
 use crate::key::{Other, Rest, Same};
 use crate::message::{Event, EventOutput, Failure, Message};
 use crate::table::{
-    Before, EachName, EventEntry, Find, FindIf, InsertIf, InsertInto, MergeInto, Missing,
-    MoreSubscribers, Publish, RestOf, Subscribers, Wired, entry,
+    Before, EachName, EventEntry, Find, FindIf, Fit, InsertIf, InsertInto, MergeInto, Missing,
+    MoreSubscribers, PlaceFor, Publish, Registered, RestOf, SameHandlers, Subscribers, Take,
+    TakeIf, Wired, entry,
 };
 use crate::wiring::{Kind, Registration, Registrations, handler_name};
 use alloc::vec::Vec;

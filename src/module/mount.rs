@@ -83,7 +83,10 @@ pub trait FromHandler<H> {
 impl<Part: FromHandler<H>, H> FromHandler<H> for HCons<Part, HNil> {
     #[inline]
     fn from_handler(handler: H) -> Self {
-        HCons { head: Part::from_handler(handler), tail: HNil }
+        HCons {
+            head: Part::from_handler(handler),
+            tail: HNil,
+        }
     }
 }
 impl<Part: FromHandler<H>, Next, Rest, H: Clone> FromHandler<H> for HCons<Part, HCons<Next, Rest>>
@@ -92,6 +95,9 @@ where
 {
     #[inline]
     fn from_handler(handler: H) -> Self {
-        HCons { head: Part::from_handler(handler.clone()), tail: FromHandler::from_handler(handler) }
+        HCons {
+            head: Part::from_handler(handler.clone()),
+            tail: FromHandler::from_handler(handler),
+        }
     }
 }

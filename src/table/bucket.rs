@@ -1,5 +1,6 @@
 //! Buckets: lists of entries, distinguished by the rest of the key after its first two digits.
 
+use super::fit::{Fit, PlaceFor, Registered, SameHandlers, Take, TakeIf};
 use super::{Find, InsertInto, MergeInto, Missing, Wired};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::key::{Key, Other, Rest, Same};
@@ -117,6 +118,62 @@ macro_rules! entry {
             #[inline]
             fn insert_if(self, entry: W) -> Self::Out {
                 $Entry::before(self.handler, R::insert(self.next, entry))
+            }
+        }
+
+        impl<M: Message, H, T, R: Rest> Take<R> for $Entry<M, H, T>
+        where
+            Self: TakeIf<<RestOf<M> as Rest>::Is<R>, R>,
+        {
+            type Taken = <Self as TakeIf<<RestOf<M> as Rest>::Is<R>, R>>::Taken;
+            type Left = <Self as TakeIf<<RestOf<M> as Rest>::Is<R>, R>>::Left;
+            #[inline]
+            fn take(self) -> (Self::Taken, Self::Left) {
+                self.take_if()
+            }
+        }
+        impl<M, H, T, R> TakeIf<Same, R> for $Entry<M, H, T> {
+            type Taken = $Entry<M, H>;
+            type Left = T;
+            #[inline]
+            fn take_if(self) -> ($Entry<M, H>, T) {
+                ($Entry::new(self.handler), self.next)
+            }
+        }
+        impl<M, H, T: Take<R>, R> TakeIf<Other, R> for $Entry<M, H, T> {
+            type Taken = T::Taken;
+            type Left = $Entry<M, H, T::Left>;
+            #[inline]
+            fn take_if(self) -> (T::Taken, Self::Left) {
+                let (taken, left) = self.next.take();
+                (taken, $Entry::before(self.handler, left))
+            }
+        }
+        impl<M: Message, H, T, Bucket> Fit<$Entry<M, H, T>> for Bucket
+        where
+            Bucket: Take<RestOf<M>, Taken: Registered<M, $Entry<M, H>>, Left: Fit<T>>,
+        {
+            #[inline]
+            fn fit(self) -> $Entry<M, H, T> {
+                let (taken, left) = self.take();
+                $Entry::before(taken.registered().handler, left.fit())
+            }
+        }
+        impl<M, H, T> Fit<()> for $Entry<M, H, T>
+        where
+            (): PlaceFor<M>,
+        {
+            fn fit(self) {
+                PlaceFor::place()
+            }
+        }
+        impl<M, H, N, Expected> Registered<N, Expected> for $Entry<M, H>
+        where
+            Self: SameHandlers<N, Expected>,
+        {
+            #[inline]
+            fn registered(self) -> Expected {
+                self.same()
             }
         }
 

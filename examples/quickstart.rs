@@ -45,11 +45,12 @@ impl<B> EventHandler<OrderCreated, B> for Notifications {
     }
 }
 
-// A module is a list of handlers.
+// A module is a struct of handlers, with their messages.
 mod billing {
     use super::OrderCreated;
     use static_bus::prelude::*;
 
+    #[derive(Default)]
     pub struct Billing;
     impl<B> EventHandler<OrderCreated, B> for Billing {
         fn handle(&self, event: &OrderCreated, _bus: &B) {
@@ -57,18 +58,21 @@ mod billing {
         }
     }
 
-    pub fn module() -> HList![OnEvent<OrderCreated, Billing>] {
-        hlist![on_event(Billing)]
+    module! {
+        #[derive(Default)]
+        pub(super) struct Module {
+            billing: Billing => [event OrderCreated],
+        }
     }
 }
 
 fn main() {
     let bus = BusBuilder::new()
         .register_query_fn(|query: GetUser| (query.user_id == 7).then(|| "Ada".to_owned()))
-        .register_command::<CreateOrder, _>(OrderService)
+        .register_command(OrderService)
         .subscribe_fn(|event: &OrderCreated| println!("order {}", event.order_id))
-        .subscribe::<OrderCreated, _>(Notifications)
-        .mount(billing::module())
+        .subscribe(Notifications)
+        .mount(billing::Module::default())
         .build(); // every handler's needs are checked here
 
     let user = bus.send::<GetUser>(GetUser { user_id: 7 });

@@ -15,11 +15,11 @@ use crate::table::{
     CommandEntry, Fit, InsertInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
 };
 
-/// The type of the bus built from an `HList` of entries, so that it can be stored in a struct or a
-/// static.
+/// The type of the bus built from module `M`, so that it can be stored in a struct or a static.
 ///
-/// The type is the same whether the bus was built by a chain of registrations or from modules.
-/// A bus with a mailbox is `BusOf<Handlers, Mailbox<Cascade>>`.
+/// `M` is a struct of [`module!`](crate::module!), or an `HList` of entries and modules.
+/// [`build_as`](BusBuilder::build_as) makes a bus of this type, from modules or from a chain of registrations.
+/// A bus with a mailbox is `BusOf<M, Mailbox<Cascade>>`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -38,7 +38,7 @@ use crate::table::{
 ///     bus: BusOf<HList![OnQuery<Double, Doubler>]>,
 /// }
 ///
-/// let app = App { bus: BusBuilder::new().register_query::<Double, _>(Doubler).build() };
+/// let app = App { bus: BusBuilder::new().register_query(Doubler).build_as() };
 /// assert_eq!(app.bus.send::<Double>(Double(21)), 42);
 /// ```
 pub type BusOf<M, Mailbox = NoMailbox> = Bus<Mounted<M, Root>, Mailbox>;
@@ -104,6 +104,8 @@ pub(crate) type With<T, M, W> = <<M as Message>::NameKey as InsertInto<T, W>>::O
 impl<T, O> BusBuilder<T, O> {
     /// Registers the one handler of query `Q`. A second one does not compile.
     ///
+    /// If `H` handles one query, the compiler infers `Q`: `register_query(Converter)`.
+    ///
     /// The handler's bounds on the bus are checked by [`build`](BusBuilder::build), so the order of
     /// registration does not matter.
     ///
@@ -122,7 +124,7 @@ impl<T, O> BusBuilder<T, O> {
     /// }
     ///
     /// let bus = BusBuilder::new()
-    ///     .register_query::<Convert, _>(Converter)
+    ///     .register_query(Converter)
     ///     .register_query_fn(|_: GetRate| 1.25)
     ///     .build();
     /// assert_eq!(bus.send::<Convert>(Convert(4.0)), 5.0);

@@ -1,7 +1,7 @@
 //! Modules: groups of handlers that are mounted together.
 //!
-//! A module is an `HList` of entries, usually returned by a function next to the services it
-//! registers:
+//! A module is a struct that [`module!`](crate::module!) declares next to the services it registers, or an
+//! `HList` of entries and modules:
 //!
 //! ```
 //! mod users {
@@ -10,6 +10,7 @@
 //!     pub struct GetName(pub u32);
 //!     query!(GetName -> Option<&'static str>);
 //!
+//!     #[derive(Default)]
 //!     pub struct Users;
 //!     impl<B> QueryHandler<GetName, B> for Users {
 //!         fn handle(&self, query: GetName, _bus: &B) -> Option<&'static str> {
@@ -17,14 +18,17 @@
 //!         }
 //!     }
 //!
-//!     pub fn module() -> HList![OnQuery<GetName, Users>] {
-//!         hlist![on_query(Users)]
+//!     module! {
+//!         #[derive(Default)]
+//!         pub struct Module {
+//!             users: Users => [query GetName],
+//!         }
 //!     }
 //! }
 //!
 //! use static_bus::prelude::*;
 //! # fn main() {
-//! let bus = BusBuilder::new().mount(users::module()).build();
+//! let bus = BusBuilder::new().mount(users::Module::default()).build();
 //! assert_eq!(bus.send::<users::GetName>(users::GetName(7)), Some("Ada"));
 //! # }
 //! ```
@@ -41,7 +45,10 @@ use crate::message::{Command, Event, Query};
 use crate::table::{CommandEntry, QueryEntry, SingleSubscriber};
 use core::marker::PhantomData;
 
-/// A group of handlers that is mounted at once: an `HList` of entries, or a type that returns one.
+/// A group of handlers that is mounted at once: an `HList` of entries and modules, or a type that returns
+/// one.
+///
+/// [`module!`](crate::module!) declares such a type. An impl by hand serves where its syntax does not:
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -73,11 +80,12 @@ use core::marker::PhantomData;
     note = "a handler becomes an entry with `on_query::<Message, _>(handler)`, `on_command` or `on_event`; a module is an `hlist![…]` of entries and modules, or a type that implements `Module`"
 )]
 pub trait Module {
-    /// An `HList` of [`OnQuery`], [`OnCommand`] and [`OnEvent`].
+    /// An `HList` of [`OnQuery`], [`OnCommand`], [`OnEvent`] and other modules.
     type Handlers;
     /// Returns the handlers, and consumes the module.
     fn handlers(self) -> Self::Handlers;
 }
+
 /// Defines an entry of modules, the function that makes one, and its place in the table.
 macro_rules! entries {
     ($($(#[$type_doc:meta])* $entry:ident: $Kind:ident => $InTable:ident::$new:ident, $(#[$make_doc:meta])* $make:ident;)*) => { $(

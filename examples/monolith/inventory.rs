@@ -12,19 +12,24 @@ pub struct GetStock {
 }
 query!(GetStock -> u32);
 
-/// One service, two messages: both entries hold the same `Rc`.
-pub fn module() -> HList![OnQuery<GetStock, Rc<Inventory>>, OnEvent<OrderPlaced, Rc<Inventory>>] {
-    let inventory = Rc::new(Inventory {
-        stock: RefCell::new(HashMap::from([("lamp", 3)])),
-    });
-    hlist![
-        on_query::<GetStock, _>(Rc::clone(&inventory)),
-        on_event::<OrderPlaced, _>(inventory),
-    ]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        /// One service, two messages.
+        inventory: Rc<Inventory> => [query GetStock, event OrderPlaced],
+    }
 }
 
 pub struct Inventory {
     stock: RefCell<HashMap<&'static str, u32>>,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Inventory {
+            stock: RefCell::new(HashMap::from([("lamp", 3)])),
+        }
+    }
 }
 
 impl<B> QueryHandler<GetStock, B> for Inventory {

@@ -3,7 +3,7 @@
 //! `cargo run --example monolith`, with `-- --mermaid` or `-- --dot` for its wiring as a graph.
 //!
 //! The modules share message types only; none depends on the services of another. Without one of the
-//! `mount` calls below the program does not compile.
+//! fields of `Shop` the program does not compile.
 
 use static_bus::prelude::*;
 
@@ -16,13 +16,18 @@ use inventory::GetStock;
 use notifications::GetSent;
 use orders::{OrderError, PlaceOrder};
 
+module! {
+    #[derive(Default)]
+    struct Shop {
+        users: users::Module,
+        orders: orders::Module,
+        inventory: inventory::Module,
+        notifications: notifications::Module,
+    }
+}
+
 fn main() {
-    let bus = BusBuilder::new()
-        .mount(users::module())
-        .mount(orders::module())
-        .mount(inventory::module())
-        .mount(notifications::module())
-        .build();
+    let bus: BusOf<Shop> = BusBuilder::new().mount(Shop::default()).build_as();
 
     let wiring = bus.wiring();
     match std::env::args().nth(1).as_deref() {

@@ -10,13 +10,11 @@ use crate::{orders::OrderPlaced, users::GetUser};
 pub struct GetSent;
 query!(GetSent -> Vec<String>);
 
-pub fn module()
--> HList![OnQuery<GetSent, Rc<Notifications>>, OnEvent<OrderPlaced, Rc<Notifications>>] {
-    let notifications = Rc::new(Notifications::default());
-    hlist![
-        on_query::<GetSent, _>(Rc::clone(&notifications)),
-        on_event::<OrderPlaced, _>(notifications),
-    ]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        notifications: Rc<Notifications> => [query GetSent, event OrderPlaced],
+    }
 }
 
 #[derive(Default)]

@@ -29,8 +29,11 @@ pub struct OrderPlaced {
 }
 event!(OrderPlaced);
 
-pub fn module() -> HList![OnCommand<PlaceOrder, Orders>] {
-    hlist![on_command::<PlaceOrder, _>(Orders::default())]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        orders: Orders => [command PlaceOrder],
+    }
 }
 
 #[derive(Default)]
@@ -85,7 +88,7 @@ mod tests {
             .register_query_fn(|query: GetUser| (query.user_id == 7).then_some(ADA))
             .register_query_fn(|query: GetStock| if query.item == "lamp" { 3 } else { 0 })
             .subscribe_fn(|event: &OrderPlaced| announced.borrow_mut().push(*event))
-            .mount(module())
+            .mount(Module::default())
             .build();
         let order = |user_id, item, quantity| {
             bus.execute(PlaceOrder {

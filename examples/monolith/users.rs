@@ -14,10 +14,14 @@ pub struct GetUser {
 }
 query!(GetUser -> Option<User>);
 
-pub fn module() -> HList![OnQuery<GetUser, Users>] {
-    hlist![on_query::<GetUser, _>(Users)]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        users: Users => [query GetUser],
+    }
 }
 
+#[derive(Default)]
 pub struct Users;
 
 impl<B> QueryHandler<GetUser, B> for Users {

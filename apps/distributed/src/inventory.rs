@@ -17,10 +17,12 @@ pub struct GetStock {
 }
 query!(GetStock -> u32, name = "inventory.stock");
 
-/// One service, two messages: both entries hold the same `Arc`.
-pub fn module() -> HList![OnQuery<GetStock, Arc<Inventory>>, OnEvent<OrderPlaced, Arc<Inventory>>] {
-    let inventory = Arc::new(Inventory::default());
-    hlist![on_query(inventory.clone()), on_event(inventory)]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        /// One service, two messages.
+        inventory: Arc<Inventory> => [query GetStock, event OrderPlaced],
+    }
 }
 
 pub struct Inventory {

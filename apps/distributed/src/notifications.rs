@@ -17,15 +17,11 @@ pub struct GetMail {
 }
 query!(GetMail -> Option<String>, name = "notifications.mail");
 
-pub fn module() -> HList![
-    OnQuery<GetMail, Arc<Notifications>>,
-    OnEventAsync<OrderPlaced, Arc<Notifications>>,
-] {
-    let notifications = Arc::new(Notifications::default());
-    hlist![
-        on_query(notifications.clone()),
-        on_event_async(notifications),
-    ]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        notifications: Arc<Notifications> => [query GetMail, async event OrderPlaced],
+    }
 }
 
 #[derive(Default)]

@@ -46,12 +46,11 @@ pub struct GetOutcome {
 }
 query!(GetOutcome -> Option<Result<(), OrderError>>, name = "orders.outcome");
 
-pub fn module() -> HList![
-    OnCommandAsync<PlaceOrder, Arc<Orders>>,
-    OnQuery<GetOutcome, Arc<Orders>>,
-] {
-    let orders = Arc::new(Orders::default());
-    hlist![on_command_async(orders.clone()), on_query(orders)]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        orders: Arc<Orders> => [async command PlaceOrder, query GetOutcome],
+    }
 }
 
 #[derive(Default)]
@@ -136,7 +135,7 @@ mod tests {
             .register_query_fn(|query: GetUser| (query.user_id == 7).then(ada))
             .register_query_fn(|query: GetStock| if query.item == "lamp" { 3 } else { 0 })
             .subscribe_fn(|event: &OrderPlaced| announced.lock().unwrap().push(event.order_id))
-            .mount(module())
+            .mount(Module::default())
             .build();
         let place = async |order_id, user_id, item: &str, quantity| {
             let item = item.to_owned();
@@ -171,7 +170,7 @@ mod tests {
         let bus = BusBuilder::new()
             .register_query_async_fn(|_: GetUser| async move { Err(timeout()) })
             .register_query_fn(|_: GetStock| 3)
-            .mount(module())
+            .mount(Module::default())
             .build();
         let order = PlaceOrder {
             order_id: 1,

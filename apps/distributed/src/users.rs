@@ -18,10 +18,14 @@ pub struct GetUser {
 }
 query!(GetUser -> Option<User>, name = "users.get");
 
-pub fn module() -> HList![OnQuery<GetUser, Users>] {
-    hlist![on_query(Users)]
+module! {
+    #[derive(Default)]
+    pub struct Module {
+        users: Users => [query GetUser],
+    }
 }
 
+#[derive(Default)]
 pub struct Users;
 
 /// A synchronous handler, which also handles asynchronous calls.

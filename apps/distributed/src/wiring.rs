@@ -35,10 +35,10 @@ impl<B> Shop for B where
 /// The monolith: one bus, and no broker.
 pub fn monolith() -> impl Shop {
     BusBuilder::new()
-        .mount(users::module())
-        .mount(inventory::module())
-        .mount(notifications::module())
-        .mount(orders::module())
+        .mount(users::Module::default())
+        .mount(inventory::Module::default())
+        .mount(notifications::Module::default())
+        .mount(orders::Module::default())
         .build()
 }
 
@@ -46,9 +46,9 @@ pub fn monolith() -> impl Shop {
 pub fn without_users<T: Transport>(remote: RemoteBus<T>) -> impl Shop {
     BusBuilder::new()
         .register_query_async::<GetUser, _>(remote)
-        .mount(inventory::module())
-        .mount(notifications::module())
-        .mount(orders::module())
+        .mount(inventory::Module::default())
+        .mount(notifications::Module::default())
+        .mount(orders::Module::default())
         .build()
 }
 
@@ -66,7 +66,7 @@ pub async fn serve<T: Transport>(
 }
 
 async fn serve_users<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
-    let bus = BusBuilder::new().mount(users::module()).build();
+    let bus = BusBuilder::new().mount(users::Module::default()).build();
     Worker::new(broker, bus)
         .service("users")
         .query::<GetUser>()
@@ -75,7 +75,9 @@ async fn serve_users<T: Transport>(broker: T) -> Result<WorkerHandle<T>, Transpo
 }
 
 async fn serve_inventory<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
-    let bus = BusBuilder::new().mount(inventory::module()).build();
+    let bus = BusBuilder::new()
+        .mount(inventory::Module::default())
+        .build();
     Worker::new(broker, bus)
         .service("inventory")
         .query::<GetStock>()
@@ -87,7 +89,7 @@ async fn serve_inventory<T: Transport>(broker: T) -> Result<WorkerHandle<T>, Tra
 async fn serve_notifications<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
     let remote = connect("notifications", broker.clone()).await?;
     let bus = BusBuilder::new()
-        .mount(notifications::module())
+        .mount(notifications::Module::default())
         .register_query_async::<GetUser, _>(remote)
         .build();
     Worker::new(broker, bus)
@@ -101,7 +103,7 @@ async fn serve_notifications<T: Transport>(broker: T) -> Result<WorkerHandle<T>,
 async fn serve_orders<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
     let remote = connect("orders", broker.clone()).await?;
     let bus = BusBuilder::new()
-        .mount(orders::module())
+        .mount(orders::Module::default())
         .register_query_async::<GetUser, _>(remote.clone())
         .register_query_async::<GetStock, _>(remote.clone())
         .subscribe_async::<OrderPlaced, _>(remote)

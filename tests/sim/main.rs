@@ -5,5 +5,6 @@ mod determinism;
 mod log;
 mod market;
 mod merge;
+mod panics;
 mod replay;
 mod timeline;

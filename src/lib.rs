@@ -65,7 +65,6 @@ pub mod __private {
     pub use crate::key::{Digits, KeyEnd, digit, hash};
     #[cfg(feature = "alloc")]
     pub use crate::mailbox::{Cascade, DeliverAs, check_command, check_event, kind};
-    pub use static_assertions::assert_impl_all;
 }
 
 /// Checks at compile time that a bus type implements the listed traits.
@@ -83,7 +82,12 @@ pub mod __private {
 /// ```
 #[macro_export]
 macro_rules! assert_wired {
-    ($bus:ty: $($needs:tt)+) => { $crate::__private::assert_impl_all!($bus: $($needs)+); };
+    ($bus:ty: $($needs:path),+ $(,)?) => {
+        const _: () = {
+            const fn assert_wired<__Bus: $($needs +)+>() {}
+            assert_wired::<$bus>();
+        };
+    };
 }
 
 #[cfg(all(doctest, feature = "alloc"))]

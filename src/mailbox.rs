@@ -401,11 +401,11 @@ pub const fn check_command<C: Command<Output: Silent<C>>>() {}
 macro_rules! mailbox {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($kind:ident $message:ident),* $(,)? }) => {
         $(#[$meta])*
-        $vis enum $name { $(#[doc = stringify!($message)] $message($message)),* }
+        $vis enum $name { $(#[doc = ::core::stringify!($message)] $message($message)),* }
         $(
             impl ::core::convert::From<$message> for $name {
                 #[inline]
-                fn from(message: $message) -> Self { $name::$message(message) }
+                fn from(__message: $message) -> Self { $name::$message(__message) }
             }
             impl $crate::mailbox::ListedIn<$name> for $message {
                 #[inline]
@@ -413,17 +413,17 @@ macro_rules! mailbox {
             }
             const _: () = $crate::__mailbox_check!($kind $message);
         )*
-        impl<B> $crate::mailbox::Cascade<B> for $name
-        where $(B: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
+        impl<__Bus> $crate::mailbox::Cascade<__Bus> for $name
+        where $(__Bus: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
         {
             #[inline]
-            fn name(&self) -> &'static str {
-                match self { $($name::$message(_) => <$message as $crate::message::Message>::NAME),* }
+            fn name(&self) -> &'static ::core::primitive::str {
+                match *self { $($name::$message(_) => <$message as $crate::message::Message>::NAME),* }
             }
             #[inline]
-            fn deliver(self, bus: &B) {
-                match self { $($name::$message(message) =>
-                    $crate::__private::DeliverAs::<$crate::__private::kind::$kind, $message>::deliver(bus, message)),* }
+            fn deliver(self, __bus: &__Bus) {
+                match self { $($name::$message(__message) =>
+                    $crate::__private::DeliverAs::<$crate::__private::kind::$kind, $message>::deliver(__bus, __message)),* }
             }
         }
     };

@@ -17,6 +17,10 @@ pub mod handler;
 pub mod key;
 #[cfg(feature = "alloc")]
 pub mod mailbox;
+#[cfg(not(feature = "alloc"))]
+#[doc(hidden)]
+#[path = "no_mailbox.rs"]
+pub mod mailbox;
 pub mod message;
 pub mod module;
 #[cfg(feature = "sim")]
@@ -37,11 +41,14 @@ pub mod _documentation {
 pub use frunk::{HList, hlist};
 
 /// The names that modules and programs need: `use static_bus::prelude::*;`.
+///
+/// Features are additive, so a feature may add names here only if they contain `Async` or `async`: another
+/// name could be one that a program has from another glob.
 pub mod prelude {
     #[cfg(feature = "async")]
     pub use crate::asynchronous::{
         AsyncCommandHandler, AsyncEventHandler, AsyncExecuteCommand, AsyncPublishEvent,
-        AsyncQueryHandler, AsyncSendQuery, BusError, OnCommandAsync, OnEventAsync, OnQueryAsync,
+        AsyncQueryHandler, AsyncSendQuery, OnCommandAsync, OnEventAsync, OnQueryAsync,
         on_command_async, on_command_async_fn, on_event_async, on_event_async_fn, on_query_async,
         on_query_async_fn,
     };
@@ -49,7 +56,6 @@ pub mod prelude {
     pub use crate::bus::Bus;
     pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};
     pub use crate::handler::{CommandHandler, EventHandler, QueryHandler};
-    #[cfg(feature = "alloc")]
     pub use crate::mailbox;
     pub use crate::message::{Command, Event, Message, Query};
     pub use crate::module::{

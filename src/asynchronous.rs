@@ -5,7 +5,7 @@
 //! bounds on the bus. All return [`BusError`], so `?` works on nested calls:
 //!
 //! ```
-//! use static_bus::prelude::*;
+//! use static_bus::{asynchronous::BusError, prelude::*};
 //!
 //! struct GetRate;
 //! query!(GetRate -> u32);

@@ -17,6 +17,10 @@ pub mod handler;
 pub mod key;
 #[cfg(feature = "alloc")]
 pub mod mailbox;
+#[cfg(not(feature = "alloc"))]
+#[doc(hidden)]
+#[path = "no_mailbox.rs"]
+pub mod mailbox;
 pub mod message;
 pub mod module;
 #[cfg(feature = "sim")]
@@ -37,11 +41,14 @@ pub mod _documentation {
 pub use frunk::{HCons, HNil};
 
 /// The names that modules and programs need: `use static_bus::prelude::*;`.
+///
+/// Features are additive, so a feature may add names here only if they contain `Async` or `async`: another
+/// name could be one that a program has from another glob.
 pub mod prelude {
     #[cfg(feature = "async")]
     pub use crate::asynchronous::{
         AsyncCommandHandler, AsyncEventHandler, AsyncExecuteCommand, AsyncPublishEvent,
-        AsyncQueryHandler, AsyncSendQuery, BusError, OnCommandAsync, OnEventAsync, OnQueryAsync,
+        AsyncQueryHandler, AsyncSendQuery, OnCommandAsync, OnEventAsync, OnQueryAsync,
         on_command_async, on_command_async_fn, on_event_async, on_event_async_fn, on_query_async,
         on_query_async_fn,
     };
@@ -49,7 +56,6 @@ pub mod prelude {
     pub use crate::bus::Bus;
     pub use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent, SendQuery};
     pub use crate::handler::{CommandHandler, EventHandler, QueryHandler};
-    #[cfg(feature = "alloc")]
     pub use crate::mailbox;
     pub use crate::message::{Command, Event, Message, Query};
     pub use crate::module::{
@@ -67,7 +73,6 @@ pub mod __private {
     pub use crate::mailbox::{Cascade, DeliverAs, check_command, check_event, kind};
     pub use crate::module::FromHandler;
     pub use frunk::{HList as ShortList, hlist as short_list};
-    pub use static_assertions::assert_impl_all;
 }
 
 /// Checks at compile time that a bus type implements the listed traits.
@@ -85,7 +90,12 @@ pub mod __private {
 /// ```
 #[macro_export]
 macro_rules! assert_wired {
-    ($bus:ty: $($needs:tt)+) => { $crate::__private::assert_impl_all!($bus: $($needs)+); };
+    ($bus:ty: $($needs:path),+ $(,)?) => {
+        const _: () = {
+            const fn assert_wired<__Bus: $($needs +)+>() {}
+            assert_wired::<$bus>();
+        };
+    };
 }
 
 #[cfg(all(doctest, feature = "alloc"))]

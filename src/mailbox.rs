@@ -44,7 +44,8 @@
 //! - Posting allocates only when the queue outgrows its capacity.
 //! - Only events and commands whose output is `()` can be posted, because an error would be lost.
 //! - If a handler panics, the panic unwinds to the caller of `settle`. The message it was handling is
-//!   lost, as with a direct call; the others remain queued.
+//!   lost, as with a direct call; the others remain queued. If a message's `Clone` panics while the bus is
+//!   cloned, all messages remain queued.
 
 use crate::bus::{Bus, NoMailbox};
 use crate::dispatch::{ExecuteCommand, PostMessage, PublishEvent};
@@ -114,12 +115,21 @@ impl<C> Mailbox<C> {
         self.waiting.set(self.waiting.get() + 1);
     }
 
-    /// Calls `look` with the content of `next`.
-    fn peek<R>(&self, look: impl FnOnce(Option<&C>) -> R) -> R {
-        let next = self.next.take();
-        let seen = look(next.as_ref());
-        self.next.set(next);
-        seen
+    /// Calls `look` with all messages in order. The oldest one is moved to `later` first and stays there,
+    /// so that it is not lost if `look` panics.
+    fn look<R>(&self, look: impl FnOnce(&VecDeque<C>) -> R) -> R {
+        /// Corrects the number of messages, which a `look` that settles or posts has made wrong.
+        struct Recount<'a, C>(&'a Mailbox<C>);
+        impl<C> Drop for Recount<'_, C> {
+            fn drop(&mut self) {
+                self.0.waiting.set(self.0.later.borrow().len());
+            }
+        }
+        if let Some(oldest) = self.next.take() {
+            self.later.borrow_mut().push_front(oldest);
+        }
+        let _recount = Recount(self);
+        look(&self.later.borrow())
     }
 }
 // Not inlined, so that the path of a single message stays small. It takes the box and not the mailbox,
@@ -132,20 +142,22 @@ fn push_later<C>(later: &RefCell<VecDeque<C>>, content: C) {
 
 impl<C: Clone> Clone for Mailbox<C> {
     fn clone(&self) -> Self {
+        let later = self.look(|all| {
+            let mut copy = VecDeque::with_capacity(all.capacity());
+            copy.extend(all.iter().cloned());
+            copy
+        });
         Mailbox {
-            waiting: self.waiting.clone(),
-            next: Cell::new(self.peek(|next| next.cloned())),
-            later: self.later.clone(),
+            waiting: Cell::new(later.len()),
+            next: Cell::new(None),
+            later: Box::new(RefCell::new(later)),
             limit: self.limit,
         }
     }
 }
 impl<C: fmt::Debug> fmt::Debug for Mailbox<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.peek(|next| {
-            let later = self.later.borrow();
-            f.debug_list().entries(next).entries(later.iter()).finish()
-        })
+        self.look(|all| f.debug_list().entries(all).finish())
     }
 }
 impl<B, C: Cascade<B>> Wired<B> for Mailbox<C> {}
@@ -389,11 +401,11 @@ pub const fn check_command<C: Command<Output: Silent<C>>>() {}
 macro_rules! mailbox {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($kind:ident $message:ident),* $(,)? }) => {
         $(#[$meta])*
-        $vis enum $name { $(#[doc = stringify!($message)] $message($message)),* }
+        $vis enum $name { $(#[doc = ::core::stringify!($message)] $message($message)),* }
         $(
             impl ::core::convert::From<$message> for $name {
                 #[inline]
-                fn from(message: $message) -> Self { $name::$message(message) }
+                fn from(__message: $message) -> Self { $name::$message(__message) }
             }
             impl $crate::mailbox::ListedIn<$name> for $message {
                 #[inline]
@@ -401,17 +413,17 @@ macro_rules! mailbox {
             }
             const _: () = $crate::__mailbox_check!($kind $message);
         )*
-        impl<B> $crate::mailbox::Cascade<B> for $name
-        where $(B: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
+        impl<__Bus> $crate::mailbox::Cascade<__Bus> for $name
+        where $(__Bus: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
         {
             #[inline]
-            fn name(&self) -> &'static str {
-                match self { $($name::$message(_) => <$message as $crate::message::Message>::NAME),* }
+            fn name(&self) -> &'static ::core::primitive::str {
+                match *self { $($name::$message(_) => <$message as $crate::message::Message>::NAME),* }
             }
             #[inline]
-            fn deliver(self, bus: &B) {
-                match self { $($name::$message(message) =>
-                    $crate::__private::DeliverAs::<$crate::__private::kind::$kind, $message>::deliver(bus, message)),* }
+            fn deliver(self, __bus: &__Bus) {
+                match self { $($name::$message(__message) =>
+                    $crate::__private::DeliverAs::<$crate::__private::kind::$kind, $message>::deliver(__bus, __message)),* }
             }
         }
     };
@@ -426,4 +438,36 @@ macro_rules! __mailbox_check {
     (command $message:ident) => {
         $crate::__private::check_command::<$message>()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Mailbox, Queue};
+    use core::{cell::Cell, fmt};
+    use std::{format, panic};
+
+    /// Panics when it is printed, if the flag is set.
+    struct Fragile<'a>(u32, &'a Cell<bool>);
+    impl fmt::Debug for Fragile<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            assert!(!self.1.get());
+            self.0.fmt(f)
+        }
+    }
+
+    #[test]
+    fn no_message_is_lost_when_one_panics_as_it_is_printed() {
+        let fragile = Cell::new(true);
+        let mailbox = Mailbox::with_capacity(2);
+        (1..4).for_each(|number| mailbox.push(Fragile(number, &fragile)));
+        let print = panic::AssertUnwindSafe(|| format!("{mailbox:?}"));
+        assert!(panic::catch_unwind(print).is_err());
+        fragile.set(false);
+        mailbox.push(Fragile(4, &fragile));
+        assert_eq!(format!("{mailbox:?}"), "[1, 2, 3, 4]");
+        for number in 1..5 {
+            assert_eq!(mailbox.pop().map(|fragile| fragile.0), Some(number));
+        }
+    }
 }

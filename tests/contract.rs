@@ -358,6 +358,10 @@ fn nothing_is_allocated_by_dispatch_nor_by_an_mailbox_within_its_capacity() {
     assert_eq!(dispatch, 0);
     assert_eq!(sum.get(), 2 + 6 + 100 * 2 * 28);
 
+    let clone = bus.clone();
+    let on_a_clone = allocations(&|| (0..8).for_each(|n| clone.post(Tick(n))));
+    assert_eq!(on_a_clone, 0);
+
     let beyond_capacity = allocations(&|| (0..20).for_each(|n| bus.post(Tick(n))));
     assert!(beyond_capacity > 0, "the counter counts");
 }
@@ -393,6 +397,51 @@ fn a_panic_while_settling_loses_only_the_message_that_was_being_handled() {
     assert!(panicked.is_err());
     assert_eq!(bus.settle(), Ok(1));
     assert_eq!(*delivered.borrow(), [1, 3]);
+}
+
+/// A message whose `Clone` first calls `BEFORE_COPY` with its number.
+struct Fragile(u32);
+event!(Fragile);
+mailbox! { #[derive(Clone)] enum Fragiles { event Fragile } }
+
+thread_local! { static BEFORE_COPY: RefCell<Rc<dyn Fn(u32)>> = RefCell::new(Rc::new(|_| ())); }
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        let before_copy = BEFORE_COPY.with_borrow(Rc::clone);
+        before_copy(self.0);
+        Fragile(self.0)
+    }
+}
+
+#[test]
+fn no_message_is_lost_when_the_copy_of_one_panics() {
+    let seen = Rc::new(RefCell::new(vec![]));
+    let note = seen.clone();
+    let bus = BusBuilder::new()
+        .subscribe_fn(move |event: &Fragile| note.borrow_mut().push(event.0))
+        .mailbox::<Fragiles>(8)
+        .build();
+    let bus = Rc::new(bus);
+    let (posting, settling) = (bus.clone(), bus.clone());
+    let reasons: [Rc<dyn Fn(u32)>; _] = [
+        Rc::new(|n| assert!(n != 1)),
+        Rc::new(|n| assert!(n != 2)),
+        Rc::new(|n| assert!(n != 3)),
+        // A queue that is being copied takes and gives no message.
+        Rc::new(move |_| posting.post(Fragile(9))),
+        Rc::new(move |_| assert!(settling.settle().is_ok())),
+    ];
+    for reason in reasons {
+        (1..=3).for_each(|n| bus.post(Fragile(n)));
+        BEFORE_COPY.set(reason);
+        let copy = std::panic::AssertUnwindSafe(|| drop((*bus).clone()));
+        assert!(std::panic::catch_unwind(copy).is_err());
+        BEFORE_COPY.set(Rc::new(|_| ()));
+        bus.post(Fragile(4));
+        assert_eq!(((*bus).clone().settle(), bus.settle()), (Ok(4), Ok(4)));
+        assert_eq!(seen.take(), [1, 2, 3, 4, 1, 2, 3, 4]);
+    }
 }
 
 #[test]

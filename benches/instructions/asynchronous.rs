@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 
 use super::services::{Categories, Rates, Tax};
 use super::through_the_bus::{GetCategory, GetRate, GetTax};

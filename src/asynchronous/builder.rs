@@ -15,7 +15,7 @@ impl<T, O> BusBuilder<T, O> {
     /// Send the query with [`send_async`](crate::bus::Bus::send_async); `send` does not compile.
     ///
     /// ```
-    /// use static_bus::prelude::*;
+    /// use static_bus::{asynchronous::BusError, prelude::*};
     /// struct GetRate;
     /// query!(GetRate -> f64);
     /// struct Convert(f64);
@@ -83,7 +83,7 @@ impl<T, O> BusBuilder<T, O> {
     /// The handler returns `Result<(), BusError>` for every output type of the command.
     ///
     /// ```
-    /// use static_bus::prelude::*;
+    /// use static_bus::{asynchronous::BusError, prelude::*};
     /// struct Withdraw(u32);
     /// command!(Withdraw, name = "bank.withdraw");
     ///
@@ -160,7 +160,7 @@ impl<T, O> BusBuilder<T, O> {
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-    /// use static_bus::prelude::*;
+    /// use static_bus::{asynchronous::BusError, prelude::*};
     /// struct Clicked;
     /// event!(Clicked);
     ///

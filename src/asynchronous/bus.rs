@@ -86,7 +86,7 @@ impl<T, O> Bus<T, O> {
     /// It is retryable if at least one of the failures is.
     ///
     /// ```
-    /// use static_bus::{message::PublishError, prelude::*};
+    /// use static_bus::{asynchronous::BusError, message::PublishError, prelude::*};
     /// struct OrderPlaced;
     /// event!(OrderPlaced);
     /// # #[tokio::main(flavor = "current_thread")]

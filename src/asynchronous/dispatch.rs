@@ -10,7 +10,7 @@ use crate::message::{Command, Event, Query};
 /// A bus that answers query `Q`, possibly from another process.
 ///
 /// ```
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct GetRate;
 /// query!(GetRate -> f64);
 ///
@@ -44,7 +44,7 @@ pub trait AsyncSendQuery<Q: Query>: Sync {
 /// A bus that executes command `C`, possibly in another process.
 ///
 /// ```
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct Stop;
 /// command!(Stop -> Result<(), &'static str>, name = "engine.stop");
 ///
@@ -74,7 +74,7 @@ pub trait AsyncExecuteCommand<C: Command>: Sync {
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct Saved(u32);
 /// event!(Saved);
 ///

@@ -14,7 +14,7 @@ use alloc::{boxed::Box, rc::Rc, sync::Arc};
 /// `B: Sync`, or a bound that implies it, such as `B: AsyncSendQuery<…>`.
 ///
 /// ```
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct Double(u32);
 /// query!(Double -> u32);
 ///
@@ -50,7 +50,7 @@ pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
 /// Handles a command asynchronously.
 ///
 /// ```
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct Pay { cents: u64 }
 /// command!(Pay);
 /// struct Paid { cents: u64 }
@@ -89,7 +89,7 @@ pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
 ///
 /// ```
 /// use std::sync::Mutex;
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct Renamed(&'static str);
 /// event!(Renamed);
 ///

@@ -14,7 +14,7 @@ entries! {
     /// A module's entry: `handler` answers query `M` asynchronously.
     ///
     /// ```
-    /// use static_bus::prelude::*;
+    /// use static_bus::{asynchronous::BusError, prelude::*};
     /// struct Ping;
     /// query!(Ping -> u8);
     /// struct Pong;
@@ -36,7 +36,7 @@ entries! {
     /// A module's entry: `handler` handles command `M` asynchronously.
     ///
     /// ```
-    /// use static_bus::prelude::*;
+    /// use static_bus::{asynchronous::BusError, prelude::*};
     /// struct Stop;
     /// command!(Stop, name = "engine.stop");
     /// struct Engine;
@@ -58,7 +58,7 @@ entries! {
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-    /// use static_bus::prelude::*;
+    /// use static_bus::{asynchronous::BusError, prelude::*};
     /// struct Clicked;
     /// event!(Clicked);
     /// #[derive(Default)]
@@ -128,7 +128,7 @@ where
 /// The future cannot borrow the event.
 ///
 /// ```
-/// use static_bus::prelude::*;
+/// use static_bus::{asynchronous::BusError, prelude::*};
 /// struct Clicked;
 /// event!(Clicked);
 /// # #[tokio::main(flavor = "current_thread")]

@@ -114,13 +114,13 @@ macro_rules! __message {
     ($message:ident, name = $name:expr $(, key = $key:tt)?) => {
         const _: () = {
             // One hash for all digits.
-            const HASH: u64 = $crate::__private::hash($name);
+            const __HASH: ::core::primitive::u64 = $crate::__private::hash($name);
             impl $crate::message::Message for $message {
-                const NAME: &'static str = $name;
-                type NameKey = $crate::__name_key!(HASH, 0 1 2 3 4 5 6 7);
+                const NAME: &'static ::core::primitive::str = $name;
+                type NameKey = $crate::__name_key!(__HASH, 0 1 2 3 4 5 6 7);
                 $(#[inline]
-                fn ordering_key(&self, show: &mut dyn ::core::ops::FnMut(&dyn ::core::fmt::Display)) {
-                    show(&self.$key);
+                fn ordering_key(&self, __show: &mut dyn ::core::ops::FnMut(&dyn ::core::fmt::Display)) {
+                    __show(&self.$key);
                 })?
             }
         };

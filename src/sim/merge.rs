@@ -38,8 +38,9 @@ impl<I: Iterator> Stream<I> {
 /// Merges sorted streams into one, ordered by time, then the stream's priority, then its index among
 /// `streams`; items of one stream keep their order.
 ///
-/// Reads each stream one item ahead. An item costs log₂ of the number of streams comparisons, and no
-/// allocation.
+/// The first `next` reads one item of each stream, and the merge stays one item ahead. An item costs
+/// log₂ of the number of streams comparisons, and no allocation. If a stream panics, no item that was
+/// read is lost, and the next call continues.
 ///
 /// All streams have one type. To merge different sources, map their items to an enum and box the
 /// iterators: `Box<dyn Iterator<Item = (Time, Input)>>`.
@@ -70,23 +71,16 @@ where
 {
     let mut streams: Vec<_> = streams.into_iter().enumerate().collect();
     streams.sort_by_key(|(_, stream)| stream.priority);
-    let mut first = Vec::with_capacity(streams.len());
     let mut lanes = Vec::with_capacity(streams.len());
     let mut labels = Vec::with_capacity(streams.len());
-    for (rank, (index, mut stream)) in streams.into_iter().enumerate() {
-        let (due, head) = match stream.items.next() {
-            Some((time, item)) => (Due::new(time, rank), Some(item)),
-            None => (Due::NEVER, None),
-        };
-        let items = stream.items;
-        first.push(due);
-        lanes.push(Lane { items, head });
-        labels.push((stream.name, index));
+    for (index, Stream { name, items, .. }) in streams {
+        lanes.push(Lane { items, head: None });
+        labels.push((name, index));
     }
-    let (winner, losers) = play_all(first);
     Merge {
-        winner,
-        losers,
+        winner: Due::NEVER,
+        losers: alloc::vec![Due::OPEN; lanes.len()],
+        begun: 0,
         lanes,
         labels,
         unsorted: None,
@@ -100,6 +94,8 @@ where
 pub struct Merge<I, T> {
     winner: Due,
     losers: Vec<Due>,
+    /// The number of lanes whose first item was read, by the first `next`. All, or a stream panicked.
+    begun: usize,
     /// In order of priority, then index.
     lanes: Vec<Lane<I, T>>,
     /// The name of each lane, and its index among the arguments of `merge`.
@@ -117,7 +113,7 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         let Due { time, rank } = self.winner;
         let Some(lane) = self.lanes.get_mut(rank as usize) else {
-            return self.unsorted.take().map(Err);
+            return self.next_without_winner();
         };
         let (head, due) = match lane.items.next() {
             Some((after, item)) if after >= time => (
@@ -139,25 +135,66 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.winner.is_never() {
+        if self.begun == self.lanes.len() && self.winner.rank == Due::NEVER.rank {
             let rest = usize::from(self.unsorted.is_some());
             return (rest, Some(rest));
         }
         let heads = self.lanes.iter().filter(|lane| lane.head.is_some()).count();
-        let most = self.lanes.iter().try_fold(heads, |sum, lane| {
-            sum.checked_add(match lane.head {
-                Some(_) => lane.items.size_hint().1?,
-                None => 0,
-            })
+        let mut lanes = self.lanes.iter().enumerate();
+        let most = lanes.try_fold(heads, |sum, (rank, lane)| {
+            let more = lane.head.is_some() || rank >= self.begun;
+            sum.checked_add(if more { lane.items.size_hint().1? } else { 0 })
         });
         // An unsorted stream ends the merge early, after the head of its lane.
-        (1, most)
+        (heads.min(1), most)
     }
 }
 
 impl<I, T> FusedIterator for Merge<I, T> where I: Iterator<Item = (Time, T)> {}
 
+impl<I, T> Merge<I, T>
+where
+    I: Iterator<Item = (Time, T)>,
+{
+    #[cold]
+    fn next_without_winner(&mut self) -> Option<Result<(Time, T), Unsorted>> {
+        if self.begun == self.lanes.len() {
+            return self.unsorted.take().map(Err);
+        }
+        while let Some(lane) = self.lanes.get_mut(self.begun) {
+            let rank = self.begun;
+            let due = match lane.items.next() {
+                Some((time, item)) => {
+                    lane.head = Some(item);
+                    Due::new(time, rank)
+                }
+                None => Due::NEVER,
+            };
+            self.begun += 1;
+            self.play_first(rank, due);
+        }
+        self.next()
+    }
+}
+
 impl<I, T> Merge<I, T> {
+    /// Plays the first matches of a lane, up to one whose other side is still open. The last lane gets to
+    /// the root.
+    fn play_first(&mut self, rank: usize, due: Due) {
+        let mut winner = due;
+        let mut node = (rank + self.lanes.len()) / 2;
+        while node > 0 {
+            let loser = &mut self.losers[node];
+            if loser.is_open() {
+                *loser = winner;
+                return;
+            }
+            winner.play(loser);
+            node /= 2;
+        }
+        self.winner = winner;
+    }
+
     /// Replays the matches of a lane up to the root.
     #[inline]
     fn replay(&mut self, rank: usize, due: Due) {
@@ -182,19 +219,6 @@ impl<I, T> Merge<I, T> {
         });
         self.winner = Due::NEVER;
     }
-}
-
-/// Plays all matches once; returns the overall winner and the loser of each node.
-fn play_all(first: Vec<Due>) -> (Due, Vec<Due>) {
-    let lanes = first.len();
-    let mut winners = alloc::vec![Due::NEVER; lanes.max(1)];
-    winners.extend(first);
-    let mut losers = alloc::vec![Due::NEVER; lanes];
-    for node in (1..lanes).rev() {
-        (winners[node], losers[node]) = (winners[2 * node], winners[2 * node + 1]);
-        winners[node].play(&mut losers[node]);
-    }
-    (winners[1.min(lanes)], losers)
 }
 
 /// A stream in a merge, aligned to cache lines. Every item passes through `head`, and a `head` across
@@ -222,6 +246,12 @@ impl Due {
         rank: u64::MAX,
     };
 
+    /// The place of a side that has not played yet.
+    const OPEN: Due = Due {
+        time: Time::MAX,
+        rank: u64::MAX - 1,
+    };
+
     fn new(time: Time, rank: usize) -> Self {
         Due {
             time,
@@ -229,8 +259,8 @@ impl Due {
         }
     }
 
-    fn is_never(self) -> bool {
-        self.rank == u64::MAX
+    fn is_open(self) -> bool {
+        self.rank == Due::OPEN.rank
     }
 
     /// Keeps the earlier of the two in `self`, and leaves the later in `other`. Branch-free, because the

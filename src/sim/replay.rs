@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 /// before the input's time; at equal times, scheduled messages precede inputs. After every message the
 /// bus is settled, so it is quiescent when the next one arrives.
 ///
-/// A replay that has stopped for any reason continues when it is run again; no message is lost.
+/// A replay that has stopped for any reason continues when it is run again; no message is lost. If a
+/// handler panics, the message that it was handling counts as delivered.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -189,12 +190,17 @@ where
         if time < now {
             return Err(ReplayError::Late { time, now }.into());
         }
-        if self.timeline.may_be_due(time)
-            && let Err(pause) = self.deliver_due(time, progress)
-        {
+        let (time, input) = if self.timeline.may_be_due(time) {
+            // Kept in `next` meanwhile, where no panic can lose it.
             self.next = Some((time, input));
-            return Err(pause);
-        }
+            self.deliver_due(time, progress)?;
+            let Some(next) = self.next.take() else {
+                return Ok(());
+            };
+            next
+        } else {
+            (time, input)
+        };
         self.timeline.reach(time);
         self.tally.count_input(time, input.name());
         input.deliver(self.bus);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Waker};
 
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 use tokio::sync::oneshot;
 
 use crate::ready;

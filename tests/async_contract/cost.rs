@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 
 use crate::ready;
 
@@ -47,7 +47,7 @@ impl<B: Sync> AsyncEventHandler<Heard, B> for Chain {
 }
 
 mod by_hand {
-    use static_bus::prelude::BusError;
+    use static_bus::asynchronous::BusError;
 
     pub struct Chain;
     impl Chain {

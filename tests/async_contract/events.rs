@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Waker};
 
-use static_bus::{message::PublishError, prelude::*};
+use static_bus::{asynchronous::BusError, message::PublishError, prelude::*};
 use tokio::sync::Barrier;
 use tokio::task::yield_now;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 
 struct GetRate;
 query!(GetRate -> u32);

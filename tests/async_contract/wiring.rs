@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use static_bus::{prelude::*, wiring::Kind};
+use static_bus::{asynchronous::BusError, prelude::*, wiring::Kind};
 
 use crate::ready;
 

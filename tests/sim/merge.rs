@@ -95,6 +95,7 @@ fn an_unsorted_stream_is_an_error_that_names_the_stream_and_the_two_times() {
         "stream `trades` is not sorted: time 2 comes after time 3; sort it by time before merging"
     );
     assert_eq!(error.index, 1);
+    assert_eq!(merge.size_hint(), (0, Some(0)));
     assert_eq!(merge.next(), None);
     assert_eq!(merge.next(), None);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use static_bus::prelude::*;
+use static_bus::asynchronous::BusError;
 use tokio::time::{sleep, timeout};
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 
 use crate::{journal::note, orders::OrderPlaced, users::GetUser};
 

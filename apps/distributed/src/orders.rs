@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 
 use crate::{inventory::GetStock, journal::note, users::GetUser};
 

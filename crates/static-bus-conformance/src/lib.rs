@@ -109,12 +109,12 @@ macro_rules! conformance_tests {
 #[macro_export]
 macro_rules! __conformance_tests {
     ({ |$name:ident| $harness:expr } $($module:ident: $($case:ident)+;)+) => { $($(
-        #[test]
+        #[::core::prelude::v1::test]
         fn $case() {
             $crate::run(
-                stringify!($case),
+                ::core::stringify!($case),
                 async {
-                    let $name: &str = stringify!($case);
+                    let $name: &::core::primitive::str = ::core::stringify!($case);
                     $harness
                 },
                 $crate::$module::$case,
@@ -122,10 +122,10 @@ macro_rules! __conformance_tests {
         }
     )+)+ };
     ({ $harness:expr } $($module:ident: $($case:ident)+;)+) => { $($(
-        #[test]
+        #[::core::prelude::v1::test]
         fn $case() {
             $crate::run(
-                stringify!($case),
+                ::core::stringify!($case),
                 async { $harness },
                 $crate::$module::$case,
             );

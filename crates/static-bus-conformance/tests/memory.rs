@@ -17,4 +17,19 @@ impl Harness for Memory {
     }
 }
 
-static_bus_conformance::conformance_tests!(Memory(MemoryBroker::new()));
+/// Among names that mean something else, or nothing, to the macro's user.
+mod suite {
+    #![no_implicit_prelude]
+    #![allow(non_camel_case_types, unused)]
+
+    use ::tokio::test;
+    mod core {}
+    mod static_bus_conformance {}
+    struct str;
+    macro_rules! stringify {
+        ($($any:tt)*) => {
+            ::core::compile_error!("a macro of the user's")
+        };
+    }
+    ::static_bus_conformance::conformance_tests!(|_case| super::Memory(super::MemoryBroker::new()));
+}

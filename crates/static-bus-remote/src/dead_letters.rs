@@ -24,7 +24,7 @@ pub const DEAD_LETTERS: Topic = Topic {
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use static_bus::prelude::*;
+/// # use static_bus::{asynchronous::BusError, prelude::*};
 /// # use static_bus_remote::{DeadLetters, MemoryBroker, RemoteBus, Worker};
 /// # use serde::{Serialize, Deserialize};
 /// # #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-use static_bus::prelude::*;
+use static_bus::{asynchronous::BusError, prelude::*};
 
 struct GetUser;
 query!(GetUser -> u32);

@@ -13,7 +13,7 @@ broken! {
     $ assert assert_eq cfg column compile_error concat debug_assert dbg env file format format_args
     include_str line matches module_path option_env panic print println stringify todo unimplemented
     unreachable vec write assert_impl_all assert_wired_all __message __name_key __mailbox_check
-    event command query mailbox name_key hlist HList assert_wired
+    event command query mailbox module name_key hlist HList assert_wired __part __entries
 }
 
 /// Types with the names of the language's, the prelude's and the library's own.
@@ -42,6 +42,12 @@ mod of_the_library {
     // A mailbox of them, and the check of a bus that has their handlers.
     ::static_bus::mailbox! {
         pub enum Posted { event A, event B, event C, event M, event T, event Cascade, event From }
+    }
+    ::static_bus::module! {
+        pub struct Module<'a, M> {
+            borrowed: &'a Handler => [event T],
+            rest: M,
+        }
     }
     pub struct From;
     ::static_bus::event!(From);

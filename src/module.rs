@@ -77,7 +77,7 @@ use core::marker::PhantomData;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a module",
     label = "neither a module nor an entry of one",
-    note = "a handler becomes an entry with `on_query::<Message, _>(handler)`, `on_command` or `on_event`; a module is an `hlist![…]` of entries and modules, or a type that implements `Module`"
+    note = "a handler needs its messages: `handler: {Self} => [query Q]` in `module!`, `on_query::<Q, _>(handler)` in an `hlist![…]`"
 )]
 pub trait Module {
     /// An `HList` of [`OnQuery`], [`OnCommand`], [`OnEvent`] and other modules.

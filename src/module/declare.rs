@@ -160,4 +160,9 @@ macro_rules! __entries {
         $crate::HCons<$crate::asynchronous::OnEventAsync<$Message, $Handler>, $crate::__entries!($Handler, $($($rest)*)?)>
     };
     ($Handler:ty,) => { $crate::HNil };
+    ($Handler:ty, $($other:tt)+) => {
+        ::core::compile_error!(
+            "a handler's messages are `query Q`, `command C` and `event E`, with `async` before it if the handler is asynchronous"
+        )
+    };
 }

@@ -3,6 +3,8 @@
 //! A [`Bus`](crate::bus::Bus) whose handlers are `Sync` implements these traits for the messages
 //! registered on it, with asynchronous or synchronous handlers. So does the client of a broker. Code
 //! that is generic over them may be separated from the handler by a network, and handles [`BusError`].
+//! Their trait objects are those of the twins, such as
+//! [`DynAsyncSendQuery`](super::DynAsyncSendQuery).
 
 use super::BusError;
 use crate::message::{Command, Event, Query};

@@ -41,6 +41,7 @@ mod error;
 mod event;
 mod handler;
 mod module;
+mod object;
 mod outcome;
 mod refusal;
 
@@ -57,3 +58,4 @@ pub use module::{
     OnCommandAsync, OnEventAsync, OnQueryAsync, on_command_async, on_command_async_fn,
     on_event_async, on_event_async_fn, on_query_async, on_query_async_fn,
 };
+pub use object::{DynAsyncExecuteCommand, DynAsyncPublishEvent, DynAsyncSendQuery};

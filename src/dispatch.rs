@@ -28,7 +28,12 @@ use crate::message::{Command, Event, EventOutput, Message, Query};
 /// let bus = BusBuilder::new().register_query_fn(|_: GetRate| 2.0).build();
 /// assert_eq!(convert(10.0, &bus), 20.0);
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot send query `{Q}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot send query `{Q}`",
+    label = "not a bus that answers `{Q}`",
+    note = "in generic code, add the bound `SendQuery<{Q}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait SendQuery<Q: Query> {
     /// Runs the query's one handler on the caller's stack and returns its answer.
     fn send(&self, query: Q) -> Q::Response;
@@ -48,7 +53,12 @@ pub trait SendQuery<Q: Query> {
 /// let bus = BusBuilder::new().register_command_fn(|_: Stop| Err("it stands")).build();
 /// assert_eq!(stop_twice(&bus), Err("it stands"));
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot execute command `{C}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot execute command `{C}`",
+    label = "not a bus that executes `{C}`",
+    note = "in generic code, add the bound `ExecuteCommand<{C}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait ExecuteCommand<C: Command> {
     /// Runs the command's one handler on the caller's stack and returns its output.
     ///
@@ -74,7 +84,12 @@ pub trait ExecuteCommand<C: Command> {
 /// assert_eq!(last.get(), 7);
 /// save(&BusBuilder::new().build());
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot publish event `{E}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot publish event `{E}`",
+    label = "not a bus that publishes `{E}`",
+    note = "in generic code, add the bound `PublishEvent<{E}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait PublishEvent<E: Event> {
     /// Runs every subscriber, in registration order.
     ///
@@ -104,7 +119,12 @@ pub trait PublishEvent<E: Event> {
 /// bus.post(Tick(3));
 /// assert_eq!(bus.settle(), Ok(4));
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot post `{M}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot post `{M}`",
+    label = "not a bus that queues `{M}`",
+    note = "in generic code, add the bound `PostMessage<{M}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait PostMessage<M: Message> {
     /// Appends the message to the mailbox; `settle` delivers it.
     fn post(&self, message: M);

@@ -88,7 +88,7 @@ impl<T, O> BusBuilder<T, O> {
     /// command!(Withdraw, name = "bank.withdraw");
     ///
     /// struct Account { limit: u32 }
-    /// impl<B: Sync> AsyncCommandHandler<Withdraw, B> for Account {
+    /// impl<B> AsyncCommandHandler<Withdraw, B> for Account {
     ///     async fn handle(&self, command: Withdraw, _bus: &B) -> Result<(), BusError> {
     ///         if command.0 > self.limit {
     ///             return Err(BusError::refused::<Withdraw>("over the limit"));
@@ -166,7 +166,7 @@ impl<T, O> BusBuilder<T, O> {
     ///
     /// #[derive(Default)]
     /// struct Clicks(AtomicU32);
-    /// impl<B: Sync> AsyncEventHandler<Clicked, B> for Clicks {
+    /// impl<B> AsyncEventHandler<Clicked, B> for Clicks {
     ///     async fn handle(&self, _: &Clicked, _bus: &B) -> Result<(), BusError> {
     ///         self.0.fetch_add(1, Relaxed);
     ///         Ok(())

@@ -3,6 +3,8 @@
 //! A [`Bus`](crate::bus::Bus) whose handlers are `Sync` implements these traits for the messages
 //! registered on it, with asynchronous or synchronous handlers. So does the client of a broker. Code
 //! that is generic over them may be separated from the handler by a network, and handles [`BusError`].
+//! Their trait objects are those of the twins, such as
+//! [`DynAsyncSendQuery`](super::DynAsyncSendQuery).
 
 use super::BusError;
 use crate::message::{Command, Event, Query};
@@ -32,7 +34,12 @@ use crate::message::{Command, Event, Query};
 /// assert_eq!(convert(10.0, &bus).await.unwrap(), 20.0);
 /// # }
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot send query `{Q}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot send query `{Q}`",
+    label = "not a bus that answers `{Q}`",
+    note = "in generic code, add the bound `AsyncSendQuery<{Q}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait AsyncSendQuery<Q: Query>: Sync {
     /// Sends the query to its one handler.
     ///
@@ -59,7 +66,12 @@ pub trait AsyncSendQuery<Q: Query>: Sync {
 /// assert_eq!(error.to_string(), "engine.stop: its handler failed: it stands");
 /// # }
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot execute command `{C}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot execute command `{C}`",
+    label = "not a bus that executes `{C}`",
+    note = "in generic code, add the bound `AsyncExecuteCommand<{C}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait AsyncExecuteCommand<C: Command>: Sync {
     /// Sends the command to its one handler. In process, `Ok` means that the handler succeeded;
     /// remotely, that the broker has accepted the command.
@@ -90,7 +102,12 @@ pub trait AsyncExecuteCommand<C: Command>: Sync {
 /// save(&BusBuilder::new().build()).await.unwrap();
 /// # }
 /// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot publish event `{E}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot publish event `{E}`",
+    label = "not a bus that publishes `{E}`",
+    note = "in generic code, add the bound `AsyncPublishEvent<{E}>`",
+    note = "if this is an `Arc`, a `Box` or a reference to a bus, pass the bus itself: `&*bus`"
+)]
 pub trait AsyncPublishEvent<E: Event>: Sync {
     /// Runs all subscribers concurrently and waits for them. In process, `Ok` means that all have
     /// succeeded; remotely, that the broker has accepted the event.

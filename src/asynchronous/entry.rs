@@ -68,7 +68,7 @@ pub(crate) trait Answer<Q: Query, H, B> {
         bus: &B,
     ) -> impl Future<Output = Result<Q::Response, BusError>> + Send;
 }
-impl<Q: Query, H: AsyncQueryHandler<Q, B>, B> Answer<Q, H, B> for AsyncMode {
+impl<Q: Query, H: AsyncQueryHandler<Q, B>, B: Sync> Answer<Q, H, B> for AsyncMode {
     #[inline]
     fn answer(
         handler: &H,
@@ -123,7 +123,7 @@ pub(crate) trait Perform<C: Command, H, B> {
         bus: &B,
     ) -> impl Future<Output = Result<(), BusError>> + Send;
 }
-impl<C: Command, H: AsyncCommandHandler<C, B>, B> Perform<C, H, B> for AsyncMode {
+impl<C: Command, H: AsyncCommandHandler<C, B>, B: Sync> Perform<C, H, B> for AsyncMode {
     #[inline]
     fn perform(
         handler: &H,

@@ -10,8 +10,8 @@ use alloc::{boxed::Box, rc::Rc, sync::Arc};
 
 /// Answers a query asynchronously.
 ///
-/// Write it as an `async fn`. Its future must be `Send`, so an impl that is generic over the bus needs
-/// `B: Sync`, or a bound that implies it, such as `B: AsyncSendQuery<…>`.
+/// Write it as an `async fn`. Its future must be `Send`, so the service must be `Sync`. The bus is `Sync`:
+/// that is a bound of the method, and an impl needs no `B: Sync` of its own.
 ///
 /// ```
 /// use static_bus::{asynchronous::BusError, prelude::*};
@@ -19,7 +19,7 @@ use alloc::{boxed::Box, rc::Rc, sync::Arc};
 /// query!(Double -> u32);
 ///
 /// struct Doubler;
-/// impl<B: Sync> AsyncQueryHandler<Double, B> for Doubler {
+/// impl<B> AsyncQueryHandler<Double, B> for Doubler {
 ///     async fn handle(&self, query: Double, _bus: &B) -> Result<u32, BusError> {
 ///         tokio::task::yield_now().await;
 ///         Ok(query.0 * 2)
@@ -33,7 +33,7 @@ use alloc::{boxed::Box, rc::Rc, sync::Arc};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle query `{Q}` asynchronously",
     label = "not an asynchronous handler of `{Q}`",
-    note = "implement it: `impl<B: Sync> AsyncQueryHandler<{Q}, B> for {Self}`; a closure is registered with `register_query_async_fn`, a handler that does not wait with `register_query`"
+    note = "implement it: `impl<B> AsyncQueryHandler<{Q}, B> for {Self}`; a closure is registered with `register_query_async_fn`, a handler that does not wait with `register_query`"
 )]
 pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
     /// Answers `query`. `bus` is the bus that dispatched it.
@@ -44,7 +44,9 @@ pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
         &self,
         query: Q,
         bus: &B,
-    ) -> impl Future<Output = Result<Q::Response, BusError>> + Send;
+    ) -> impl Future<Output = Result<Q::Response, BusError>> + Send
+    where
+        B: Sync;
 }
 
 /// Handles a command asynchronously.
@@ -75,14 +77,16 @@ pub trait AsyncQueryHandler<Q: Query, B: ?Sized> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle command `{C}` asynchronously",
     label = "not an asynchronous handler of `{C}`",
-    note = "implement it: `impl<B: Sync> AsyncCommandHandler<{C}, B> for {Self}`; a closure is registered with `register_command_async_fn`, a handler that does not wait with `register_command`"
+    note = "implement it: `impl<B> AsyncCommandHandler<{C}, B> for {Self}`; a closure is registered with `register_command_async_fn`, a handler that does not wait with `register_command`"
 )]
 pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
     /// Handles `command`. `bus` is the bus that dispatched it.
     ///
     /// # Errors
     /// The handler's own error, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
-    fn handle(&self, command: C, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
+    fn handle(&self, command: C, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send
+    where
+        B: Sync;
 }
 
 /// Handles an event asynchronously.
@@ -95,7 +99,7 @@ pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
 ///
 /// #[derive(Default)]
 /// struct Last(Mutex<&'static str>);
-/// impl<B: Sync> AsyncEventHandler<Renamed, B> for Last {
+/// impl<B> AsyncEventHandler<Renamed, B> for Last {
 ///     async fn handle(&self, event: &Renamed, _bus: &B) -> Result<(), BusError> {
 ///         tokio::task::yield_now().await;
 ///         *self.0.lock().unwrap() = event.0;
@@ -112,7 +116,7 @@ pub trait AsyncCommandHandler<C: Command, B: ?Sized> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle event `{E}` asynchronously",
     label = "not an asynchronous handler of `{E}`",
-    note = "implement it: `impl<B: Sync> AsyncEventHandler<{E}, B> for {Self}`; a closure is subscribed with `subscribe_async_fn`, a handler that does not wait with `subscribe`"
+    note = "implement it: `impl<B> AsyncEventHandler<{E}, B> for {Self}`; a closure is subscribed with `subscribe_async_fn`, a handler that does not wait with `subscribe`"
 )]
 pub trait AsyncEventHandler<E: Event, B: ?Sized> {
     /// Handles `event`. `bus` is the bus that dispatched it.
@@ -120,7 +124,9 @@ pub trait AsyncEventHandler<E: Event, B: ?Sized> {
     /// # Errors
     /// The handler's own error, as [`BusError::rejected`] or [`BusError::refused`], or that of a nested call.
     /// The other subscribers still run.
-    fn handle(&self, event: &E, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send;
+    fn handle(&self, event: &E, bus: &B) -> impl Future<Output = Result<(), BusError>> + Send
+    where
+        B: Sync;
 }
 
 macro_rules! through {
@@ -136,7 +142,10 @@ macro_rules! through {
                 &self,
                 query: Q,
                 bus: &B,
-            ) -> impl Future<Output = Result<Q::Response, BusError>> + Send {
+            ) -> impl Future<Output = Result<Q::Response, BusError>> + Send
+            where
+                B: Sync,
+            {
                 (**self).handle(query, bus)
             }
         }
@@ -151,7 +160,10 @@ macro_rules! through {
                 &self,
                 command: C,
                 bus: &B,
-            ) -> impl Future<Output = Result<(), BusError>> + Send {
+            ) -> impl Future<Output = Result<(), BusError>> + Send
+            where
+                B: Sync,
+            {
                 (**self).handle(command, bus)
             }
         }
@@ -166,7 +178,10 @@ macro_rules! through {
                 &self,
                 event: &E,
                 bus: &B,
-            ) -> impl Future<Output = Result<(), BusError>> + Send {
+            ) -> impl Future<Output = Result<(), BusError>> + Send
+            where
+                B: Sync,
+            {
                 (**self).handle(event, bus)
             }
         }

@@ -18,7 +18,7 @@ entries! {
     /// struct Ping;
     /// query!(Ping -> u8);
     /// struct Pong;
-    /// impl<B: Sync> AsyncQueryHandler<Ping, B> for Pong {
+    /// impl<B> AsyncQueryHandler<Ping, B> for Pong {
     ///     async fn handle(&self, _: Ping, _bus: &B) -> Result<u8, BusError> { Ok(1) }
     /// }
     /// fn module() -> HList![OnQueryAsync<Ping, Pong>] {
@@ -40,7 +40,7 @@ entries! {
     /// struct Stop;
     /// command!(Stop, name = "engine.stop");
     /// struct Engine;
-    /// impl<B: Sync> AsyncCommandHandler<Stop, B> for Engine {
+    /// impl<B> AsyncCommandHandler<Stop, B> for Engine {
     ///     async fn handle(&self, _: Stop, _bus: &B) -> Result<(), BusError> {
     ///         Err(BusError::refused::<Stop>("it stands"))
     ///     }
@@ -63,7 +63,7 @@ entries! {
     /// event!(Clicked);
     /// #[derive(Default)]
     /// struct Clicks(AtomicU32);
-    /// impl<B: Sync> AsyncEventHandler<Clicked, B> for Clicks {
+    /// impl<B> AsyncEventHandler<Clicked, B> for Clicks {
     ///     async fn handle(&self, _: &Clicked, _bus: &B) -> Result<(), BusError> {
     ///         self.0.fetch_add(1, Relaxed);
     ///         Ok(())

@@ -179,13 +179,13 @@ fn a_panic_unwinds_to_whoever_polls_and_the_bus_is_as_it_was() {
 fn a_service_can_be_registered_through_a_pointer() {
     #[derive(Default)]
     struct Counter(AtomicU32);
-    impl<B: Sync> AsyncCommandHandler<Log, B> for Counter {
+    impl<B> AsyncCommandHandler<Log, B> for Counter {
         async fn handle(&self, command: Log, _bus: &B) -> Result<(), BusError> {
             self.0.fetch_add(command.0, Relaxed);
             Ok(())
         }
     }
-    impl<B: Sync> AsyncQueryHandler<GetRate, B> for Counter {
+    impl<B> AsyncQueryHandler<GetRate, B> for Counter {
         async fn handle(&self, _: GetRate, _bus: &B) -> Result<u32, BusError> {
             Ok(self.0.load(Relaxed))
         }

@@ -4,6 +4,7 @@ mod calls;
 mod cost;
 mod errors;
 mod events;
+mod objects;
 mod spawning;
 mod wiring;
 

@@ -31,7 +31,7 @@ where
         bus.publish_async(&paid).await
     }
 }
-impl<B: Sync> AsyncEventHandler<Paid, B> for Bank {
+impl<B> AsyncEventHandler<Paid, B> for Bank {
     async fn handle(&self, event: &Paid, _bus: &B) -> Result<(), BusError> {
         tokio::task::yield_now().await;
         assert_eq!(event.0, 14);
@@ -158,4 +158,55 @@ async fn a_handler_with_a_closure_can_be_spawned_too() {
     assert_eq!(task.await.unwrap().unwrap(), 14);
     let task = tokio::spawn(async move { bus.publish_async(&Paid(1)).await });
     assert!(!task.await.unwrap().unwrap_err().is_retryable());
+}
+
+/// A handler that sends nothing needs no bound on the bus, and may hold it across an `.await`.
+#[tokio::test]
+async fn a_handler_without_a_bound_on_the_bus_can_be_spawned() {
+    async fn hold<T>(it: T) -> T {
+        tokio::task::yield_now().await;
+        it
+    }
+
+    struct Idle;
+    impl<B> AsyncQueryHandler<GetRate, B> for Idle {
+        async fn handle(&self, _: GetRate, bus: &B) -> Result<u32, BusError> {
+            hold(bus).await;
+            Ok(3)
+        }
+    }
+    impl<B> AsyncCommandHandler<Pay, B> for Idle {
+        async fn handle(&self, _: Pay, bus: &B) -> Result<(), BusError> {
+            hold(bus).await;
+            Ok(())
+        }
+    }
+    impl<B> AsyncEventHandler<Paid, B> for Idle {
+        async fn handle(&self, event: &Paid, bus: &B) -> Result<(), BusError> {
+            hold((event, bus)).await;
+            Ok(())
+        }
+    }
+
+    static BUS: LazyLock<
+        BusOf<
+            HList![
+                OnQueryAsync<GetRate, Box<Idle>>,
+                OnCommandAsync<Pay, Arc<Idle>>,
+                OnEventAsync<Paid, &'static Idle>,
+            ],
+        >,
+    > = LazyLock::new(|| {
+        BusBuilder::new()
+            .register_query_async::<GetRate, _>(Box::new(Idle))
+            .register_command_async::<Pay, _>(Arc::new(Idle))
+            .subscribe_async::<Paid, _>(&Idle)
+            .build()
+    });
+    let answer = tokio::spawn(BUS.send_async(GetRate));
+    let done = tokio::spawn(BUS.execute_async(Pay(7)));
+    let heard = tokio::spawn(BUS.publish_async(&Paid(14)));
+    assert_eq!(answer.await.unwrap().unwrap(), 3);
+    done.await.unwrap().unwrap();
+    heard.await.unwrap().unwrap();
 }

@@ -17,7 +17,7 @@ event!(Renamed, name = "d.renamed");
 
 #[derive(Clone)]
 struct Users;
-impl<B: Sync> AsyncQueryHandler<GetName, B> for Users {
+impl<B> AsyncQueryHandler<GetName, B> for Users {
     async fn handle(&self, _: GetName, _bus: &B) -> Result<&'static str, BusError> {
         Ok("Ada")
     }

@@ -7,7 +7,7 @@ struct GetName;
 query!(GetName -> u32);
 
 struct Users(Rc<u32>);
-impl<B: Sync> AsyncQueryHandler<GetUser, B> for Users {
+impl<B> AsyncQueryHandler<GetUser, B> for Users {
     async fn handle(&self, _: GetUser, _bus: &B) -> Result<u32, BusError> {
         Ok(*self.0)
     }

@@ -4,7 +4,7 @@ struct OrderCreated;
 event!(OrderCreated);
 
 struct Mailer;
-impl<B: Sync> AsyncEventHandler<OrderCreated, B> for Mailer {
+impl<B> AsyncEventHandler<OrderCreated, B> for Mailer {
     async fn handle(&self, _: &OrderCreated, _bus: &B) -> Result<(), BusError> {
         Ok(())
     }

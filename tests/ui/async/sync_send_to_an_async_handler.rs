@@ -4,7 +4,7 @@ struct GetUser;
 query!(GetUser -> u32);
 
 struct Users;
-impl<B: Sync> AsyncQueryHandler<GetUser, B> for Users {
+impl<B> AsyncQueryHandler<GetUser, B> for Users {
     async fn handle(&self, _: GetUser, _bus: &B) -> Result<u32, BusError> {
         Ok(7)
     }

@@ -1,18 +1,18 @@
 //! The number of instructions of a call through the bus, counted by `benches/instructions.rs` under valgrind.
 //!
-//! All counts are of one run on one machine, and are compared with each other. Only the mailbox has bounds
-//! below: it does more than a direct call, and its cost must not rise.
+//! All counts are of one run on one machine, and are compared with each other. The mailbox does more than a
+//! direct call: its own counts have bounds, because they must not rise.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The instructions to post and settle one message, above those of a call by hand.
+/// The instructions to post and settle one message.
 #[cfg(target_arch = "x86_64")]
-const ONE_POSTED: u64 = 22;
+const ONE_POSTED: u64 = 50;
 /// The same for 1,000 messages that are all posted before they are settled.
 #[cfg(target_arch = "x86_64")]
-const THOUSAND_POSTED: u64 = 76_442;
+const THOUSAND_POSTED: u64 = 79_969;
 
 #[test]
 #[ignore = "needs valgrind: run scripts/instructions"]
@@ -55,11 +55,10 @@ fn a_call_takes_the_same_on_a_bus_of_1_and_of_300_handlers() {
 #[ignore = "needs valgrind: run scripts/instructions"]
 fn a_posted_message_takes_no_more_than_it_did() {
     for (messages, bound) in [("one", ONE_POSTED), ("thousand", THOUSAND_POSTED)] {
-        let by_hand = count(&format!("posted_by_hand {messages}"));
         let posted = count(&format!("posted_and_settled {messages}"));
         assert!(
-            posted <= by_hand + bound,
-            "{messages}: {posted} posted and settled, {by_hand} by hand: more than {bound} apart"
+            posted <= bound,
+            "{messages}: {posted} posted and settled, at most {bound} before"
         );
     }
 }

@@ -194,7 +194,8 @@ impl<C: Command, H, T> HasCommandHandler<C> for CommandEntry<C, H, T> {
 #[diagnostic::on_unimplemented(
     message = "query `{M}` already has a handler",
     label = "a second handler for `{M}`",
-    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`"
+    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub trait SecondQueryHandler<M> {}
 impl<M> SecondQueryHandler<M> for Missing {}
@@ -208,7 +209,8 @@ impl<M, H, T, R, W: SecondQueryHandler<M>> InsertIf<Same, R, W> for QueryEntry<M
 #[diagnostic::on_unimplemented(
     message = "command `{M}` already has a handler",
     label = "a second handler for `{M}`",
-    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`"
+    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub trait SecondCommandHandler<M> {}
 impl<M> SecondCommandHandler<M> for Missing {}

@@ -35,7 +35,8 @@ impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventEntry<E
 #[diagnostic::on_unimplemented(
     message = "`{E}` and another message are registered under one name",
     label = "its name, or the hash of its name, is that of `{E}`",
-    note = "give one of the two messages a name of its own with `name = \"…\"`"
+    note = "give one of the two messages a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub trait MoreSubscribers<E, S> {
     type Out;
@@ -83,7 +84,8 @@ impl<H, T: Before<S>, S> Before<S> for HCons<H, T> {
 #[diagnostic::on_unimplemented(
     message = "`{E}` is registered on this bus, but not as an event",
     label = "not published here",
-    note = "use `send` for a query and `execute` for a command; if two messages share a name, give one its own with `name = \"…\"`"
+    note = "use `send` for a query and `execute` for a command; if two messages share a name, give one its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub(crate) trait Publish<E> {
     type Subscribers;

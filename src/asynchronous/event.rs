@@ -102,7 +102,7 @@ impl<E, S, T> PublishAsync<E> for EventEntry<E, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {
-        Publish::subscribers(self)
+        &self.handler
     }
 }
 impl<E, S, T> PublishAsync<E> for AsyncEventEntry<E, S, T> {

@@ -2,7 +2,7 @@
 
 use super::{Find, InsertInto, MergeInto, Missing, Wired};
 use crate::handler::{CommandHandler, QueryHandler};
-use crate::key::{Key, Other, Rest, Same};
+use crate::key::{Key, Of, Other, Rest, Same};
 use crate::message::{Command, Message, Query};
 use crate::wiring::{Kind, Registration, Registrations};
 use core::marker::PhantomData;
@@ -56,7 +56,7 @@ macro_rules! entry {
         // one proof for each of them wherever the type of a bus appears.
         pub struct $Entry<M: ?Sized, H, Next: ?Sized = ()> {
             message: PhantomData<fn(&M)>,
-            pub(super) handler: H,
+            pub(crate) handler: H,
             pub(super) next: Next,
         }
         impl<M, H> $Entry<M, H> {
@@ -165,7 +165,7 @@ pub(crate) trait HasQueryHandler<Q> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
-impl<Q: Query, H, T> HasQueryHandler<Q> for QueryEntry<Q, H, T> {
+impl<Q, M: Message<NameKey: Of<M, Q>>, H, T> HasQueryHandler<Q> for QueryEntry<M, H, T> {
     type Handler = H;
     #[inline]
     fn handler(&self) -> &H {
@@ -182,7 +182,7 @@ pub(crate) trait HasCommandHandler<C> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
-impl<C: Command, H, T> HasCommandHandler<C> for CommandEntry<C, H, T> {
+impl<C, M: Message<NameKey: Of<M, C>>, H, T> HasCommandHandler<C> for CommandEntry<M, H, T> {
     type Handler = H;
     #[inline]
     fn handler(&self) -> &H {

@@ -6,8 +6,8 @@
 use super::bucket::{EventEntry, InsertIf};
 use super::{Missing, Wired};
 use crate::handler::EventHandler;
-use crate::key::Same;
-use crate::message::{Event, EventOutput};
+use crate::key::{Of, Same};
+use crate::message::{Event, EventOutput, Message};
 use crate::wiring::{Kind, Registration, Registrations, handler_name};
 use frunk::{HCons, HNil};
 
@@ -84,8 +84,7 @@ impl<H, T: Before<S>, S> Before<S> for HCons<H, T> {
 #[diagnostic::on_unimplemented(
     message = "`{E}` is registered on this bus, but not as an event",
     label = "not published here",
-    note = "use `send` for a query and `execute` for a command; if two messages share a name, give one its own with `name = \"…\"`",
-    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
+    note = "use `send` for a query and `execute` for a command; if two messages share a name, give one its own with `name = \"…\"`"
 )]
 pub(crate) trait Publish<E> {
     type Subscribers;
@@ -98,7 +97,7 @@ impl<E> Publish<E> for Missing {
         &HNil
     }
 }
-impl<E, S, T> Publish<E> for EventEntry<E, S, T> {
+impl<E, M: Message<NameKey: Of<M, E>>, S, T> Publish<E> for EventEntry<M, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {

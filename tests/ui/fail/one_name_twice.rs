@@ -35,6 +35,10 @@ fn main() {
     BusBuilder::new()
         .register_command_fn(|_: shop_1::Pay| ())
         .register_command_fn(|_: shop_2::Pay| ());
-    let bus = BusBuilder::new().subscribe_fn(|_: &shop_1::Paid| ()).build();
+    let bus = BusBuilder::new()
+        .register_command_fn(|_: shop_1::Pay| ())
+        .subscribe_fn(|_: &shop_1::Paid| ())
+        .build();
+    bus.execute(shop_2::Pay);
     bus.publish(&shop_2::Paid);
 }

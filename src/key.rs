@@ -11,6 +11,8 @@
 //! `L` also begins with 3; in that case the digits after it are compared. Most pairs differ in their
 //! first digit and are compared in one step.
 
+use crate::message::Message;
+use crate::table::InsertInto;
 use core::marker::PhantomData;
 
 /// A digit and the digits that follow it.
@@ -37,6 +39,37 @@ impl<const A: u8, const B: u8, R: Rest> Key for Digits<A, Digits<B, R>> {
     type First = Digit<A>;
     type Tail = Digits<B, R>;
     type Rest = R;
+}
+
+/// The name key of a message with lifetimes: its name's key `K`, and `S`, the message with `'static` for
+/// each lifetime. So the key is the same for all lifetimes.
+pub struct Borrowed<K, S>(PhantomData<(K, S)>);
+#[diagnostic::do_not_recommend]
+impl<K: Key, S> Key for Borrowed<K, S> {
+    type First = K::First;
+    type Tail = K::Tail;
+    type Rest = K::Rest;
+}
+
+/// A name key of both `M` and `N`, which are one message, apart from lifetimes.
+#[diagnostic::on_unimplemented(
+    message = "`{N}` is not registered on this bus, but `{M}` has its name and is",
+    label = "nobody handles `{N}`",
+    note = "give one of the two messages a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
+)]
+#[doc(hidden)]
+pub trait Of<M, N> {}
+impl<const DIGIT: u8, Next, M> Of<M, M> for Digits<DIGIT, Next> {}
+#[diagnostic::do_not_recommend]
+impl<K, S, M, N: Message<NameKey = Self>> Of<M, N> for Borrowed<K, S> {}
+
+impl<K: InsertInto<T, W>, S, T, W> InsertInto<T, W> for Borrowed<K, S> {
+    type Out = K::Out;
+    #[inline]
+    fn insert(table: T, entry: W) -> K::Out {
+        K::insert(table, entry)
+    }
 }
 
 /// The keys are equal.

@@ -75,7 +75,8 @@ pub mod __private {
     pub use frunk::{HList as ShortList, hlist as short_list};
 }
 
-/// Checks at compile time that a bus type implements the listed traits.
+/// Checks at compile time that a bus type implements the listed traits, such as `SendQuery<Ping>` and
+/// `for<'a> PublishEvent<Tick<'a>>`.
 ///
 /// ```
 /// use static_bus::prelude::*;
@@ -90,12 +91,22 @@ pub mod __private {
 /// ```
 #[macro_export]
 macro_rules! assert_wired {
-    ($bus:ty: $($needs:path),+ $(,)?) => {
+    ($bus:ty: for<$($lifetime:lifetime),+> $need:path $(, $($more:tt)*)?) => {
         const _: () = {
-            const fn assert_wired<__Bus: $($needs +)+>() {}
+            const fn assert_wired<__Bus: for<$($lifetime),+> $need>() {}
             assert_wired::<$bus>();
         };
+        $($crate::assert_wired!(@more $bus: $($more)*);)?
     };
+    ($bus:ty: $need:path $(, $($more:tt)*)?) => {
+        const _: () = {
+            const fn assert_wired<__Bus: $need>() {}
+            assert_wired::<$bus>();
+        };
+        $($crate::assert_wired!(@more $bus: $($more)*);)?
+    };
+    (@more $bus:ty:) => {};
+    (@more $($more:tt)+) => { $crate::assert_wired!($($more)+); };
 }
 
 #[cfg(all(doctest, feature = "alloc"))]

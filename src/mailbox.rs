@@ -427,6 +427,12 @@ macro_rules! mailbox {
             }
         }
     };
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($other:tt)* }) => {
+        ::core::compile_error!(
+            "a mailbox lists `event Message` and `command Message`: give a message with type arguments a name with \
+             `type Name = Message<…>;`; a message that borrows cannot be posted"
+        );
+    };
 }
 
 #[doc(hidden)]

@@ -11,6 +11,7 @@ fn each_mistake_has_its_text() {
     cases.compile_fail("tests/ui/async/*.rs");
     #[cfg(feature = "sim")]
     cases.compile_fail("tests/ui/sim/*.rs");
+    cases.compile_fail("tests/ui/macros/*.rs");
     cases.pass("tests/ui/pass/*.rs");
 }
 
@@ -21,7 +22,7 @@ fn each_headline_is_explained() {
         .filter_map(|line| line.strip_prefix("### "))
         .map(without_names)
         .collect();
-    let texts = ["async", "fail", "sim"]
+    let texts = ["async", "fail", "macros", "sim"]
         .map(|folder| {
             Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("tests/ui")

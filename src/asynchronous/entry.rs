@@ -56,7 +56,7 @@ impl<Q: Query, H, T> HasAsyncQueryHandler<Q> for QueryEntry<Q, H, T> {
     type Mode = SyncMode;
     #[inline]
     fn handler(&self) -> &H {
-        HasQueryHandler::handler(self)
+        &self.handler
     }
 }
 
@@ -111,7 +111,7 @@ impl<C: Command, H, T> HasAsyncCommandHandler<C> for CommandEntry<C, H, T> {
     type Mode = SyncMode;
     #[inline]
     fn handler(&self) -> &H {
-        HasCommandHandler::handler(self)
+        &self.handler
     }
 }
 

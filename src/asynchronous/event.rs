@@ -85,7 +85,8 @@ impl<H, T: Before<S>, S> Before<S> for HAsync<H, T> {
 #[diagnostic::on_unimplemented(
     message = "`{E}` is registered on this bus, but not as an event",
     label = "not published here",
-    note = "use `send_async` for a query and `execute_async` for a command; if two messages share a name, give one its own with `name = \"…\"`"
+    note = "use `send_async` for a query and `execute_async` for a command; if two messages share a name, give one its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub(crate) trait PublishAsync<E> {
     type Subscribers;
@@ -102,7 +103,7 @@ impl<E, S, T> PublishAsync<E> for EventEntry<E, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {
-        Publish::subscribers(self)
+        &self.handler
     }
 }
 impl<E, S, T> PublishAsync<E> for AsyncEventEntry<E, S, T> {

@@ -3,7 +3,7 @@
 use super::fit::{Fit, PlaceFor, Registered, SameHandlers, Take, TakeIf};
 use super::{Find, InsertInto, MergeInto, Missing, Wired};
 use crate::handler::{CommandHandler, QueryHandler};
-use crate::key::{Key, Other, Rest, Same};
+use crate::key::{Key, Of, Other, Rest, Same};
 use crate::message::{Command, Message, Query};
 use crate::wiring::{Kind, Registration, Registrations};
 use core::marker::PhantomData;
@@ -57,7 +57,7 @@ macro_rules! entry {
         // one proof for each of them wherever the type of a bus appears.
         pub struct $Entry<M: ?Sized, H, Next: ?Sized = ()> {
             message: PhantomData<fn(&M)>,
-            pub(super) handler: H,
+            pub(crate) handler: H,
             pub(super) next: Next,
         }
         impl<M, H> $Entry<M, H> {
@@ -222,7 +222,7 @@ pub(crate) trait HasQueryHandler<Q> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
-impl<Q: Query, H, T> HasQueryHandler<Q> for QueryEntry<Q, H, T> {
+impl<Q, M: Message<NameKey: Of<M, Q>>, H, T> HasQueryHandler<Q> for QueryEntry<M, H, T> {
     type Handler = H;
     #[inline]
     fn handler(&self) -> &H {
@@ -239,7 +239,7 @@ pub(crate) trait HasCommandHandler<C> {
     type Handler;
     fn handler(&self) -> &Self::Handler;
 }
-impl<C: Command, H, T> HasCommandHandler<C> for CommandEntry<C, H, T> {
+impl<C, M: Message<NameKey: Of<M, C>>, H, T> HasCommandHandler<C> for CommandEntry<M, H, T> {
     type Handler = H;
     #[inline]
     fn handler(&self) -> &H {
@@ -251,7 +251,8 @@ impl<C: Command, H, T> HasCommandHandler<C> for CommandEntry<C, H, T> {
 #[diagnostic::on_unimplemented(
     message = "query `{M}` already has a handler",
     label = "a second handler for `{M}`",
-    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`"
+    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub trait SecondQueryHandler<M> {}
 impl<M> SecondQueryHandler<M> for Missing {}
@@ -265,7 +266,8 @@ impl<M, H, T, R, W: SecondQueryHandler<M>> InsertIf<Same, R, W> for QueryEntry<M
 #[diagnostic::on_unimplemented(
     message = "command `{M}` already has a handler",
     label = "a second handler for `{M}`",
-    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`"
+    note = "remove one of the registrations; if they are for two messages, give one a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub trait SecondCommandHandler<M> {}
 impl<M> SecondCommandHandler<M> for Missing {}

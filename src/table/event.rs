@@ -6,8 +6,8 @@
 use super::bucket::{EventEntry, InsertIf};
 use super::{Missing, Wired};
 use crate::handler::EventHandler;
-use crate::key::Same;
-use crate::message::{Event, EventOutput};
+use crate::key::{Of, Same};
+use crate::message::{Event, EventOutput, Message};
 use crate::wiring::{Kind, Registration, Registrations, handler_name};
 use frunk::{HCons, HNil};
 
@@ -35,7 +35,8 @@ impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for EventEntry<E
 #[diagnostic::on_unimplemented(
     message = "`{E}` and another message are registered under one name",
     label = "its name, or the hash of its name, is that of `{E}`",
-    note = "give one of the two messages a name of its own with `name = \"…\"`"
+    note = "give one of the two messages a name of its own with `name = \"…\"`",
+    note = "two versions of a crate of messages on one bus cause this, too: `cargo tree -d` lists such crates"
 )]
 pub trait MoreSubscribers<E, S> {
     type Out;
@@ -96,7 +97,7 @@ impl<E> Publish<E> for Missing {
         &HNil
     }
 }
-impl<E, S, T> Publish<E> for EventEntry<E, S, T> {
+impl<E, M: Message<NameKey: Of<M, E>>, S, T> Publish<E> for EventEntry<M, S, T> {
     type Subscribers = S;
     #[inline]
     fn subscribers(&self) -> &S {

@@ -81,7 +81,7 @@ mod crates {
         pub self_: ::core::primitive::u32,
     }
     ::static_bus::event!(Tick, name = HASH, key = self_);
-    pub struct Cancel(::core::primitive::u64);
+    pub struct Cancel(::core::primitive::u32);
     ::static_bus::command!(Cancel -> ::core::result::Result<(), ()>, key = 0);
     pub struct Ask;
     ::static_bus::query!(Ask -> ());
@@ -95,6 +95,13 @@ mod crates {
     }
     ::static_bus::mailbox! { pub enum Posted { event Tick, command ByHand } }
     ::static_bus::mailbox! { pub enum Nothing {} }
+
+    pub struct u64;
+    pub struct named<'a, T: ?::core::marker::Sized>(&'a T);
+    ::static_bus::query!(named<'a, u64> -> &'a u64, name = HASH);
+    ::static_bus::command!(named<'_, ::core::primitive::str>, name = HASH);
+    pub struct query<'a>(&'a ());
+    ::static_bus::event!(query<'_>);
 
     pub struct Borrowing<'a>(&'a ());
     impl<Any> ::static_bus::handler::QueryHandler<Ask, Any> for Borrowing<'_> {

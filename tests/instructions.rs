@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The instructions to post and settle one message, above those of a call by hand.
+/// The instructions to post and settle one message.
 #[cfg(target_arch = "x86_64")]
-const ONE_POSTED: u64 = 22;
+const ONE_POSTED: u64 = 50;
 /// The same for 1,000 messages that are all posted before they are settled.
 #[cfg(target_arch = "x86_64")]
-const THOUSAND_POSTED: u64 = 76_442;
+const THOUSAND_POSTED: u64 = 79_969;
 
 #[test]
 #[ignore = "needs valgrind: run scripts/instructions"]
@@ -22,6 +22,7 @@ fn without_the_mailbox_a_call_takes_the_instructions_of_the_calls_by_hand() {
         ("command", "call"),
         ("event_1", "call"),
         ("event_3", "call"),
+        ("event_9", "call"),
         ("event_fallible", "succeeds"),
         ("event_fallible", "fails"),
         ("nested", "call"),
@@ -55,11 +56,10 @@ fn a_call_takes_the_same_on_a_bus_of_1_and_of_300_handlers() {
 #[ignore = "needs valgrind: run scripts/instructions"]
 fn a_posted_message_takes_no_more_than_it_did() {
     for (messages, bound) in [("one", ONE_POSTED), ("thousand", THOUSAND_POSTED)] {
-        let by_hand = count(&format!("posted_by_hand {messages}"));
         let posted = count(&format!("posted_and_settled {messages}"));
         assert!(
-            posted <= by_hand + bound,
-            "{messages}: {posted} posted and settled, {by_hand} by hand: more than {bound} apart"
+            posted <= bound,
+            "{messages}: {posted} posted and settled, more than {bound}"
         );
     }
 }

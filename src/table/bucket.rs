@@ -56,7 +56,7 @@ macro_rules! entry {
         // one proof for each of them wherever the type of a bus appears.
         pub struct $Entry<M: ?Sized, H, Next: ?Sized = ()> {
             message: PhantomData<fn(&M)>,
-            pub(super) handler: H,
+            pub(crate) handler: H,
             pub(super) next: Next,
         }
         impl<M, H> $Entry<M, H> {
@@ -145,8 +145,7 @@ entry! {
     CommandEntry
 }
 entry! {
-    /// An event `M`, the list of its subscribers, the newest first, and the entries after it in its
-    /// bucket.
+    /// An event `M`, the list of its subscribers, and the entries after it in its bucket.
     EventEntry
 }
 

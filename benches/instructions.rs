@@ -39,6 +39,7 @@ main!(
         command,
         event_1,
         event_3,
+        event_9,
         event_fallible,
         nested,
         async_nested,
@@ -118,6 +119,32 @@ library_benchmark_group!(
     name = event_3,
     compare_by_id = true,
     benchmarks = [event_3_by_hand, event_3_by_bus]
+);
+
+#[library_benchmark]
+#[bench::call(on_heap(by_hand::Event9::default()))]
+fn event_9_by_hand(audit: &by_hand::Event9) {
+    by_hand::event_9(audit, black_box(3))
+}
+#[library_benchmark]
+#[bench::call(on_heap(BusBuilder::new().mount(hlist![
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Revenue::default()),
+    on_event::<Sold, _>(Largest::default()),
+]).build()))]
+fn event_9_by_bus(bus: &through_the_bus::Event9) {
+    through_the_bus::event_9(bus, black_box(3))
+}
+library_benchmark_group!(
+    name = event_9,
+    compare_by_id = true,
+    benchmarks = [event_9_by_hand, event_9_by_bus]
 );
 
 #[library_benchmark]

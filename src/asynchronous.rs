@@ -44,12 +44,13 @@ mod module;
 mod object;
 mod outcome;
 mod refusal;
+mod subscribers;
 
 /// The entries of asynchronous handlers in the [table](crate::table): public for short names in compile errors.
 #[doc(hidden)]
 pub use self::{
     entry::{AsyncCommandEntry, AsyncQueryEntry},
-    event::{AsyncEventEntry, HAsync},
+    event::AsyncEventEntry,
 };
 pub use dispatch::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
 pub use error::BusError;

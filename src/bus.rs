@@ -153,7 +153,7 @@ where
     fn publish(&self, event: &E) -> <E::Output as EventOutput>::Published {
         let mut log = Default::default();
         let subscribers = self.table.at().find().subscribers();
-        let count = subscribers.deliver(event, self, &mut log);
+        let count = subscribers.deliver(event, self, &mut log, 0);
         E::Output::finish(log, count, E::NAME)
     }
 }

@@ -171,6 +171,18 @@ impl Function<()> {
     pub(crate) const PATH: &str = concat!(module_path!(), "::Function<");
 }
 
+/// A synchronous subscriber among asynchronous ones.
+#[cfg(feature = "async")]
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct AtOnce<H>(pub(crate) H);
+
+#[cfg(feature = "async")]
+impl AtOnce<()> {
+    /// The prefix of the type name of every `AtOnce`.
+    pub(crate) const PATH: &str = concat!(module_path!(), "::AtOnce<");
+}
+
 impl<Q: Query, B: ?Sized, F: Fn(Q) -> Q::Response> QueryHandler<Q, B> for Function<F> {
     #[inline]
     fn handle(&self, query: Q, _: &B) -> Q::Response {

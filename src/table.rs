@@ -31,6 +31,7 @@
 mod bucket;
 mod event;
 mod fit;
+mod subscribers;
 
 pub use bucket::{CommandEntry, EventEntry, QueryEntry};
 #[cfg(feature = "async")]
@@ -39,11 +40,19 @@ pub(crate) use bucket::{
 };
 pub(crate) use bucket::{HasCommandHandler, HasQueryHandler};
 #[cfg(feature = "async")]
-pub(crate) use event::{Before, EachName, MoreSubscribers};
-pub(crate) use event::{Publish, SingleSubscriber, Subscribers};
+pub(crate) use event::MoreSubscribers;
+pub(crate) use event::{Publish, SingleSubscriber};
+#[cfg(feature = "async")]
+pub(crate) use subscribers::{AppendTo, EachName, LogOf, for_each_digit};
+#[rustfmt::skip]
+pub use subscribers::{
+    Branches1, Branches2, Branches3, Branches4, Branches5, Branches6, Branches7, Branches8,
+    Handlers1, Handlers2, Handlers3, Handlers4, Handlers5, Handlers6, Handlers7, Handlers8, Many,
+};
 pub(crate) use fit::Fit;
 #[cfg(feature = "async")]
 pub(crate) use fit::{PlaceFor, Registered, SameHandlers, Take, TakeIf};
+pub(crate) use subscribers::Subscribers;
 
 use crate::key::{Digit, Digits, Key};
 use crate::message::Message;

@@ -6,6 +6,8 @@ mod drawing;
 #[cfg(feature = "alloc")]
 pub use drawing::Wiring;
 
+#[cfg(feature = "async")]
+use crate::handler::AtOnce;
 use crate::handler::Function;
 use crate::message::Message;
 use core::{any::type_name, fmt};
@@ -87,7 +89,13 @@ pub trait Registrations {
 /// The type name of a handler; for a function, without the wrapper [`Function`].
 pub(crate) fn handler_name<H>() -> &'static str {
     let name = type_name::<H>();
-    name.strip_prefix(Function::<()>::PATH)
+    #[cfg(feature = "async")]
+    let name = without(AtOnce::<()>::PATH, name);
+    without(Function::<()>::PATH, name)
+}
+#[inline]
+fn without(wrapper: &str, name: &'static str) -> &'static str {
+    name.strip_prefix(wrapper)
         .and_then(|rest| rest.strip_suffix('>'))
         .unwrap_or(name)
 }

@@ -32,6 +32,12 @@ fn an_event_with_three_subscribers_is_their_code_in_a_row() {
     assert_identical("event_3");
 }
 
+/// More than one node of the list of subscribers.
+#[test]
+fn an_event_with_nine_subscribers_is_their_code_in_a_row() {
+    assert_identical("event_9");
+}
+
 #[test]
 fn a_query_nested_three_deep_is_the_code_of_three_calls() {
     assert_identical("nested");
@@ -40,7 +46,9 @@ fn a_query_nested_three_deep_is_the_code_of_three_calls() {
 /// Without this test, a comparison that never finds a difference would pass all tests above.
 #[test]
 fn a_call_that_is_one_counter_slower_is_told_apart() {
-    for name in ["query", "command", "event_1", "event_3", "nested"] {
+    for name in [
+        "query", "command", "event_1", "event_3", "event_9", "nested",
+    ] {
         let difference = difference(name, &BY_HAND, &SLOWER);
         assert!(
             difference.as_deref().is_some_and(|it| it.contains("\n+")),

@@ -1,12 +1,12 @@
 //! The asynchronous calls of the frozen bus.
 
 use super::entry::{Answer, HasAsyncCommandHandler, HasAsyncQueryHandler, Perform};
-use super::event::{AsyncSubscribers, PublishAsync};
+use super::event::{Deliver, PublishAsync};
+use super::subscribers::Call;
 use super::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery, BusError};
 use crate::bus::Bus;
-use crate::message::{Command, Event, EventOutput, Failure, Message, PublishError, Query};
+use crate::message::{Command, Event, Query};
 use crate::table::{At, Find, First, Found, Tail};
-use alloc::{boxed::Box, vec::Vec};
 
 impl<T, O> Bus<T, O> {
     /// Sends a query to its handler, asynchronous or not, and returns the answer.
@@ -82,7 +82,8 @@ impl<T, O> Bus<T, O> {
     /// those that have not finished.
     ///
     /// # Errors
-    /// [`BusError::Rejected`], whose source is a [`PublishError`] with each failure in registration order.
+    /// [`BusError::Rejected`], whose source is a
+    /// [`PublishError`](crate::message::PublishError) with each failure in registration order.
     /// It is retryable if at least one of the failures is.
     ///
     /// ```
@@ -150,28 +151,17 @@ where
     T: At<First<E>>,
     T::Slot: Find<Tail<E>>,
     Found<T, E>: PublishAsync<E>,
-    <Found<T, E> as PublishAsync<E>>::Subscribers: AsyncSubscribers<E, Self> + Sync,
+    <Found<T, E> as PublishAsync<E>>::Mode:
+        Deliver<E, <Found<T, E> as PublishAsync<E>>::Subscribers, Self>,
     Self: Sync,
 {
     #[inline]
-    async fn publish_async(&self, event: &E) -> Result<(), BusError> {
-        let subscribers = self.table.at().find().subscribers();
-        let (count, failures) = subscribers.deliver(event, self).await;
-        finish::<E>(failures, count)
+    fn publish_async(&self, event: &E) -> impl Future<Output = Result<(), BusError>> + Send {
+        let call = Call { event, bus: self };
+        async move {
+            let subscribers = call.bus.table.at().find().subscribers();
+            let heard = <Found<T, E> as PublishAsync<E>>::Mode::deliver(subscribers, &call).await;
+            <Found<T, E> as PublishAsync<E>>::Mode::result(heard)
+        }
     }
-}
-
-/// Combines all failures into one result.
-fn finish<E: Message>(
-    failures: Vec<Failure<BusError>>,
-    subscribers: usize,
-) -> Result<(), BusError> {
-    let retryable = failures.iter().any(|failure| failure.error.is_retryable());
-    let published: Result<(), PublishError<BusError>> =
-        <Result<(), BusError>>::finish(failures, subscribers, E::NAME);
-    published.map_err(|error| BusError::Rejected {
-        message: E::NAME,
-        source: Box::new(error),
-        retryable,
-    })
 }

@@ -1,84 +1,81 @@
-//! The entry of an event with asynchronous subscribers, and the concurrent run of all subscribers.
+//! The entry of an event with asynchronous subscribers.
 //!
-//! The list of subscribers is that of `table/event.rs`, the newest first, with two kinds of nodes:
-//! `HCons` holds a synchronous subscriber, [`HAsync`] an asynchronous one. If the list has a node of
-//! the second kind, the entry is an [`AsyncEventEntry`].
+//! Its list of subscribers is that of `table/subscribers.rs`, and all handlers in it are asynchronous: a
+//! synchronous one is in [`AtOnce`](crate::handler::AtOnce). An event whose subscribers are all synchronous keeps its
+//! [`EventEntry`].
 
-use super::{AsyncEventHandler, BusError, outcome::Outcome, refusal::HearsAtOnce};
-use crate::handler::EventHandler;
+use super::entry::{AsyncMode, SyncMode};
+use super::refusal::{AllAtOnce, Unasked};
+use super::subscribers::{AsyncSubscribers, Call, IntoAsync, finish};
+use super::{BusError, outcome::Outcome};
 use crate::key::{Other, Rest, Same};
-use crate::message::{Event, EventOutput, Failure, Message};
+use crate::message::{Event, Message};
 use crate::table::{
-    Before, EachName, EventEntry, Find, FindIf, Fit, InsertIf, InsertInto, MergeInto, Missing,
-    MoreSubscribers, PlaceFor, Publish, Registered, RestOf, SameHandlers, Subscribers, Take,
-    TakeIf, Wired, entry,
+    AppendTo, EachName, EventEntry, Find, FindIf, Fit, Handlers1, InsertIf, InsertInto, LogOf,
+    MergeInto, Missing, MoreSubscribers, PlaceFor, Publish, Registered, RestOf, SameHandlers,
+    Subscribers, Take, TakeIf, Wired, entry,
 };
-use crate::wiring::{Kind, Registration, Registrations, handler_name};
-use alloc::vec::Vec;
-use core::future::poll_fn;
+use crate::wiring::{Registration, Registrations};
 use core::marker::PhantomData;
-use core::pin::{Pin, pin};
-use core::task::Poll;
-use frunk::{HCons, HNil};
 
 entry! {
-    /// An event `M`, the list of its subscribers, of which at least one is asynchronous, the newest
-    /// first, and the entries after it in its bucket.
+    /// An event `M`, the list of its subscribers, of which at least one is asynchronous, and the
+    /// entries after it in its bucket.
     AsyncEventEntry
-}
-/// An asynchronous subscriber, and the list of the older ones.
-#[derive(Clone)]
-pub struct HAsync<H, T> {
-    head: H,
-    tail: T,
 }
 
 /// The entry of an event with a single, asynchronous subscriber.
-pub(crate) type SingleAsyncSubscriber<E, H> = AsyncEventEntry<E, HAsync<H, HNil>>;
+pub(crate) type SingleAsyncSubscriber<E, H> = AsyncEventEntry<E, Handlers1<H>>;
 impl<E, H> SingleAsyncSubscriber<E, H> {
     #[inline]
     pub(crate) const fn of(subscriber: H) -> Self {
-        AsyncEventEntry::new(HAsync {
-            head: subscriber,
-            tail: HNil,
-        })
+        AsyncEventEntry::new(Handlers1(subscriber))
     }
 }
 
 // ----- one more subscriber
 
 #[diagnostic::do_not_recommend]
-impl<E, S, N: Before<S>> MoreSubscribers<E, S> for AsyncEventEntry<E, N> {
-    type Out = N::Out;
+impl<E, S: IntoAsync, N: AppendTo<S::Out>> MoreSubscribers<E, S> for AsyncEventEntry<E, N> {
     type Entry<T> = AsyncEventEntry<E, N::Out, T>;
     #[inline]
-    fn join(self, older: S) -> N::Out {
-        self.handler.before(older)
-    }
-    #[inline]
-    fn entry<T>(all: N::Out, next: T) -> Self::Entry<T> {
-        AsyncEventEntry::before(all, next)
+    fn join<T>(self, older: S, next: T) -> Self::Entry<T> {
+        AsyncEventEntry::before(self.handler.append_to(older.into_async()), next)
     }
 }
-impl<E, S, T, R, N: MoreSubscribers<E, S>> InsertIf<Same, R, N> for AsyncEventEntry<E, S, T> {
+impl<E, S, T, R, N: MoreAsyncSubscribers<E, S>> InsertIf<Same, R, N> for AsyncEventEntry<E, S, T> {
     type Out = AsyncEventEntry<E, N::Out, T>;
     #[inline]
     fn insert_if(self, newer: N) -> Self::Out {
         AsyncEventEntry::before(newer.join(self.handler), self.next)
     }
 }
-impl<H, T: Before<S>, S> Before<S> for HAsync<H, T> {
-    type Out = HAsync<H, T::Out>;
+/// An entry of the same event `E`, whose subscribers are appended to the list `S` of asynchronous ones.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` and another message are registered under one name",
+    label = "its name, or the hash of its name, is that of `{E}`",
+    note = "give one of the two messages a name of its own with `name = \"…\"`"
+)]
+pub trait MoreAsyncSubscribers<E, S> {
+    type Out;
+    fn join(self, older: S) -> Self::Out;
+}
+impl<E, S, N: IntoAsync<Out: AppendTo<S>>> MoreAsyncSubscribers<E, S> for EventEntry<E, N> {
+    type Out = <N::Out as AppendTo<S>>::Out;
     #[inline]
-    fn before(self, after: S) -> Self::Out {
-        HAsync {
-            head: self.head,
-            tail: self.tail.before(after),
-        }
+    fn join(self, older: S) -> Self::Out {
+        self.handler.into_async().append_to(older)
+    }
+}
+impl<E, S, N: AppendTo<S>> MoreAsyncSubscribers<E, S> for AsyncEventEntry<E, N> {
+    type Out = N::Out;
+    #[inline]
+    fn join(self, older: S) -> N::Out {
+        self.handler.append_to(older)
     }
 }
 
-// ----- publishing
+// ----- asynchronous publishing
 
 /// The result of a lookup of event `E`: an entry with its subscribers of both kinds, or [`Missing`],
 /// which has none.
@@ -90,17 +87,20 @@ impl<H, T: Before<S>, S> Before<S> for HAsync<H, T> {
 )]
 pub(crate) trait PublishAsync<E> {
     type Subscribers;
+    type Mode;
     fn subscribers(&self) -> &Self::Subscribers;
 }
 impl<E> PublishAsync<E> for Missing {
-    type Subscribers = HNil;
+    type Subscribers = ();
+    type Mode = SyncMode;
     #[inline]
-    fn subscribers(&self) -> &HNil {
-        &HNil
+    fn subscribers(&self) -> &() {
+        &()
     }
 }
 impl<E, S, T> PublishAsync<E> for EventEntry<E, S, T> {
     type Subscribers = S;
+    type Mode = SyncMode;
     #[inline]
     fn subscribers(&self) -> &S {
         &self.handler
@@ -108,89 +108,56 @@ impl<E, S, T> PublishAsync<E> for EventEntry<E, S, T> {
 }
 impl<E, S, T> PublishAsync<E> for AsyncEventEntry<E, S, T> {
     type Subscribers = S;
+    type Mode = AsyncMode;
     #[inline]
     fn subscribers(&self) -> &S {
         &self.handler
     }
 }
 
-/// The number of subscribers, and the failures.
-pub(crate) type Heard = (usize, Vec<Failure<BusError>>);
-
-/// A list of subscribers that run concurrently and start with the oldest.
-pub(crate) trait AsyncSubscribers<E: Event, B> {
-    fn deliver(&self, event: &E, bus: &B) -> impl Future<Output = Heard> + Send;
+/// A mode that turns a call of the list `S` of subscribers into a future.
+pub(crate) trait Deliver<E: Event, S, B> {
+    /// The output of that future, which [`result`](Deliver::result) turns into the result of the call.
+    type Heard;
+    fn deliver(
+        subscribers: &S,
+        call: &Call<'_, '_, E, B>,
+    ) -> impl Future<Output = Self::Heard> + Send;
+    fn result(heard: Self::Heard) -> Result<(), BusError>;
 }
-impl<E: Event + Sync, B: Sync> AsyncSubscribers<E, B> for HNil {
+impl<E: Event + Sync, S: AsyncSubscribers<E, B> + Sync, B: Sync> Deliver<E, S, B> for AsyncMode {
+    type Heard = S::Heard;
     #[inline]
-    async fn deliver(&self, _: &E, _: &B) -> Heard {
-        (0, Vec::new())
+    fn deliver(
+        subscribers: &S,
+        call: &Call<'_, '_, E, B>,
+    ) -> impl Future<Output = S::Heard> + Send {
+        subscribers.deliver(call)
+    }
+    #[inline]
+    fn result(heard: S::Heard) -> Result<(), BusError> {
+        let mut failures = None;
+        S::note(heard, 0, &mut failures);
+        finish(failures, S::COUNT, E::NAME)
     }
 }
-impl<E, B, H, T> AsyncSubscribers<E, B> for HCons<H, T>
+impl<E, S, B> Deliver<E, S, B> for SyncMode
 where
     E: Event<Output: Outcome<E>> + Sync,
+    S: Subscribers<E, B> + Sync,
     B: Sync,
-    H: EventHandler<E, B> + Sync,
-    T: AsyncSubscribers<E, B> + Sync,
 {
+    type Heard = Result<(), BusError>;
     #[inline]
-    async fn deliver(&self, event: &E, bus: &B) -> Heard {
-        let older = pin!(self.tail.deliver(event, bus));
-        let newest = pin!(async { self.head.handle(event, bus).outcome() });
-        all(older, newest, handler_name::<H>()).await
+    async fn deliver(subscribers: &S, call: &Call<'_, '_, E, B>) -> Result<(), BusError> {
+        let mut log = Default::default();
+        let count = subscribers.deliver(call.event, call.bus, &mut log, 0);
+        E::Output::published(log, count)
     }
-}
-impl<E, B, H, T> AsyncSubscribers<E, B> for HAsync<H, T>
-where
-    E: Event + Sync,
-    B: Sync,
-    H: AsyncEventHandler<E, B> + Sync,
-    T: AsyncSubscribers<E, B> + Sync,
-{
     #[inline]
-    async fn deliver(&self, event: &E, bus: &B) -> Heard {
-        let older = pin!(self.tail.deliver(event, bus));
-        // The call is inside the `async` block, so that the part of a closure before its future also runs
-        // in registration order.
-        let newest = pin!(async { self.head.handle(event, bus).await });
-        all(older, newest, handler_name::<H>()).await
+    fn result(heard: Result<(), BusError>) -> Result<(), BusError> {
+        heard
     }
-}
-
-/// Waits for the older subscribers and the newest one concurrently.
-#[inline]
-async fn all<Older, Newest>(
-    mut older: Pin<&mut Older>,
-    mut newest: Pin<&mut Newest>,
-    name: &'static str,
-) -> Heard
-where
-    Older: Future<Output = Heard>,
-    Newest: Future<Output = Result<(), BusError>>,
-{
-    let (mut heard, mut result) = (None, None);
-    poll_fn(|context| {
-        if heard.is_none()
-            && let Poll::Ready(it) = older.as_mut().poll(context)
-        {
-            heard = Some(it);
-        }
-        if result.is_none()
-            && let Poll::Ready(it) = newest.as_mut().poll(context)
-        {
-            result = Some(it);
-        }
-        if heard.is_none() || result.is_none() {
-            return Poll::Pending;
-        }
-        let (Some((position, mut failures)), Some(result)) = (heard.take(), result.take()) else {
-            return Poll::Pending;
-        };
-        result.note(&mut failures, position, name);
-        Poll::Ready((position + 1, failures))
-    })
-    .await
 }
 
 // ----- synchronous publishing, and the wiring
@@ -203,14 +170,14 @@ where
 }
 #[diagnostic::do_not_recommend]
 impl<E, S, T> Publish<E> for AsyncEventEntry<E, S, T> {
-    type Subscribers = S;
-    fn subscribers(&self) -> &S {
-        &self.handler
+    type Subscribers = Unasked<S>;
+    fn subscribers(&self) -> &Unasked<S> {
+        &Unasked(PhantomData)
     }
 }
-impl<E: Event, B, H: HearsAtOnce<E>, T> Subscribers<E, B> for HAsync<H, T> {
-    fn deliver(&self, _: &E, _: &B, _: &mut <E::Output as EventOutput>::Log) -> usize {
-        0
+impl<E: Event, B, S: AllAtOnce<E>> Subscribers<E, B> for Unasked<S> {
+    fn deliver(&self, _: &E, _: &B, _: &mut LogOf<E>, position: usize) -> usize {
+        position
     }
 }
 
@@ -218,11 +185,5 @@ impl<E: Event, S: EachName, T: Registrations> Registrations for AsyncEventEntry<
     fn each(visit: &mut dyn FnMut(Registration)) {
         S::each::<E>(visit);
         T::each(visit);
-    }
-}
-impl<H, T: EachName> EachName for HAsync<H, T> {
-    fn each<E: Event>(visit: &mut dyn FnMut(Registration)) {
-        T::each::<E>(visit);
-        visit(Registration::new::<E, H>(Kind::Event));
     }
 }

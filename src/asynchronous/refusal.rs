@@ -1,7 +1,7 @@
 //! The compile errors of synchronous calls whose handler is asynchronous.
 //!
 //! The lookup of such a call succeeds and yields [`Unasked`], which handles the message if the handler
-//! implements one of the traits below. No type implements them, and their error texts give the reason.
+//! implements one of the traits below. No asynchronous handler does, and their error texts give the reason.
 //! A call that finds a handler of its own kind does not use these traits, so they cost it no compile
 //! time.
 
@@ -46,10 +46,12 @@ impl<C: Command, B: ?Sized, H: ActsAtOnce<C>> CommandHandler<C, B> for Unasked<H
     }
 }
 
-/// A subscriber that handles event `E` synchronously. Never implemented.
+/// A subscriber that handles event `E` synchronously.
 #[diagnostic::on_unimplemented(
     message = "event `{E}` has an asynchronous subscriber",
     label = "`{E}` cannot be published without waiting",
     note = "use `publish_async` and `.await` it; in a handler this means `B: AsyncPublishEvent<{E}>`, and that the handler is asynchronous too"
 )]
 pub trait HearsAtOnce<E> {}
+/// A list of such subscribers.
+pub(crate) trait AllAtOnce<E> {}

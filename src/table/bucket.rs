@@ -202,8 +202,7 @@ entry! {
     CommandEntry
 }
 entry! {
-    /// An event `M`, the list of its subscribers, the newest first, and the entries after it in its
-    /// bucket.
+    /// An event `M`, the list of its subscribers, and the entries after it in its bucket.
     EventEntry
 }
 

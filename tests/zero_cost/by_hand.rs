@@ -26,8 +26,8 @@ pub fn event_1(revenue: &Event1, cents: u64) {
 /// In the order of rustc's layout of the bus, so the offsets are equal.
 #[derive(Default)]
 pub struct Event3 {
-    pub sales: Sales,
     pub revenue: Revenue,
+    pub sales: Sales,
     pub largest: Largest,
 }
 
@@ -36,6 +36,16 @@ pub fn event_3(audit: &Event3, cents: u64) {
     audit.revenue.add(cents);
     audit.sales.count();
     audit.largest.see(cents);
+}
+
+pub type Event9 = ([Revenue; 8], Largest);
+
+#[inline(never)]
+pub fn event_9((revenues, largest): &Event9, cents: u64) {
+    for revenue in revenues {
+        revenue.add(cents);
+    }
+    largest.see(cents);
 }
 
 #[derive(Default)]

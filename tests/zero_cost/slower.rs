@@ -32,10 +32,19 @@ pub fn event_1(revenue: &Counted<Revenue>, cents: u64) {
 }
 
 #[inline(never)]
-pub fn event_3(audit: &Counted<(Sales, Revenue, Largest)>, cents: u64) {
-    let (sales, revenue, largest) = audit.inner();
+pub fn event_3(audit: &Counted<(Revenue, Sales, Largest)>, cents: u64) {
+    let (revenue, sales, largest) = audit.inner();
     revenue.add(cents);
     sales.count();
+    largest.see(cents);
+}
+
+#[inline(never)]
+pub fn event_9(audit: &Counted<([Revenue; 8], Largest)>, cents: u64) {
+    let (revenues, largest) = audit.inner();
+    for revenue in revenues {
+        revenue.add(cents);
+    }
     largest.see(cents);
 }
 

@@ -45,7 +45,7 @@ pub fn command(bus: &Command, amount: u32) -> Result<(), OutOfStock> {
     bus.execute(TakeStock { amount })
 }
 
-// ----- an event with one subscriber, and with three
+// ----- an event with one subscriber, with three, and with nine
 
 pub struct Sold {
     pub cents: u64,
@@ -83,6 +83,19 @@ pub type Event3 =
 
 #[inline(never)]
 pub fn event_3(bus: &Event3, cents: u64) {
+    bus.publish(&Sold { cents });
+}
+
+pub type Event9 = BusOf<
+    HList![
+        OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>,
+        OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>,
+        OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>, OnEvent<Sold, Largest>
+    ],
+>;
+
+#[inline(never)]
+pub fn event_9(bus: &Event9, cents: u64) {
     bus.publish(&Sold { cents });
 }
 

@@ -13,4 +13,8 @@ fn main() {
     BusBuilder::new().register_query_async::<GetUser, _>(OrderService).build();
     BusBuilder::new().register_command_async::<CreateOrder, _>(OrderService).build();
     BusBuilder::new().subscribe_async::<OrderCreated, _>(OrderService).build();
+    BusBuilder::new()
+        .subscribe_async_fn(|_: &OrderCreated| async { Ok(()) })
+        .subscribe::<OrderCreated, _>(OrderService)
+        .build();
 }

@@ -130,6 +130,10 @@ fn three_hundred_in_one_chain_under_the_next_solver() {
     check(300, false, true);
 }
 #[test]
+fn two_hundred_subscribers_of_one_event_under_the_next_solver() {
+    assert_success(cargo("check", "event-of-200", &chain(1, 200), true));
+}
+#[test]
 fn publishes_nest_ten_deep_and_deeper_with_a_higher_limit_or_a_box() {
     let build = |name, program: &str| cargo("build", name, program, false);
     assert_success(build("nested-10", &chain(10, 1)));

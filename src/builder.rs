@@ -280,7 +280,7 @@ impl<T, O> BusBuilder<T, O> {
         self.insert::<E, _>(SingleSubscriber::of(Function(function)))
     }
 
-    /// Adds all handlers of a [module](crate::module), in order.
+    /// Adds all handlers of a [module](mod@crate::module), in order.
     ///
     /// A second handler for a query or command does not compile, so a module that handles one can be
     /// mounted only once. Mounting a module takes less compile time than registering its handlers one by

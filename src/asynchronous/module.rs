@@ -1,4 +1,4 @@
-//! Asynchronous entries of [modules](crate::module).
+//! Asynchronous entries of [modules](mod@crate::module).
 
 use super::BusError;
 use super::entry::{AsyncCommandEntry, AsyncQueryEntry};

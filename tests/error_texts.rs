@@ -20,11 +20,12 @@ const LIMIT: usize = 10;
 /// rustc prints the whole type of the bus if a handler's trait is not implemented: the bus is a parameter
 /// of the missing trait, and no text of the library replaces it. It also prints two types that differ, and
 /// a type that resembles one with an impl.
-const WHOLE_BUS: [(&str, usize); 7] = [
+const WHOLE_BUS: [(&str, usize); 8] = [
     ("async_not_an_async_handler", 20),
     ("async_pointer_to_a_bus", 20),
     ("branches_of_two_types", 25),
     ("bus_without_a_listed_message", 15),
+    ("module_with_mistakes", 20),
     ("not_a_handler_of_a_command", 20),
     ("not_a_handler_of_a_query", 20),
     ("not_a_handler_of_an_event", 20),

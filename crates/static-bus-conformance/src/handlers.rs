@@ -154,7 +154,7 @@ pub async fn a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_oth
         headers: Envelope::new("elsewhere", Job::NAME, Codec::Json.content_type()).headers(),
         body: "{not a job".into(),
         key: Some("1".into()),
-        expires: None,
+        ..Record::default()
     };
     append(
         &transport,

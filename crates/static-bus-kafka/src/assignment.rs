@@ -21,6 +21,7 @@ use super::{
     events::{Client, Events},
     outputs::Acknowledgement,
     receipt::KafkaReceipt,
+    transactions::Failure,
 };
 
 mod commit;
@@ -56,6 +57,8 @@ pub(super) struct Assignment<P> {
     acknowledgements: Vec<Acknowledgement>,
     /// A failure of the client that the next call of `take` returns.
     error: Option<KafkaError>,
+    /// `true` if partitions were abandoned, and the member has not left its group since.
+    is_in_doubt: bool,
 }
 
 /// A partition of a member.
@@ -89,6 +92,7 @@ impl<P: Progress> Assignment<P> {
             commits: Commits::new(),
             acknowledgements: Vec::new(),
             error: None,
+            is_in_doubt: false,
         }
     }
 
@@ -100,11 +104,6 @@ impl<P: Progress> Assignment<P> {
     /// The client, until the member has left for good.
     pub fn client(&self) -> Option<Arc<Client>> {
         self.client.clone()
-    }
-
-    /// Returns `true` if the member has left for good.
-    pub fn has_ended(&self) -> bool {
-        self.client.is_none()
     }
 
     /// The interval at which leases are checked.
@@ -185,31 +184,43 @@ impl<P: Progress> Assignment<P> {
             partitions.push((*number, assigned.epoch));
         }
         self.commits.begin(partitions);
+        // A member that has lost its partitions may have no id, and the cluster would accept its offsets unchecked.
         let group = match self.is_transactional {
-            true => client.group_metadata(),
+            true => client
+                .group_metadata()
+                .filter(|_| !client.assignment_lost()),
             false => None,
         };
         let acknowledgements = std::mem::take(&mut self.acknowledgements);
         Some(Commit::new(client, offsets, acknowledgements, group))
     }
 
-    /// Ends the commit that is in progress.
+    /// Ends the commit that is in progress. If its outcome is unknown, the member gives up its partitions, and the
+    /// cluster decides which records are delivered again.
     pub fn on_committed(
         &mut self,
-        result: &KafkaResult<()>,
+        result: Result<(), Failure>,
         mut acknowledgements: Vec<Acknowledgement>,
     ) {
-        let Some(ended) = self.commits.end(result) else {
+        let is_unknown = result.as_ref().is_err_and(|failure| failure.is_unknown);
+        let result = result.map_err(|failure| failure.error);
+        let Some(ended) = self.commits.end(&result) else {
             return;
         };
+        let mut in_doubt = Vec::new();
         for (number, epoch) in ended.partitions {
             match self.partitions.get_mut(&number) {
                 Some(assigned) if assigned.epoch == epoch => match result {
                     Ok(()) => assigned.progress.committed(ended.begun),
+                    Err(_) if is_unknown => in_doubt.push(number),
                     Err(_) => assigned.is_dirty = true,
                 },
                 _ => {}
             }
+        }
+        if !in_doubt.is_empty() {
+            self.abandon(&in_doubt);
+            acknowledgements.retain(|one| !in_doubt.contains(&one.receipt.partition()));
         }
         if result.is_err() {
             let epoch = |number| self.partitions.get(&number).map(|of| of.epoch);
@@ -283,6 +294,25 @@ impl<P: Progress> Assignment<P> {
                 assigned.is_closed = true;
             }
         }
+    }
+
+    /// Ends all leases of partitions whose committed positions are unknown, and commits no more changes of them.
+    fn abandon(&mut self, numbers: &[i32]) {
+        self.close(numbers);
+        for number in numbers {
+            if let Some(assigned) = self.partitions.get_mut(number) {
+                assigned.is_dirty = false;
+            }
+        }
+        self.acknowledgements
+            .retain(|one| !numbers.contains(&one.receipt.partition()));
+        self.is_in_doubt = true;
+    }
+
+    /// Returns `true` if partitions were abandoned since the last call: the member must leave its group, and reads
+    /// their positions when it has joined again.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.is_in_doubt)
     }
 
     /// Removes partitions that belong to other members.

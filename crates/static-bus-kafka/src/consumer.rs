@@ -12,12 +12,12 @@ use super::{
     membership::{self, MAX_SESSION_TIMEOUT, MIN_SESSION_TIMEOUT, Member},
     names::group_id,
     offsets,
-    outputs::{Acknowledgement, Handling, Outputs},
+    outputs::{Acknowledgement, Handling},
     receipt::KafkaReceipt,
     transactions::Committer,
 };
 use static_bus_remote::transport::{
-    Backlog, Claim, Consumer, Delivery, Kind, Lease, Subscription, TransportError,
+    Backlog, Claim, Consumer, Delivery, Kind, Lease, Scope, Subscription, TransportError,
     TransportErrorKind,
 };
 
@@ -38,10 +38,9 @@ pub struct KafkaConsumer {
 }
 
 impl KafkaConsumer {
-    /// Joins a group; `outputs` with exactly once.
+    /// Joins a group.
     pub(super) async fn join(
         cluster: &Arc<Cluster>,
-        outputs: Option<&Arc<Outputs>>,
         subscription: Subscription,
     ) -> Result<Self, TransportError> {
         let Subscription {
@@ -54,8 +53,10 @@ impl KafkaConsumer {
         if !matches!(of.kind, Kind::Command | Kind::Event) {
             return Err(TransportError::not_consumed(settings.address().clone(), of));
         }
-        let handling = outputs.map(|outputs| Handling::begin(cluster, outputs, &subscription));
-        let handling = handling.transpose()?;
+        let handling = match settings.exactly_once() {
+            true => Some(Handling::new(cluster, &subscription)?),
+            false => None,
+        };
         let (topic, partitions) = cluster.topics().get(of).await?;
         let group = group_id(settings.namespace(), of, group);
         let session_timeout = (*lease).clamp(MIN_SESSION_TIMEOUT, MAX_SESSION_TIMEOUT);
@@ -156,11 +157,7 @@ impl Consumer for KafkaConsumer {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery<KafkaReceipt>>, TransportError> {
-        let deliveries = self.member.receive(max, wait).await?;
-        if let Some(handling) = &self.handling {
-            handling.received(&deliveries);
-        }
-        Ok(deliveries)
+        self.member.receive(max, wait).await
     }
 
     async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
@@ -187,10 +184,9 @@ impl Consumer for KafkaConsumer {
         Some(format!("partition {partition}, offset {offset}"))
     }
 
-    fn failed(&self, receipt: &KafkaReceipt) {
-        if let Some(handling) = &self.handling {
-            handling.failed(receipt);
-        }
+    fn begin(&self, receipt: &KafkaReceipt) -> Option<Scope> {
+        let handling = self.handling.as_ref()?;
+        Some(handling.begin(receipt))
     }
 
     async fn renew(&self, leases: &[Lease<KafkaReceipt>]) -> Result<(), TransportError> {
@@ -207,12 +203,9 @@ impl Consumer for KafkaConsumer {
     /// acknowledged instead.
     async fn release(&self, leases: &[Lease<KafkaReceipt>]) -> Result<(), TransportError> {
         if let Some(handling) = &self.handling {
-            for Lease { receipt, .. } in leases {
-                handling.failed(receipt);
-                handling.settled(&Lease {
-                    receipt: *receipt,
-                    claim: None,
-                });
+            for lease in leases {
+                // The output is dropped.
+                handling.settled(lease);
             }
         }
         let (done, released) = match self.release_claims(keys(leases)).await {

@@ -39,7 +39,7 @@
 
 use std::{fmt, sync::Arc};
 
-use self::{cluster::Cluster, outputs::Outputs, producer::Producer, settings::Settings};
+use self::{cluster::Cluster, outputs::Attempt, producer::Producer, settings::Settings};
 use static_bus_remote::transport::{
     DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
 };
@@ -86,8 +86,6 @@ pub use self::{
 pub struct KafkaTransport {
     cluster: Arc<Cluster>,
     producer: Arc<Producer>,
-    /// The output of handlers, with exactly once.
-    outputs: Option<Arc<Outputs>>,
 }
 
 impl KafkaTransport {
@@ -106,14 +104,9 @@ impl KafkaTransport {
     }
 
     async fn open(settings: Settings) -> Result<Self, TransportError> {
-        let outputs = settings.exactly_once().then(Arc::default);
         let cluster = Cluster::new(settings);
         let producer = Arc::new(Producer::connect(&cluster).await?);
-        Ok(KafkaTransport {
-            cluster,
-            producer,
-            outputs,
-        })
+        Ok(KafkaTransport { cluster, producer })
     }
 }
 
@@ -130,16 +123,16 @@ impl Transport for KafkaTransport {
     }
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
-        let Some(outputs) = &self.outputs else {
+        if !self.cluster.settings().exactly_once() {
             return self.producer.append(records).await;
-        };
+        }
         let mut results = vec![Ok(()); records.len()];
         let (mut others, mut places) = (Vec::new(), Vec::new());
-        for (place, record) in records.into_iter().enumerate() {
-            match outputs.hold_back(&self.cluster, record).await {
-                Ok(result) => results[place] = result,
-                Err(other) => {
-                    others.push(other);
+        for (place, (topic, record)) in records.into_iter().enumerate() {
+            match Attempt::of(&self.cluster, &topic, &record) {
+                Some(attempt) => results[place] = attempt.hold_back(&topic, &record).await,
+                None => {
+                    others.push((topic, record));
                     places.push(place);
                 }
             }
@@ -152,7 +145,7 @@ impl Transport for KafkaTransport {
     }
 
     async fn consume(&self, subscription: Subscription) -> Result<KafkaConsumer, TransportError> {
-        KafkaConsumer::join(&self.cluster, self.outputs.as_ref(), subscription).await
+        KafkaConsumer::join(&self.cluster, subscription).await
     }
 
     async fn listen(&self, topic: Topic) -> Result<KafkaReceiver, TransportError> {

@@ -229,12 +229,11 @@ impl<P: Progress> Membership<P> {
     /// Commits until there are no more changes.
     fn run_commits(&self, mut next: Option<Commit>) {
         while let Some(commit) = next {
-            let is_over = || *self.ended.borrow() || self.assignment().has_ended();
-            let result = commit.run(self.committer.as_ref(), is_over);
+            let result = commit.run(self.committer.as_ref());
             // Without the client: the last reference to it belongs to the thread.
             let acknowledgements = commit.into_acknowledgements();
             let mut assignment = self.assignment();
-            assignment.on_committed(&result, acknowledgements);
+            assignment.on_committed(result, acknowledgements);
             next = assignment.next_commit();
             drop(assignment);
             self.commit_ended.send_replace(());

@@ -32,9 +32,4 @@ impl KafkaReceipt {
     pub(super) fn offset(&self) -> i64 {
         self.offset
     }
-
-    /// Returns `true` if this is a delivery of the same record.
-    pub(super) fn is_same_record(&self, other: &Self) -> bool {
-        (self.partition, self.offset) == (other.partition, other.offset)
-    }
 }

@@ -125,10 +125,10 @@ impl KafkaTransportBuilder {
     ///   needs an idempotency key;
     /// - handlers that continue in a process that did not renew its leases in time.
     ///
-    /// It needs deduplication, and a connection of its own for each subscriber of one event. Consumers receive
-    /// the output when the transaction has ended, and never if it is aborted. An acknowledgement after the lease
-    /// was lost has no effect: the message is handled again by the member that has it then, and the output of
-    /// the first handler is dropped.
+    /// It needs deduplication. Consumers receive the output when the transaction has ended, and never if it is
+    /// aborted. An acknowledgement after the lease was lost has no effect: the message is handled again by the
+    /// member that has it then, and the output of the first handler is dropped. A send after the end of the
+    /// attempt that made it is an error.
     #[must_use]
     pub fn exactly_once(mut self) -> Self {
         self.exactly_once = true;

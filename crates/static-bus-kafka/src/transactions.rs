@@ -8,20 +8,16 @@ use std::{
 
 use rdkafka::{
     TopicPartitionList,
-    consumer::{Consumer as _, ConsumerGroupMetadata},
+    consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult},
     producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
     types::RDKafkaErrorCode,
 };
 use uuid::Uuid;
 
-use super::{
-    claims, cluster::Cluster, events::Client, names::claims_name, outputs::Acknowledgement,
-};
+use super::{claims, cluster::Cluster, names::claims_name, outputs::Acknowledgement};
 use static_bus_remote::{lock::lock, transport::Subscription};
 
-/// The delay between attempts to read the outcome of a transaction.
-const OUTCOME_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The delay before a record is passed to the client again whose queue was full.
 const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
 
@@ -40,12 +36,21 @@ pub(super) struct Committer {
 
 type Transactional = ThreadedProducer<DefaultProducerContext>;
 
-/// The failure of a transaction.
-enum Failure {
-    /// Nothing is committed.
-    Aborted(KafkaError),
-    /// Either all or nothing is committed.
-    Unknown(KafkaError),
+/// The failure of a commit.
+pub(super) struct Failure {
+    pub error: KafkaError,
+    /// `true` if the commit may have succeeded.
+    pub is_unknown: bool,
+}
+
+impl Failure {
+    /// The failure of a commit that had no effect, or that may be repeated.
+    pub fn known(error: KafkaError) -> Self {
+        Failure {
+            error,
+            is_unknown: false,
+        }
+    }
 }
 
 impl Committer {
@@ -61,90 +66,79 @@ impl Committer {
         }
     }
 
-    /// Commits offsets with the output and the keys of the acknowledged records. Blocks until the outcome is known,
-    /// or `is_over` returns `true`.
+    /// Commits offsets with the output and the keys of the acknowledged records.
     pub fn commit(
         &self,
-        client: &Client,
-        offsets: &TopicPartitionList,
-        group: Option<&ConsumerGroupMetadata>,
-        acknowledgements: &[Acknowledgement],
-        is_over: impl Fn() -> bool,
-    ) -> KafkaResult<()> {
-        let mut place = lock(&self.producer);
-        let producer = match place.take() {
-            Some(producer) => producer,
-            None => self.start()?,
-        };
-        match self.transact(&producer, offsets, group, acknowledgements) {
-            Ok(()) => {
-                *place = Some(producer);
-                Ok(())
-            }
-            Err(Failure::Aborted(error)) => {
-                // If this fails, the next producer with this id aborts the transaction.
-                if producer.abort_transaction(self.deadline()).is_ok() {
-                    *place = Some(producer);
-                }
-                Err(error)
-            }
-            Err(Failure::Unknown(error)) => {
-                drop(producer);
-                while !is_over() {
-                    if let Ok((producer, is_committed)) = self.outcome(client, offsets) {
-                        *place = Some(producer);
-                        return match is_committed {
-                            true => Ok(()),
-                            false => Err(error),
-                        };
-                    }
-                    thread::sleep(OUTCOME_RETRY_DELAY);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Runs one transaction.
-    fn transact(
-        &self,
-        producer: &Transactional,
         offsets: &TopicPartitionList,
         group: Option<&ConsumerGroupMetadata>,
         acknowledgements: &[Acknowledgement],
     ) -> Result<(), Failure> {
+        let group = group.ok_or_else(|| Failure::known(KafkaError::Canceled))?;
+        let mut place = lock(&self.producer);
+        let producer = match place.take() {
+            Some(producer) => producer,
+            None => self.start().map_err(Failure::known)?,
+        };
+        let prepared = self.prepare(&producer, offsets, group, acknowledgements);
+        let is_prepared = prepared.is_ok();
+        let committed = prepared.and_then(|()| self.end(&producer));
+        let Err(error) = committed else {
+            *place = Some(producer);
+            return Ok(());
+        };
+        // The cluster refuses this if the transaction is committed.
+        if producer.abort_transaction(self.deadline()).is_ok() {
+            *place = Some(producer);
+            return Err(Failure::known(error));
+        }
+        // The next producer with this id ends the transaction, as the cluster has decided.
+        drop(producer);
+        if !is_prepared {
+            return Err(Failure::known(error));
+        }
+        *place = self.start().ok();
+        Err(Failure {
+            error,
+            is_unknown: true,
+        })
+    }
+
+    /// Begins a transaction, and adds all of its records and offsets.
+    fn prepare(
+        &self,
+        producer: &Transactional,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        acknowledgements: &[Acknowledgement],
+    ) -> KafkaResult<()> {
         let deadline = self.deadline();
-        let group = group.ok_or(KafkaError::Canceled);
-        let prepared = producer.begin_transaction().and_then(|()| {
-            for output in acknowledgements.iter().flat_map(|one| &one.outputs) {
-                self.send(producer, output.record())?;
-            }
-            let keys: Vec<_> = acknowledgements
-                .iter()
-                .filter_map(|one| one.key.clone())
-                .collect();
-            for entry in claims::confirmations(self.deduplication, &keys) {
-                let entry = entry.write();
-                let record = BaseRecord::<str, _>::to(&self.claims)
-                    .payload(&entry[..])
-                    .partition(0);
-                self.send(producer, record)?;
-            }
-            producer.flush(deadline)?;
-            producer.send_offsets_to_transaction(offsets, group?, deadline)
-        });
-        prepared.map_err(Failure::Aborted)?;
+        producer.begin_transaction()?;
+        for output in acknowledgements.iter().flat_map(|one| &one.outputs) {
+            self.send(producer, output.record())?;
+        }
+        let keys: Vec<_> = acknowledgements
+            .iter()
+            .filter_map(|one| one.key.clone())
+            .collect();
+        for entry in claims::confirmations(self.deduplication, &keys) {
+            let entry = entry.write();
+            let record = BaseRecord::<str, _>::to(&self.claims)
+                .payload(&entry[..])
+                .partition(0);
+            self.send(producer, record)?;
+        }
+        producer.flush(deadline)?;
+        producer.send_offsets_to_transaction(offsets, group, deadline)
+    }
+
+    /// Commits a transaction.
+    fn end(&self, producer: &Transactional) -> KafkaResult<()> {
+        let deadline = self.deadline();
         let end = Instant::now() + deadline;
         loop {
-            let Err(error) = producer.commit_transaction(deadline) else {
-                return Ok(());
-            };
-            match &error {
-                KafkaError::Transaction(e) if e.txn_requires_abort() => {
-                    return Err(Failure::Aborted(error));
-                }
-                KafkaError::Transaction(e) if e.is_retriable() && Instant::now() < end => {}
-                _ => return Err(Failure::Unknown(error)),
+            match producer.commit_transaction(deadline) {
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => {}
+                result => return result,
             }
         }
     }
@@ -176,31 +170,6 @@ impl Committer {
             .create()?;
         producer.init_transactions(self.deadline())?;
         Ok(producer)
-    }
-
-    /// Starts a new producer, and reads whether the last transaction was committed: its offsets or their metadata
-    /// differ from those before it.
-    fn outcome(
-        &self,
-        client: &Client,
-        offsets: &TopicPartitionList,
-    ) -> KafkaResult<(Transactional, bool)> {
-        let producer = self.start()?;
-        let mut places = TopicPartitionList::new();
-        for place in offsets.elements() {
-            places.add_partition(place.topic(), place.partition());
-        }
-        let committed = client.committed_offsets(places, self.deadline())?;
-        for place in committed.elements() {
-            place.error()?;
-        }
-        let is_committed = offsets.elements().iter().all(|wanted| {
-            let found = committed.find_partition(wanted.topic(), wanted.partition());
-            found.is_some_and(|found| {
-                found.offset() == wanted.offset() && found.metadata() == wanted.metadata()
-            })
-        });
-        Ok((producer, is_committed))
     }
 
     fn deadline(&self) -> Duration {

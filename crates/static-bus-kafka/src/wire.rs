@@ -127,6 +127,7 @@ mod tests {
             body: b"{}".as_slice().into(),
             key: Some("k1".into()),
             expires: Some(Duration::from_secs(2)),
+            scope: None,
         }
     }
 

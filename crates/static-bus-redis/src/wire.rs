@@ -79,6 +79,7 @@ pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
         headers: Headers::parse(text(headers_at, body_at)?.to_owned()).ok()?,
         expires: (expiry != 0).then(|| remaining(expiry, now)),
         body: blob.slice(body_at..),
+        scope: None,
     })
 }
 
@@ -176,6 +177,7 @@ mod tests {
             body: b"{}".as_slice().into(),
             key: Some("k1".into()),
             expires: Some(Duration::from_secs(2)),
+            scope: None,
         }
     }
 

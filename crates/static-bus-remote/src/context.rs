@@ -4,15 +4,24 @@ use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Envelope, received::Received};
+use super::{Envelope, received::Received, transport::Scope};
 
 tokio::task_local! {
-    static CURRENT: Arc<Received>;
+    static CURRENT: (Arc<Received>, Option<Scope>);
 }
 
-/// Runs a handler with its message as the current one.
-pub(crate) async fn scope<F: Future>(message: Arc<Received>, handler: F) -> F::Output {
-    CURRENT.scope(message, handler).await
+/// Runs an attempt to handle a message, with that message as the current one.
+pub(crate) async fn run<F: Future>(
+    message: Arc<Received>,
+    scope: Option<Scope>,
+    handler: F,
+) -> F::Output {
+    CURRENT.scope((message, scope), handler).await
+}
+
+/// The scope of the current attempt, if its engine has one.
+pub(crate) fn scope() -> Option<Scope> {
+    CURRENT.try_with(|(_, scope)| scope.clone()).ok().flatten()
 }
 
 /// The attributes of the message whose handler runs in this task; `None` outside of a handler that a
@@ -46,7 +55,7 @@ pub(crate) fn deadline() -> Option<Timestamp> {
 
 fn with<R>(read: impl FnOnce(Envelope<'_>) -> R) -> Option<R> {
     CURRENT
-        .try_with(|message| message.envelope().ok().map(read))
+        .try_with(|(message, _)| message.envelope().ok().map(read))
         .ok()
         .flatten()
 }

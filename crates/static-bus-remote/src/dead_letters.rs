@@ -172,8 +172,7 @@ impl DeadLetter {
         Record {
             headers,
             body: self.record.body.clone(),
-            key: None,
-            expires: None,
+            ..Record::default()
         }
     }
 }
@@ -196,7 +195,7 @@ fn read(position: String, dead: Record) -> DeadLetter {
             headers: Headers::from_raw(attributes),
             body: Bytes::clone(&dead.body),
             key: dead.headers.get("key").map(|key| Arc::from(&*key)),
-            expires: None,
+            ..Record::default()
         },
     }
 }

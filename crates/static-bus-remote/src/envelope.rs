@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Headers, transport::Record};
+use super::{Headers, context, transport::Record};
 
 /// The attributes of a message.
 ///
@@ -165,6 +165,7 @@ impl<'a> Envelope<'a> {
             body,
             key: self.partition_key.as_deref().map(Arc::from),
             expires,
+            scope: context::scope(),
         }
     }
 }

@@ -141,6 +141,11 @@ impl Transport for MemoryBroker {
         while let Some((topic, first)) = records.next() {
             let same = std::iter::from_fn(|| records.next_if(|(next, _)| *next == topic));
             let run = std::iter::once(first).chain(same.map(|(_, record)| record));
+            // The attempt of a handler of another engine.
+            let run = run.map(|record| Record {
+                scope: None,
+                ..record
+            });
             match topic.kind {
                 Kind::Query | Kind::Reply => self.queue(&topic).append(run),
                 Kind::Command => self.log_or_new(&topic).append(run),

@@ -11,7 +11,7 @@ mod subscription;
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 pub use error::{TransportError, TransportErrorKind};
-pub use record::{DeadLetterRecord, Kind, Record, Topic};
+pub use record::{DeadLetterRecord, Kind, Record, Scope, Topic};
 pub use subscription::{Backlog, Claim, Delivery, Lease, Subscription};
 
 /// A broker engine: a handle to one broker, cheap to clone.
@@ -144,10 +144,13 @@ pub trait Consumer: Send + Sync + 'static {
         None
     }
 
-    /// Reports that the handler of a record has failed, before the record is tried again or settled. For engines
-    /// that keep the output of a handler until its record is acknowledged.
-    fn failed(&self, receipt: &Self::Receipt) {
+    /// Begins an attempt to handle a record. The [scope](Record::scope) of the records that the handler sends. For
+    /// engines that keep the output of an attempt until its record is acknowledged.
+    ///
+    /// A new attempt ends the one before, and so do `acknowledge` and `release`.
+    fn begin(&self, receipt: &Self::Receipt) -> Option<Scope> {
         _ = receipt;
+        None
     }
 
     /// Renews leases and claims from now on. Those that are lost already are no error.

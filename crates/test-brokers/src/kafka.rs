@@ -319,7 +319,7 @@ impl Kafka {
         let mut arguments = self.java("kafka.Kafka");
         arguments.push(path(&self.own().directory.path.join("server.properties")));
         self.own_mut().process = Some(Process::start("java", &arguments));
-        let limit = Instant::now() + Duration::from_secs(90);
+        let limit = Instant::now() + Duration::from_secs(300);
         loop {
             if answers(&self.servers).unwrap_or(false) {
                 return true;

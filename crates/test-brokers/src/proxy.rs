@@ -1,5 +1,5 @@
 //! A proxy between a Kafka server and its clients that loses answers: the server has run the request, and the
-//! client does not know.
+//! client does not know. It can also lose requests that end a transaction.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,32 @@ use std::{
     thread,
 };
 
+/// The API key of requests that append records.
+const PRODUCE: [u8; 2] = [0, 0];
+/// The API key of requests that end a transaction.
+const END_TXN: [u8; 2] = [0, 26];
+
 /// A proxy that runs until this process ends.
 pub struct Proxy {
     servers: String,
     losses: Arc<Losses>,
 }
 
-/// Counts of answers to requests that append records.
+/// The half of an exchange that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The server has not run the request.
+    Request,
+    /// The server has run the request.
+    Answer,
+}
+
+/// What is lost, and the counts of it.
 #[derive(Default)]
 struct Losses {
-    /// Every answer with a multiple of this number is lost; none if it is 0.
+    /// What is lost of exchanges that end a transaction.
+    transactions: Mutex<Option<Lost>>,
+    /// Every answer to a request that appends records, with a multiple of this number is lost; none if it is 0.
     every: AtomicUsize,
     answers: AtomicUsize,
     lost: AtomicUsize,
@@ -60,26 +76,32 @@ impl Proxy {
         self.losses.every.store(n, Ordering::Relaxed);
     }
 
+    /// From now on, loses each end of a transaction, and closes its connection.
+    pub fn lose_transactions(&self, lost: Lost) {
+        *self.losses.transactions.lock().unwrap() = Some(lost);
+    }
+
     /// From now on, loses nothing.
     pub fn lose_nothing(&self) {
         self.lose_every(0);
+        *self.losses.transactions.lock().unwrap() = None;
     }
 
-    /// The number of lost answers to requests that append records.
+    /// The number of lost exchanges that append records or end a transaction.
     pub fn lost(&self) -> usize {
         self.losses.lost.load(Ordering::Relaxed)
     }
 }
 
-/// The requests without an answer, by their id; `true` for those that append records.
-type Open = Mutex<HashMap<[u8; 4], bool>>;
+/// The API keys of requests without an answer, by the id of the request.
+type Open = Mutex<HashMap<[u8; 4], [u8; 2]>>;
 
 fn connect(client: TcpStream, server: TcpStream, losses: Arc<Losses>) -> io::Result<()> {
     let open = Arc::new(Open::default());
     let (from, to) = (client.try_clone()?, server.try_clone()?);
-    let asked = open.clone();
+    let (asked, losing) = (open.clone(), losses.clone());
     thread::spawn(move || {
-        _ = forward(&from, &to, &asked);
+        _ = forward(&from, &to, &asked, &losing);
         close(&from, &to);
     });
     thread::spawn(move || {
@@ -89,14 +111,22 @@ fn connect(client: TcpStream, server: TcpStream, losses: Arc<Losses>) -> io::Res
     Ok(())
 }
 
-/// Forwards requests until one of the two connections ends.
-fn forward(client: &TcpStream, mut server: &TcpStream, open: &Open) -> io::Result<()> {
+/// Forwards requests until one of the two connections ends, or one of the requests is lost.
+fn forward(
+    client: &TcpStream,
+    mut server: &TcpStream,
+    open: &Open,
+    losses: &Losses,
+) -> io::Result<()> {
     loop {
         let request = message(client)?;
         // The header: size, API key, version, and id.
-        let appends = request[4..6] == [0, 0];
+        let key = request[4..6].try_into().expect("two bytes");
         let id = request[8..12].try_into().expect("four bytes");
-        open.lock().unwrap().insert(id, appends);
+        if losses.loses(Lost::Request, key) {
+            return Ok(());
+        }
+        open.lock().unwrap().insert(id, key);
         server.write_all(&request)?;
     }
 }
@@ -111,18 +141,15 @@ fn answer(
     let mut is_lost = false;
     loop {
         let answer = message(server)?;
-        let (appends, others) = {
+        let (key, others) = {
             let mut open = open.lock().unwrap();
-            let appends = open.remove(&answer[4..8]).expect("an answer to a request");
-            (appends, open.len())
+            let key = open.remove(&answer[4..8]).expect("an answer to a request");
+            (key, open.len())
         };
-        is_lost |= appends && losses.is_next();
+        is_lost |= losses.loses(Lost::Answer, key);
         if !is_lost {
             client.write_all(&answer)?;
             continue;
-        }
-        if appends {
-            losses.lost.fetch_add(1, Ordering::Relaxed);
         }
         if others == 0 {
             return Ok(());
@@ -131,6 +158,17 @@ fn answer(
 }
 
 impl Losses {
+    /// Returns whether a request with this API key, or its answer, is lost.
+    fn loses(&self, half: Lost, key: [u8; 2]) -> bool {
+        let is_lost = match key {
+            END_TXN => *self.transactions.lock().unwrap() == Some(half),
+            PRODUCE => half == Lost::Answer && self.is_next(),
+            _ => false,
+        };
+        self.lost.fetch_add(is_lost.into(), Ordering::Relaxed);
+        is_lost
+    }
+
     fn is_next(&self) -> bool {
         let every = self.every.load(Ordering::Relaxed);
         every > 0 && (self.answers.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use rdkafka::{
     TopicPartitionList,
     consumer::{CommitMode, Consumer as _, ConsumerGroupMetadata},
-    error::KafkaResult,
 };
 
-use crate::{events::Client, outputs::Acknowledgement, transactions::Committer};
+use crate::{
+    events::Client,
+    outputs::Acknowledgement,
+    transactions::{Committer, Failure},
+};
 
 /// A commit to be made.
 pub(crate) struct Commit {
@@ -35,19 +38,16 @@ impl Commit {
         }
     }
 
-    /// Makes the commit, and blocks until it has ended; with a committer as a transaction. A transaction whose
-    /// outcome is unknown ends when `is_over` returns `true`.
-    pub fn run(
-        &self,
-        committer: Option<&Committer>,
-        is_over: impl Fn() -> bool,
-    ) -> KafkaResult<()> {
-        let (client, offsets) = (&self.client, &self.offsets);
+    /// Makes the commit, and blocks until it has ended; with a committer as a transaction.
+    pub fn run(&self, committer: Option<&Committer>) -> Result<(), Failure> {
+        let offsets = &self.offsets;
         match committer {
-            None => client.commit(offsets, CommitMode::Sync),
+            None => {
+                let committed = self.client.commit(offsets, CommitMode::Sync);
+                committed.map_err(Failure::known)
+            }
             Some(committer) => {
-                let (group, all) = (self.group.as_ref(), &self.acknowledgements);
-                committer.commit(client, offsets, group, all, is_over)
+                committer.commit(offsets, self.group.as_ref(), &self.acknowledgements)
             }
         }
     }

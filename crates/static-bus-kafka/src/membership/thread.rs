@@ -149,6 +149,7 @@ impl<P: Progress> MemberThread<P> {
         self.begin_rebalance();
         self.revoke_late_assignment();
         self.check_leases();
+        self.resolve_doubt();
         self.assign();
         self.give_up();
         let closes = lock(&self.membership.intent).closes;
@@ -231,6 +232,14 @@ impl<P: Progress> MemberThread<P> {
         let (revoked, kept): (Vec<_>, Vec<_>) = expired.into_iter().partition(is_revoked);
         self.membership.assignment().close(&revoked);
         if !kept.is_empty() {
+            self.leave();
+        }
+    }
+
+    /// Leaves the group if the outcome of a commit is unknown: the next assignment begins at the committed positions.
+    fn resolve_doubt(&mut self) {
+        let is_in_doubt = self.membership.assignment().take_doubt();
+        if is_in_doubt && matches!(self.phase, Phase::Joined) {
             self.leave();
         }
     }

@@ -56,7 +56,7 @@ pub fn bodies(messages: &[OwnedMessage]) -> Vec<&str> {
 }
 
 fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
-    let limit = Duration::from_secs(30);
+    let limit = Duration::from_secs(120);
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "tests")

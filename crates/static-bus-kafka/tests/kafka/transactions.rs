@@ -20,14 +20,15 @@ use static_bus_kafka::{KafkaConsumer, KafkaReceipt, KafkaTransport};
 use static_bus_remote::{
     DeadLetters, Envelope, RemoteBus, Transport, Worker, WorkerHandle,
     transport::{
-        Backlog, Claim, Consumer as _, Delivery, Kind, Lease, Record, Subscription, Topic,
-        TransportError,
+        Backlog, Claim, Consumer as _, Delivery, Kind, Lease, Record, Scope, Subscription, Topic,
+        TransportError, TransportErrorKind,
     },
 };
 
 use crate::support::{command, contents};
 use test_brokers::doomed::{self, Doomed};
-use test_brokers::kafka::Kafka;
+use test_brokers::kafka::{Kafka, KafkaOptions};
+use test_brokers::proxy::Lost;
 
 #[derive(Serialize, Deserialize)]
 struct Pay {
@@ -40,23 +41,23 @@ struct Paid {
 }
 event!(Paid, name = "billing.paid");
 
-const LONG: Duration = Duration::from_secs(90);
+const LONG: Duration = Duration::from_secs(180);
 const LEASE: Duration = Duration::from_secs(6);
+const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
     let kafka = KafkaTransport::builder(servers).namespace(namespace);
-    let kafka = kafka.partitions(4).deadline(Duration::from_secs(5));
+    let kafka = kafka.partitions(4).deadline(DEADLINE);
     kafka.exactly_once().connect().await.unwrap()
 }
 
-/// The output of a handler of this record.
-fn effect(of: &Record, n: u32) -> (Topic, Record) {
-    let cause = Envelope::parse(&of.headers).unwrap().id.into_owned();
-    let mut envelope = Envelope::new("test", "billing.paid", "application/json");
-    envelope.causation_id = Some(cause.into());
+/// The output of an attempt.
+fn effect(scope: &Scope, n: u32) -> (Topic, Record) {
+    let envelope = Envelope::new("test", "billing.paid", "application/json");
     let record = Record {
         headers: envelope.headers(),
         body: format!(r#"{{"invoice":{n}}}"#).into(),
+        scope: Some(scope.clone()),
         ..Record::default()
     };
     let topic = Topic {
@@ -86,16 +87,29 @@ async fn join(kafka: &KafkaTransport, member: &str) -> KafkaConsumer {
     kafka.consume(subscription).await.unwrap()
 }
 
+/// Receives a record.
+async fn receive(member: &KafkaConsumer) -> Delivery<KafkaReceipt> {
+    let end = Instant::now() + LONG;
+    loop {
+        let wait = Duration::from_secs(1);
+        if let Some(got) = member.receive(1, wait).await.unwrap().pop() {
+            return got;
+        }
+        assert!(Instant::now() < end, "nothing came");
+    }
+}
+
+/// Begins an attempt to handle a record.
+fn begin(member: &KafkaConsumer, lease: &Lease<KafkaReceipt>) -> Scope {
+    member
+        .begin(&lease.receipt)
+        .expect("the scope of an attempt")
+}
+
 /// Receives a record and claims its key.
 async fn take(member: &KafkaConsumer) -> (Delivery<KafkaReceipt>, Lease<KafkaReceipt>) {
     let end = Instant::now() + LONG;
-    let delivery = loop {
-        let wait = Duration::from_secs(1);
-        if let Some(got) = member.receive(1, wait).await.unwrap().pop() {
-            break got;
-        }
-        assert!(Instant::now() < end, "nothing came");
-    };
+    let delivery = receive(member).await;
     let id = Envelope::parse(&delivery.record.headers).unwrap().id;
     let key: Arc<str> = (&*id).into();
     loop {
@@ -129,9 +143,10 @@ async fn the_output_of_a_handler_is_appended_with_the_acknowledgement() {
     let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
     let one = join(&kafka, "one").await;
-    let (delivery, lease) = take(&one).await;
-    append(&kafka, effect(&delivery.record, 1)).await.unwrap();
-    append(&kafka, effect(&delivery.record, 2)).await.unwrap();
+    let (_, lease) = take(&one).await;
+    let scope = begin(&one, &lease);
+    append(&kafka, effect(&scope, 1)).await.unwrap();
+    append(&kafka, effect(&scope, 2)).await.unwrap();
     assert_eq!(paid(servers, namespace).await, BTreeMap::new());
     one.acknowledge(std::slice::from_ref(&lease)).await.unwrap();
     let both = BTreeMap::from([(1, 1), (2, 1)]);
@@ -145,20 +160,35 @@ async fn the_output_of_a_handler_is_appended_with_the_acknowledgement() {
 }
 
 #[tokio::test]
-async fn the_output_for_a_released_or_failed_message_is_dropped() {
+async fn the_output_of_an_attempt_that_has_ended_is_dropped() {
     let (servers, namespace) = (Kafka::common().servers(), "once-given-back");
     let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
     let one = join(&kafka, "one").await;
-    let (delivery, lease) = take(&one).await;
-    append(&kafka, effect(&delivery.record, 1)).await.unwrap();
+    let (_, lease) = take(&one).await;
+    let released = begin(&one, &lease);
+    append(&kafka, effect(&released, 1)).await.unwrap();
     one.release(&[lease]).await.unwrap();
-    let (delivery, lease) = take(&one).await;
-    append(&kafka, effect(&delivery.record, 2)).await.unwrap();
-    one.failed(&lease.receipt);
-    append(&kafka, effect(&delivery.record, 3)).await.unwrap();
+    let (_, lease) = take(&one).await;
+    let failed = begin(&one, &lease);
+    append(&kafka, effect(&failed, 2)).await.unwrap();
+    let last = begin(&one, &lease);
+    append(&kafka, effect(&last, 3)).await.unwrap();
+    // Sends that come late: their handlers were cancelled, or did not wait for them.
+    for ended in [&released, &failed] {
+        let refused = append(&kafka, effect(ended, 4)).await.unwrap_err();
+        assert_eq!(refused.kind(), TransportErrorKind::Closed, "{refused}");
+        assert!(refused.to_string().contains("has ended"), "{refused}");
+    }
     one.acknowledge(&[lease]).await.unwrap();
+    assert!(append(&kafka, effect(&last, 5)).await.is_err());
     assert_eq!(paid(servers, namespace).await, BTreeMap::from([(3, 1)]));
+    // A consumer that is gone.
+    append(&kafka, cause(2)).await.unwrap();
+    let (_, lease) = take(&one).await;
+    let open = begin(&one, &lease);
+    drop(one);
+    assert!(append(&kafka, effect(&open, 6)).await.is_err());
 }
 
 /// A member that does not renew its lease and acknowledges later.
@@ -171,15 +201,94 @@ async fn the_output_for_a_lost_message_is_dropped() {
     );
     append(&here, cause(1)).await.unwrap();
     let slow = join(&here, "slow").await;
-    let (delivery, late) = take(&slow).await;
-    append(&here, effect(&delivery.record, 1)).await.unwrap();
+    let (_, late) = take(&slow).await;
+    append(&here, effect(&begin(&slow, &late), 1))
+        .await
+        .unwrap();
     let other = join(&there, "other").await;
-    let (delivery, lease) = take(&other).await;
-    append(&there, effect(&delivery.record, 2)).await.unwrap();
+    let (_, lease) = take(&other).await;
+    append(&there, effect(&begin(&other, &lease), 2))
+        .await
+        .unwrap();
     slow.acknowledge(&[late]).await.unwrap();
     assert_eq!(paid(servers, namespace).await, BTreeMap::new());
     other.acknowledge(&[lease]).await.unwrap();
     assert_eq!(paid(servers, namespace).await, BTreeMap::from([(2, 1)]));
+}
+
+/// A handler that still runs when the same member, or another one on its connection, gets its message again.
+#[tokio::test]
+async fn two_handlers_of_one_message_do_not_share_their_output() {
+    let servers = Kafka::common().servers();
+    for (namespace, members) in [("once-again", 1), ("once-beside", 2)] {
+        let kafka = connect(servers, namespace).await;
+        append(&kafka, cause(1)).await.unwrap();
+        let one = join(&kafka, "one").await;
+        let (_, late) = take(&one).await;
+        let first = begin(&one, &late);
+        append(&kafka, effect(&first, 1)).await.unwrap();
+        // The lease runs out, and the member leaves its group.
+        let two = join(&kafka, "two").await;
+        let next = if members == 1 { &one } else { &two };
+        let again = receive(next).await;
+        append(&kafka, effect(&first, 1)).await.unwrap();
+        let lease = Lease {
+            receipt: again.receipt,
+            claim: late.claim.clone(),
+        };
+        let second = begin(next, &lease);
+        append(&kafka, effect(&second, 2)).await.unwrap();
+        append(&kafka, effect(&first, 1)).await.unwrap();
+        one.acknowledge(&[late]).await.unwrap();
+        assert_eq!(paid(servers, namespace).await, BTreeMap::new());
+        next.acknowledge(&[lease]).await.unwrap();
+        let paid = paid(servers, namespace).await;
+        assert_eq!(paid, BTreeMap::from([(2, 1)]), "{members} members");
+    }
+}
+
+/// Each subscriber of one event has its own delivery, and so its own output.
+#[tokio::test]
+async fn two_subscribers_on_one_connection_do_not_share_their_output() {
+    let (servers, namespace) = (Kafka::common().servers(), "once-subscribers");
+    let kafka = connect(servers, namespace).await;
+    let subscribe = async |name: &'static str| {
+        let topic = Topic {
+            kind: Kind::Event,
+            name: "billing.due".into(),
+        };
+        let subscription = Subscription::new(topic.clone(), name, name);
+        (kafka.consume(subscription).await.unwrap(), topic)
+    };
+    let ((audit, topic), (stock, _)) = (subscribe("audit").await, subscribe("stock").await);
+    append(&kafka, (topic, cause(1).1)).await.unwrap();
+    let ((_, audited), (_, stocked)) = (take(&audit).await, take(&stock).await);
+    let (one, two) = (begin(&audit, &audited), begin(&stock, &stocked));
+    append(&kafka, effect(&one, 1)).await.unwrap();
+    append(&kafka, effect(&two, 2)).await.unwrap();
+    audit.acknowledge(&[audited]).await.unwrap();
+    assert_eq!(paid(servers, namespace).await, BTreeMap::from([(1, 1)]));
+    stock.acknowledge(&[stocked]).await.unwrap();
+    let both = BTreeMap::from([(1, 1), (2, 1)]);
+    assert_eq!(paid(servers, namespace).await, both);
+}
+
+/// The scope of another connection: its consumer does not append what is sent here.
+#[tokio::test]
+async fn output_on_another_connection_is_appended_at_once() {
+    let (servers, namespace) = (Kafka::common().servers(), "once-elsewhere");
+    let (here, there) = (
+        connect(servers, namespace).await,
+        connect(servers, namespace).await,
+    );
+    append(&here, cause(1)).await.unwrap();
+    let one = join(&here, "one").await;
+    let (_, lease) = take(&one).await;
+    let scope = begin(&one, &lease);
+    append(&there, effect(&scope, 1)).await.unwrap();
+    assert_eq!(paid(servers, namespace).await, BTreeMap::from([(1, 1)]));
+    one.acknowledge(&[lease]).await.unwrap();
+    assert_eq!(paid(servers, namespace).await, BTreeMap::from([(1, 1)]));
 }
 
 #[tokio::test]
@@ -233,35 +342,23 @@ async fn aborted_records_are_not_delivered_and_do_not_block_others() {
 async fn unsupported_use_is_refused() {
     let servers = Kafka::common().servers();
     let kafka = connect(servers, "once-refused").await;
-    let event = |group: &'static str| {
-        let topic = Topic {
-            kind: Kind::Event,
-            name: "billing.paid".into(),
-        };
-        Subscription::new(topic, group, group)
-    };
-    let _audit = kafka.consume(event("audit")).await.unwrap();
-    let refused = kafka.consume(event("stock")).await.unwrap_err().to_string();
-    assert!(
-        refused.contains("one subscriber of event billing.paid, which is \"audit\""),
-        "{refused}"
-    );
-    let mut forgetful = event("audit");
+    let mut forgetful = Subscription::new(command("billing.pay"), "handlers", "forgetful");
     forgetful.deduplication = None;
     let refused = kafka.consume(forgetful).await.unwrap_err().to_string();
     assert!(refused.contains("needs deduplication"), "{refused}");
 
     append(&kafka, cause(1)).await.unwrap();
     let one = join(&kafka, "one").await;
-    let (delivery, lease) = take(&one).await;
-    let (topic, mut large) = effect(&delivery.record, 1);
+    let (_, lease) = take(&one).await;
+    let scope = begin(&one, &lease);
+    let (topic, mut large) = effect(&scope, 1);
     large.body = vec![b'x'; 2_000_000].into();
     let refused = append(&kafka, (topic, large))
         .await
         .unwrap_err()
         .to_string();
     assert!(refused.contains("message.max.bytes"), "{refused}");
-    append(&kafka, effect(&delivery.record, 2)).await.unwrap();
+    append(&kafka, effect(&scope, 2)).await.unwrap();
     one.acknowledge(&[lease]).await.unwrap();
     let paid = paid(servers, "once-refused").await;
     assert_eq!(paid, BTreeMap::from([(2, 1)]));
@@ -384,9 +481,19 @@ async fn the_payer_that_is_killed() {
 
 /// Waits until this number of invoices is paid.
 async fn progress(servers: &str, namespace: &str, count: usize) {
-    let end = Instant::now() + LONG;
-    while paid(servers, namespace).await.len() < count {
-        assert!(Instant::now() < end, "no progress");
+    let mut last = (Instant::now(), 0);
+    loop {
+        let paid = paid(servers, namespace).await.len();
+        if paid >= count {
+            return;
+        }
+        if paid > last.1 {
+            last = (Instant::now(), paid);
+        }
+        assert!(
+            last.0.elapsed() < LONG,
+            "no progress: {paid} of {count} paid"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -426,4 +533,84 @@ async fn a_killed_broker_has_all_output_once() {
     for payer in payers {
         payer.shutdown(LEASE).await;
     }
+}
+
+async fn start_proxied() -> Kafka {
+    let options = KafkaOptions {
+        proxied: true,
+        ..KafkaOptions::default()
+    };
+    let start = move || Kafka::with(options);
+    tokio::task::spawn_blocking(start).await.unwrap()
+}
+
+/// The cluster commits a transaction, and its member does not learn it. Meanwhile another member gets some of the
+/// partitions, and commits later positions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_not_repeated() {
+    let (kafka, namespace) = (start_proxied().await, "once-no-answer");
+    let there = connect(kafka.servers(), namespace).await;
+    let here = KafkaTransport::builder(kafka.proxy().servers()).namespace(namespace);
+    // A commit waits longer than a partition that moves.
+    let here = here.partitions(4).deadline(Duration::from_secs(9));
+    let here = here.exactly_once().connect().await.unwrap();
+    let causes = async |invoices: std::ops::Range<u32>| {
+        for n in invoices {
+            let (topic, mut record) = cause(n);
+            record.key = Some(n.to_string().into());
+            append(&there, (topic, record)).await.unwrap();
+        }
+    };
+    causes(0..40).await;
+    let one = join(&here, "one").await;
+    let mut leases = Vec::new();
+    for n in 0..40 {
+        let (_, lease) = take(&one).await;
+        append(&here, effect(&begin(&one, &lease), n))
+            .await
+            .unwrap();
+        leases.push(lease);
+    }
+    kafka.proxy().lose_transactions(Lost::Answer);
+    let settle = async |member: &KafkaConsumer, leases: &[Lease<_>]| {
+        let end = Instant::now() + LONG;
+        while let Err(error) = member.acknowledge(leases).await {
+            assert!(Instant::now() < end, "{error}");
+        }
+    };
+    let other = async {
+        while kafka.proxy().lost() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let two = join(&there, "two").await;
+        causes(40..80).await;
+        let (_, lease) = take(&two).await;
+        append(&there, effect(&begin(&two, &lease), 40))
+            .await
+            .unwrap();
+        settle(&two, &[lease]).await;
+    };
+    tokio::join!(settle(&one, &leases), other);
+    let once = (0..=40).map(|n| (n, 1)).collect::<BTreeMap<_, _>>();
+    assert_eq!(paid(kafka.servers(), namespace).await, once);
+}
+
+/// The cluster does not commit a transaction, and its member does not learn it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_request_is_lost_is_repeated() {
+    let (kafka, namespace) = (start_proxied().await, "once-no-request");
+    let (servers, proxy) = (kafka.servers(), kafka.proxy());
+    send(servers, namespace, 0..200).await;
+    proxy.lose_transactions(Lost::Request);
+    let payer = pay(proxy.servers(), namespace, 1).await;
+    let end = Instant::now() + LONG;
+    while proxy.lost() == 0 {
+        assert!(Instant::now() < end, "no transaction");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Longer than a commit waits.
+    tokio::time::sleep(3 * DEADLINE).await;
+    proxy.lose_nothing();
+    is_paid_once(servers, namespace, 200).await;
+    payer.shutdown(LEASE).await;
 }

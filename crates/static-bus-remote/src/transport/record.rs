@@ -1,6 +1,6 @@
 //! Records and the topics that carry them.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{any::Any, borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use static_bus::message::Message;
@@ -74,6 +74,47 @@ pub struct Record {
     pub key: Option<Arc<str>>,
     /// The time until the record expires, counted from `append`: the deadline of a query. `None`: never.
     pub expires: Option<Duration>,
+    /// The attempt to handle a message that sends this record; `None` outside of handlers, and of a record that
+    /// was received.
+    pub scope: Option<Scope>,
+}
+
+/// An attempt to handle a record, in the terms of the engine that delivered it:
+/// [`Consumer::begin`](super::Consumer::begin).
+///
+/// ```
+/// # use static_bus_remote::transport::Scope;
+/// let scope = Scope::new(String::from("attempt 7"));
+/// assert_eq!(scope.get::<String>().unwrap(), "attempt 7");
+/// assert_eq!(scope.get::<u32>(), None, "the scope of another engine");
+/// ```
+#[derive(Clone)]
+pub struct Scope(Arc<dyn Any + Send + Sync>);
+
+impl Scope {
+    /// The scope of an attempt.
+    pub fn new(attempt: impl Any + Send + Sync) -> Self {
+        Scope(Arc::new(attempt))
+    }
+
+    /// The attempt; `None` if it is of another type.
+    pub fn get<A: Any>(&self) -> Option<&A> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Scope {}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
 }
 
 /// A dead letter as the engine keeps it.

@@ -263,7 +263,9 @@ impl<C: Consumer> Lane<C> {
             let Some(mut item) = self.ready.pop_front() else {
                 return;
             };
-            match self.context.served.decode(item.message.clone(), item.codec) {
+            let scope = self.consumer.begin(&item.lease.receipt);
+            let message = item.message.clone();
+            match self.context.served.decode(message, item.codec, scope) {
                 Ok(work) => {
                     item.begin();
                     if let Some(handled) = self.handlers.start(slot, item, work, None) {
@@ -298,7 +300,6 @@ impl<C: Consumer> Lane<C> {
             let trouble = Some(failure.error.clone());
             self.context.report.trouble(Task::Send, trouble);
         }
-        self.consumer.failed(&item.lease.receipt);
         let failed = item.fail_attempt(failure.error, failure.is_by_broker);
         let retries = self.context.settings.retries;
         let is_last = !failure.is_by_broker && failed >= retries.max_attempts;

@@ -153,7 +153,7 @@ impl<R: Receiver> QueryLane<R> {
                 continue;
             }
             let left = left.and_then(|left| Duration::try_from(left).ok());
-            match self.context.served.decode(message.clone(), codec) {
+            match self.context.served.decode(message.clone(), codec, None) {
                 Ok(work) => {
                     if let Some(handled) = self.handlers.start(slot, message, work, left) {
                         self.on_handled(handled);

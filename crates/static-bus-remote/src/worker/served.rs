@@ -16,7 +16,7 @@ use super::failure::panic_text;
 use crate::{
     Codec, context,
     received::Received,
-    transport::{Kind, Topic},
+    transport::{Kind, Scope, Topic},
 };
 use static_bus::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery, BusError};
 use static_bus::message::{Command, Event, Message, Query};
@@ -26,8 +26,8 @@ const HANDLERS: &str = "handlers";
 
 /// The future of a handler. Its output is the encoded response of a query, otherwise empty.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
-type Decode =
-    dyn Fn(Arc<Received>, Codec) -> Result<Work, Box<dyn Error + Send + Sync>> + Send + Sync;
+type Decoded = Result<Work, Box<dyn Error + Send + Sync>>;
+type Decode = dyn Fn(Arc<Received>, Codec, Option<Scope>) -> Decoded + Send + Sync;
 
 /// A message with its handler.
 pub(super) struct Served {
@@ -45,19 +45,23 @@ impl Served {
         B: AsyncSendQuery<Q> + Send + Sync + 'static,
         Q: Query<Response: Serialize + Send> + DeserializeOwned + Send + 'static,
     {
-        Self::new::<Q>(Kind::Query, HANDLERS.into(), move |message, codec| {
-            let query: Q = codec.decode(&message.record().body)?;
-            let bus = bus.clone();
-            let work = async move {
-                let response = bus.send_async(query).await?;
-                let encoded = codec.encode(&response);
-                encoded.map_err(|source| BusError::Codec {
-                    message: Q::NAME,
-                    source,
-                })
-            };
-            Ok(Box::pin(context::scope(message, work)))
-        })
+        Self::new::<Q>(
+            Kind::Query,
+            HANDLERS.into(),
+            move |message, codec, scope| {
+                let query: Q = codec.decode(&message.record().body)?;
+                let bus = bus.clone();
+                let work = async move {
+                    let response = bus.send_async(query).await?;
+                    let encoded = codec.encode(&response);
+                    encoded.map_err(|source| BusError::Codec {
+                        message: Q::NAME,
+                        source,
+                    })
+                };
+                Ok(Box::pin(context::run(message, scope, work)))
+            },
+        )
     }
 
     pub(super) fn command<C, B>(bus: Arc<B>) -> Self
@@ -65,12 +69,16 @@ impl Served {
         B: AsyncExecuteCommand<C> + Send + Sync + 'static,
         C: Command + DeserializeOwned + Send + 'static,
     {
-        Self::new::<C>(Kind::Command, HANDLERS.into(), move |message, codec| {
-            let command: C = codec.decode(&message.record().body)?;
-            let bus = bus.clone();
-            let work = async move { bus.execute_async(command).await.map(|()| Bytes::new()) };
-            Ok(Box::pin(context::scope(message, work)))
-        })
+        Self::new::<C>(
+            Kind::Command,
+            HANDLERS.into(),
+            move |message, codec, scope| {
+                let command: C = codec.decode(&message.record().body)?;
+                let bus = bus.clone();
+                let work = async move { bus.execute_async(command).await.map(|()| Bytes::new()) };
+                Ok(Box::pin(context::run(message, scope, work)))
+            },
+        )
     }
 
     pub(super) fn event<E, B>(bus: Arc<B>, subscriber: Cow<'static, str>) -> Self
@@ -78,21 +86,18 @@ impl Served {
         B: AsyncPublishEvent<E> + Send + Sync + 'static,
         E: Event + DeserializeOwned + Send + Sync + 'static,
     {
-        Self::new::<E>(Kind::Event, subscriber, move |message, codec| {
+        Self::new::<E>(Kind::Event, subscriber, move |message, codec, scope| {
             let event: E = codec.decode(&message.record().body)?;
             let bus = bus.clone();
             let work = async move { bus.publish_async(&event).await.map(|()| Bytes::new()) };
-            Ok(Box::pin(context::scope(message, work)))
+            Ok(Box::pin(context::run(message, scope, work)))
         })
     }
 
     fn new<M: Message>(
         kind: Kind,
         group: Cow<'static, str>,
-        decode: impl Fn(Arc<Received>, Codec) -> Result<Work, Box<dyn Error + Send + Sync>>
-        + Send
-        + Sync
-        + 'static,
+        decode: impl Fn(Arc<Received>, Codec, Option<Scope>) -> Decoded + Send + Sync + 'static,
     ) -> Self {
         Served {
             message: M::NAME,
@@ -107,8 +112,13 @@ impl Served {
     ///
     /// # Errors
     /// The reason, when the message cannot be decoded.
-    pub(super) fn decode(&self, message: Arc<Received>, codec: Codec) -> Result<Work, String> {
-        let decode = || (self.decode)(message, codec).map_err(|error| error.to_string());
+    pub(super) fn decode(
+        &self,
+        message: Arc<Received>,
+        codec: Codec,
+        scope: Option<Scope>,
+    ) -> Result<Work, String> {
+        let decode = || (self.decode)(message, codec, scope).map_err(|error| error.to_string());
         match catch_unwind(AssertUnwindSafe(decode)) {
             Ok(decoded) => decoded,
             Err(panic) => Err(format!("a panic: {}", panic_text(&*panic))),

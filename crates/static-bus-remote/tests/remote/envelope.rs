@@ -280,7 +280,7 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
         headers: full().headers().clone(),
         body: r#"{"user":7,"lines":[],"note":"ü"}"#.into(),
         key: Some("user 7".into()),
-        expires: None,
+        ..Record::default()
     };
     // It is not for another group. Its deadline has passed, which has no effect: no caller waits.
     let mut envelope = full();

@@ -1,5 +1,10 @@
 //! The context of nested sends, and remote and local handlers on one bus.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use serde::{Deserialize, Serialize};
 use static_bus::{
     asynchronous::{
@@ -8,7 +13,10 @@ use static_bus::{
     },
     prelude::*,
 };
-use static_bus_remote::{Envelope, MemoryBroker, RemoteBus, Worker, current, transport::Kind};
+use static_bus_remote::{
+    Envelope, MemoryBroker, RemoteBus, Worker, current,
+    transport::{Kind, Record},
+};
 
 use crate::support::{LONG, Tell, TestBroker, connect, listen, settled};
 
@@ -273,4 +281,44 @@ async fn a_remote_failure_in_a_nested_query_is_tried_again_if_it_helps() {
     settled(&broker, Kind::Command, "test.reserve", "handlers").await;
     heard.is_silent();
     drop(workers);
+}
+
+/// An engine that keeps the output of an attempt knows it by its scope.
+#[tokio::test(start_paused = true)]
+async fn each_attempt_has_a_scope_of_its_own() {
+    let broker = TestBroker::new();
+    let remote = service(&broker, "warehouse").await;
+    let (inside, failed) = (remote.clone(), Arc::new(AtomicBool::new(false)));
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |_: Reserve| {
+            let (remote, failed) = (inside.clone(), failed.clone());
+            async move {
+                remote.publish_async(&Ordered(1)).await?;
+                remote.publish_many([Ordered(2)]).await?;
+                let elsewhere = remote.clone();
+                let elsewhere = async move { elsewhere.publish_async(&Ordered(3)).await };
+                tokio::spawn(elsewhere).await.unwrap()?;
+                match failed.swap(true, Ordering::Relaxed) {
+                    false => Err(BusError::rejected::<Reserve>("not this time")),
+                    true => Ok(()),
+                }
+            }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Reserve>();
+    let worker = worker.start().await.unwrap();
+    remote.execute_async(Reserve(1)).await.unwrap();
+    settled(&broker, Kind::Command, "test.reserve", "handlers").await;
+    let scope = |record: Record| record.scope.and_then(|s| s.get::<usize>().copied());
+    let of = |kind| {
+        broker
+            .appended(kind)
+            .into_iter()
+            .map(scope)
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = ([Some(1), Some(1), None], [Some(2), Some(2), None]);
+    assert_eq!(of(Kind::Event), [first, second].concat());
+    assert_eq!(of(Kind::Command), [None]);
+    worker.shutdown(LONG).await;
 }

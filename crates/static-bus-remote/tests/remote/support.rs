@@ -13,7 +13,7 @@ use static_bus_remote::{
     TransportError, TransportErrorKind,
     memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
-        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record,
+        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record, Scope,
         Subscription, Topic,
     },
 };
@@ -58,6 +58,8 @@ struct State {
     rule: Mutex<Option<Rule>>,
     calls: Mutex<Vec<(Op, usize)>>,
     records: Mutex<Vec<(Topic, Record)>>,
+    /// The number of attempts that were begun.
+    attempts: AtomicUsize,
 }
 
 /// A [`MemoryBroker`] behind a connection that records calls and can fail.
@@ -293,6 +295,12 @@ impl Consumer for TestConsumer {
         self.broker
             .through(Op::Acknowledge, leases.len(), call)
             .await
+    }
+
+    /// The number of the attempt.
+    fn begin(&self, _: &Receipt) -> Option<Scope> {
+        let before = self.broker.state.attempts.fetch_add(1, Ordering::Relaxed);
+        Some(Scope::new(before + 1))
     }
 
     async fn renew(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {

@@ -357,6 +357,9 @@ impl<T: Transport> RemoteBus<T> {
                 message: Q::NAME,
                 after,
             }),
+            Ok(Answer::Refused(error)) if error.kind() == TransportErrorKind::NoReceiver => {
+                Err(BusError::NoHandler { message: Q::NAME })
+            }
             Ok(Answer::Refused(error)) => Err(transport_error::<Q>(error)),
             Ok(Answer::Reply(reply)) => reply.read::<Q>(),
         }

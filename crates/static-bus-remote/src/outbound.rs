@@ -77,6 +77,13 @@ impl Item {
     }
 }
 
+/// Returns `true` for a failure that says nothing about the record: the broker did not answer.
+fn is_unanswered(result: &Result<(), TransportError>) -> bool {
+    result
+        .as_ref()
+        .is_err_and(|error| error.kind() == TransportErrorKind::Unreachable)
+}
+
 async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>) {
     let mut items = Vec::with_capacity(BATCH);
     let mut unanswered: Option<(Instant, TransportError)> = None;
@@ -97,8 +104,8 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
         });
         let began = Instant::now();
         let results = transport.append(records.collect()).await;
-        unanswered = match results.iter().find_map(|result| result.as_ref().err()) {
-            Some(error) if began.elapsed() >= NO_ANSWER && results.iter().all(Result::is_err) => {
+        unanswered = match results.first() {
+            Some(Err(error)) if began.elapsed() >= NO_ANSWER && results.iter().all(is_unanswered) => {
                 Some((began, error.clone()))
             }
             _ => None,

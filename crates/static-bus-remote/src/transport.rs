@@ -14,6 +14,12 @@ pub use error::{TransportError, TransportErrorKind};
 pub use record::{DeadLetterRecord, Kind, Record, Scope, Topic};
 pub use subscription::{Backlog, Claim, Delivery, Lease, Subscription};
 
+/// The time for which queries are accepted after the last receiver of their topic has closed or disappeared: a worker
+/// that restarts, or is replaced during a deployment, finds them. 30 s.
+///
+/// An engine may have a setting for it, with this default.
+pub const RECEIVER_GRACE: Duration = Duration::from_secs(30);
+
 /// A broker engine: a handle to one broker, cheap to clone.
 ///
 /// Every method has a deadline, which the engine sets: none waits for a broker that is gone.
@@ -35,6 +41,11 @@ pub trait Transport: Clone + Send + Sync + 'static {
     ///
     /// Records with one topic and one key are consumed in the order in which they were appended.
     /// An event may be dropped while its topic has no group.
+    ///
+    /// A query is refused with [`NoReceiver`](TransportErrorKind::NoReceiver) if the engine knows that its topic has
+    /// had no open receiver for [`RECEIVER_GRACE`], or has never had one. From the return of
+    /// [`listen`](Transport::listen) on, before the first `receive`, queries are accepted. An engine that cannot know,
+    /// or may have lost its knowledge with the broker's data, accepts.
     fn append(
         &self,
         records: Vec<(Topic, Record)>,

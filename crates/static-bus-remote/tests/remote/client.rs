@@ -9,12 +9,13 @@ use static_bus::{
 };
 use static_bus_remote::{
     Codec, MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
-    transport::{Kind, Receiver, Record, Topic},
+    transport::{Kind, RECEIVER_GRACE, Receiver, Record, Topic},
 };
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
-    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, listen, record, settled, soon, until,
+    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, listen, record, settled, silent, soon,
+    until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +88,9 @@ async fn each_of_many_queries_gets_its_own_answer_in_either_format() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_nobody_answers_times_out() {
-    let remote = connect(&TestBroker::new()).await.with_timeout(250 * MS);
+    let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
+    let remote = connect(&broker).await.with_timeout(250 * MS);
     let begun = Instant::now();
     let error = remote.send_async(Double(1)).await.unwrap_err();
     assert!(begun.elapsed() >= 250 * MS);
@@ -96,6 +99,74 @@ async fn a_query_that_nobody_answers_times_out() {
         "{error}"
     );
     assert!(error.is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_no_worker_serves_fails_at_once() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    let begun = Instant::now();
+    let error = remote.send_async(Double(1)).await.unwrap_err();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(error.to_string(), "test.double: no worker serves it");
+    assert!(matches!(error, BusError::NoHandler { .. }) && error.is_retryable());
+    // Commands and events are accepted.
+    remote.execute_async(Note(1)).await.unwrap();
+    remote.publish_async(&Noted(1)).await.unwrap();
+
+    let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    assert_eq!(remote.send_async(Double(1)).await.unwrap(), 2);
+    worker.shutdown(LONG).await;
+    tokio::time::sleep(RECEIVER_GRACE).await;
+    let error = remote.send_async(Double(1)).await.unwrap_err();
+    assert!(matches!(error, BusError::NoHandler { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_is_sent_while_its_worker_restarts_is_answered() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await.with_timeout(LONG);
+    for crashes in [false, true] {
+        let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+        let worker = worker.start().await.unwrap();
+        match crashes {
+            false => _ = worker.shutdown(SECOND).await,
+            true => drop(worker),
+        }
+        tokio::time::sleep(RECEIVER_GRACE - SECOND).await;
+        let (other, number) = (remote.clone(), u32::from(crashes));
+        let asking = tokio::spawn(async move { other.send_async(Double(number)).await });
+        until("it has left", async || {
+            broker.appended(Kind::Query).len() == 1 + number as usize
+        })
+        .await;
+        let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+        let worker = worker.start().await.unwrap();
+        assert_eq!(asking.await.unwrap().unwrap(), 2 * number);
+        worker.shutdown(SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_refusal_of_one_record_says_nothing_about_the_next() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    for kind in [TransportErrorKind::NoReceiver, TransportErrorKind::TooLarge] {
+        broker.rule(move |op| match op {
+            Op::Append(Kind::Query) => Fault::LateKind(10 * SECOND, kind),
+            _ => Fault::None,
+        });
+        let other = remote.clone();
+        let asking = tokio::spawn(async move { other.send_async(Double(1)).await });
+        until("it is under way", async || {
+            broker.calls(Op::Append(Kind::Query)) > 0
+        })
+        .await;
+        remote.execute_async(Note(1)).await.unwrap();
+        assert!(asking.await.unwrap().is_err());
+        broker.forget_calls();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,6 +196,7 @@ async fn a_late_answer_is_dropped_and_its_place_is_free() {
 #[tokio::test(start_paused = true)]
 async fn more_queries_than_may_wait_are_refused_and_a_dropped_one_frees_its_place() {
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
     let remote = RemoteBus::builder(broker.clone()).max_pending(2);
     let remote = remote.connect().await.unwrap();
     let ask = |n| {
@@ -245,6 +317,7 @@ async fn a_query_that_reaches_one_who_does_not_serve_it_has_no_handler() {
     struct Stranger;
     query!(Stranger -> u32, name = "test.stranger");
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.stranger").await;
     let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
     let worker = worker.start().await.unwrap();
     let remote = connect(&broker).await;
@@ -324,6 +397,7 @@ async fn a_query_past_its_deadline_is_dropped_and_not_run() {
             0
         })
         .build();
+    let _silent = silent(&broker, "test.double").await;
     let now = jiff::Timestamp::now();
     for (body, deadline) in [("1", now - SECOND), ("2", now + LONG)] {
         let late = record("test.double", body, |envelope| {
@@ -380,6 +454,7 @@ async fn a_nested_query_inherits_what_is_left_of_its_callers_time() {
     struct Outer;
     query!(Outer -> u32, name = "test.outer");
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
     // Its own limit is much greater.
     let nested = connect(&broker).await.with_timeout(1000 * SECOND);
     let bus = BusBuilder::new()
@@ -590,6 +665,7 @@ async fn two_subscribers_in_one_worker_each_get_everything() {
 #[tokio::test(start_paused = true)]
 async fn when_the_last_clone_is_dropped_its_reply_channel_is_closed() {
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
     let remote = connect(&broker).await;
     let other = remote.clone();
     let asking = tokio::spawn(async move { other.send_async(Double(1)).await });

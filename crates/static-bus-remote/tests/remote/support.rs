@@ -49,6 +49,8 @@ pub enum Fault {
     Late(Duration),
     /// It fails later, without an effect.
     NoAnswer(Duration),
+    /// It fails later with an error of this kind, without an effect.
+    LateKind(Duration, TransportErrorKind),
 }
 
 type Rule = Box<dyn FnMut(Op) -> Fault + Send>;
@@ -105,6 +107,11 @@ impl TestBroker {
         *self.state.rule.lock().unwrap() = None;
     }
 
+    /// Counts from zero again.
+    pub fn forget_calls(&self) {
+        self.state.calls.lock().unwrap().clear();
+    }
+
     /// The number of calls of this kind.
     pub fn calls(&self, op: Op) -> usize {
         let calls = self.state.calls.lock().unwrap();
@@ -159,6 +166,10 @@ impl TestBroker {
                 tokio::time::sleep(time).await;
                 Err(broken())
             }
+            Fault::LateKind(time, kind) => {
+                tokio::time::sleep(time).await;
+                Err(failed(kind))
+            }
         }
     }
 }
@@ -203,13 +214,13 @@ impl Transport for TestBroker {
                 self.fault(op, 1)
             };
             last = Some(op);
-            if !matches!(fault, Fault::Before | Fault::Kind(_) | Fault::NoAnswer(_)) {
+            if let Fault::None | Fault::Late(_) | Fault::After = fault {
                 kept.push((topic, record));
             }
             faults.push(fault);
         }
         let no_answer = faults.iter().filter_map(|fault| match fault {
-            Fault::NoAnswer(time) => Some(*time),
+            Fault::NoAnswer(time) | Fault::LateKind(time, _) => Some(*time),
             _ => None,
         });
         tokio::time::sleep(no_answer.max().unwrap_or_default()).await;
@@ -218,18 +229,19 @@ impl Transport for TestBroker {
                 tokio::time::sleep(*time).await;
             }
         }
-        self.state
-            .records
-            .lock()
-            .unwrap()
-            .extend(kept.iter().cloned());
-        for result in self.inner.append(kept).await {
-            result.unwrap();
-        }
+        let appended = self.inner.append(kept.clone()).await;
+        let accepted = kept.into_iter().zip(&appended);
+        let accepted = accepted.filter_map(|(one, result)| result.is_ok().then_some(one));
+        self.state.records.lock().unwrap().extend(accepted);
+        let mut appended = appended.into_iter();
         let results = faults.into_iter().map(|fault| match fault {
-            Fault::None | Fault::Late(_) => Ok(()),
-            Fault::Before | Fault::After | Fault::NoAnswer(_) => Err(broken()),
-            Fault::Kind(kind) => Err(failed(kind)),
+            Fault::None | Fault::Late(_) => appended.next().unwrap(),
+            Fault::After => {
+                appended.next();
+                Err(broken())
+            }
+            Fault::Before | Fault::NoAnswer(_) => Err(broken()),
+            Fault::Kind(kind) | Fault::LateKind(_, kind) => Err(failed(kind)),
         });
         results.collect()
     }
@@ -462,7 +474,15 @@ pub async fn dead_lettered<T: Transport>(broker: &T, count: usize) -> Vec<DeadLe
     letters(broker).await
 }
 
-/// Waits until a group has settled all records.
+/// An open receiver of queries, which receives none.
+pub async fn silent<T: Transport>(broker: &T, name: &'static str) -> T::Receiver {
+    let topic = Topic {
+        kind: Kind::Query,
+        name: name.into(),
+    };
+    broker.listen(topic).await.unwrap()
+}
+
 /// Receives the first command three times, each time with a member that ends without settling it: it may have ended
 /// its workers.
 pub async fn end_three_members(broker: &MemoryBroker, name: &'static str) {
@@ -479,6 +499,7 @@ pub async fn end_three_members(broker: &MemoryBroker, name: &'static str) {
     }
 }
 
+/// Waits until a group has settled all records.
 pub async fn settled<T: Transport>(
     broker: &T,
     kind: Kind,

@@ -16,9 +16,11 @@ use static_bus_remote::{
     transport::{Kind, Record, Topic},
 };
 
-/// A query that no worker serves ends with a timeout, not before the time is over.
+/// A query whose receiver does not answer ends with a timeout, not before the time is over.
 pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> Outcome {
     const WAIT: Duration = Duration::from_millis(400);
+    let transport = connect(harness).await;
+    let _silent = listen(&transport, &topic(Kind::Query, Ask::NAME), "silent").await;
     let bus = client(connect(harness).await).await.with_timeout(WAIT);
     let begun = Instant::now();
     let error = ask(&bus, 1).await.expect_err("no worker answers");
@@ -31,6 +33,23 @@ pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> O
         matches!(error, BusError::Timeout { after: WAIT, .. }),
         "not a timeout: {error}"
     );
+    Ok(())
+}
+
+/// A query that no worker serves fails with `NoHandler` at once, and is answered when a worker has started.
+pub async fn a_query_that_no_worker_serves_has_no_handler<H: Harness>(harness: &H) -> Outcome {
+    const WAIT: Duration = Duration::from_secs(600);
+    let transport = connect(harness).await;
+    transport.needs_receiver_grace()?;
+    let bus = client(connect(harness).await).await.with_timeout(WAIT);
+    let error = ask(&bus, 1).await.expect_err("no worker serves it");
+    assert!(
+        matches!(error, BusError::NoHandler { message } if message == Ask::NAME),
+        "not `NoHandler`: {error}"
+    );
+    let worker = serve(transport).await;
+    assert_eq!(ask(&bus, 21).await.ok(), Some(42), "when a worker runs");
+    worker.shutdown(SILENCE).await;
     Ok(())
 }
 

@@ -1,9 +1,19 @@
 //! `MemoryBroker` keeps every promise that an engine within one process can keep.
 
+use std::time::Duration;
+
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::MemoryBroker;
 
+const GRACE: Duration = Duration::from_secs(2);
+
 struct Memory(MemoryBroker);
+
+impl Memory {
+    fn new() -> Self {
+        Memory(MemoryBroker::builder().receiver_grace(GRACE).build())
+    }
+}
 
 impl Harness for Memory {
     type Transport = MemoryBroker;
@@ -13,7 +23,7 @@ impl Harness for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::IN_PROCESS
+        Capabilities::IN_PROCESS.with_receiver_grace(GRACE)
     }
 }
 
@@ -31,5 +41,5 @@ mod suite {
             ::core::compile_error!("a macro of the user's")
         };
     }
-    ::static_bus_conformance::conformance_tests!(|_case| super::Memory(super::MemoryBroker::new()));
+    ::static_bus_conformance::conformance_tests!(|_case| super::Memory::new());
 }

@@ -105,7 +105,9 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
         let began = Instant::now();
         let results = transport.append(records.collect()).await;
         unanswered = match results.first() {
-            Some(Err(error)) if began.elapsed() >= NO_ANSWER && results.iter().all(is_unanswered) => {
+            Some(Err(error))
+                if began.elapsed() >= NO_ANSWER && results.iter().all(is_unanswered) =>
+            {
                 Some((began, error.clone()))
             }
             _ => None,

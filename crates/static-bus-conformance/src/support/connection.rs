@@ -1,5 +1,7 @@
 //! A connection to the broker of a case.
 
+use std::time::Duration;
+
 use crate::{Capabilities, Harness, Outcome, Sharing, Skipped};
 use static_bus_remote::transport::{
     DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
@@ -29,6 +31,12 @@ impl<T: Transport> Connection<T> {
             self.capabilities.key_order,
             "the engine does not keep the order of keys",
         )
+    }
+
+    /// The grace time after which queries without a receiver are refused.
+    pub fn needs_receiver_grace(&self) -> Result<Duration, Skipped> {
+        let reason = "the engine does not know the receivers of queries";
+        self.capabilities.receiver_grace.ok_or(Skipped(reason))
     }
 
     pub fn needs_other_processes(&self) -> Outcome {

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OnceCell;
+
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::{
     Headers, MemoryBroker, Transport,
@@ -59,12 +61,18 @@ pub enum Fault {
     ConsumesEveryKind,
     ListensToEveryKind,
     HasOneReplyChannel,
+    AcceptsQueriesWithoutReceiver,
+    KnowsReceiversThatReceive,
+    HasNoGrace,
     KeepsExpiredRecords,
     ListsDeadLettersBackwards,
     RemovesDeadLettersUpTo,
     CountsNothing,
     ForgetsEverythingOnRestart,
 }
+
+/// The time for which a topic of queries without a receiver accepts them.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The harness of an engine with a fault, with the capabilities of a broker.
 pub struct Broken {
@@ -104,7 +112,15 @@ use Fault::*;
 
 impl Broken {
     pub fn new(fault: Fault) -> Self {
-        let shared = Arc::default();
+        let grace = match fault {
+            HasNoGrace => Duration::ZERO,
+            _ => GRACE,
+        };
+        let broker = MemoryBroker::builder().receiver_grace(grace).build();
+        let shared = Arc::new(Shared {
+            broker: Mutex::new(broker),
+            ..Shared::default()
+        });
         Broken { fault, shared }
     }
 }
@@ -121,7 +137,7 @@ impl Harness for Broken {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER
+        Capabilities::BROKER.with_receiver_grace(GRACE)
     }
 
     fn restarts(&self) -> bool {
@@ -189,10 +205,14 @@ impl Transport for BrokenBroker {
                 let id = record.headers.get("id");
                 !id.is_some_and(|id| id.ends_with("42"))
             }),
-            ReturnsOneResult => results.truncate(1),
             _ => {}
         }
-        self.broker().append(records).await;
+        let appended = self.broker().append(records).await;
+        match self.fault {
+            ConfirmsBufferedRecords | LosesOneInAHundred | AcceptsQueriesWithoutReceiver => {}
+            ReturnsOneResult => results.truncate(1),
+            _ => results = appended,
+        }
         results
     }
 
@@ -239,12 +259,16 @@ impl Transport for BrokenBroker {
             topic.kind = Kind::Query;
         }
         let topic = spoil_topic(self.fault, topic);
-        Ok(BrokenReceiver {
+        let receiver = BrokenReceiver {
             fault: self.fault,
-            receiver: self.broker().listen(topic.clone()).await?,
+            receiver: OnceCell::new(),
             broker: self.broker(),
             topic,
-        })
+        };
+        if self.fault != KnowsReceiversThatReceive {
+            receiver.open().await?;
+        }
+        Ok(receiver)
     }
 
     async fn dead_letters(
@@ -484,9 +508,16 @@ impl Consumer for BrokenConsumer {
 
 pub struct BrokenReceiver {
     fault: Fault,
-    receiver: MemoryReceiver,
+    receiver: OnceCell<MemoryReceiver>,
     broker: MemoryBroker,
     topic: Topic,
+}
+
+impl BrokenReceiver {
+    async fn open(&self) -> Result<&MemoryReceiver, TransportError> {
+        let open = || self.broker.listen(self.topic.clone());
+        self.receiver.get_or_try_init(open).await
+    }
 }
 
 impl Receiver for BrokenReceiver {
@@ -504,7 +535,7 @@ impl Receiver for BrokenReceiver {
             WaitsForeverForZero if wait.is_zero() => Duration::from_secs(3600),
             _ => wait,
         };
-        let got = self.receiver.receive(max, wait).await?;
+        let got = self.open().await?.receive(max, wait).await?;
         if self.fault == LosesRecordsOfDroppedReceives {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -516,7 +547,7 @@ impl Receiver for BrokenReceiver {
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        self.receiver.close().await
+        self.open().await?.close().await
     }
 }
 

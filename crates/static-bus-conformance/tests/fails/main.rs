@@ -274,6 +274,31 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "every fifth query has not expired, and 0 to 19 came",
     ),
     (
+        AcceptsQueriesWithoutReceiver,
+        "a_query_without_a_receiver_is_refused",
+        "query lonely has no receiver, and its query is accepted",
+    ),
+    (
+        KnowsReceiversThatReceive,
+        "a_query_is_accepted_when_its_receiver_has_opened",
+        "append: memory: query opened-0 has no receiver",
+    ),
+    (
+        HasNoGrace,
+        "a_query_is_accepted_while_its_receiver_restarts",
+        "append: memory: query restarting has no receiver",
+    ),
+    (
+        AcceptsQueriesWithoutReceiver,
+        "a_query_is_refused_when_its_receiver_has_been_gone_for_the_grace_time",
+        "query closed has had no receiver for ",
+    ),
+    (
+        AcceptsQueriesWithoutReceiver,
+        "a_query_that_no_worker_serves_has_no_handler",
+        "a query ends: not done after 30s",
+    ),
+    (
         ListsDeadLettersBackwards,
         "dead_letters_are_listed_in_order_and_complete",
         "in pages of 10, of 0 to 24 came 9, 8, 7",

@@ -41,7 +41,11 @@ async fn a_query_is_refused_when_no_receiver_has_been_open_for_the_grace_time() 
     sleep(Duration::from_millis(1)).await;
     refused().await;
     // The others of one call are accepted.
-    let three = [topic(Kind::Command), topic(Kind::Query), topic(Kind::Command)];
+    let three = [
+        topic(Kind::Command),
+        topic(Kind::Query),
+        topic(Kind::Command),
+    ];
     let three = three.map(|topic| (topic, record(0))).into();
     let results = broker.append(three).await;
     let accepted: Vec<_> = results.iter().map(Result::is_ok).collect();

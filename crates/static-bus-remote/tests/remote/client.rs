@@ -14,8 +14,8 @@ use static_bus_remote::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
-    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, listen, record, settled, silent, soon,
-    until,
+    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, listen, record, settled, silent,
+    soon, until,
 };
 
 #[derive(Serialize, Deserialize)]

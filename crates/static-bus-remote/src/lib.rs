@@ -57,6 +57,7 @@ mod codec;
 mod context;
 mod dead_letters;
 mod envelope;
+mod error_text;
 mod headers;
 #[doc(hidden)]
 pub mod lock;

@@ -23,8 +23,8 @@ use self::{builder::Settings, log::Log, queue::Queue};
 use super::{
     lock::lock,
     transport::{
-        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
-        TransportErrorKind,
+        DEAD_LETTER_HEADROOM, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
+        TransportError, TransportErrorKind,
     },
 };
 
@@ -127,8 +127,24 @@ impl MemoryBroker {
 
     /// # Errors
     /// The reason why a record is refused.
-    fn accepts(&self, (topic, _): &(Topic, Record)) -> Result<(), TransportError> {
-        let grace = self.0.settings.receiver_grace;
+    fn accepts(&self, (topic, record): &(Topic, Record)) -> Result<(), TransportError> {
+        let Settings {
+            max_record: max,
+            receiver_grace: grace,
+        } = self.0.settings;
+        let max = match topic.kind {
+            Kind::DeadLetter => max.saturating_add(DEAD_LETTER_HEADROOM),
+            _ => max,
+        };
+        let key = record.key.as_ref().map_or(0, |key| key.len());
+        let size = record.headers.as_str().len() + record.body.len() + key;
+        if size > max {
+            let reason = format!(
+                "the record of {topic} has {size} bytes, and the limit is {max}: send less, or raise `max_record`"
+            );
+            let kind = TransportErrorKind::TooLarge;
+            return Err(TransportError::new(kind, ADDRESS, reason));
+        }
         let queue = || lock(&self.0.queues).get(topic).cloned();
         let has_receiver = || queue().is_some_and(|q| q.has_receiver(Instant::now(), grace));
         if topic.kind == Kind::Query && !has_receiver() {

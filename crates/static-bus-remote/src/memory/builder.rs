@@ -20,18 +20,28 @@ pub struct MemoryBrokerBuilder(Settings);
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    pub max_record: usize,
     pub receiver_grace: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            max_record: usize::MAX,
             receiver_grace: RECEIVER_GRACE,
         }
     }
 }
 
 impl MemoryBrokerBuilder {
+    /// The largest size of a record in bytes, of headers, body and key together. Larger ones are refused with
+    /// [`TooLarge`](crate::TransportErrorKind::TooLarge). Dead letters may be larger by
+    /// [`DEAD_LETTER_HEADROOM`](crate::transport::DEAD_LETTER_HEADROOM). Default: no limit.
+    pub fn max_record(mut self, bytes: usize) -> Self {
+        self.0.max_record = bytes;
+        self
+    }
+
     /// The time for which queries are accepted after the last receiver of their topic has closed or was dropped.
     /// Then they are refused with [`NoReceiver`](crate::TransportErrorKind::NoReceiver), as are those of a topic that
     /// never had one. Default: [`RECEIVER_GRACE`], 30 s.

@@ -70,7 +70,8 @@ pub struct Record {
     pub headers: Headers,
     /// The encoded message.
     pub body: Bytes,
-    /// The ordering key. Records of one topic and one key keep their order.
+    /// The ordering key. Records of one topic and one key keep their order. A key that is not text, from another
+    /// program, is represented as [`key_from_bytes`](super::key_from_bytes) does it.
     pub key: Option<Arc<str>>,
     /// The time until the record expires, counted from `append`: the deadline of a query. `None`: never.
     pub expires: Option<Duration>,

@@ -1,10 +1,10 @@
 //! The failure of a handler.
 
-use std::{any::Any, error::Error};
+use std::{any::Any, error::Error, fmt};
 
 use tokio::task::JoinError;
 
-use crate::{TransportError, TransportErrorKind};
+use crate::{TransportError, TransportErrorKind, error_text::error_text};
 use static_bus::asynchronous::BusError;
 use static_bus::message::PublishError;
 
@@ -73,15 +73,15 @@ impl From<BusError> for Failure {
             cannot_send: is_by_broker(&error, |kind| {
                 kind.is_transient() || kind == TransportErrorKind::Unauthorized
             }),
-            error: error.to_string(),
+            error: error_text(error),
         }
     }
 }
 impl Failure {
     /// A failure that is not by the broker.
-    pub(super) fn new(error: String, retryable: bool) -> Self {
+    pub(super) fn new(error: impl fmt::Display, retryable: bool) -> Self {
         Failure {
-            error,
+            error: error_text(error),
             retryable,
             is_by_broker: false,
             cannot_send: false,
@@ -91,11 +91,14 @@ impl Failure {
     pub(super) fn panicked(error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(panic) => Self::of_panic(&*panic),
-            Err(error) => Self::new(error.to_string(), true),
+            Err(error) => Self::new(error, true),
         }
     }
 
     pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        Self::new(format!("its handler panicked: {}", panic_text(panic)), true)
+        Self::new(
+            format_args!("its handler panicked: {}", panic_text(panic)),
+            true,
+        )
     }
 }

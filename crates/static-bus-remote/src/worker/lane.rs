@@ -43,6 +43,7 @@ use super::{
     health::Task,
 };
 use crate::{
+    error_text::error_text,
     time::later,
     transport::{Consumer, Lease},
 };
@@ -109,7 +110,11 @@ impl<C: Consumer> Lane<C> {
             ready: VecDeque::new(),
             schedule: Schedule::new(),
             handlers: Handlers::new(served, meter.clone(), context.slots.clone()),
-            dead_letters: DeadLettering::new(context.outbound.clone(), report.clone()),
+            dead_letters: DeadLettering::new(
+                context.outbound.clone(),
+                context.member.clone(),
+                report.clone(),
+            ),
             acknowledgements: Acknowledgements::new(consumer.clone(), report.clone()),
             held: 0,
             sending_fails: false,
@@ -314,7 +319,7 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn unreadable(&mut self, mut item: Item<C::Receipt>, reason: &str) {
-        item.fail(format!("it cannot be read: {reason}"));
+        item.fail(error_text(format_args!("it cannot be read: {reason}")));
         self.dead_letter(item);
     }
 
@@ -329,14 +334,11 @@ impl<C: Consumer> Lane<C> {
     /// Writes the dead letter of a message, which is acknowledged when the broker has accepted it.
     fn dead_letter(&mut self, item: Item<C::Receipt>) {
         let LaneContext {
-            served,
-            settings,
-            member,
-            ..
+            served, settings, ..
         } = &self.context;
         let place = self.consumer.place(&item.lease.receipt);
         let letter = item.dead_letter(served, place, &settings.service);
-        self.dead_letters.start(item, letter.to_record(member));
+        self.dead_letters.start(item, letter);
     }
 
     fn on_dead_letter(&mut self, item: Item<C::Receipt>) {

@@ -172,7 +172,7 @@ impl<R: Receiver> QueryLane<R> {
     }
 
     fn unreadable(&self, query: &Received, reason: &str) {
-        let error = format!("it cannot be read: {reason}");
+        let error = format_args!("it cannot be read: {reason}");
         self.reply(query, status(Err(Failure::new(error, false))));
     }
 
@@ -226,7 +226,7 @@ impl<R: Receiver> QueryLane<R> {
 
     /// Tells the caller that the query is not handled here: a query cannot be given back.
     fn refuse(&self, query: &Received) {
-        let error = "the worker is shutting down".to_owned();
+        let error = "the worker is shutting down";
         self.reply(query, status(Err(Failure::new(error, true))));
     }
 }

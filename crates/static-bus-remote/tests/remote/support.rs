@@ -76,6 +76,13 @@ impl TestBroker {
         Self::default()
     }
 
+    pub fn around(inner: MemoryBroker) -> Self {
+        TestBroker {
+            inner,
+            ..Self::default()
+        }
+    }
+
     /// From now on this function decides the effect of each call.
     pub fn rule(&self, rule: impl FnMut(Op) -> Fault + Send + 'static) {
         *self.state.rule.lock().unwrap() = Some(Box::new(rule));

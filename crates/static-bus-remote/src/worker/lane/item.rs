@@ -118,6 +118,7 @@ impl<R> Item<R> {
             first_failure: first,
             last_failure: last,
             record: self.message.record().clone(),
+            omitted: 0,
         }
     }
 

@@ -18,6 +18,10 @@ pub struct Capabilities {
     /// shorter than [`RECEIVER_GRACE`](static_bus_remote::transport::RECEIVER_GRACE). `None` if the engine cannot know
     /// the receivers, and accepts all queries. Default: `None`.
     pub receiver_grace: Option<Duration>,
+    /// The limit of the size of a record in bytes, of the engine under test: a record whose headers, body and key are
+    /// smaller by 1 KiB is accepted, and one that is larger is refused. `None` if there is no limit, or one that is
+    /// too large for a test. Default: `None`.
+    pub max_record: Option<usize>,
 }
 
 /// The unit that is divided among the members of a group.
@@ -40,6 +44,7 @@ impl Capabilities {
         key_order: true,
         sharing: Sharing::Records,
         receiver_grace: None,
+        max_record: None,
     };
     /// A broker that shares records, and keeps them when its clients end or it is restarted.
     pub const BROKER: Self = Capabilities {
@@ -48,6 +53,7 @@ impl Capabilities {
         key_order: true,
         sharing: Sharing::Records,
         receiver_grace: None,
+        max_record: None,
     };
 
     /// The same abilities with another unit that is shared.
@@ -61,6 +67,13 @@ impl Capabilities {
     #[must_use]
     pub const fn with_receiver_grace(mut self, grace: Duration) -> Self {
         self.receiver_grace = Some(grace);
+        self
+    }
+
+    /// The same abilities of an engine that refuses records which are larger than this.
+    #[must_use]
+    pub const fn with_max_record(mut self, bytes: usize) -> Self {
+        self.max_record = Some(bytes);
         self
     }
 }

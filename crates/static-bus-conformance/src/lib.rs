@@ -54,6 +54,8 @@ pub mod kinds;
 #[doc(hidden)]
 pub mod leases;
 #[doc(hidden)]
+pub mod limits;
+#[doc(hidden)]
 pub mod order;
 #[doc(hidden)]
 pub mod outage;
@@ -209,6 +211,10 @@ macro_rules! __conformance_cases {
                 a_query_is_accepted_when_its_receiver_has_opened
                 a_query_is_accepted_while_its_receiver_restarts
                 a_query_is_refused_when_its_receiver_has_been_gone_for_the_grace_time;
+            limits:
+                a_record_above_the_limit_is_refused_and_no_other
+                a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error
+                an_answer_above_the_limit_fails_its_query;
             kinds:
                 a_topic_of_another_kind_is_refused;
             dead_letters:

@@ -6,12 +6,14 @@ use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::MemoryBroker;
 
 const GRACE: Duration = Duration::from_secs(2);
+const MAX_RECORD: usize = 2 << 20;
 
 struct Memory(MemoryBroker);
 
 impl Memory {
     fn new() -> Self {
-        Memory(MemoryBroker::builder().receiver_grace(GRACE).build())
+        let broker = MemoryBroker::builder().receiver_grace(GRACE);
+        Memory(broker.max_record(MAX_RECORD).build())
     }
 }
 
@@ -23,7 +25,9 @@ impl Harness for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::IN_PROCESS.with_receiver_grace(GRACE)
+        Capabilities::IN_PROCESS
+            .with_receiver_grace(GRACE)
+            .with_max_record(MAX_RECORD)
     }
 }
 

@@ -59,10 +59,9 @@ impl Outbound {
         _ = self.queue.send(Item::new(topic, record, done)).await;
     }
 
-    /// Adds a record that is dropped if the queue is full or the broker refuses it.
-    pub(crate) fn try_hand_over(&self, topic: Topic, record: Record) {
-        let item = Item::new(topic, record, Box::new(|_| {}));
-        _ = self.queue.try_send(item);
+    /// Adds a record that is dropped if the queue is full. `done` is called with the result otherwise.
+    pub(crate) fn try_hand_over(&self, topic: Topic, record: Record, done: Done) {
+        _ = self.queue.try_send(Item::new(topic, record, done));
     }
 }
 

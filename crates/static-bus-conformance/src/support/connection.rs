@@ -39,6 +39,12 @@ impl<T: Transport> Connection<T> {
         self.capabilities.receiver_grace.ok_or(Skipped(reason))
     }
 
+    /// The limit of the size of a record.
+    pub fn needs_max_record(&self) -> Result<usize, Skipped> {
+        let reason = "the engine has no limit for the size of a record";
+        self.capabilities.max_record.ok_or(Skipped(reason))
+    }
+
     pub fn needs_other_processes(&self) -> Outcome {
         needs(
             self.capabilities.other_processes,

@@ -17,7 +17,7 @@ use static_bus_remote::{
     memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
         Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record,
-        Subscription, Topic, TransportError,
+        Subscription, Topic, TransportError, TransportErrorKind,
     },
 };
 
@@ -64,6 +64,9 @@ pub enum Fault {
     AcceptsQueriesWithoutReceiver,
     KnowsReceiversThatReceive,
     HasNoGrace,
+    RefusesWholeAppends,
+    TakesSizesForOutages,
+    DropsLargeRecords,
     KeepsExpiredRecords,
     ListsDeadLettersBackwards,
     RemovesDeadLettersUpTo,
@@ -71,9 +74,9 @@ pub enum Fault {
     ForgetsEverythingOnRestart,
 }
 
+const MAX_RECORD: usize = 2 << 20;
 /// The time for which a topic of queries without a receiver accepts them.
 const GRACE: Duration = Duration::from_secs(2);
-
 /// The harness of an engine with a fault, with the capabilities of a broker.
 pub struct Broken {
     fault: Fault,
@@ -116,7 +119,10 @@ impl Broken {
             HasNoGrace => Duration::ZERO,
             _ => GRACE,
         };
-        let broker = MemoryBroker::builder().receiver_grace(grace).build();
+        let broker = MemoryBroker::builder()
+            .receiver_grace(grace)
+            .max_record(MAX_RECORD)
+            .build();
         let shared = Arc::new(Shared {
             broker: Mutex::new(broker),
             ..Shared::default()
@@ -137,7 +143,9 @@ impl Harness for Broken {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER.with_receiver_grace(GRACE)
+        Capabilities::BROKER
+            .with_receiver_grace(GRACE)
+            .with_max_record(MAX_RECORD)
     }
 
     fn restarts(&self) -> bool {
@@ -207,10 +215,43 @@ impl Transport for BrokenBroker {
             }),
             _ => {}
         }
+        let is_dead = records
+            .iter()
+            .any(|(topic, _)| topic.kind == Kind::DeadLetter);
+        let sizes: Vec<_> = records.iter().map(|(_, r)| r.body.len()).collect();
         let appended = self.broker().append(records).await;
+        let too_large = |result: &Result<_, TransportError>| {
+            result
+                .as_ref()
+                .is_err_and(|e| e.kind() == TransportErrorKind::TooLarge)
+        };
         match self.fault {
             ConfirmsBufferedRecords | LosesOneInAHundred | AcceptsQueriesWithoutReceiver => {}
             ReturnsOneResult => results.truncate(1),
+            RefusesWholeAppends if appended.iter().any(too_large) => {
+                let refused = appended.iter().find(|result| too_large(result));
+                results.fill(refused.cloned().unwrap_or(Ok(())));
+            }
+            TakesSizesForOutages => {
+                let outage = |size| {
+                    let kind = TransportErrorKind::Unreachable;
+                    let reason = format!("{size} bytes cannot be sent");
+                    TransportError::new(kind, "broken", reason)
+                };
+                let results_of = appended.into_iter().zip(sizes).map(|(result, size)| {
+                    // Dead letters have no headroom.
+                    match size > MAX_RECORD - 3000 {
+                        true if result.is_err() || is_dead => Err(outage(size)),
+                        _ => result,
+                    }
+                });
+                results = results_of.collect();
+            }
+            DropsLargeRecords => {
+                let confirmed =
+                    |result: Result<_, _>| if too_large(&result) { Ok(()) } else { result };
+                results = appended.into_iter().map(confirmed).collect();
+            }
             _ => results = appended,
         }
         results

@@ -299,6 +299,21 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "a query ends: not done after 30s",
     ),
     (
+        RefusesWholeAppends,
+        "a_record_above_the_limit_is_refused_and_no_other",
+        "query large, 1 bytes",
+    ),
+    (
+        TakesSizesForOutages,
+        "a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error",
+        "both are handled: not done after 30s",
+    ),
+    (
+        DropsLargeRecords,
+        "an_answer_above_the_limit_fails_its_query",
+        "not an error that names 2097154 bytes: ",
+    ),
+    (
         ListsDeadLettersBackwards,
         "dead_letters_are_listed_in_order_and_complete",
         "in pages of 10, of 0 to 24 came 9, 8, 7",

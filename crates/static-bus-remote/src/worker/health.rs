@@ -43,8 +43,9 @@ pub(super) enum Task {
     WriteDeadLetter,
     /// Of a handler.
     Send,
+    Reply,
 }
-const TASKS: [&str; 7] = [
+const TASKS: [&str; 8] = [
     "messages cannot be received",
     "deduplication keys cannot be claimed",
     "messages cannot be released",
@@ -52,6 +53,7 @@ const TASKS: [&str; 7] = [
     "messages cannot be acknowledged",
     "dead letters cannot be written",
     "handlers cannot send",
+    "replies cannot be sent",
 ];
 
 impl Reports {

@@ -1,5 +1,7 @@
 //! The lane of a query: from the broker, through the handler, to a reply.
 
+mod replies;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use self::replies::Replies;
 use super::{
     FAREWELL, LaneContext, ShutdownReport,
     call::Call,
@@ -19,7 +22,7 @@ use super::{
 use crate::{
     Codec,
     received::Received,
-    reply::{self, Status},
+    reply::Status,
     transport::{Receiver, Record, TransportError},
 };
 
@@ -35,6 +38,7 @@ pub(super) struct QueryLane<R> {
     receiving: Call<Vec<Arc<Record>>>,
     ready: VecDeque<Query>,
     handlers: Handlers<Arc<Received>>,
+    replies: Arc<Replies>,
     /// The result of a lane that closes.
     shutdown: Option<ShutdownReport>,
 }
@@ -53,9 +57,12 @@ impl<R: Receiver> QueryLane<R> {
             meter,
             slots,
             report,
+            outbound,
+            settings,
             ..
         } = &context;
         QueryLane {
+            replies: Replies::new(outbound.clone(), settings.service.clone(), report.clone()),
             receiving: Call::new(report.clone(), Task::Receive),
             handlers: Handlers::new(served, meter.clone(), slots.clone()),
             receiver: Arc::new(receiver),
@@ -118,7 +125,7 @@ impl<R: Receiver> QueryLane<R> {
                 continue;
             };
             if envelope.message_type != self.context.served.message {
-                self.reply(&message, Status::NoHandler);
+                self.replies.send(&message, Status::NoHandler);
                 continue;
             }
             match Codec::of(&envelope.content_type) {
@@ -168,23 +175,13 @@ impl<R: Receiver> QueryLane<R> {
         if let Some(report) = &mut self.shutdown {
             report.finished += 1;
         }
-        self.reply(&handled.message, status(handled.result));
+        self.replies.send(&handled.message, status(handled.result));
     }
 
-    fn unreadable(&self, query: &Received, reason: &str) {
+    fn unreadable(&self, query: &Arc<Received>, reason: &str) {
         let error = format_args!("it cannot be read: {reason}");
-        self.reply(query, status(Err(Failure::new(error, false))));
-    }
-
-    fn reply(&self, query: &Received, status: Status) {
-        let Ok(envelope) = query.envelope() else {
-            return;
-        };
-        let reply = reply::write(&envelope, &self.context.settings.service, status);
-        if let Some((topic, record)) = reply {
-            // A reply that is lost is a timeout at the caller.
-            self.context.outbound.try_hand_over(topic, record);
-        }
+        self.replies
+            .send(query, status(Err(Failure::new(error, false))));
     }
 
     /// Lets running handlers finish until the deadline, and refuses the other queries.
@@ -225,9 +222,10 @@ impl<R: Receiver> QueryLane<R> {
     }
 
     /// Tells the caller that the query is not handled here: a query cannot be given back.
-    fn refuse(&self, query: &Received) {
+    fn refuse(&self, query: &Arc<Received>) {
         let error = "the worker is shutting down";
-        self.reply(query, status(Err(Failure::new(error, true))));
+        self.replies
+            .send(query, status(Err(Failure::new(error, true))));
     }
 }
 

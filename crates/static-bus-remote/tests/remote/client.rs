@@ -282,6 +282,68 @@ async fn a_handlers_panic_is_a_remote_error_and_the_worker_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_large_is_an_error_with_its_size_and_the_limit() {
+    #[derive(Serialize, Deserialize)]
+    struct Repeat(usize);
+    query!(Repeat -> String, name = "test.repeat");
+    const LIMIT: usize = 8192;
+    let broker = MemoryBroker::builder().max_record(LIMIT).build();
+    let bus = BusBuilder::new()
+        .register_query_fn(|repeat: Repeat| "x".repeat(repeat.0))
+        .build();
+    let worker = Worker::new(broker.clone(), bus).query::<Repeat>();
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    let begun = Instant::now();
+    let error = remote.send_async(Repeat(LIMIT)).await.unwrap_err();
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    let text = error.to_string();
+    assert!(
+        text.starts_with(
+            "test.repeat: its handler failed remotely: its answer has 8194 bytes, and the broker does not accept \
+             it: memory: the record of reply "
+        ) && text.ends_with("and the limit is 8192: send less, or raise `max_record`"),
+        "{text}"
+    );
+    assert!(matches!(error, BusError::Remote { .. }) && !error.is_retryable());
+    assert_eq!(remote.send_async(Repeat(7)).await.unwrap(), "xxxxxxx");
+    assert_eq!(worker.health().await.reasons, [""; 0]);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_error_of_a_query_is_cut_and_arrives() {
+    let broker = TestBroker::around(MemoryBroker::builder().max_record(8192).build());
+    let bus = BusBuilder::new()
+        .register_query_async_fn(|_: Double| async {
+            Err(BusError::refused::<Double>("x".repeat(1 << 20)))
+        })
+        .build();
+    let (error, _) = failing(&broker, bus).await;
+    let cut = format!("x… (cut: 4096 of {} bytes)", 33 + (1 << 20));
+    assert!(error.to_string().ends_with(&cut), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_the_broker_refuses_show_in_the_health_until_one_is_accepted() {
+    let broker = TestBroker::new();
+    let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    broker.fail(Op::Append(Kind::Reply), TransportErrorKind::Unauthorized, 1);
+    let error = remote.send_async(Double(1)).await.unwrap_err();
+    assert!(matches!(error, BusError::Timeout { .. }), "{error}");
+    let health = worker.health().await;
+    assert_eq!(
+        health.reasons,
+        ["query test.double: replies cannot be sent: test://broker: it is refused"]
+    );
+    assert_eq!(remote.send_async(Double(1)).await.unwrap(), 2);
+    assert!(worker.health().await.ready);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_query_that_its_worker_cannot_read_is_a_remote_error() {
     #[derive(Serialize)]
     struct Newer(&'static str);

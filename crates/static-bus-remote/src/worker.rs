@@ -8,6 +8,7 @@ mod health;
 mod lane;
 mod meter;
 mod query_lane;
+mod running;
 mod served;
 mod slots;
 
@@ -30,11 +31,13 @@ use static_bus::message::{Command, Event, Message, Query};
 
 pub use handle::{ShutdownReport, WorkerHandle};
 pub use health::Health;
+pub use running::RunningHandler;
 
 use health::{Report, Reports};
 use lane::Lane;
 use meter::{BacklogMeter, Meter};
 use query_lane::QueryLane;
+use running::{Running, RunningFor};
 use served::Served;
 
 /// The time for cancelled handlers and the last calls to the broker, after the deadline of a shutdown.
@@ -109,6 +112,7 @@ struct Settings {
     lease: Duration,
     deduplication: Option<Duration>,
     retries: RetryPolicy,
+    handler_timeout: Option<Duration>,
 }
 
 impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
@@ -129,6 +133,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 lease: Duration::from_secs(30),
                 deduplication: Some(Duration::from_secs(600)),
                 retries: RetryPolicy::default(),
+                handler_timeout: None,
             },
         }
     }
@@ -219,6 +224,16 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
+    /// The longest time for one run of a handler. A handler that takes longer is cancelled, which is a failed attempt.
+    /// Default: no limit. Queries also have the deadline of their caller.
+    ///
+    /// A handler is cancelled where it awaits: one that blocks its thread is not. [`Health::slow_handlers`] names
+    /// handlers that run for long.
+    pub fn handler_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.handler_timeout = timeout.into();
+        self
+    }
+
     /// Creates topics and groups where they are missing, and starts to handle messages.
     ///
     /// # Errors
@@ -250,6 +265,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         let (outbound, sending) = Outbound::start(transport.clone());
         let reports = Reports::new(served.iter().map(Served::to_string));
         let mut measured = Vec::new();
+        let mut running: Vec<Arc<dyn RunningFor>> = Vec::new();
         let mut lanes = Vec::new();
         for (i, (served, source)) in served.into_iter().zip(sources).enumerate() {
             let context = LaneContext {
@@ -263,11 +279,18 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 draining: draining.clone(),
             };
             lanes.push(match source {
-                Source::Receiver(receiver) => tokio::spawn(QueryLane::new(context, receiver).run()),
+                Source::Receiver(receiver) => {
+                    let begun = Running::new(&context.served, |()| None);
+                    running.push(begun.clone());
+                    tokio::spawn(QueryLane::new(context, receiver, begun).run())
+                }
                 Source::Consumer(consumer) => {
                     let consumer = Arc::new(consumer);
                     measured.push((consumer.clone(), BacklogMeter::new(&context.served)));
-                    tokio::spawn(Lane::new(context, consumer).run())
+                    let place = consumer.clone();
+                    let begun = Running::new(&context.served, move |receipt| place.place(receipt));
+                    running.push(begun.clone());
+                    tokio::spawn(Lane::new(context, consumer, begun).run())
                 }
             });
         }
@@ -277,6 +300,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             measuring: tokio::spawn(meter::measure(measured)),
             transport,
             reports,
+            running,
+            slow: settings.lease,
             drain,
         })
     }

@@ -1,6 +1,6 @@
 //! A running worker.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     FAREWELL,
     health::{Health, Reports},
+    running::RunningFor,
 };
 use crate::{Transport, time::later};
 
@@ -24,6 +25,9 @@ pub struct WorkerHandle<T> {
     pub(super) sending: JoinHandle<()>,
     pub(super) measuring: JoinHandle<()>,
     pub(super) reports: Reports,
+    pub(super) running: Vec<Arc<dyn RunningFor>>,
+    /// The time after which a handler is slow.
+    pub(super) slow: Duration,
     pub(super) drain: watch::Sender<Option<Instant>>,
 }
 
@@ -45,7 +49,9 @@ impl<T: Transport> WorkerHandle<T> {
     pub async fn health(&self) -> Health {
         let broker = self.transport.check().await;
         let alive = self.lanes.iter().all(|lane| !lane.is_finished());
-        self.reports.health(alive, broker.err())
+        let running = self.running.iter();
+        let slow = running.flat_map(|lane| lane.longer_than(self.slow));
+        self.reports.health(alive, broker.err(), slow.collect())
     }
 
     /// Stops the worker. It receives nothing more, lets running handlers finish until `patience` is over, and

@@ -41,6 +41,7 @@ use super::{
     failure::Failure,
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
+    running::Running,
 };
 use crate::{
     error_text::error_text,
@@ -79,12 +80,15 @@ pub(super) struct Lane<C: Consumer> {
 }
 
 impl<C: Consumer> Lane<C> {
-    pub(super) fn new(context: LaneContext, consumer: Arc<C>) -> Self {
+    pub(super) fn new(
+        context: LaneContext,
+        consumer: Arc<C>,
+        begun: Arc<Running<C::Receipt>>,
+    ) -> Self {
         let LaneContext {
             served,
             settings,
             report,
-            meter,
             ..
         } = &context;
         let config = TriageConfig {
@@ -109,7 +113,7 @@ impl<C: Consumer> Lane<C> {
             arrived: VecDeque::new(),
             ready: VecDeque::new(),
             schedule: Schedule::new(),
-            handlers: Handlers::new(served, meter.clone(), context.slots.clone()),
+            handlers: Handlers::new(&context, begun),
             dead_letters: DeadLettering::new(
                 context.outbound.clone(),
                 context.member.clone(),

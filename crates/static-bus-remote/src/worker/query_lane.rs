@@ -18,6 +18,7 @@ use super::{
     failure::Failure,
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
+    running::Running,
 };
 use crate::{
     Codec,
@@ -51,11 +52,8 @@ struct Query {
 }
 
 impl<R: Receiver> QueryLane<R> {
-    pub(super) fn new(context: LaneContext, receiver: R) -> Self {
+    pub(super) fn new(context: LaneContext, receiver: R, begun: Arc<Running<()>>) -> Self {
         let LaneContext {
-            served,
-            meter,
-            slots,
             report,
             outbound,
             settings,
@@ -64,7 +62,7 @@ impl<R: Receiver> QueryLane<R> {
         QueryLane {
             replies: Replies::new(outbound.clone(), settings.service.clone(), report.clone()),
             receiving: Call::new(report.clone(), Task::Receive),
-            handlers: Handlers::new(served, meter.clone(), slots.clone()),
+            handlers: Handlers::new(&context, begun),
             receiver: Arc::new(receiver),
             ready: VecDeque::new(),
             shutdown: None,

@@ -11,3 +11,4 @@ mod flow;
 mod health;
 mod order;
 mod support;
+mod timeouts;

@@ -7,7 +7,7 @@ use crate::{
     envelope::now,
     received::Received,
     transport::{Delivery, Lease},
-    worker::served::Served,
+    worker::{running::InHand, served::Served},
 };
 
 /// A message that a lane holds, from intake to acknowledgement.
@@ -30,6 +30,18 @@ struct Failures {
     last_error: String,
     first: String,
     last: String,
+}
+
+impl<R: Clone + Send + 'static> InHand for Item<R> {
+    type Receipt = R;
+
+    fn received(&self) -> &Arc<Received> {
+        &self.message
+    }
+
+    fn receipt(&self) -> R {
+        self.lease.receipt.clone()
+    }
 }
 
 impl<R> Item<R> {

@@ -47,17 +47,19 @@ pub(super) enum Task {
     Claim,
     Release,
     Renew,
+    RenewInTime,
     Acknowledge,
     WriteDeadLetter,
     /// Of a handler.
     Send,
     Reply,
 }
-const TASKS: [&str; 8] = [
+const TASKS: [&str; 9] = [
     "messages cannot be received",
     "deduplication keys cannot be claimed",
     "messages cannot be released",
     "leases cannot be renewed",
+    "leases were renewed late",
     "messages cannot be acknowledged",
     "dead letters cannot be written",
     "handlers cannot send",

@@ -219,14 +219,17 @@ impl<C: Consumer> Lane<C> {
                     self.dead_letter(item);
                 }
                 Decision::Handle => self.ready.push_back(item),
-                Decision::ClaimLater => match self.queues.exchange(item) {
-                    Ok(duplicate) => self.arrived.push_front(duplicate),
-                    Err(item) => {
-                        let delay = self.context.settings.lease / 4;
-                        let bounds = (Duration::from_millis(20), Duration::from_secs(1));
-                        self.park(delay.clamp(bounds.0, bounds.1), Step::Claim, item);
+                Decision::ClaimLater => {
+                    let next = self.queues.exchange(item);
+                    if next.is_handled() {
+                        self.arrived.push_front(next);
+                        continue;
                     }
-                },
+                    let delay = self.context.settings.lease / 4;
+                    let bounds = (Duration::from_millis(20), Duration::from_secs(1));
+                    let item = next.into_item();
+                    self.park(delay.clamp(bounds.0, bounds.1), Step::Claim, item);
+                }
                 Decision::Duplicate => {
                     self.context.meter.duplicates.increment(1);
                     self.settle(item);
@@ -272,6 +275,10 @@ impl<C: Consumer> Lane<C> {
             let Some(mut item) = self.ready.pop_front() else {
                 return;
             };
+            if self.leases.has_run_out(item.received) {
+                self.give_back(item);
+                continue;
+            }
             let scope = self.consumer.begin(&item.lease.receipt);
             let message = item.message.clone();
             match self.context.served.decode(message, item.codec, scope) {
@@ -349,6 +356,17 @@ impl<C: Consumer> Lane<C> {
         self.context.meter.dead_lettered.increment(1);
         self.next_of_key(&item);
         self.acknowledgements.add_unclaimed(item.into_lease());
+    }
+
+    /// Leaves a message whose lease has run out to the worker that has it now, and those behind it.
+    fn give_back(&mut self, item: Item<C::Receipt>) {
+        let behind = item.key().map(|key| self.queues.remove(key));
+        let behind = behind.into_iter().flatten().map(Item::into_lease);
+        let mut leases: Vec<_> = behind.collect();
+        leases.insert(0, item.into_lease());
+        self.held -= leases.len();
+        self.leases.remove(&leases);
+        self.intake.release(leases);
     }
 
     fn next_of_key(&mut self, item: &Item<C::Receipt>) {

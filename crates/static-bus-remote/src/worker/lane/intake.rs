@@ -30,7 +30,7 @@ pub(super) struct Intake<C: Consumer> {
     draining: watch::Receiver<Option<Instant>>,
     receiving: Call<Batch<C::Receipt>>,
     lease: Duration,
-    /// Leases whose release has failed. No record is received before they are released or have run out: the
+    /// Leases that are to be released. No record is received before they are released or have run out: the
     /// next records of their keys would overtake them.
     unreleased: Vec<Lease<C::Receipt>>,
     unreleased_until: Instant,
@@ -113,7 +113,15 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
-    /// Repeats a failed release, unless it has just failed again.
+    /// Releases messages. No record is received before they are released, or a lease is over.
+    pub fn release(&mut self, leases: Vec<Lease<C::Receipt>>) {
+        if !leases.is_empty() {
+            self.unreleased.extend(leases);
+            self.unreleased_until = later(Instant::now(), self.lease);
+        }
+    }
+
+    /// Releases what waits for it, and repeats a failed release, unless it has just failed again.
     pub fn start_releasing(&mut self) {
         if self.unreleased.is_empty() {
             return;
@@ -139,15 +147,14 @@ impl<C: Consumer> Intake<C> {
                 Err(_) => return Vec::new(),
             },
             released = self.releasing.ended() => {
-                self.unreleased = released.err().unwrap_or_default();
+                self.unreleased.extend(released.err().into_iter().flatten());
                 return Vec::new();
             }
         };
         if batch.is_suspect || !batch.messages.is_empty() {
             self.is_isolating = batch.is_suspect;
         }
-        self.unreleased = batch.unreleased;
-        self.unreleased_until = later(Instant::now(), self.lease);
+        self.release(batch.unreleased);
         batch.messages
     }
 }

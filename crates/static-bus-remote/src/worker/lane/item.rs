@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     Codec, DeadLetter,
     envelope::now,
@@ -17,6 +19,7 @@ pub(super) struct Item<R> {
     pub codec: Codec,
     /// The deduplication key; empty where nothing is deduplicated.
     pub deduplication_key: Arc<str>,
+    pub received: Instant,
     /// The number of earlier deliveries.
     delivered_before: u32,
     /// The number of attempts of this worker that count.
@@ -54,6 +57,7 @@ impl<R> Item<R> {
             message: Arc::new(Received::new(delivery.record)),
             codec: Codec::default(),
             deduplication_key: Arc::default(),
+            received: Instant::now(),
             delivered_before: delivery.attempt.saturating_sub(1),
             begun: 0,
             failed_by_broker: 0,

@@ -17,8 +17,8 @@ use static_bus_remote::{
 };
 
 use crate::support::{
-    LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, end_three_members, letters,
-    listen, quick, record, settled, until,
+    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, end_three_members,
+    letters, listen, quick, record, settled, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -935,6 +935,108 @@ async fn a_handler_whose_sending_is_refused_uses_up_its_attempts_and_its_key_goe
         assert_eq!(broker.appended(Kind::Event).len(), 1, "of the second");
         worker.shutdown(LONG).await;
     }
+}
+
+/// An error of a handler, with another one as its source.
+#[derive(Debug)]
+struct Unpaid(Box<dyn std::error::Error + Send + Sync>);
+impl std::fmt::Display for Unpaid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("unpaid")
+    }
+}
+impl std::error::Error for Unpaid {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_broker_in_an_error_of_the_handler_counts_by_its_kind() {
+    const TIMES: usize = 20;
+    for (kind, runs, attempts) in [
+        (TransportErrorKind::TooLarge, 1, Some(1)),
+        (TransportErrorKind::Refused, 3, Some(3)),
+        (TransportErrorKind::Unauthorized, 3, Some(3)),
+        (TransportErrorKind::Unreachable, TIMES + 1, None),
+        (TransportErrorKind::Closed, TIMES + 1, None),
+    ] {
+        let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+        let remote = Arc::new(connect(&broker).await);
+        let sending = remote.clone();
+        // A handler that publishes on a bus of its own, one of whose subscribers is the broker.
+        let inner = BusBuilder::new()
+            .subscribe_async_fn(move |paid: &Paid| {
+                let (remote, invoice) = (sending.clone(), paid.invoice);
+                async move {
+                    let sent = remote.execute_async(Thank { invoice }).await;
+                    sent.map_err(|error| BusError::rejected::<Paid>(Unpaid(error.into())))
+                }
+            })
+            .build();
+        let inner = Arc::new(inner);
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |Pay { invoice }: Pay| {
+                tell.send(()).unwrap();
+                let inner = inner.clone();
+                async move {
+                    let published = inner.publish_async(&Paid { invoice }).await;
+                    let twice = |error: BusError| Unpaid(Unpaid(error.into()).into());
+                    published.map_err(|error| BusError::rejected::<Pay>(twice(error)))
+                }
+            })
+            .build();
+        let worker = Worker::new(broker.clone(), bus).command::<Pay>();
+        let worker = worker.retries(quick(3)).start().await.unwrap();
+        // The two payments are accepted, and then this number of other commands is not.
+        let mut sent = 0;
+        let failing = if attempts.is_some() { runs } else { TIMES };
+        broker.rule(move |op| {
+            sent += usize::from(op == Op::Append(Kind::Command));
+            match op {
+                Op::Append(Kind::Command) if sent > 2 && sent <= 2 + failing => Fault::Kind(kind),
+                _ => Fault::None,
+            }
+        });
+        let pay = || Pay { invoice: 7 };
+        remote.execute_many([pay(), pay()]).await.unwrap();
+        settled(&broker, Kind::Command, PAY, "handlers").await;
+        let letters = letters(&broker).await;
+        let found = letters.first().map(|letter| letter.attempts);
+        assert_eq!(
+            (found, letters.len()),
+            (attempts, usize::from(attempts.is_some()))
+        );
+        assert_eq!(
+            heard.rest().len(),
+            runs + 1,
+            "and the next of its key: {kind:?}"
+        );
+        worker.shutdown(LONG).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_another_transport_counts_as_an_attempt() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |_: Pay| {
+            tell.send(()).unwrap();
+            async {
+                Err(BusError::Transport {
+                    message: "mail.thank",
+                    source: "the mail server is down".into(),
+                })
+            }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Pay>();
+    let worker = worker.retries(quick(3)).start().await.unwrap();
+    let remote = connect(&broker).await;
+    remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+    assert_eq!(dead_lettered(&broker, 1).await.remove(0).attempts, 3);
+    assert_eq!(heard.rest().len(), 3);
+    worker.shutdown(LONG).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::{
     RetryPolicy, Transport, TransportError, TransportErrorKind,
     outbound::Outbound,
+    time::later,
     transport::{Consumer, Kind, Receiver, Subscription},
 };
 use static_bus::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
@@ -39,9 +40,6 @@ use meter::{BacklogMeter, Meter};
 use query_lane::QueryLane;
 use running::{Running, RunningFor};
 use served::Served;
-
-/// The time for cancelled handlers and the last calls to the broker, after the deadline of a shutdown.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Handles messages from a broker with the handlers of a bus in this process.
 ///
@@ -101,8 +99,37 @@ struct LaneContext {
     slots: Arc<Semaphore>,
     outbound: Outbound,
     report: Report,
-    /// The deadline of the handlers, when the worker shuts down.
-    draining: watch::Receiver<Option<Instant>>,
+    draining: Draining,
+}
+
+/// The deadlines of the shutdown; `None` until the worker shuts down.
+type Draining = watch::Receiver<Option<Deadlines>>;
+
+/// The deadlines of a shutdown.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    /// The time until which calls to the broker that were under way at the beginning may take.
+    intake: Instant,
+    /// The time at which running handlers are cancelled.
+    handlers: Instant,
+    /// The time until which messages are settled.
+    settling: Instant,
+    /// The end of the shutdown.
+    end: Instant,
+}
+
+impl Deadlines {
+    fn new(patience: Duration, settle: Duration) -> Self {
+        let now = Instant::now();
+        let handlers = later(now, patience);
+        Deadlines {
+            intake: later(now, settle / 3),
+            handlers,
+            // The lanes end before the worker stops waiting for them.
+            settling: later(handlers, settle - settle / 10),
+            end: later(handlers, settle),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -113,6 +140,7 @@ struct Settings {
     deduplication: Option<Duration>,
     retries: RetryPolicy,
     handler_timeout: Option<Duration>,
+    settle_timeout: Duration,
 }
 
 impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
@@ -134,6 +162,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 deduplication: Some(Duration::from_secs(600)),
                 retries: RetryPolicy::default(),
                 handler_timeout: None,
+                settle_timeout: Duration::from_secs(5),
             },
         }
     }
@@ -234,6 +263,14 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
+    /// The time for the last calls to the broker in a [shutdown](WorkerHandle::shutdown), after its patience with
+    /// running handlers. Default: 5 s. Messages that are not settled then, because the broker does not answer, go to
+    /// other workers when their leases run out.
+    pub fn settle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.settle_timeout = timeout;
+        self
+    }
+
     /// Creates topics and groups where they are missing, and starts to handle messages.
     ///
     /// # Errors
@@ -301,7 +338,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             transport,
             reports,
             running,
-            slow: settings.lease,
+            settings,
             drain,
         })
     }

@@ -37,7 +37,7 @@ use self::{
     triage::{Decision, Triage, TriageConfig},
 };
 use super::{
-    FAREWELL, LaneContext, ShutdownReport,
+    Deadlines, Draining, LaneContext, ShutdownReport,
     failure::Failure,
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
@@ -131,7 +131,11 @@ impl<C: Consumer> Lane<C> {
     }
 
     pub(super) async fn run(mut self) -> ShutdownReport {
-        while self.context.draining.borrow().is_none() {
+        loop {
+            let deadlines = *self.context.draining.borrow();
+            if let Some(deadlines) = deadlines {
+                return self.close(deadlines).await;
+            }
             if self.may_receive() {
                 self.intake.start(self.room().min(BATCH));
             }
@@ -140,7 +144,6 @@ impl<C: Consumer> Lane<C> {
             self.intake.start_releasing();
             self.step(None).await;
         }
-        self.close().await
     }
 
     /// Waits for the next event, or until this time, and reacts to it.

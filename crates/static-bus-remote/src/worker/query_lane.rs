@@ -6,14 +6,11 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::replies::Replies;
 use super::{
-    FAREWELL, LaneContext, ShutdownReport,
+    Deadlines, Draining, LaneContext, ShutdownReport,
     call::Call,
     failure::Failure,
     handlers::{Handled, Handlers, STRIDE},
@@ -71,7 +68,11 @@ impl<R: Receiver> QueryLane<R> {
     }
 
     pub(super) async fn run(mut self) -> ShutdownReport {
-        while self.context.draining.borrow().is_none() {
+        loop {
+            let deadlines = *self.context.draining.borrow();
+            if let Some(deadlines) = deadlines {
+                return self.close(deadlines).await;
+            }
             if self.may_receive() && self.receiving.may_start() {
                 let receiver = self.receiver.clone();
                 let draining = self.context.draining.clone();
@@ -81,7 +82,6 @@ impl<R: Receiver> QueryLane<R> {
             self.start_handlers();
             self.step(None).await;
         }
-        self.close().await
     }
 
     /// Waits for the next event, or until this time, and reacts to it.
@@ -183,11 +183,16 @@ impl<R: Receiver> QueryLane<R> {
     }
 
     /// Lets running handlers finish until the deadline, and refuses the other queries.
-    async fn close(mut self) -> ShutdownReport {
-        let deadline = self.context.draining.borrow().unwrap_or_else(Instant::now);
+    async fn close(mut self, deadlines: Deadlines) -> ShutdownReport {
+        let Deadlines {
+            intake,
+            handlers,
+            settling,
+            ..
+        } = deadlines;
         self.handlers.cancel_request();
         if self.receiving.is_under_way()
-            && let Ok(received) = timeout(FAREWELL, self.receiving.ended()).await
+            && let Ok(received) = timeout_at(intake, self.receiving.ended()).await
         {
             self.enter(received.unwrap_or_default());
         }
@@ -200,19 +205,18 @@ impl<R: Receiver> QueryLane<R> {
             released: waiting.len(),
             ..ShutdownReport::default()
         });
-        while self.handlers.len() > 0 && Instant::now() < deadline {
-            self.step(Some(deadline)).await;
+        while self.handlers.len() > 0 && Instant::now() < handlers {
+            self.step(Some(handlers)).await;
         }
         self.handlers.cancel();
-        let farewell = Instant::now() + FAREWELL;
-        while self.handlers.len() > 0 && Instant::now() < farewell {
-            self.step(Some(farewell)).await;
+        while self.handlers.len() > 0 && Instant::now() < settling {
+            self.step(Some(settling)).await;
         }
         let cancelled = self.handlers.drain_cancelled();
         for query in &cancelled {
             self.refuse(query);
         }
-        _ = self.receiver.close().await;
+        _ = timeout_at(settling, self.receiver.close()).await;
         ShutdownReport {
             cancelled: cancelled.len(),
             ..self.shutdown.unwrap_or_default()
@@ -231,7 +235,7 @@ impl<R: Receiver> QueryLane<R> {
 async fn receive<R: Receiver>(
     receiver: Arc<R>,
     max: usize,
-    mut draining: watch::Receiver<Option<Instant>>,
+    mut draining: Draining,
 ) -> Result<Vec<Arc<Record>>, (Vec<Arc<Record>>, TransportError)> {
     let received = tokio::select! {
         biased;

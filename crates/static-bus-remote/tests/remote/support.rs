@@ -49,6 +49,8 @@ pub enum Fault {
     Late(Duration),
     /// It fails later, without an effect.
     NoAnswer(Duration),
+    /// It never ends.
+    Hang,
     /// It fails later with an error of this kind, without an effect.
     LateKind(Duration, TransportErrorKind),
 }
@@ -177,6 +179,7 @@ impl TestBroker {
                 tokio::time::sleep(time).await;
                 Err(failed(kind))
             }
+            Fault::Hang => std::future::pending().await,
         }
     }
 }
@@ -226,6 +229,9 @@ impl Transport for TestBroker {
             }
             faults.push(fault);
         }
+        if faults.contains(&Fault::Hang) {
+            std::future::pending::<()>().await;
+        }
         let no_answer = faults.iter().filter_map(|fault| match fault {
             Fault::NoAnswer(time) | Fault::LateKind(time, _) => Some(*time),
             _ => None,
@@ -247,7 +253,7 @@ impl Transport for TestBroker {
                 appended.next();
                 Err(broken())
             }
-            Fault::Before | Fault::NoAnswer(_) => Err(broken()),
+            Fault::Before | Fault::NoAnswer(_) | Fault::Hang => Err(broken()),
             Fault::Kind(kind) | Fault::LateKind(_, kind) => Err(failed(kind)),
         });
         results.collect()

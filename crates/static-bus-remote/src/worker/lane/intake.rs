@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    claims,
+    Draining, claims,
     triage::{Triage, TriageConfig},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub(super) struct Intake<C: Consumer> {
     /// The number of deliveries without an end after which a message is handled alone.
     isolate_after: u32,
     report: Report,
-    draining: watch::Receiver<Option<Instant>>,
+    draining: Draining,
     receiving: Call<Batch<C::Receipt>>,
     lease: Duration,
     /// Leases that are to be released. No record is received before they are released or have run out: the
@@ -53,7 +53,7 @@ impl<C: Consumer> Intake<C> {
         isolate_after: u32,
         lease: Duration,
         report: Report,
-        draining: watch::Receiver<Option<Instant>>,
+        draining: Draining,
     ) -> Self {
         Intake {
             consumer,
@@ -167,7 +167,7 @@ async fn receive<C: Consumer>(
     isolate_after: u32,
     max: usize,
     report: Report,
-    mut draining: watch::Receiver<Option<Instant>>,
+    mut draining: Draining,
 ) -> Result<Batch<C::Receipt>, (Batch<C::Receipt>, TransportError)> {
     let received = tokio::select! {
         biased;

@@ -44,6 +44,18 @@ impl Default for RetryPolicy {
     }
 }
 impl RetryPolicy {
+    /// The number of deliveries without a result after which a message is handled alone: it may have ended its workers.
+    pub(crate) fn isolate_after(&self) -> u32 {
+        self.max_attempts.saturating_sub(2).clamp(1, 2)
+    }
+
+    /// The number of deliveries without a result after which a message becomes a dead letter. In two of them at least
+    /// it was alone, so its handler began as soon as it was delivered; in the others it may have waited behind the
+    /// message that ended its workers.
+    pub(crate) fn give_up_after(&self) -> u32 {
+        self.max_attempts.max(self.isolate_after() + 2)
+    }
+
     /// A random delay after this number of failed attempts.
     pub fn delay(&self, failed: u32) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);

@@ -96,13 +96,12 @@ impl<C: Consumer> Lane<C> {
             group: served.group.clone(),
             deduplicates: settings.deduplication.is_some(),
         };
-        let isolate_after = settings.retries.max_attempts.saturating_sub(1).clamp(1, 2);
         let draining = context.draining.clone();
         Lane {
             intake: Intake::new(
                 consumer.clone(),
                 config,
-                isolate_after,
+                settings.retries.isolate_after(),
                 settings.lease,
                 report.clone(),
                 draining,
@@ -200,6 +199,13 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn enter(&mut self, received: Vec<Triage<C::Receipt>>) {
+        let is_alone = self.held <= self.queues.parked();
+        if self.intake.is_isolating() && !is_alone {
+            // Its handler could not begin before others have ended: it is received again then.
+            let received = received.into_iter();
+            let leases = received.map(|triage| triage.into_item().into_lease());
+            return self.intake.release(leases.collect());
+        }
         self.held += received.len();
         self.leases
             .add(received.iter().map(|triage| &triage.item.lease));
@@ -215,10 +221,10 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn sort_arrived(&mut self) {
-        let max_attempts = self.context.settings.retries.max_attempts;
+        let give_up_after = self.context.settings.retries.give_up_after();
         while let Some(Triage { item, decision }) = self.arrived.pop_front() {
             match decision {
-                Decision::Handle if item.delivered_before() >= max_attempts => {
+                Decision::Handle if item.delivered_before() >= give_up_after => {
                     self.dead_letter(item);
                 }
                 Decision::Handle => self.ready.push_back(item),

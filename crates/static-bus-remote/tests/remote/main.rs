@@ -9,6 +9,7 @@ mod duplicates;
 mod envelope;
 mod flow;
 mod health;
+mod killed;
 mod leases;
 mod order;
 mod support;

@@ -16,8 +16,8 @@ impl<C: Consumer> Lane<C> {
         self.handlers.cancel_request();
         // Records that do not arrive in time are released when the consumer closes.
         _ = timeout_at(intake, self.finish_intake()).await;
-        self.intake.cancel();
-        let waiting = self.drain_waiting();
+        let mut waiting = self.intake.cancel();
+        waiting.extend(self.drain_waiting());
         self.report.released = waiting.len();
         let until = handlers.max(intake).min(settling);
         self.release(waiting, until).await;

@@ -135,8 +135,10 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
-    pub fn cancel(&mut self) {
+    /// Cancels the request under way. Returns the leases that are to be released.
+    pub fn cancel(&mut self) -> Vec<Lease<C::Receipt>> {
         self.receiving.cancel();
+        std::mem::take(&mut self.unreleased)
     }
 
     /// Waits for the messages of the request under way, or the end of a release; forever if there is neither.

@@ -207,6 +207,7 @@ macro_rules! __conformance_cases {
                 a_query_is_delivered_once
                 a_reply_reaches_its_own_process_once
                 an_expired_query_or_reply_is_not_delivered
+                a_received_query_has_the_time_that_is_left
                 a_query_without_a_receiver_is_refused
                 a_query_is_accepted_when_its_receiver_has_opened
                 a_query_is_accepted_while_its_receiver_restarts

@@ -114,6 +114,35 @@ pub async fn an_expired_query_or_reply_is_not_delivered<H: Harness>(harness: &H)
     Ok(())
 }
 
+/// A query is received with the time that is left until it expires, and one that never expires without.
+///
+/// Fails for an engine that returns the time that the query had when it was appended.
+pub async fn a_received_query_has_the_time_that_is_left<H: Harness>(harness: &H) -> Outcome {
+    const WAIT: Duration = Duration::from_millis(1_500);
+    let transport = connect(harness).await;
+    let topic = topic(Kind::Query, "left");
+    let receiver = listen(&transport, &topic, "receiver").await;
+    let expires = [Some(LONG), None];
+    let records = expires.map(|expires| Record {
+        expires,
+        ..record(usize::from(expires.is_none()))
+    });
+    append(&transport, &topic, records).await;
+    tokio::time::sleep(WAIT).await;
+    let mut got = receiver.take(2).await;
+    got.sort_by_key(|query| query.expires.is_none());
+    let left = got[0].expires.expect("the first expires");
+    // Clocks of computers may differ by a second.
+    let most = LONG - WAIT + Duration::from_secs(1);
+    assert!(
+        left <= most,
+        "{WAIT:?} of {LONG:?} are over, and {left:?} are left"
+    );
+    assert!(left > LONG / 2, "{left:?} of {LONG:?} are left");
+    assert_eq!(got[1].expires, None, "a query that never expires");
+    Ok(())
+}
+
 /// A query of a topic that never had a receiver is refused with `NoReceiver`, with a text that names the topic. The
 /// other records of the append are accepted, and so are replies, commands and events without a reader.
 ///

@@ -274,6 +274,11 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "every fifth query has not expired, and 0 to 19 came",
     ),
     (
+        KeepsExpiredRecords,
+        "a_received_query_has_the_time_that_is_left",
+        "the first expires",
+    ),
+    (
         AcceptsQueriesWithoutReceiver,
         "a_query_without_a_receiver_is_refused",
         "query lonely has no receiver, and its query is accepted",

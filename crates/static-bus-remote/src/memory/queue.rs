@@ -69,9 +69,7 @@ impl Queue {
         while taken.len() < max
             && let Some(entry) = content.entries.pop_front()
         {
-            if !entry.is_expired(now) {
-                taken.push(entry.record);
-            }
+            taken.extend(entry.into_received(now));
         }
         if !content.entries.is_empty() {
             self.arrived.notify_one();

@@ -5,7 +5,6 @@ mod replies;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::replies::Replies;
@@ -44,8 +43,6 @@ pub(super) struct QueryLane<R> {
 struct Query {
     message: Arc<Received>,
     codec: Codec,
-    /// The time at which the caller stops waiting.
-    deadline: Option<Timestamp>,
 }
 
 impl<R: Receiver> QueryLane<R> {
@@ -128,7 +125,6 @@ impl<R: Receiver> QueryLane<R> {
             }
             match Codec::of(&envelope.content_type) {
                 Ok(codec) => self.ready.push_back(Query {
-                    deadline: envelope.deadline,
                     message: message.clone(),
                     codec,
                 }),
@@ -148,16 +144,12 @@ impl<R: Receiver> QueryLane<R> {
             let Some(query) = self.ready.pop_front() else {
                 return;
             };
-            let Query {
-                message,
-                codec,
-                deadline,
-            } = query;
-            let left = deadline.map(|deadline| deadline.duration_since(Timestamp::now()));
-            if left.is_some_and(|left| !left.is_positive()) {
+            let Query { message, codec } = query;
+            let deadline = message.deadline();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 continue;
             }
-            let left = left.and_then(|left| Duration::try_from(left).ok());
             match self.context.served.decode(message.clone(), codec, None) {
                 Ok(work) => {
                     if let Some(handled) = self.handlers.start(slot, message, work, left) {

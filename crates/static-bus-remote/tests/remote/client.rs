@@ -448,7 +448,102 @@ async fn a_broker_that_refuses_is_a_transport_error() {
     remote.ready().await.unwrap();
 }
 
-// ----- deadlines; those in records are by the system clock
+#[test]
+fn a_bus_whose_runtime_is_gone_says_so_at_once() {
+    const GONE: &str = ": the broker did not take it: test://broker: the tokio runtime on which this was connected \
+                        has shut down: connect again";
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let broker = TestBroker::new();
+    let connected = runtime();
+    let (remote, _silent) = connected.block_on(async {
+        let remote = connect(&broker).await.with_timeout(10 * LONG);
+        (remote, silent(&broker, "test.double").await)
+    });
+    let sender = runtime();
+    let begun = std::time::Instant::now();
+    // One waits for its answer, one is being sent, and one is in the queue.
+    let ask = |n| {
+        let remote = remote.clone();
+        sender.spawn(async move { remote.send_async(Double(n)).await.unwrap_err() })
+    };
+    let waiting = ask(1);
+    sender.block_on(until("the query has left", async || {
+        broker.appended(Kind::Query).len() == 1
+    }));
+    broker.rule(|_| Fault::Hang);
+    let sending = ask(2);
+    sender.block_on(until("it is being sent", async || {
+        broker.calls(Op::Append(Kind::Query)) == 2
+    }));
+    let note = remote.clone();
+    let queued = sender.spawn(async move { note.execute_async(Note(1)).await.unwrap_err() });
+    let asked = ask(3);
+    drop(connected);
+    let errors = sender.block_on(async {
+        [
+            waiting.await.unwrap(),
+            sending.await.unwrap(),
+            queued.await.unwrap(),
+            asked.await.unwrap(),
+            remote.send_async(Double(4)).await.unwrap_err(),
+            remote.execute_async(Note(2)).await.unwrap_err(),
+            remote.publish_async(&Noted(3)).await.unwrap_err(),
+        ]
+    });
+    for error in errors {
+        assert!(error.to_string().ends_with(GONE), "{error}");
+        let BusError::Transport { source, .. } = error else {
+            panic!("{error}");
+        };
+        let error = source.downcast_ref::<TransportError>().unwrap();
+        assert_eq!(error.kind(), TransportErrorKind::Closed);
+    }
+    assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+}
+
+// ----- deadlines; those in the attributes of records are by the system clock
+
+#[tokio::test(start_paused = true)]
+async fn a_query_whose_caller_has_another_clock_has_the_time_that_the_broker_says() {
+    let broker = TestBroker::new();
+    let bus = BusBuilder::new()
+        .register_query_async_fn(|query: Double| async move {
+            tokio::time::sleep(Duration::from_secs(u64::from(query.0))).await;
+            Ok(0)
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    let hour = 3600 * SECOND;
+    let now = jiff::Timestamp::now();
+    for deadline in [now - hour, now + hour] {
+        // One takes less than the time that it has, one takes more.
+        for (takes, status) in [("3", "answered"), ("30", "failed")] {
+            let mut query = record("test.double", takes, |envelope| {
+                envelope.deadline = Some(deadline);
+                envelope.reply_to = Some("caller".into());
+            });
+            query.expires = Some(10 * SECOND);
+            let before = broker.appended(Kind::Reply).len();
+            let begun = Instant::now();
+            append(&broker, Kind::Query, "test.double", query).await;
+            until("there is a reply", async || {
+                broker.appended(Kind::Reply).len() > before
+            })
+            .await;
+            let reply = broker.appended(Kind::Reply).pop().unwrap();
+            assert_eq!(reply.headers.get("status").as_deref(), Some(status));
+            assert!(begun.elapsed() < 11 * SECOND, "{:?}", begun.elapsed());
+        }
+    }
+    worker.shutdown(LONG).await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_query_past_its_deadline_is_dropped_and_not_run() {

@@ -29,14 +29,11 @@ impl Replies {
     }
 
     pub fn send(self: &Arc<Self>, query: &Arc<Received>, status: Status) {
-        let Ok(envelope) = query.envelope() else {
-            return;
-        };
         let answer = match &status {
             Status::Answered(body) => Some(body.len()),
             _ => None,
         };
-        let Some((topic, record)) = reply::write(&envelope, &self.service, status) else {
+        let Some((topic, record)) = reply::write(query, &self.service, status) else {
             return;
         };
         let (replies, query) = (self.clone(), query.clone());

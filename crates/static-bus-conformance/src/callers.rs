@@ -59,7 +59,8 @@ pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     // A worker that answers too late.
     let slow = listen(&transport, &topic(Kind::Query, Ask::NAME), "slow").await;
-    let hasty = bus.with_timeout(Duration::from_secs(2));
+    // Long enough for the query to arrive, on a busy machine and where members first have to join.
+    let hasty = bus.with_timeout(Duration::from_secs(6));
     let asking = tokio::spawn(async move { ask(&hasty, 1).await });
     let query = slow.take(1).await.remove(0);
     let error = within("the query times out", asking)

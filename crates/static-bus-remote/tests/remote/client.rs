@@ -571,7 +571,7 @@ async fn a_query_past_its_deadline_is_dropped_and_not_run() {
     assert_eq!(broker.appended(Kind::Reply).len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_handler_runs_no_longer_than_its_caller_waits() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let bus = BusBuilder::new()

@@ -116,7 +116,7 @@ fn messages_behind_a_handler_that_blocks_the_runtime_for_longer_than_a_lease_run
         });
         assert_eq!(one.next().await, 0);
         let second = Worker::new(broker.clone(), shipping(tell_two)).command::<Ship>();
-        let second = second.lease(lease).start().await.unwrap();
+        let second = second.start().await.unwrap();
         let mut others = two.take(8).await;
         others.sort_unstable();
         assert_eq!(

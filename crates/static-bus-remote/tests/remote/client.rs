@@ -150,22 +150,36 @@ async fn a_query_that_is_sent_while_its_worker_restarts_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_refusal_of_one_record_says_nothing_about_the_next() {
-    let broker = TestBroker::new();
-    let remote = connect(&broker).await;
+    /// The largest number of records in one call.
+    const BATCH: u32 = 512;
     for kind in [TransportErrorKind::NoReceiver, TransportErrorKind::TooLarge] {
+        let broker = TestBroker::new();
+        let remote = connect(&broker).await.with_timeout(LONG);
         broker.rule(move |op| match op {
+            Op::Append(Kind::Event) => Fault::Late(SECOND),
             Op::Append(Kind::Query) => Fault::LateKind(10 * SECOND, kind),
             _ => Fault::None,
         });
+        // While the first call is under way, queries gather for the next one, and a command for the one after it.
         let other = remote.clone();
-        let asking = tokio::spawn(async move { other.send_async(Double(1)).await });
+        let publishing = tokio::spawn(async move { other.publish_async(&Noted(1)).await });
         until("it is under way", async || {
-            broker.calls(Op::Append(Kind::Query)) > 0
+            broker.calls(Op::Append(Kind::Event)) == 1
         })
         .await;
+        let asking = (0..BATCH).map(|n| {
+            let other = remote.clone();
+            tokio::spawn(async move { other.send_async(Double(n)).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        // The clock goes on when all of them wait.
+        tokio::time::sleep(MS).await;
         remote.execute_async(Note(1)).await.unwrap();
-        assert!(asking.await.unwrap().is_err());
-        broker.forget_calls();
+        publishing.await.unwrap().unwrap();
+        assert_eq!(broker.items(Op::Append(Kind::Query)), BATCH as usize);
+        for asked in asking {
+            asked.await.unwrap().unwrap_err();
+        }
     }
 }
 
@@ -462,7 +476,7 @@ fn a_bus_whose_runtime_is_gone_says_so_at_once() {
     let broker = TestBroker::new();
     let connected = runtime();
     let (remote, _silent) = connected.block_on(async {
-        let remote = connect(&broker).await.with_timeout(10 * LONG);
+        let remote = connect(&broker).await.with_timeout(2 * LONG);
         (remote, silent(&broker, "test.double").await)
     });
     let sender = runtime();

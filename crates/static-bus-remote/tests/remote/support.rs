@@ -116,11 +116,6 @@ impl TestBroker {
         *self.state.rule.lock().unwrap() = None;
     }
 
-    /// Counts from zero again.
-    pub fn forget_calls(&self) {
-        self.state.calls.lock().unwrap().clear();
-    }
-
     /// The number of calls of this kind.
     pub fn calls(&self, op: Op) -> usize {
         let calls = self.state.calls.lock().unwrap();

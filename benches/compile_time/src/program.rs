@@ -77,10 +77,14 @@ impl Bus {
             (Bus::Closures | Bus::ClosureModules, Job::NextSolver) => 50,
             (Bus::Closures | Bus::ClosureModules, _) | (Bus::Naive, Job::Check) => 200,
             (
-                Bus::Generic | Bus::Several | Bus::Inner | Bus::BorrowingInner | Bus::Naive,
-                Job::Debug | Job::LineTables | Job::Release,
-            ) => 0,
-            (Bus::Generic | Bus::Several | Bus::Naive, Job::NextSolver) => 0,
+                Bus::Borrowing
+                | Bus::Inner
+                | Bus::BorrowingInner
+                | Bus::Generic
+                | Bus::Several
+                | Bus::Naive,
+                _,
+            ) if job != Job::Check => 0,
             _ => usize::MAX,
         }
     }

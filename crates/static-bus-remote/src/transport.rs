@@ -5,12 +5,14 @@
 //! guide's page *Writing an engine* says in which order to implement it.
 
 mod error;
+mod inspect;
 mod record;
 mod subscription;
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 pub use error::{TransportError, TransportErrorKind};
+pub use inspect::{GroupState, Inspect, MemberState, TopicState, UnsettledRecord};
 pub use record::{DeadLetterRecord, Kind, Record, Scope, Topic};
 pub use subscription::{Backlog, Claim, Delivery, Lease, Subscription};
 

@@ -1,5 +1,7 @@
 //! Dead letters: messages that could not be handled, kept for inspection and replay.
 
+mod filter;
+
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
@@ -8,6 +10,11 @@ use super::{
     Envelope, Headers, Transport, TransportError, TransportErrorKind,
     transport::{Kind, Record, Topic},
 };
+
+pub use filter::DeadLetterFilter;
+
+/// The number of dead letters that a search reads at once.
+const PAGE: usize = 1000;
 
 /// The topic of all dead letters.
 #[doc(hidden)]
@@ -106,6 +113,52 @@ impl<T: Transport> DeadLetters<T> {
         Ok(records.into_iter().map(read).collect())
     }
 
+    /// Up to `limit` dead letters after the position `after` that match a filter, the oldest first.
+    ///
+    /// Reads all dead letters from `after` to the last one that is returned.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn find(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, TransportError> {
+        let matches_all = *filter == DeadLetterFilter::default();
+        let mut found = Vec::new();
+        let mut after = after.map(str::to_owned);
+        while found.len() < limit {
+            let left = limit - found.len();
+            let page = if matches_all { left.min(PAGE) } else { PAGE };
+            let page = self.list(after.as_deref(), page).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.position.clone());
+            found.extend(page.into_iter().filter(|l| filter.matches(l)).take(left));
+        }
+        Ok(found)
+    }
+
+    /// The dead letter at a position; `None` if it is gone.
+    ///
+    /// Reads all dead letters up to the position.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn get(&self, position: &str) -> Result<Option<DeadLetter>, TransportError> {
+        let mut after = None;
+        loop {
+            let page = self.list(after.as_deref(), PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
+            if last.position.as_str() >= position {
+                return Ok(page.into_iter().find(|letter| letter.position == position));
+            }
+            after = Some(last.position.clone());
+        }
+    }
+
     /// Sends the message again, to the group that could not handle it, and removes the dead letter.
     ///
     /// It is handled although it was seen before, unless another message with its idempotency key was
@@ -117,27 +170,45 @@ impl<T: Transport> DeadLetters<T> {
     /// When the broker cannot be reached or refuses, or when the origin of the dead letter cannot be parsed: then no
     /// [`Worker`](super::Worker) wrote it.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<(), TransportError> {
-        let address = self.transport.address();
-        let topic = topic(&letter.origin).ok_or_else(|| {
-            let text = format!(
-                "the dead letter's origin cannot be read: {:?}",
-                letter.origin
-            );
-            TransportError::new(TransportErrorKind::Refused, address, text)
-        })?;
-        let mut record = letter.record.clone();
-        // A message that cannot be read is replayed unchanged: a newer version may read it.
-        if let Ok(envelope) = Envelope::parse(&letter.record.headers) {
-            record.headers = letter.record.headers.without(&["attempt", "onlyfor"]);
-            let attempt = envelope.attempt.saturating_add(1);
-            record.headers.push("attempt", &attempt.to_string());
-            if topic.kind == Kind::Event {
-                record.headers.push("onlyfor", &letter.group);
+        let results = self.replay_all(std::slice::from_ref(letter)).await;
+        results.into_iter().collect()
+    }
+
+    /// [Replays](Self::replay) messages, in as few round trips as the broker allows. Returns one result for each.
+    pub async fn replay_all(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransportError>> {
+        let mut results = vec![Ok(()); letters.len()];
+        let (mut records, mut sent) = (Vec::new(), Vec::new());
+        for (at, letter) in letters.iter().enumerate() {
+            match letter.to_replay() {
+                Some(record) => {
+                    records.push(record);
+                    sent.push(at);
+                }
+                None => {
+                    let address = self.transport.address();
+                    let origin = &letter.origin;
+                    let text = format!("the dead letter's origin cannot be read: {origin:?}");
+                    let error = TransportError::new(TransportErrorKind::Refused, address, text);
+                    results[at] = Err(error);
+                }
             }
         }
-        let results = self.transport.append(vec![(topic, record)]).await;
-        results.into_iter().collect::<Result<(), _>>()?;
-        self.discard(letter).await
+        if records.is_empty() {
+            return results;
+        }
+        let appended = self.transport.append(records).await;
+        for (at, result) in sent.iter().zip(appended) {
+            results[*at] = result;
+        }
+        sent.retain(|at| results[*at].is_ok());
+        let positions: Vec<_> = sent
+            .iter()
+            .map(|at| letters[*at].position.clone())
+            .collect();
+        if let Err(error) = self.transport.remove_dead_letters(&positions).await {
+            sent.iter().for_each(|at| results[*at] = Err(error.clone()));
+        }
+        results
     }
 
     /// Removes a dead letter.
@@ -145,8 +216,16 @@ impl<T: Transport> DeadLetters<T> {
     /// # Errors
     /// When the broker cannot be reached or refuses.
     pub async fn discard(&self, letter: &DeadLetter) -> Result<(), TransportError> {
-        let positions = std::slice::from_ref(&letter.position);
-        self.transport.remove_dead_letters(positions).await
+        self.discard_all(std::slice::from_ref(letter)).await
+    }
+
+    /// Removes dead letters.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses. Some of the dead letters may be removed.
+    pub async fn discard_all(&self, letters: &[DeadLetter]) -> Result<(), TransportError> {
+        let positions: Vec<_> = letters.iter().map(|l| l.position.clone()).collect();
+        self.transport.remove_dead_letters(&positions).await
     }
 }
 
@@ -174,6 +253,22 @@ impl DeadLetter {
             body: self.record.body.clone(),
             ..Record::default()
         }
+    }
+
+    /// The message as it is sent again; `None` if the origin cannot be parsed.
+    fn to_replay(&self) -> Option<(Topic, Record)> {
+        let topic = topic(&self.origin)?;
+        let mut record = self.record.clone();
+        // A message that cannot be read is replayed unchanged: a newer version may read it.
+        if let Ok(envelope) = Envelope::parse(&self.record.headers) {
+            record.headers = self.record.headers.without(&["attempt", "onlyfor"]);
+            let attempt = envelope.attempt.saturating_add(1);
+            record.headers.push("attempt", &attempt.to_string());
+            if topic.kind == Kind::Event {
+                record.headers.push("onlyfor", &self.group);
+            }
+        }
+        Some((topic, record))
     }
 }
 

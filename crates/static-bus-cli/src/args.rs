@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
@@ -87,6 +87,8 @@ pub enum Command {
     DeadLetters(DeadLetterCommand),
     /// Show lag and rates of all groups again and again
     Watch(Watch),
+    /// Serve a web page of lag, rates and dead letters on this machine
+    Serve(Serve),
 }
 
 /// A selection of messages.
@@ -182,6 +184,22 @@ pub struct Watch {
     /// The number of samples [default: no limit]
     #[arg(long, value_name = "NUMBER")]
     pub count: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// The address of the page, on a loopback interface; port 0 is any free port
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Allow to replay and discard dead letters
+    #[arg(long)]
+    pub allow_changes: bool,
+    /// The time between two samples
+    #[arg(long, default_value = "5s", value_parser = interval, value_name = "DURATION")]
+    pub interval: Duration,
+    /// The age at which a record that a member has counts as stuck
+    #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub stuck_after: Duration,
 }
 
 impl Filter {

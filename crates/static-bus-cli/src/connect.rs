@@ -36,11 +36,11 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     match Address::parse(url)? {
         Address::Redis(url) => {
             let redis = redis(&connection, &url).await?;
-            super::run(redis, command, output).await
+            super::run(redis, &connection.namespace, command, output).await
         }
         Address::Kafka { servers, user } => {
             let kafka = kafka(&connection, servers, user).await?;
-            super::run(kafka, command, output).await
+            super::run(kafka, &connection.namespace, command, output).await
         }
     }
 }

@@ -14,6 +14,7 @@ mod inspection;
 mod output;
 mod report;
 mod sample;
+mod serve;
 mod text;
 mod watch;
 
@@ -57,11 +58,17 @@ fn usage(refusal: &clap::Error) -> ExitCode {
 }
 
 /// Runs a command on an engine.
-async fn run<T: Inspect>(broker: T, command: Command, output: Output) -> Result<(), Failure> {
+async fn run<T: Inspect>(
+    broker: T,
+    namespace: &str,
+    command: Command,
+    output: Output,
+) -> Result<(), Failure> {
     match command {
         Command::Topics(selection) => inspection::topics(&broker, &selection, output).await,
         Command::Groups(groups) => inspection::groups(&broker, &groups, output).await,
         Command::DeadLetters(command) => dead_letters::run(broker, command, output).await,
         Command::Watch(watch) => watch::run(&broker, &watch, output).await,
+        Command::Serve(serve) => serve::run(broker, namespace, &serve, output).await,
     }
 }

@@ -132,6 +132,7 @@ pub fn duration(duration: Duration) -> String {
 pub fn rate(rate: Option<f64>) -> String {
     match rate {
         None => "–".to_owned(),
+        Some(0.0) => "0/s".to_owned(),
         Some(rate) if rate < 9.95 => format!("{rate:.1}/s"),
         Some(rate) => format!("{}/s", number(rate.round() as u64)),
     }
@@ -220,8 +221,18 @@ mod tests {
             durations.map(|s| duration(Duration::from_secs(s))),
             ["0s", "59s", "1m", "1m 1s", "1h", "1h 1m", "1d 1h", "10d"]
         );
-        let rates = [None, Some(0.04), Some(9.94), Some(9.96), Some(1234.5)];
-        assert_eq!(rates.map(rate), ["–", "0.0/s", "9.9/s", "10/s", "1,235/s"]);
+        let rates = [
+            None,
+            Some(0.0),
+            Some(0.04),
+            Some(9.94),
+            Some(9.96),
+            Some(1234.5),
+        ];
+        assert_eq!(
+            rates.map(rate),
+            ["–", "0/s", "0.0/s", "9.9/s", "10/s", "1,235/s"]
+        );
         assert_eq!(time("2026-11-24T10:00:00.123456Z"), "2026-11-24 10:00:00");
         assert_eq!(time("soon\x07"), r"soon\u{7}");
         assert_eq!(shortened("größer", 3), "grö…");

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::SignedDuration;
 use static_bus_remote::DeadLetterFilter;
 
 /// Shows where the messages on a broker are: topics, groups with their lag, and dead letters.
@@ -243,10 +242,8 @@ impl Filter {
 
 /// Parses a duration such as `90s` or `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().ok();
-    parsed
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "a duration is a number and a unit, such as 90s, 5m, 1h or 2d".to_owned())
+    humantime::parse_duration(text)
+        .map_err(|_| "a duration is a number and a unit, such as 90s, 5m, 1h or 2d".to_owned())
 }
 
 /// Parses the time between two samples.
@@ -270,8 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn each_command_of_the_guide_is_a_command() {
+        let guide = include_str!("../../../docs/guide/src/operating.md");
+        let fenced = guide.lines().filter(|line| line.starts_with("static-bus "));
+        let inline = guide.split('`').skip(1).step_by(2);
+        let inline = inline.filter(|code| code.starts_with("static-bus ") && !code.contains('\n'));
+        let commands: Vec<_> = fenced.chain(inline).collect();
+        assert!(commands.len() > 20, "{commands:?}");
+        for command in commands {
+            let (command, _) = command.split_once(" | ").unwrap_or((command, ""));
+            if let Err(refusal) = Cli::try_parse_from(command.split(' ')) {
+                panic!("{command}: {refusal}");
+            }
+        }
+    }
+
+    #[test]
     fn a_duration_has_a_unit() {
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h 30m", 5400), ("36h", 129_600)] {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h 30m", 5400), ("2d", 172_800)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "5", "-5s", "soon"] {

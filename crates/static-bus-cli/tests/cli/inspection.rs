@@ -1,8 +1,10 @@
 //! `topics` and `groups`.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use static_bus::prelude::*;
 use static_bus_remote::{
-    Transport,
+    RemoteBus, Transport, Worker,
     transport::{Consumer, Kind, Subscription},
 };
 use test_brokers::redis::Redis;
@@ -195,6 +197,40 @@ async fn a_record_that_is_stuck_on_redis_is_shown_with_its_holder() {
     assert_eq!(
         rows(&left),
         ["command orders.place handlers no worker 0 1 0"]
+    );
+}
+
+#[derive(Serialize, Deserialize)]
+struct Place {
+    order: u32,
+}
+command!(Place, name = "orders.place");
+
+#[tokio::test]
+async fn a_worker_that_is_stuck_is_named() {
+    let server = Redis::start();
+    let (tool, broker) = redis(&server).await;
+    let (began, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |_: Place| {
+            began.send(()).unwrap();
+            std::future::pending::<Result<(), static_bus::asynchronous::BusError>>()
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus)
+        .service("orders")
+        .command::<Place>();
+    let worker = worker.start().await.unwrap();
+    let remote = RemoteBus::connect(broker).await.unwrap();
+    remote.execute_async(Place { order: 7 }).await.unwrap();
+    begins.recv().await.unwrap();
+    let groups = tool.json(&["groups"]);
+    assert_eq!(groups[0]["members"][0]["name"], worker.member());
+    assert_eq!(groups[0]["oldest"][0]["holder"], worker.member());
+    assert!(
+        worker.member().starts_with("orders-"),
+        "{}",
+        worker.member()
     );
 }
 

@@ -128,6 +128,26 @@ fn a_password_is_used_and_never_shown() {
 }
 
 #[test]
+fn the_permissions_of_a_service_are_sufficient() {
+    let server = Redis::start();
+    let permissions =
+        "ACL SETUSER shop on >secret ~shop:* +@all -@admin -@dangerous +info +client|unblock";
+    server.command(&permissions.split(' ').collect::<Vec<_>>());
+    let url = format!("redis://shop:secret@{}", server.host_and_port());
+    let tool = Tool::new(url, "shop");
+    let entry = ["*", "h", "type: a\n", "d", "{}"];
+    for key in ["shop:command:a", "shop:dead-letter"] {
+        server.command(&[&["XADD", key], &entry[..]].concat());
+    }
+    server.command(&["XGROUP", "CREATE", "shop:command:a", "handlers", "0"]);
+    assert_eq!(tool.json(&["topics"]).len(), 2);
+    assert_eq!(tool.json(&["groups"])[0]["lag"], 1);
+    assert_eq!(tool.json(&["dead-letters", "list"]).len(), 1);
+    let discard = ["dead-letters", "discard", "--all", "--yes"];
+    assert_eq!(tool.out(&discard), "discarded 1 dead letter\n");
+}
+
+#[test]
 fn kafka_is_reached_with_tls_and_credentials() {
     let server = Kafka::with(KafkaOptions {
         secure: true,

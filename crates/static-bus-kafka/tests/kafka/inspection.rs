@@ -34,7 +34,7 @@ async fn append(kafka: &KafkaTransport, topic: &Topic, records: std::ops::Range<
 
 fn leases(deliveries: &[Delivery<KafkaReceipt>]) -> Vec<Lease<KafkaReceipt>> {
     let lease = |delivery: &Delivery<KafkaReceipt>| Lease {
-        receipt: delivery.receipt.clone(),
+        receipt: delivery.receipt,
         claim: None,
     };
     deliveries.iter().map(lease).collect()

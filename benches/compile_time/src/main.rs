@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --manifest-path benches/compile_time/Cargo.toml` generates programs with N
 //! messages, has cargo compile each of them several times in turn, and prints a table of medians.
-//! `--write` also puts the table into `docs/BENCHMARKS.md` and the plot into `docs/compile_time.svg`.
+//! `--write` also puts the tables of the measured jobs into `docs/BENCHMARKS.md`, and the plot of all jobs into
+//! `docs/compile_time.svg`.
 
 mod measure;
 mod plot;
@@ -13,7 +14,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use measure::{Cost, Job, Package};
 use program::Bus;
-use report::{Figure, Report};
+use report::{Cold, Figure, Report};
 use std::path::Path;
 
 /// A run that takes longer than this, in seconds, is not repeated.
@@ -34,7 +35,7 @@ struct Cli {
     /// The number of compilations of each program; one that takes longer than 20 s is compiled once.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
-    /// Rewrites the section in docs/BENCHMARKS.md and the plot.
+    /// Rewrites the sections in docs/BENCHMARKS.md, and with all jobs the plot.
     #[arg(long)]
     write: bool,
     /// Prints the program of one kind of bus with this number of handlers, and stops.
@@ -52,10 +53,18 @@ fn main() -> Result<()> {
 
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let library = here.join("../..").canonicalize()?;
-    let package = Package::new(&library, here.join("target/program"))?;
-    package.prepare(&cli.job)?;
+    let package = Package::new(&library, here.join("target/program"), true)?;
+    let core = Package::new(&library, here.join("target/program-of-core"), false)?;
 
     let mut report = Report::default();
+    for job in [Job::Check, Job::Debug, Job::Release] {
+        report.cold.push(Cold {
+            job,
+            default: package.cold(job)?,
+            core: core.cold(job)?,
+        });
+    }
+    package.prepare(&cli.job)?;
     for &handlers in &cli.handlers {
         for &job in &cli.job {
             report
@@ -65,7 +74,10 @@ fn main() -> Result<()> {
         // Now and not at the end, so the figures of the smaller programs remain if the run is stopped.
         if cli.write {
             report.write_into(&library.join("docs/BENCHMARKS.md"))?;
-            plot::draw(&report, &library.join("docs/compile_time.svg"))?;
+            // A plot of some jobs only would not be that of the documentation.
+            if cli.job.len() == Job::value_variants().len() {
+                plot::draw(&report, &library.join("docs/compile_time.svg"))?;
+            }
         }
     }
     println!("\n{report}");

@@ -111,42 +111,70 @@ impl GroupOffsets {
         cluster: &Cluster,
         own: OwnBacklog,
     ) -> Result<Backlog, TransportError> {
-        let mut unsettled: u64 = own.unsettled.values().sum();
-        let mut others = BTreeMap::new();
-        for (number, (begin, end)) in &self.bounds {
-            if own.unsettled.contains_key(number) {
-                continue;
-            }
-            let (at, metadata) = match self.committed.get(number) {
-                Some((at, metadata)) => (*at, &**metadata),
-                None => (*begin, ""),
-            };
-            let waiting = Partition::<()>::new(at, metadata).unsettled(*begin, *end);
-            if waiting > 0 {
-                others.insert(*number, (at.max(*begin), waiting));
-            }
-        }
-        let mut oldest = own.oldest;
-        if !others.is_empty() {
-            let places = others.iter().map(|(number, (at, _))| (*number, *at));
-            let first = append_times(cluster, self.topic, places.collect()).await?;
-            others.retain(|number, _| first.get(number) != Some(&None));
-            unsettled += others.values().map(|(_, waiting)| waiting).sum::<u64>();
-            oldest = oldest
-                .into_iter()
-                .chain(first.into_values().flatten())
-                .min();
-        }
-        let age = |appended: i64| {
-            let now = i64::try_from(now_millis()).unwrap_or(i64::MAX);
-            Duration::from_millis(u64::try_from(now - appended).unwrap_or_default())
-        };
+        let others = self.waiting(cluster, |number| own.unsettled.contains_key(&number));
+        let others = others.await?;
+        let unsettled = own.unsettled.values().sum::<u64>();
+        let unsettled = unsettled + others.values().map(|waiting| waiting.records).sum::<u64>();
+        let first = others.values().filter_map(|waiting| waiting.appended);
+        let oldest = own.oldest.into_iter().chain(first).min();
         Ok(Backlog {
             pending: own.in_flight,
             lag: unsettled.saturating_sub(own.in_flight),
             oldest: oldest.map_or(Duration::ZERO, age),
         })
     }
+
+    /// The partitions with records that are not acknowledged, as far as the committed offsets tell.
+    pub async fn waiting(
+        &self,
+        cluster: &Cluster,
+        is_left_out: impl Fn(i32) -> bool,
+    ) -> Result<BTreeMap<i32, Waiting>, TransportError> {
+        let mut waiting = BTreeMap::new();
+        for (number, (begin, end)) in &self.bounds {
+            if is_left_out(*number) {
+                continue;
+            }
+            let (at, metadata) = match self.committed.get(number) {
+                Some((at, metadata)) => (*at, &**metadata),
+                None => (*begin, ""),
+            };
+            let records = Partition::<()>::new(at, metadata).unsettled(*begin, *end);
+            if records > 0 {
+                let (first, appended) = (at.max(*begin), None);
+                let state = Waiting {
+                    first,
+                    records,
+                    appended,
+                };
+                waiting.insert(*number, state);
+            }
+        }
+        if !waiting.is_empty() {
+            let places = waiting.iter().map(|(number, state)| (*number, state.first));
+            let times = append_times(cluster, self.topic.clone(), places.collect()).await?;
+            waiting.retain(|number, _| times.get(number) != Some(&None));
+            for (number, state) in &mut waiting {
+                state.appended = times.get(number).copied().flatten();
+            }
+        }
+        Ok(waiting)
+    }
+}
+
+/// The records of a partition that a group has not acknowledged.
+pub(super) struct Waiting {
+    /// The offset of the first one.
+    pub first: i64,
+    pub records: u64,
+    /// The time of the append of the first one in milliseconds since the Unix epoch, if it was read in time.
+    pub appended: Option<i64>,
+}
+
+/// The time since an append.
+pub(super) fn age(appended: i64) -> Duration {
+    let now = i64::try_from(now_millis()).unwrap_or(i64::MAX);
+    Duration::from_millis(u64::try_from(now - appended).unwrap_or_default())
 }
 
 /// The times of the appends of the first records at or after these offsets, as far as they are read in time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rdkafka::error::KafkaError;
 
-use super::{errors, settings::Settings, topics::Topics, writer::Writer};
+use super::{errors, inspection, settings::Settings, topics::Topics, writer::Writer};
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
 /// The settings of a transport, and the clients that all of its parts share.
@@ -12,6 +12,7 @@ pub(super) struct Cluster {
     settings: Arc<Settings>,
     topics: Topics,
     writer: Writer,
+    inspectors: inspection::Clients,
 }
 
 impl Cluster {
@@ -20,6 +21,7 @@ impl Cluster {
         Arc::new(Cluster {
             topics: Topics::new(settings.clone()),
             writer: Writer::new(settings.clone()),
+            inspectors: inspection::Clients::default(),
             settings,
         })
     }
@@ -36,6 +38,11 @@ impl Cluster {
     /// The producer of claims and of removals of dead letters.
     pub fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// The clients that read the positions of groups.
+    pub fn inspectors(&self) -> &inspection::Clients {
+        &self.inspectors
     }
 
     /// An error of a client. `doing` names the operation.

@@ -41,7 +41,7 @@ use std::{fmt, sync::Arc};
 
 use self::{cluster::Cluster, outputs::Attempt, producer::Producer, settings::Settings};
 use static_bus_remote::transport::{
-    DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
+    DeadLetterRecord, Inspect, Record, Subscription, Topic, TopicState, Transport, TransportError,
 };
 
 mod assignment;
@@ -55,6 +55,7 @@ mod errors;
 mod events;
 mod hold;
 mod input;
+mod inspection;
 mod membership;
 mod names;
 mod offsets;
@@ -162,6 +163,18 @@ impl Transport for KafkaTransport {
 
     async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
         dead_letters::remove(&self.cluster, positions).await
+    }
+}
+
+/// An inspection leaves out topics whose names were cut because they are longer than Kafka allows. A record of the
+/// backlog is held by the member that has its partition.
+impl Inspect for KafkaTransport {
+    async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
+        inspection::topics(&self.cluster).await
+    }
+
+    async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
+        inspection::inspect(&self.cluster, topics).await
     }
 }
 

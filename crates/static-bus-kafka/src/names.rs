@@ -12,7 +12,10 @@
 //! becomes `-` and two hexadecimal digits. Kafka refuses two names that differ only in `.` and `_`: the escapes
 //! never produce such a pair. A name of more than 249 characters is cut and ends with a hash.
 
-use static_bus_remote::transport::{Kind, Topic};
+use static_bus_remote::{
+    DEAD_LETTERS,
+    transport::{Kind, Topic},
+};
 
 /// The greatest length of the name of a topic that Kafka allows.
 const MAX_LENGTH: usize = 249;
@@ -43,6 +46,48 @@ pub(super) fn claims_name(namespace: &str, topic: &Topic, group: &str) -> String
 pub(super) fn group_id(namespace: &str, topic: &Topic, group: &str) -> String {
     let (kind, name) = (topic.kind.as_str(), escape(&topic.name));
     format!("{namespace}.{kind}.{name}@{group}")
+}
+
+/// The topic of a Kafka topic of messages or dead letters; `None` for any other name, and for one that was cut.
+pub(super) fn topic_of(namespace: &str, name: &str) -> Option<Topic> {
+    let rest = name.strip_prefix(namespace)?.strip_prefix('.')?;
+    if rest == "dead-letters" {
+        return Some(DEAD_LETTERS);
+    }
+    let (kind, escaped) = rest.split_once('.')?;
+    let kinds = [Kind::Query, Kind::Command, Kind::Event];
+    let topic = Topic {
+        kind: kinds.into_iter().find(|k| k.as_str() == kind)?,
+        name: unescape(escaped)?.into(),
+    };
+    // Other programs may have topics with names that are similar.
+    (topic_name(namespace, &topic) == name).then_some(topic)
+}
+
+fn unescape(escaped: &str) -> Option<String> {
+    let mut name = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('-') {
+        name.extend(&rest.as_bytes()[..at]);
+        rest = &rest[at + 1..];
+        let length = match rest.as_bytes().first()? {
+            b'-' => {
+                name.extend(b"::");
+                1
+            }
+            b'_' => {
+                name.push(b'_');
+                1
+            }
+            _ => {
+                name.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
+                2
+            }
+        };
+        rest = &rest[length..];
+    }
+    name.extend(rest.as_bytes());
+    String::from_utf8(name).ok()
 }
 
 fn escape(name: &str) -> String {
@@ -87,7 +132,7 @@ fn fnv(bytes: &[u8]) -> u128 {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{claims_name, group_id, topic_name};
+    use super::{claims_name, group_id, topic_name, topic_of};
     use static_bus_remote::transport::{Kind, Topic};
 
     fn topic(kind: Kind, name: &str) -> Topic {
@@ -129,6 +174,39 @@ mod tests {
             long.ends_with("-h2e2c3a940f652e326de86b7ff73bcb9b"),
             "{long}"
         );
+    }
+
+    #[test]
+    fn a_topic_is_found_by_its_name() {
+        for name in [
+            "orders.place",
+            "my_shop::orders::A",
+            "a-b: ä",
+            "",
+            ":",
+            "a@b",
+        ] {
+            for kind in [Kind::Query, Kind::Command, Kind::Event] {
+                let topic = topic(kind, name);
+                let found = topic_of("shop", &topic_name("shop", &topic));
+                assert_eq!(found, Some(topic));
+            }
+        }
+        let letters = topic(Kind::DeadLetter, "");
+        assert_eq!(topic_of("shop", "shop.dead-letters"), Some(letters));
+        let long = topic_name("shop", &topic(Kind::Event, &"x".repeat(300)));
+        for other in [
+            "shop.replies",
+            "shop.claims.event.a-at-b",
+            "shop2.event.a",
+            "shop.event.a_b",
+            "shop.event.a-",
+            "shop.event.a-zz",
+            "shop.event.a-ff",
+            &long,
+        ] {
+            assert_eq!(topic_of("shop", other), None, "{other}");
+        }
     }
 
     #[test]

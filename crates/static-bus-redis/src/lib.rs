@@ -35,6 +35,7 @@ mod deduplication;
 mod demand;
 mod errors;
 mod heartbeat;
+mod inspection;
 mod keys;
 mod link;
 mod membership;

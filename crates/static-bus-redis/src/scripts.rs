@@ -47,6 +47,7 @@ scripts! {
     BACKLOG "backlog.lua"
     CLAIM "claim.lua"
     CREATE "create.lua"
+    INSPECT "inspect.lua"
     LEAVE "leave.lua"
     PRUNE "prune.lua"
     REBALANCE "rebalance.lua"

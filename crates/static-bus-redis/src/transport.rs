@@ -15,6 +15,7 @@ use redis::{Value, cmd};
 use super::{
     append::append,
     consumer::RedisConsumer,
+    inspection,
     keys::{self, is_partitioned},
     link::Link,
     partitions::PartitionCounts,
@@ -24,8 +25,8 @@ use super::{
 use static_bus_remote::{
     time::now_millis,
     transport::{
-        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
-        TransportErrorKind,
+        DeadLetterRecord, Inspect, Kind, Record, Subscription, Topic, TopicState, Transport,
+        TransportError, TransportErrorKind,
     },
 };
 
@@ -171,6 +172,24 @@ impl Transport for RedisTransport {
             command.arg(self.entry_id(position)?);
         }
         self.shared.link.send(&command).await.map(drop)
+    }
+}
+
+/// An inspection finds all topics that have had a worker or a message with a key, and those whose key on the server is
+/// among the first million of the database.
+impl Inspect for RedisTransport {
+    async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
+        inspection::topics(&self.shared.link, &self.shared.namespace).await
+    }
+
+    async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
+        let mut states = Vec::with_capacity(topics.len());
+        for topic in topics {
+            states.extend(
+                inspection::inspect(&self.shared.link, &self.shared.namespace, topic).await?,
+            );
+        }
+        Ok(states)
     }
 }
 

@@ -146,6 +146,11 @@ impl EntryId {
         })
     }
 
+    /// The time at which the entry was added, in milliseconds since the Unix epoch.
+    pub fn millis(self) -> u64 {
+        self.millis
+    }
+
     /// The id padded with zeros, so that later ids are greater as text too.
     pub fn padded(self) -> String {
         format!("{:014}-{:010}", self.millis, self.sequence)

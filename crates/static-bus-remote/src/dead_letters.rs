@@ -1,5 +1,7 @@
 //! Dead letters: messages that could not be handled, kept for inspection and replay.
 
+mod filter;
+
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
@@ -8,6 +10,11 @@ use super::{
     Envelope, Headers, Transport, TransportError, TransportErrorKind,
     transport::{Kind, Record, Topic},
 };
+
+pub use filter::DeadLetterFilter;
+
+/// The number of dead letters that a search reads at once.
+const PAGE: usize = 1000;
 
 /// The topic of all dead letters.
 #[doc(hidden)]
@@ -110,6 +117,52 @@ impl<T: Transport> DeadLetters<T> {
         Ok(records.into_iter().map(read).collect())
     }
 
+    /// Up to `limit` dead letters after the position `after` that match a filter, the oldest first.
+    ///
+    /// Reads all dead letters from `after` to the last one that is returned.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn find(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, TransportError> {
+        let matches_all = *filter == DeadLetterFilter::default();
+        let mut found = Vec::new();
+        let mut after = after.map(str::to_owned);
+        while found.len() < limit {
+            let left = limit - found.len();
+            let page = if matches_all { left.min(PAGE) } else { PAGE };
+            let page = self.list(after.as_deref(), page).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.position.clone());
+            found.extend(page.into_iter().filter(|l| filter.matches(l)).take(left));
+        }
+        Ok(found)
+    }
+
+    /// The dead letter at a position; `None` if it is gone.
+    ///
+    /// Reads all dead letters up to the position.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn get(&self, position: &str) -> Result<Option<DeadLetter>, TransportError> {
+        let mut after = None;
+        loop {
+            let page = self.list(after.as_deref(), PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
+            if last.position.as_str() >= position {
+                return Ok(page.into_iter().find(|letter| letter.position == position));
+            }
+            after = Some(last.position.clone());
+        }
+    }
+
     /// Sends the message again, to the group that could not handle it, and removes the dead letter.
     ///
     /// It is handled although it was seen before, unless another message with its idempotency key was
@@ -121,28 +174,42 @@ impl<T: Transport> DeadLetters<T> {
     /// When the broker cannot be reached or refuses, when parts of the message are [omitted](DeadLetter::omitted), or
     /// when the origin of the dead letter cannot be parsed: then no [`Worker`](super::Worker) wrote it.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<(), TransportError> {
-        let address = self.transport.address();
-        letter.check_complete(address)?;
-        let topic = topic(&letter.origin).ok_or_else(|| {
-            let text = format!(
-                "the dead letter's origin cannot be read: {:?}",
-                letter.origin
-            );
-            TransportError::new(TransportErrorKind::Refused, address, text)
-        })?;
-        let mut record = letter.record.clone();
-        // A message that cannot be read is replayed unchanged: a newer version may read it.
-        if let Ok(envelope) = Envelope::parse(&letter.record.headers) {
-            record.headers = letter.record.headers.without(&["attempt", "onlyfor"]);
-            let attempt = envelope.attempt.saturating_add(1);
-            record.headers.push("attempt", &attempt.to_string());
-            if topic.kind == Kind::Event {
-                record.headers.push("onlyfor", &letter.group);
+        let results = self.replay_all(std::slice::from_ref(letter)).await;
+        results.into_iter().collect()
+    }
+
+    /// [Replays](Self::replay) messages, in as few round trips as the broker allows. Returns one result for each.
+    pub async fn replay_all(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransportError>> {
+        let mut results = vec![Ok(()); letters.len()];
+        let (mut records, mut sent) = (Vec::new(), Vec::new());
+        for (at, letter) in letters.iter().enumerate() {
+            match letter.to_replay() {
+                Ok(record) => {
+                    records.push(record);
+                    sent.push(at);
+                }
+                Err(reason) => {
+                    let (kind, address) = (TransportErrorKind::Refused, self.transport.address());
+                    results[at] = Err(TransportError::new(kind, address, reason));
+                }
             }
         }
-        let results = self.transport.append(vec![(topic, record)]).await;
-        results.into_iter().collect::<Result<(), _>>()?;
-        self.discard(letter).await
+        if records.is_empty() {
+            return results;
+        }
+        let appended = self.transport.append(records).await;
+        for (at, result) in sent.iter().zip(appended) {
+            results[*at] = result;
+        }
+        sent.retain(|at| results[*at].is_ok());
+        let positions: Vec<_> = sent
+            .iter()
+            .map(|at| letters[*at].position.clone())
+            .collect();
+        if let Err(error) = self.transport.remove_dead_letters(&positions).await {
+            sent.iter().for_each(|at| results[*at] = Err(error.clone()));
+        }
+        results
     }
 
     /// Removes a dead letter.
@@ -150,30 +217,20 @@ impl<T: Transport> DeadLetters<T> {
     /// # Errors
     /// When the broker cannot be reached or refuses.
     pub async fn discard(&self, letter: &DeadLetter) -> Result<(), TransportError> {
-        let positions = std::slice::from_ref(&letter.position);
-        self.transport.remove_dead_letters(positions).await
+        self.discard_all(std::slice::from_ref(letter)).await
+    }
+
+    /// Removes dead letters.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses. Some of the dead letters may be removed.
+    pub async fn discard_all(&self, letters: &[DeadLetter]) -> Result<(), TransportError> {
+        let positions: Vec<_> = letters.iter().map(|l| l.position.clone()).collect();
+        self.transport.remove_dead_letters(&positions).await
     }
 }
 
 impl DeadLetter {
-    /// # Errors
-    /// If parts of the message are omitted.
-    fn check_complete(&self, address: &str) -> Result<(), TransportError> {
-        if self.omitted == 0 {
-            return Ok(());
-        }
-        let text = format!(
-            "the dead letter {} of {} cannot be replayed: {} bytes of the message were too large to be stored with \
-             it; send the message again, and discard the dead letter",
-            self.position, self.origin, self.omitted
-        );
-        Err(TransportError::new(
-            TransportErrorKind::Refused,
-            address,
-            text,
-        ))
-    }
-
     /// Omits the largest part of the message that is not omitted yet. Returns `false` if nothing is left.
     pub(crate) fn shrink(&mut self) -> bool {
         let Record {
@@ -214,6 +271,38 @@ impl DeadLetter {
             body: self.record.body.clone(),
             ..Record::default()
         }
+    }
+
+    /// The message as it is sent again.
+    ///
+    /// # Errors
+    /// The reason why it cannot be sent: parts of it are omitted, or its origin cannot be parsed.
+    fn to_replay(&self) -> Result<(Topic, Record), String> {
+        let DeadLetter {
+            position,
+            origin,
+            omitted,
+            ..
+        } = self;
+        if *omitted > 0 {
+            return Err(format!(
+                "the dead letter {position} of {origin} cannot be replayed: {omitted} bytes of the message were too \
+                 large to be stored with it; send the message again, and discard the dead letter"
+            ));
+        }
+        let topic = topic(origin)
+            .ok_or_else(|| format!("the dead letter's origin cannot be read: {origin:?}"))?;
+        let mut record = self.record.clone();
+        // A message that cannot be read is replayed unchanged: a newer version may read it.
+        if let Ok(envelope) = Envelope::parse(&self.record.headers) {
+            record.headers = self.record.headers.without(&["attempt", "onlyfor"]);
+            let attempt = envelope.attempt.saturating_add(1);
+            record.headers.push("attempt", &attempt.to_string());
+            if topic.kind == Kind::Event {
+                record.headers.push("onlyfor", &self.group);
+            }
+        }
+        Ok((topic, record))
     }
 }
 

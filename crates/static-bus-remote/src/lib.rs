@@ -78,7 +78,7 @@ pub use codec::Codec;
 pub use context::current;
 #[doc(hidden)]
 pub use dead_letters::DEAD_LETTERS;
-pub use dead_letters::{DeadLetter, DeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
 pub use envelope::{Envelope, EnvelopeError};
 pub use headers::Headers;
 pub use memory::MemoryBroker;

@@ -5,6 +5,7 @@
 //! guide's page *Writing an engine* says in which order to implement it.
 
 mod error;
+mod inspect;
 mod key;
 mod record;
 mod subscription;
@@ -12,6 +13,7 @@ mod subscription;
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 pub use error::{TransportError, TransportErrorKind};
+pub use inspect::{GroupState, Inspect, MemberState, TopicState, UnsettledRecord};
 pub use key::{key_from_bytes, key_to_bytes};
 pub use record::{DeadLetterRecord, Kind, Record, Scope, Topic};
 pub use subscription::{Backlog, Claim, Delivery, Lease, Subscription};

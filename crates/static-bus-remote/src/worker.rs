@@ -293,7 +293,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             return Err(TransportError::new(kind, transport.address(), reason));
         }
         transport.check().await?;
-        let member: Arc<str> = Uuid::now_v7().to_string().into();
+        let member: Arc<str> = format!("{}-{}", settings.service, Uuid::now_v7()).into();
         let sources = open(&transport, &served, &settings, &member).await?;
 
         let (drain, draining) = watch::channel(None);
@@ -336,6 +336,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             sending,
             measuring: tokio::spawn(meter::measure(measured)),
             transport,
+            member,
             reports,
             running,
             settings,

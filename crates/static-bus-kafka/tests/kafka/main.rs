@@ -3,6 +3,7 @@
 mod append;
 mod dead_letters;
 mod input;
+mod inspection;
 mod mock;
 mod outages;
 mod queries;

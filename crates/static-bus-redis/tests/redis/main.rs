@@ -3,6 +3,7 @@
 mod commands;
 mod deduplication;
 mod input;
+mod inspection;
 mod outages;
 mod partitions;
 mod queries;

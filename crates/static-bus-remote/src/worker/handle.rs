@@ -16,6 +16,7 @@ use crate::Transport;
 #[must_use = "a worker that is dropped stops"]
 pub struct WorkerHandle<T> {
     pub(super) transport: T,
+    pub(super) member: Arc<str>,
     pub(super) lanes: Vec<JoinHandle<ShutdownReport>>,
     /// It ends when the lanes have ended and everything that they sent has left.
     pub(super) sending: JoinHandle<()>,
@@ -44,6 +45,12 @@ pub struct ShutdownReport {
 }
 
 impl<T: Transport> WorkerHandle<T> {
+    /// The name of this worker among the members of its groups: its service and a unique id. On Redis the tool
+    /// `static-bus` shows it as the holder of records.
+    pub fn member(&self) -> &str {
+        &self.member
+    }
+
     /// The health of the worker and its broker.
     pub async fn health(&self) -> Health {
         let broker = self.transport.check().await;

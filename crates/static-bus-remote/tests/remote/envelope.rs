@@ -298,13 +298,16 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
     assert_eq!(
         blotted(&dead.headers),
         format!(
-            "origin: command orders.place\ngroup: handlers\nservice: orders\nmember: …\n\
+            "origin: command orders.place\ngroup: handlers\nservice: orders\nmember: {}\n\
              attempts: 2\nerror: orders.place: its handler failed: sold out\n\
-             firstfailure: …\nlastfailure: …\nkey: user 7\nheaders: {escaped}\n"
+             firstfailure: …\nlastfailure: …\nkey: user 7\nheaders: {escaped}\n",
+            worker.member()
         )
     );
     assert_eq!(dead.body, sent.body);
     assert_eq!((dead.key, dead.expires), (None, None));
+    let id = worker.member().strip_prefix("orders-");
+    assert!(id.is_some_and(|id| id.parse::<uuid::Uuid>().is_ok()));
     drop(worker);
 }
 

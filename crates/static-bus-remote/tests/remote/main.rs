@@ -3,6 +3,7 @@
 mod chaos;
 mod client;
 mod concurrency;
+mod dead_letter_search;
 mod dead_letters;
 mod drain;
 mod duplicates;

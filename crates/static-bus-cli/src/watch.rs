@@ -1,0 +1,119 @@
+//! The command `watch`.
+
+use std::io::{self, IsTerminal as _};
+
+use static_bus_remote::transport::Inspect;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    args::{Groups, Watch},
+    failure::Failure,
+    output::{
+        Column::{Left, Right},
+        Output, Table,
+    },
+    report::{GroupReport, SampleReport, lag_text, oldest_text},
+    sample::{Sample, Sampler},
+    text,
+};
+
+/// Moves to the upper left corner, and clears the terminal from there.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Prints samples until there are enough. A failed one is printed, and the next is tried.
+pub async fn run<T: Inspect>(broker: &T, args: &Watch, output: Output) -> Result<(), Failure> {
+    let mut sampler = Sampler::new(args.groups.selection.clone());
+    let mut before: Option<Sample> = None;
+    let mut ticks = interval(args.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut left = args.count;
+    loop {
+        ticks.tick().await;
+        left = left.map(|left| left.saturating_sub(1));
+        let is_last = left == Some(0);
+        match sampler.sample(broker).await {
+            Ok(sample) => {
+                let reports = reports(&sample, before.as_ref(), &args.groups);
+                if output.is_json() {
+                    output.objects(&reports)?;
+                } else {
+                    output.print(&page(broker.address(), &sample, &reports))?;
+                }
+                before = Some(sample);
+            }
+            Err(error) if is_last => return Err(error.into()),
+            Err(error) => {
+                eprintln!("error: {}", text::visible(&error.to_string()));
+            }
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+fn reports(sample: &Sample, before: Option<&Sample>, args: &Groups) -> Vec<SampleReport> {
+    let mut reports = Vec::new();
+    for topic in &sample.topics {
+        for group in GroupReport::all(topic, args.stuck_after) {
+            if args.group.is_some() && group.group != args.group {
+                continue;
+            }
+            let rates = before.map(|before| sample.rates(before, topic, group.group.as_deref()));
+            let rates = rates.unwrap_or_default();
+            reports.push(SampleReport {
+                time: sample.time.to_string(),
+                kind: group.kind,
+                state: group.state,
+                lag: group.lag,
+                lag_exact: group.lag_exact,
+                held: group.held,
+                oldest_seconds: group.oldest_seconds,
+                members: group.members.len(),
+                arriving_per_second: rates.arriving,
+                handled_per_second: rates.handled,
+                message: group.message,
+                group: group.group,
+            });
+        }
+    }
+    reports
+}
+
+fn page(address: &str, sample: &Sample, reports: &[SampleReport]) -> String {
+    let clear = if io::stdout().is_terminal() {
+        CLEAR
+    } else {
+        ""
+    };
+    let time = text::time(&sample.time.to_string());
+    let mut table = Table::new([
+        Left("MESSAGE"),
+        Left("GROUP"),
+        Left("STATE"),
+        Right("LAG"),
+        Right("HELD"),
+        Right("OLDEST"),
+        Right("MEMBERS"),
+        Right("ARRIVING"),
+        Right("HANDLED"),
+    ]);
+    for report in reports {
+        table.row([
+            format!("{} {}", report.kind, text::visible(&report.message)),
+            text::visible(report.group.as_deref().unwrap_or("–")),
+            report.state.as_str().to_owned(),
+            lag_text(report.lag, report.lag_exact),
+            text::number(report.held),
+            oldest_text(report.oldest_seconds),
+            report.members.to_string(),
+            text::rate(report.arriving_per_second),
+            text::rate(report.handled_per_second),
+        ]);
+    }
+    let table = match reports {
+        [] => "no groups\n".to_owned(),
+        _ => table.to_string(),
+    };
+    format!("{clear}{address}, {time} UTC\n{table}\n")
+}

@@ -29,7 +29,6 @@ pub struct KafkaConsumer {
     cluster: Arc<Cluster>,
     subscription: Subscription,
     topic: Arc<str>,
-    partitions: i32,
     member: Member<Leased>,
     /// Opened at the first use.
     claims: OnceCell<Claims>,
@@ -57,12 +56,12 @@ impl KafkaConsumer {
             true => Some(Handling::new(cluster, &subscription)?),
             false => None,
         };
-        let (topic, partitions) = cluster.topics().get(of).await?;
+        let (topic, _) = cluster.topics().get(of).await?;
         let group = group_id(settings.namespace(), of, group);
         let session_timeout = (*lease).clamp(MIN_SESSION_TIMEOUT, MAX_SESSION_TIMEOUT);
         let (client, _) = membership::client(cluster, &group, session_timeout)?;
         if of.kind == Kind::Event {
-            offsets::begin_at_end(cluster, &client, &topic, partitions).await?;
+            offsets::begin_at_end(cluster, &client, &topic).await?;
         }
         let committer = handling.as_ref();
         let committer = committer.map(|_| Committer::new(cluster, &subscription));
@@ -73,7 +72,6 @@ impl KafkaConsumer {
             cluster: cluster.clone(),
             subscription,
             topic,
-            partitions,
             member,
             claims: OnceCell::new(),
             handling,
@@ -238,10 +236,7 @@ impl Consumer for KafkaConsumer {
             let reason = "this consumer is closed: subscribe again to receive more";
             self.cluster.failure(TransportErrorKind::Closed, reason)
         })?;
-        let Self {
-            topic, partitions, ..
-        } = self;
-        let group = GroupOffsets::read(&self.cluster, client, topic, *partitions).await?;
+        let group = GroupOffsets::read(&self.cluster, client, &self.topic).await?;
         let own = self.member.assignment().backlog(&group);
         self.member.wake();
         group.backlog(&self.cluster, own).await

@@ -58,7 +58,8 @@ impl KafkaTransportBuilder {
     /// that receive records at the same time. Default: 12, which 2, 3, 4 or 6 members share evenly.
     ///
     /// A topic that exists keeps its number. Changing the number of an existing topic moves keys to other
-    /// partitions, and so breaks their order at that moment.
+    /// partitions, and so breaks their order at that moment. A group that has begun reads added partitions from
+    /// their start.
     ///
     /// # Panics
     /// If it is 0.

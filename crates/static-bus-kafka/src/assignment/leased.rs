@@ -51,6 +51,10 @@ impl Progress for Leased {
         Ok(Some((fetched.offset, fetched.record)))
     }
 
+    fn rewind(&mut self, offset: i64) {
+        self.partition = Partition::new(offset, "");
+    }
+
     fn item(receipt: KafkaReceipt, record: Arc<Record>) -> Delivery<KafkaReceipt> {
         Delivery {
             receipt,

@@ -5,6 +5,7 @@ mod dead_letters;
 mod input;
 mod mock;
 mod outages;
+mod partitions;
 mod queries;
 mod rebalances;
 mod security;

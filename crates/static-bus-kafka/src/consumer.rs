@@ -21,6 +21,10 @@ use static_bus_remote::transport::{
     TransportErrorKind,
 };
 
+/// The size of the output in bytes with which a transaction begins to be committed, so that it ends in time on a slow
+/// link. The output of one message is never divided.
+const MAX_TRANSACTION_BYTES: usize = 4_000_000;
+
 /// A member of a group of a command or an event.
 ///
 /// If it is dropped without [`close`](Consumer::close), its claims stay held until their leases run out, as those of
@@ -56,7 +60,7 @@ impl KafkaConsumer {
             true => Some(Handling::new(cluster, &subscription)?),
             false => None,
         };
-        let (topic, _) = cluster.topics().get(of).await?;
+        let topic = cluster.topics().get(of).await?.name;
         let group = group_id(settings.namespace(), of, group);
         let session_timeout = (*lease).clamp(MIN_SESSION_TIMEOUT, MAX_SESSION_TIMEOUT);
         let (client, _) = membership::client(cluster, &group, session_timeout)?;
@@ -102,21 +106,31 @@ impl KafkaConsumer {
         self.member.commit(acknowledge).await
     }
 
-    /// Acknowledges records, confirms their keys and appends the output of their handlers in one transaction. The
+    /// Acknowledges records, confirms their keys and appends the output of their handlers in the same transaction. The
     /// claims of records whose lease is lost are released, because another member handles these records.
     async fn acknowledge_in_transaction(
         &self,
         handling: &Handling,
         leases: &[Lease<KafkaReceipt>],
     ) -> Result<(), TransportError> {
-        let acknowledgement = |lease: &Lease<KafkaReceipt>| Acknowledgement {
-            receipt: lease.receipt,
-            outputs: handling.settled(lease),
-            key: lease.claim.clone(),
-        };
-        let all = leases.iter().map(acknowledgement).collect();
-        let acknowledge = |assignment: &mut Assignment<_>| assignment.acknowledge_with(all);
-        let lost = self.member.commit(acknowledge).await?;
+        let (mut lost, mut rest) = (Vec::new(), leases);
+        while !rest.is_empty() {
+            let (mut some, mut bytes) = (Vec::new(), 0);
+            while let Some((lease, others)) = rest.split_first()
+                && bytes < MAX_TRANSACTION_BYTES
+            {
+                let outputs = handling.settled(lease);
+                bytes += outputs.iter().map(|output| output.size).sum::<usize>();
+                some.push(Acknowledgement {
+                    receipt: lease.receipt,
+                    outputs,
+                    key: lease.claim.clone(),
+                });
+                rest = others;
+            }
+            let acknowledge = |assignment: &mut Assignment<_>| assignment.acknowledge_with(some);
+            lost.append(&mut self.member.commit(acknowledge).await?);
+        }
         let Some(claims) = self.claims.get() else {
             return Ok(());
         };

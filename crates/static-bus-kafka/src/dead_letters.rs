@@ -30,7 +30,7 @@ pub(super) async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
-    let (name, _) = cluster.topics().get(&DEAD_LETTERS).await?;
+    let name = cluster.topics().get(&DEAD_LETTERS).await?.name;
     let begin = match after {
         Some(position) => parse_position(cluster, position)?.0.saturating_add(1),
         None => 0,
@@ -51,7 +51,7 @@ pub(super) async fn list(
 
 /// Removes the dead letters at these positions.
 pub(super) async fn remove(cluster: &Cluster, positions: &[String]) -> Result<(), TransportError> {
-    let (name, _) = cluster.topics().get(&DEAD_LETTERS).await?;
+    let name = cluster.topics().get(&DEAD_LETTERS).await?.name;
     let producer = cluster.writer().producer()?;
     let mut removals = Vec::with_capacity(positions.len());
     for position in positions {

@@ -42,6 +42,29 @@ pub(super) fn unanswered(address: &Arc<str>, doing: &str) -> TransportError {
     code(address, doing, RDKafkaErrorCode::OperationTimedOut)
 }
 
+/// The refusal of a record for its size. `client` and `topic` are the largest sizes that they accept.
+pub(super) fn too_large(
+    address: &Arc<str>,
+    name: &str,
+    size: usize,
+    (client, topic): (usize, usize),
+) -> TransportError {
+    let reason = format!("appending to {name}: a record of {size} bytes, and ");
+    let reason = reason
+        + &match (size > client, size > topic) {
+            (true, true) => format!(
+                "this client sends {client} and the topic accepts {topic}: raise the setting `message.max.bytes` \
+                 and `max.message.bytes` of the topic"
+            ),
+            (true, false) => {
+                format!("this client sends {client}: raise the setting `message.max.bytes`")
+            }
+            _ => format!("the topic accepts {topic}: raise `max.message.bytes` of the topic"),
+        };
+    let reason = reason + ", or send a smaller message";
+    TransportError::new(TransportErrorKind::TooLarge, address.clone(), reason)
+}
+
 /// The failure of a connection, with the text that the client reported.
 pub(super) fn connection(
     address: &Arc<str>,

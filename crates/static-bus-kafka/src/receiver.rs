@@ -43,7 +43,7 @@ impl KafkaReceiver {
 
     /// Joins the group of the receivers of a query.
     async fn join(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Member<Held>, TransportError> {
-        let (name, _) = cluster.topics().get(topic).await?;
+        let name = cluster.topics().get(topic).await?.name;
         let group = group_id(cluster.settings().namespace(), topic, GROUP);
         let (client, session_timeout) = membership::client(cluster, &group, MAX_SESSION_TIMEOUT)?;
         // A hold ends before another member may be assigned the partition.

@@ -14,6 +14,10 @@ use static_bus_remote::{time::millis, transport::TransportError};
 const MAX_RECORD_BYTES: &str = "message.max.bytes";
 /// The default of [`MAX_RECORD_BYTES`]: a body of 1 MB with its headers.
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_500_000;
+/// The name of the setting for the largest size of a batch of records.
+const BATCH_BYTES: &str = "batch.size";
+/// The default of [`BATCH_BYTES`].
+const DEFAULT_BATCH_BYTES: usize = 1_000_000;
 
 /// The settings of a [`KafkaTransport`].
 #[derive(Clone)]
@@ -91,6 +95,9 @@ impl KafkaTransportBuilder {
     }
 
     /// The time after which a call to the cluster fails. Default: 10 seconds.
+    ///
+    /// Records on a slow link wait until those before them are confirmed. A call that appends fails when nothing was
+    /// confirmed for this time: it may take longer, in proportion to the bytes that are sent.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -159,10 +166,10 @@ impl KafkaTransportBuilder {
     pub(super) fn settings(self) -> Result<Settings, TransportError> {
         let address = errors::address(&self.servers);
         input::check(&address, &self.servers, &self.namespace, &self.extra)?;
-        let largest = self.extra.get(MAX_RECORD_BYTES);
-        let largest = largest.and_then(|bytes| bytes.parse().ok());
+        let bytes = |name| self.extra.get(name).and_then(|bytes| bytes.parse().ok());
         Ok(Settings {
-            max_record_bytes: largest.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+            max_record_bytes: bytes(MAX_RECORD_BYTES).unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+            batch_bytes: bytes(BATCH_BYTES).unwrap_or(DEFAULT_BATCH_BYTES),
             servers: self.servers,
             address,
             namespace: self.namespace.into(),
@@ -188,6 +195,7 @@ pub(super) struct Settings {
     deadline: Duration,
     exactly_once: bool,
     max_record_bytes: usize,
+    batch_bytes: usize,
     security: Vec<(&'static str, String)>,
     extra: BTreeMap<String, String>,
 }
@@ -233,8 +241,14 @@ impl Settings {
         self.max_record_bytes
     }
 
-    /// The configuration of a producer that does not lose, duplicate or reorder records.
-    pub fn producer(&self) -> ClientConfig {
+    /// The largest size of a batch of records in bytes.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    /// The configuration of a producer that does not lose, duplicate or reorder records. `batch_bytes` is the largest
+    /// size of its batches.
+    pub fn producer(&self, batch_bytes: usize) -> ClientConfig {
         let mut config = self.common();
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
@@ -245,12 +259,14 @@ impl Settings {
         // Without this, a batch without keys becomes one request for each partition.
         config.set("sticky.partitioning.linger.ms", "10");
         config.set("message.timeout.ms", millis(self.deadline).to_string());
-        self.with_extra(config)
+        let mut config = self.with_extra(config);
+        config.set(BATCH_BYTES, self.batch_bytes.min(batch_bytes).to_string());
+        config
     }
 
-    /// The configuration of a transactional producer.
-    pub fn transactional_producer(&self, id: &str) -> ClientConfig {
-        let mut config = self.producer();
+    /// The configuration of a transactional producer. `batch_bytes` is the largest size of its batches.
+    pub fn transactional_producer(&self, id: &str, batch_bytes: usize) -> ClientConfig {
+        let mut config = self.producer(batch_bytes);
         config.set("transactional.id", id);
         // The open transaction of a killed process delays its consumers until this time has passed.
         let timeout = millis(self.deadline).saturating_add(1000);

@@ -15,7 +15,9 @@ use rdkafka::{
 };
 use uuid::Uuid;
 
-use super::{claims, cluster::Cluster, names::claims_name, outputs::Acknowledgement};
+use super::{
+    claims, cluster::Cluster, names::claims_name, outputs::Acknowledgement, writer::BATCH_BYTES,
+};
 use static_bus_remote::{lock::lock, transport::Subscription};
 
 /// The delay before a record is passed to the client again whose queue was full.
@@ -30,8 +32,15 @@ pub(super) struct Committer {
     claims: String,
     /// The time for which confirmed keys are remembered.
     deduplication: Duration,
+    producer: Mutex<Place>,
+}
+
+/// The place of the producer.
+struct Place {
     /// `None` before the first transaction, and after one that failed.
-    producer: Mutex<Option<Transactional>>,
+    producer: Option<Transactional>,
+    /// The largest size of the producer's batches, which all topics so far accept.
+    batch_bytes: usize,
 }
 
 type Transactional = ThreadedProducer<DefaultProducerContext>;
@@ -62,7 +71,10 @@ impl Committer {
             id: format!("{namespace}.{}", Uuid::now_v7()),
             claims: claims_name(namespace, topic, group),
             deduplication: subscription.deduplication.unwrap_or_default(),
-            producer: Mutex::default(),
+            producer: Mutex::new(Place {
+                producer: None,
+                batch_bytes: BATCH_BYTES,
+            }),
         }
     }
 
@@ -75,20 +87,27 @@ impl Committer {
     ) -> Result<(), Failure> {
         let group = group.ok_or_else(|| Failure::known(KafkaError::Canceled))?;
         let mut place = lock(&self.producer);
-        let producer = match place.take() {
+        let outputs = acknowledgements.iter().flat_map(|one| &one.outputs);
+        if let Some(bytes) = outputs.map(|output| output.max_batch_bytes).min()
+            && bytes < place.batch_bytes
+        {
+            place.batch_bytes = bytes;
+            place.producer = None;
+        }
+        let producer = match place.producer.take() {
             Some(producer) => producer,
-            None => self.start().map_err(Failure::known)?,
+            None => self.start(place.batch_bytes).map_err(Failure::known)?,
         };
         let prepared = self.prepare(&producer, offsets, group, acknowledgements);
         let is_prepared = prepared.is_ok();
         let committed = prepared.and_then(|()| self.end(&producer));
         let Err(error) = committed else {
-            *place = Some(producer);
+            place.producer = Some(producer);
             return Ok(());
         };
         // The cluster refuses this if the transaction is committed.
         if producer.abort_transaction(self.deadline()).is_ok() {
-            *place = Some(producer);
+            place.producer = Some(producer);
             return Err(Failure::known(error));
         }
         // The next producer with this id ends the transaction, as the cluster has decided.
@@ -96,7 +115,7 @@ impl Committer {
         if !is_prepared {
             return Err(Failure::known(error));
         }
-        *place = self.start().ok();
+        place.producer = self.start(place.batch_bytes).ok();
         Err(Failure {
             error,
             is_unknown: true,
@@ -162,11 +181,11 @@ impl Committer {
     }
 
     /// Starts a producer. This aborts an open transaction of an earlier producer with the same id.
-    fn start(&self) -> KafkaResult<Transactional> {
+    fn start(&self, batch_bytes: usize) -> KafkaResult<Transactional> {
         let producer: Transactional = self
             .cluster
             .settings()
-            .transactional_producer(&self.id)
+            .transactional_producer(&self.id, batch_bytes)
             .create()?;
         producer.init_transactions(self.deadline())?;
         Ok(producer)

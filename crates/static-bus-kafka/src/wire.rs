@@ -71,6 +71,18 @@ pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<String
     (key, headers)
 }
 
+/// The size of a record in bytes, as the client counts it.
+pub(super) fn size(key: Option<&str>, headers: &OwnedHeaders, body: &[u8]) -> usize {
+    // The lengths of a name and a value take one or two bytes each.
+    let header = |h: Header<'_, &[u8]>| h.key.len() + h.value.map_or(0, <[u8]>::len) + 4;
+    key.map_or(0, str::len) + headers.iter().map(header).sum::<usize>() + body.len()
+}
+
+/// The size of a batch with one record of this size, as brokers count it, or a little more.
+pub(super) fn batch_size(record: usize) -> usize {
+    record + 61 + 30
+}
+
 /// The record of a message. `expires` is zero if it has expired.
 pub(super) fn decode(message: &impl Message, now: u64) -> Record {
     let text = |bytes| str::from_utf8(bytes).ok();

@@ -9,7 +9,7 @@ use rdkafka::{
 };
 
 use super::{entry::Entry, table::Table};
-use crate::{cluster::Cluster, names::claims_name};
+use crate::{cluster::Cluster, names::claims_name, topics::MAX_MESSAGE_BYTES, writer::BATCH_BYTES};
 use static_bus_remote::{
     time::millis,
     transport::{Topic, TransportError},
@@ -20,6 +20,9 @@ const MIN_RETENTION_MS: u64 = 600_000;
 /// The shortest time in milliseconds after which a segment of the topic is closed.
 const MIN_SEGMENT_MS: u64 = 60_000;
 
+/// The smallest limit for batches of the topic: that of a batch of the writer, and of one entry.
+const MIN_BATCH_BYTES: usize = 2 * BATCH_BYTES;
+
 /// The log of a group's claims.
 pub(super) struct Log {
     name: Arc<str>,
@@ -27,7 +30,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log. Creates the topic if it is missing, and raises its retention if it is too short.
+    /// Opens the log. Creates the topic if it is missing, and raises its retention and its limit for batches if they are too small.
     pub async fn open(
         cluster: &Arc<Cluster>,
         topic: &Topic,
@@ -49,7 +52,7 @@ impl Log {
             ("segment.ms", &*segment),
         ];
         cluster.topics().create(&log.name, 1, &config).await?;
-        log.ensure_retention(needed, &config).await?;
+        log.ensure_config(needed, &config).await?;
         Ok(log)
     }
 
@@ -89,36 +92,39 @@ impl Log {
         format!("writing to {}", self.name)
     }
 
-    /// Raises the retention of an existing topic if it is too short for this member.
-    async fn ensure_retention(
+    /// Raises the retention and the limit for batches of an existing topic if they are too small for this member.
+    async fn ensure_config(
         &self,
         needed: u64,
         config: &[(&str, &str)],
     ) -> Result<(), TransportError> {
-        let admin = self.cluster.topics().admin().await?;
-        let options = AdminOptions::new().request_timeout(Some(self.cluster.settings().deadline()));
-        let topic = ResourceSpecifier::Topic(&self.name);
-        let described = admin.describe_configs([&topic], &options).await;
         // Without the permission to read the configuration, it is assumed to be right.
-        let Ok(Some(Ok(found))) = described.map(|found| found.into_iter().next()) else {
+        let Some(found) = self.cluster.topics().config(&self.name).await else {
             return Ok(());
         };
         let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
         let retention = value("retention.ms").and_then(|ms| ms.parse::<i64>().ok());
         let is_short = retention.is_none_or(|ms| u64::try_from(ms).is_ok_and(|ms| ms < needed));
         let is_set = |name| value(name) == config.iter().find(|c| c.0 == name).map(|c| c.1);
-        if !is_short && is_set("cleanup.policy") && is_set("message.timestamp.type") {
+        let bytes = value(MAX_MESSAGE_BYTES).and_then(|bytes| bytes.parse::<usize>().ok());
+        let is_small = bytes.is_some_and(|bytes| bytes < MIN_BATCH_BYTES);
+        if !is_short && !is_small && is_set("cleanup.policy") && is_set("message.timestamp.type") {
             return Ok(());
         }
+        let least = MIN_BATCH_BYTES.to_string();
+        let least = is_small.then_some((MAX_MESSAGE_BYTES, &*least));
+        let config: Vec<_> = config.iter().copied().chain(least).collect();
         // The request resets settings that it does not contain.
         let others = found.entries.iter().filter(|entry| is_set_on_topic(entry));
         let mut change = AlterConfig::new(ResourceSpecifier::Topic(&self.name));
         for entry in others {
             change = change.set(&entry.name, entry.value.as_deref().unwrap_or_default());
         }
-        for (name, value) in config {
+        for (name, value) in &config {
             change = change.set(name, value);
         }
+        let admin = self.cluster.topics().admin().await?;
+        let options = AdminOptions::new().request_timeout(Some(self.cluster.settings().deadline()));
         let changed = admin.alter_configs([&change], &options).await;
         let refused = match changed.map(|results| results.into_iter().next()) {
             Ok(Some(Err((_, code)))) => KafkaError::AdminOp(code),

@@ -1,7 +1,7 @@
 //! Claims of several members on a broker, beyond the conformance suite.
 
 use super::*;
-use crate::settings::KafkaTransportBuilder;
+use crate::{settings::KafkaTransportBuilder, writer::BATCH_BYTES};
 use rdkafka::{
     admin::{AdminOptions, AlterConfig, ResourceSpecifier},
     producer::{BaseProducer, BaseRecord, Producer as _},
@@ -112,7 +112,7 @@ async fn invalid_entries_are_skipped() {
     let cluster = connect(kafka, "foreign");
     let one = join(&cluster, "one").await;
     assert_eq!(claim(&one, "a").await, Claim::Granted);
-    let producer: BaseProducer = cluster.settings().producer().create().unwrap();
+    let producer: BaseProducer = cluster.settings().producer(BATCH_BYTES).create().unwrap();
     let name = one.0.as_ref().unwrap().log.name();
     for text in ["", "{}", "not JSON", r#"{"steal":{"keys":["a"]}}"#] {
         let record = BaseRecord::<(), _>::to(name).payload(text);

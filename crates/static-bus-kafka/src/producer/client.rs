@@ -13,7 +13,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::Place;
+use super::batch::Place;
 use crate::{clients, cluster::Cluster, errors, names::topic_name};
 use static_bus_remote::{DEAD_LETTERS, lock::lock, transport::TransportError};
 
@@ -44,13 +44,14 @@ struct Context {
 }
 
 impl Client {
-    pub fn start(cluster: &Cluster) -> Result<Arc<Self>, TransportError> {
+    /// A client whose batches have up to this size.
+    pub fn start(cluster: &Cluster, batch_bytes: usize) -> Result<Arc<Self>, TransportError> {
         let failure = Arc::default();
         let context = Context {
             failure: Arc::clone(&failure),
         };
         let settings = cluster.settings();
-        let producer = clients::start(settings, &settings.producer(), context)?;
+        let producer = clients::start(settings, &settings.producer(batch_bytes), context)?;
         Ok(Arc::new(Client {
             producer: Some(producer),
             failure,

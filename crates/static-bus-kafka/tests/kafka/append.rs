@@ -90,8 +90,8 @@ async fn records_that_are_too_large_fail_alone() {
         results[1].as_ref().unwrap_err().to_string(),
         format!(
             "kafka://{servers}: appending to static-bus.command.append.results-20a: \
-             MessageSizeTooLarge (Broker: Message size too large); raise the setting `message.max.bytes` \
-             and `max.message.bytes` of the topic, or send a smaller message"
+             a record of 2000000 bytes, and this client sends 1500000 and the topic accepts 1500000: raise the setting \
+             `message.max.bytes` and `max.message.bytes` of the topic, or send a smaller message"
         )
     );
     let a = contents(servers, "static-bus.command.append.results-20a").await;

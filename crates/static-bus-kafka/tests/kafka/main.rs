@@ -3,6 +3,7 @@
 mod append;
 mod dead_letters;
 mod input;
+mod limits;
 mod mock;
 mod outages;
 mod partitions;

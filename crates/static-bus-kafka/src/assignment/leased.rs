@@ -43,6 +43,9 @@ impl Progress for Leased {
         if let Some(released) = partition.deliver_again(until) {
             return Ok(Some(released));
         }
+        if !partition.has_room() {
+            return Ok(None);
+        }
         let Some(fetched) = source.next(|offset| partition.advance(offset))? else {
             return Ok(None);
         };

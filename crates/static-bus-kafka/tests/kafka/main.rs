@@ -7,6 +7,7 @@ mod limits;
 mod mock;
 mod outages;
 mod partitions;
+mod positions;
 mod queries;
 mod rebalances;
 mod security;

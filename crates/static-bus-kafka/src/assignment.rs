@@ -357,3 +357,6 @@ impl<P: Progress> Assignment<P> {
         expired.map(|(number, _)| *number).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

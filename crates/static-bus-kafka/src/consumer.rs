@@ -83,17 +83,7 @@ impl KafkaConsumer {
     }
 
     async fn claims(&self) -> Result<&Claims, TransportError> {
-        let open = || {
-            let Subscription {
-                topic,
-                group,
-                member,
-                lease,
-                deduplication,
-                ..
-            } = &self.subscription;
-            Claims::open(&self.cluster, topic, group, member, *lease, *deduplication)
-        };
+        let open = || Claims::open(&self.cluster, &self.subscription);
         self.claims.get_or_try_init(open).await
     }
 

@@ -16,7 +16,10 @@ use rdkafka::{
 use uuid::Uuid;
 
 use super::{
-    claims, cluster::Cluster, names::claims_name, outputs::Acknowledgement, writer::BATCH_BYTES,
+    claims::{self, Log},
+    cluster::Cluster,
+    outputs::Acknowledgement,
+    writer::BATCH_BYTES,
 };
 use static_bus_remote::{lock::lock, transport::Subscription};
 
@@ -28,8 +31,8 @@ pub(super) struct Committer {
     cluster: Arc<Cluster>,
     /// The transactional id, unique to this member.
     id: String,
-    /// The topic of the claims of the group.
-    claims: String,
+    /// The claims of the group.
+    claims: Arc<Log>,
     /// The time for which confirmed keys are remembered.
     deduplication: Duration,
     producer: Mutex<Place>,
@@ -64,12 +67,11 @@ impl Failure {
 
 impl Committer {
     pub fn new(cluster: &Arc<Cluster>, subscription: &Subscription) -> Self {
-        let Subscription { topic, group, .. } = subscription;
         let namespace = cluster.settings().namespace();
         Committer {
             cluster: cluster.clone(),
             id: format!("{namespace}.{}", Uuid::now_v7()),
-            claims: claims_name(namespace, topic, group),
+            claims: Log::new(cluster, subscription),
             deduplication: subscription.deduplication.unwrap_or_default(),
             producer: Mutex::new(Place {
                 producer: None,
@@ -105,6 +107,7 @@ impl Committer {
             place.producer = Some(producer);
             return Ok(());
         };
+        self.claims.restore();
         // The cluster refuses this if the transaction is committed.
         if producer.abort_transaction(self.deadline()).is_ok() {
             place.producer = Some(producer);
@@ -141,7 +144,7 @@ impl Committer {
             .collect();
         for entry in claims::confirmations(self.deduplication, &keys) {
             let entry = entry.write();
-            let record = BaseRecord::<str, _>::to(&self.claims)
+            let record = BaseRecord::<str, _>::to(self.claims.name())
                 .payload(&entry[..])
                 .partition(0);
             self.send(producer, record)?;

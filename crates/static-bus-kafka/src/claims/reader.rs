@@ -71,7 +71,7 @@ async fn join(inner: &Inner) -> Result<(i64, u64), TransportError> {
     let written = inner.log.send(&Entry::Join { member })?;
     let delivery = match timeout(inner.timeout(), written).await {
         Ok(Ok(Ok(delivery))) => delivery,
-        Ok(Ok(Err((e, _)))) => return Err(inner.log.error(&e)),
+        Ok(Ok(Err((e, _)))) => return Err(inner.log.refused(&e)),
         Ok(Err(_)) | Err(_) => return Err(inner.log.unanswered()),
     };
     Ok((delivery.offset, time(delivery.timestamp)))

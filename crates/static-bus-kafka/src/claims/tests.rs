@@ -6,7 +6,7 @@ use rdkafka::{
     admin::{AdminOptions, AlterConfig, ResourceSpecifier},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use static_bus_remote::transport::Kind;
+use static_bus_remote::transport::{Kind, Topic};
 use std::time::Instant;
 
 use test_brokers::kafka::{Kafka, KafkaOptions};
@@ -32,10 +32,10 @@ async fn join(cluster: &Arc<Cluster>, name: &str) -> Claims {
 }
 
 async fn join_with(cluster: &Arc<Cluster>, name: &str, lease: Duration, kept: Duration) -> Claims {
-    let name = Arc::from(name);
-    Claims::open(cluster, &topic(), "handlers", &name, lease, Some(kept))
-        .await
-        .unwrap()
+    let subscription = Subscription::new(topic(), "handlers", name)
+        .with_lease(lease)
+        .with_deduplication(kept);
+    Claims::open(cluster, &subscription).await.unwrap()
 }
 
 fn keys(keys: &[&str]) -> Vec<Arc<str>> {

@@ -1,6 +1,7 @@
 //! Tests of the Kafka engine beyond the conformance suite.
 
 mod append;
+mod claims;
 mod dead_letters;
 mod input;
 mod limits;

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
-use tokio::sync::OnceCell;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     assignment::{Assignment, Leased},
@@ -227,11 +230,21 @@ impl Consumer for KafkaConsumer {
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        let released = match self.claims.get() {
-            Some(claims) => claims.close().await,
-            None => Ok(()),
+        let begun = Instant::now();
+        let deadline = self.cluster.settings().deadline();
+        let released = async {
+            match self.claims.get() {
+                Some(claims) => claims.close().await,
+                None => Ok(()),
+            }
         };
-        self.member.close().await?;
+        let released = tokio::select! {
+            biased;
+            released = released => released,
+            () = self.member.cluster_is_gone() => Err(self.cluster.unanswered("releasing claims")),
+            () = sleep_until(begun + deadline / 2) => Err(self.cluster.unanswered("releasing claims")),
+        };
+        self.member.close(begun + deadline).await?;
         released
     }
 

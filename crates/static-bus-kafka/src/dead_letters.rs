@@ -17,7 +17,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{cluster::Cluster, wire};
+use super::{clients, cluster::Cluster, wire};
 use static_bus_remote::{
     DEAD_LETTERS,
     time::now_millis,
@@ -43,9 +43,9 @@ pub(super) async fn list(
         cluster.settings().deadline(),
     );
     let read = move || Reader::open(&name, &config, deadline)?.list(begin, limit);
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read.map_err(|e| cluster.error(READING, &e)),
-        Err(_) => Err(cluster.unanswered(READING)),
+    match clients::on_thread(read).await {
+        Some(read) => read.map_err(|e| cluster.error(READING, &e)),
+        None => Err(cluster.unanswered(READING)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     assignment::{Assignment, Held},
     cluster::Cluster,
@@ -20,7 +22,10 @@ const GROUP: &str = "handlers";
 pub struct KafkaReceiver(Source);
 
 enum Source {
-    Queries(Member<Held>),
+    Queries {
+        member: Member<Held>,
+        deadline: Duration,
+    },
     Replies(Replies),
 }
 
@@ -31,7 +36,10 @@ impl KafkaReceiver {
         topic: &Topic,
     ) -> Result<Self, TransportError> {
         let source = match topic.kind {
-            Kind::Query => Source::Queries(Self::join(cluster, topic).await?),
+            Kind::Query => Source::Queries {
+                member: Self::join(cluster, topic).await?,
+                deadline: cluster.settings().deadline(),
+            },
             Kind::Reply => Source::Replies(Replies::open(cluster, topic).await?),
             _ => {
                 let address = cluster.settings().address();
@@ -60,14 +68,14 @@ impl Receiver for KafkaReceiver {
         wait: Duration,
     ) -> Result<Vec<Arc<Record>>, TransportError> {
         match &self.0 {
-            Source::Queries(member) => member.receive(max, wait).await,
+            Source::Queries { member, .. } => member.receive(max, wait).await,
             Source::Replies(replies) => replies.receive(max, wait).await,
         }
     }
 
     async fn close(&self) -> Result<(), TransportError> {
         match &self.0 {
-            Source::Queries(member) => member.close().await,
+            Source::Queries { member, deadline } => member.close(Instant::now() + *deadline).await,
             Source::Replies(replies) => replies.close().await,
         }
     }

@@ -141,10 +141,10 @@ impl Topics {
                 let (admin, name) = (admin.clone(), name.clone());
                 move || partitions_of(&admin, &name, left.max(MIN_LOOKUP_TIMEOUT))
             };
-            let found = tokio::task::spawn_blocking(look_up).await;
+            let found = clients::on_thread(look_up).await;
             let failure = match found {
-                Ok(Ok(Some(partitions))) => return Ok(partitions),
-                Ok(Err(e)) => errors::error(settings.address(), &doing(), &e),
+                Some(Ok(Some(partitions))) => return Ok(partitions),
+                Some(Err(e)) => errors::error(settings.address(), &doing(), &e),
                 _ => errors::unanswered(settings.address(), &doing()),
             };
             if let Some(refused) = refused {

@@ -72,8 +72,8 @@ impl Client {
     /// Waits until a server has answered.
     pub async fn reach(self: &Arc<Self>, cluster: &Arc<Cluster>) -> Result<(), TransportError> {
         let (client, of) = (self.clone(), cluster.clone());
-        let asked = tokio::task::spawn_blocking(move || client.request_metadata(&of)).await;
-        asked.unwrap_or_else(|_| Err(cluster.unanswered(CONNECTING)))
+        let asked = clients::on_thread(move || client.request_metadata(&of)).await;
+        asked.unwrap_or_else(|| Err(cluster.unanswered(CONNECTING)))
     }
 
     fn request_metadata(&self, cluster: &Cluster) -> Result<(), TransportError> {

@@ -2,6 +2,7 @@
 
 mod append;
 mod claims;
+mod closing;
 mod dead_letters;
 mod input;
 mod limits;

@@ -1,7 +1,7 @@
 //! The conformance suite on Kafka. Most cases share one server under their own namespaces; a case that restarts
 //! the server has its own.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use static_bus_conformance::{Capabilities, Harness, Sharing};
 use static_bus_kafka::KafkaTransport;
@@ -10,6 +10,9 @@ use test_brokers::kafka::Kafka;
 
 /// Fewer than the default, because there are hundreds of topics.
 const PARTITIONS: u16 = 6;
+
+/// Far more than a call takes, and less than a case waits for one.
+const DEADLINE: Duration = Duration::from_secs(25);
 
 struct OneKafka {
     /// The namespace of the case.
@@ -42,6 +45,7 @@ impl Harness for OneKafka {
         KafkaTransport::builder(self.servers())
             .namespace(&*self.namespace)
             .partitions(PARTITIONS)
+            .deadline(DEADLINE)
             .connect()
             .await
             .expect("a running server")

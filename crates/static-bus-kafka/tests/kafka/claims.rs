@@ -10,7 +10,6 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
 };
-use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{
     Transport as _,
     transport::{Claim, Consumer as _, Lease, Subscription},
@@ -19,7 +18,7 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(180);
 
 async fn delete(topic: &str) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
@@ -34,7 +33,7 @@ async fn delete(topic: &str) {
 #[tokio::test]
 async fn a_topic_of_claims_that_was_deleted_is_created_again() {
     for (namespace, exactly_once) in [("claims-gone", false), ("claims-gone-once", true)] {
-        let kafka = KafkaTransport::builder(Kafka::common().servers()).namespace(namespace);
+        let kafka = kafka_at(Kafka::common().servers()).namespace(namespace);
         let kafka = kafka.partitions(1).deadline(Duration::from_secs(3));
         let kafka = match exactly_once {
             true => kafka.exactly_once(),

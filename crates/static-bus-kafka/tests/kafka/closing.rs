@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{
     Transport as _,
     transport::{Consumer as _, Kind, Lease, Receiver as _, Record, Subscription, Topic},
@@ -14,7 +13,7 @@ use test_brokers::kafka::Kafka;
 /// Longer than the test may take.
 const DEADLINE: Duration = Duration::from_secs(300);
 const LIMIT: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(180);
 
 /// Has a consumer with a claim and an open commit, a receiver of queries and one of replies, and closes all of them while
 /// the cluster is gone. Returns the times that took.
@@ -22,7 +21,7 @@ async fn close_without_cluster(
     mut kafka: Kafka,
     exactly_once: bool,
 ) -> Vec<(&'static str, Duration)> {
-    let transport = KafkaTransport::builder(kafka.servers()).deadline(DEADLINE);
+    let transport = kafka_at(kafka.servers()).deadline(DEADLINE);
     let transport = match exactly_once {
         true => transport.exactly_once(),
         false => transport,

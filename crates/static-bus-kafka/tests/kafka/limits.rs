@@ -13,7 +13,7 @@ use rdkafka::{
     },
     client::DefaultClientContext,
 };
-use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder};
+use static_bus_kafka::KafkaTransportBuilder;
 use static_bus_remote::{
     Transport as _,
     transport::{
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use crate::support::*;
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(180);
 const LIMIT: usize = 20_000;
 
 fn admin() -> AdminClient<DefaultClientContext> {
@@ -45,7 +45,7 @@ async fn create(name: &str) {
 }
 
 fn builder() -> KafkaTransportBuilder {
-    KafkaTransport::builder(Kafka::common().servers()).namespace("limits")
+    kafka_at(Kafka::common().servers()).namespace("limits")
 }
 
 /// Records of 1 kB, every second with a key.
@@ -186,7 +186,7 @@ async fn large_records_on_a_slow_link_are_appended_once() {
     };
     let server = tokio::task::spawn_blocking(|| Kafka::with(options));
     let server = server.await.unwrap();
-    let kafka = KafkaTransport::builder(server.proxy().servers()).deadline(Duration::from_secs(5));
+    let kafka = kafka_at(server.proxy().servers()).deadline(Duration::from_secs(5));
     let kafka = kafka.connect().await.unwrap();
     let topic = command("large");
     let small = kafka.append(vec![(topic.clone(), record("first", None))]);

@@ -23,7 +23,7 @@ fn mock() -> Mock {
 }
 
 fn builder(mock: &Mock) -> KafkaTransportBuilder {
-    KafkaTransport::builder(mock.bootstrap_servers()).deadline(Duration::from_secs(5))
+    kafka_at(mock.bootstrap_servers())
 }
 
 async fn append(kafka: &KafkaTransport, numbers: std::ops::Range<u32>) -> Vec<String> {

@@ -51,7 +51,7 @@ async fn assert_kept(kafka: &Kafka, topic: &str, confirmed: impl IntoIterator<It
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_records_are_there_once_after_two_crashes() {
     let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
-    let transport = KafkaTransport::builder(kafka.servers())
+    let transport = kafka_at(kafka.servers())
         .deadline(Duration::from_secs(5))
         .connect()
         .await
@@ -100,7 +100,7 @@ async fn start_proxied() -> (Kafka, KafkaTransport) {
     };
     let kafka = tokio::task::spawn_blocking(|| Kafka::with(options));
     let kafka = kafka.await.unwrap();
-    let transport = KafkaTransport::builder(kafka.proxy().servers())
+    let transport = kafka_at(kafka.proxy().servers())
         .deadline(Duration::from_secs(90))
         .set("reconnect.backoff.max.ms", "100")
         // Several requests in flight for each partition.
@@ -153,7 +153,7 @@ async fn claims_whose_response_was_lost_are_there_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
     let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
-    let transport = KafkaTransport::builder(kafka.servers())
+    let transport = kafka_at(kafka.servers())
         .deadline(Duration::from_secs(2))
         .connect()
         .await
@@ -165,7 +165,7 @@ async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
     append("hangs").await.unwrap();
     kafka.pause();
     // Far more than the deadline: a call that hangs never ends.
-    let limit = Duration::from_secs(30);
+    let limit = Duration::from_secs(60);
     for name in ["hangs", "hangs too"] {
         let begin = Instant::now();
         let error = append(name).await.unwrap_err();
@@ -183,7 +183,7 @@ async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
     kafka.resume();
     let begin = Instant::now();
     while let Err(e) = append("hangs").await {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{e}");
+        assert!(begin.elapsed() < Duration::from_secs(180), "{e}");
     }
     transport.check().await.unwrap();
 }
@@ -191,7 +191,7 @@ async fn a_call_to_a_cluster_that_hangs_ends_by_its_deadline() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_fails_during_an_outage_and_succeeds_after_it() {
     let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
-    let transport = KafkaTransport::builder(kafka.servers())
+    let transport = kafka_at(kafka.servers())
         .deadline(Duration::from_secs(2))
         .connect()
         .await
@@ -211,6 +211,6 @@ async fn a_check_fails_during_an_outage_and_succeeds_after_it() {
     .unwrap();
     let begin = Instant::now();
     while let Err(e) = transport.check().await {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{e}");
+        assert!(begin.elapsed() < Duration::from_secs(180), "{e}");
     }
 }

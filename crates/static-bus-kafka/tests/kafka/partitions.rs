@@ -19,7 +19,7 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(180);
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
@@ -29,7 +29,7 @@ fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 fn builder(namespace: &str) -> KafkaTransportBuilder {
-    KafkaTransport::builder(Kafka::common().servers())
+    kafka_at(Kafka::common().servers())
         .namespace(namespace)
         .partitions(2)
         // Members learn new partitions after this time.
@@ -210,7 +210,7 @@ async fn a_group_that_runs_receives_all_of_a_topic_that_is_created_again() {
         ("recreated-command", Kind::Command, 200, 20),
         ("recreated-larger", Kind::Command, 10, 300),
     ] {
-        let kafka = KafkaTransport::builder(Kafka::common().servers()).namespace(namespace);
+        let kafka = kafka_at(Kafka::common().servers()).namespace(namespace);
         let kafka = kafka.partitions(2).connect().await.unwrap();
         let member = join(&kafka, kind).await;
         append(namespace, kind, 0..before).await;

@@ -14,7 +14,7 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(180);
 const RECORDS: usize = 6_000;
 
 async fn join(kafka: &KafkaTransport) -> KafkaConsumer {
@@ -63,7 +63,7 @@ fn numbers<'d>(some: impl IntoIterator<Item = &'d Delivery<KafkaReceipt>>) -> BT
 /// Every second record of one partition is open: without a bound, the list of the others does not fit into a commit.
 #[tokio::test]
 async fn no_acknowledged_record_is_delivered_again_however_many_are_open() {
-    let kafka = KafkaTransport::builder(Kafka::common().servers()).namespace("positions");
+    let kafka = kafka_at(Kafka::common().servers()).namespace("positions");
     let kafka = kafka.partitions(1).connect().await.unwrap();
     let records = (0..RECORDS).map(|n| (command("many"), record(n.to_string(), None)));
     for result in kafka.append(records.collect()).await {

@@ -21,7 +21,7 @@ use crate::support::*;
 use test_brokers::doomed::{self, Doomed};
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 /// A topic of queries with one partition, and access to the commits of its group.
 struct Asked {
@@ -33,7 +33,7 @@ struct Asked {
 
 impl Asked {
     async fn new(namespace: &str) -> Self {
-        let kafka = KafkaTransport::builder(Kafka::common().servers());
+        let kafka = kafka_at(Kafka::common().servers());
         Asked {
             kafka: kafka
                 .namespace(namespace)
@@ -157,7 +157,7 @@ query!(Double -> u32, name = "doubles.get");
 const KILLED: &str = "queries-killed";
 
 async fn connect(servers: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers)
+    let kafka = kafka_at(servers)
         .namespace(KILLED)
         .partitions(4)
         // A hold lasts half of that.

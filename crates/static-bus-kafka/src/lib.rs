@@ -63,6 +63,7 @@ mod partition;
 mod producer;
 mod receipt;
 mod receiver;
+mod receivers;
 mod replies;
 mod security;
 mod settings;

@@ -135,6 +135,11 @@ impl<P: Progress> Member<P> {
         }
     }
 
+    /// Begins to join the group before the first [`receive`](Self::receive).
+    pub fn join(&self) {
+        lock(&self.0.intent).receives = true;
+    }
+
     /// Waits until there are records, but no longer than `wait`, and returns up to `max` of them. A dropped future
     /// loses no record.
     pub async fn receive(

@@ -44,7 +44,7 @@ struct Held {
 /// An encoded record that is held back.
 pub(super) struct Output {
     topic: Arc<str>,
-    key: Option<String>,
+    key: Option<Vec<u8>>,
     headers: OwnedHeaders,
     body: Bytes,
     /// The size of the record in bytes.
@@ -55,7 +55,7 @@ pub(super) struct Output {
 
 impl Output {
     /// The record for a producer.
-    pub fn record(&self) -> BaseRecord<'_, str, [u8]> {
+    pub fn record(&self) -> BaseRecord<'_, [u8], [u8]> {
         let record = BaseRecord::to(&self.topic)
             .headers(self.headers.clone())
             .payload(&self.body[..]);
@@ -104,7 +104,7 @@ impl Attempt {
         let (key, headers) = wire::encode(topic, record, now_millis());
         let size = wire::size(key.as_deref(), &headers, &record.body);
         // A record that is too large would fail each transaction that contains it.
-        let limits = (cluster.settings().max_record_bytes(), max_bytes);
+        let limits = (cluster.settings().max_bytes(topic.kind), max_bytes);
         if wire::batch_size(size) > limits.0.min(limits.1) {
             return Err(errors::too_large(
                 cluster.settings().address(),

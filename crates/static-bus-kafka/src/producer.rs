@@ -100,7 +100,12 @@ impl Producer {
         // The client sends as soon as it has a record. Records that follow quickly share a request.
         for (number, ((topic, record), encoded)) in records.iter().zip(encoded).enumerate() {
             if let Ok((found, client)) = &topics[numbers[number]].1 {
-                let deadline = self.cluster.settings().deadline();
+                let settings = self.cluster.settings();
+                if sizes[number] > settings.max_bytes(topic.kind) {
+                    batch.fail(number, Failure::TooLarge);
+                    continue;
+                }
+                let deadline = settings.deadline();
                 let Some(room) = self.window.enter(sizes[number], deadline).await else {
                     batch.fail_from(number);
                     break;
@@ -129,8 +134,11 @@ impl Producer {
             let doing = || format!("appending to {name}");
             match result {
                 Some(Ok(())) => Ok(()),
+                Some(Err(Failure::TooLarge)) => {
+                    Err(self.too_large(topic, name, size, limits[number]))
+                }
                 Some(Err(Failure::Client(e))) if is_too_large(&e) => {
-                    Err(self.too_large(name, size, limits[number]))
+                    Err(self.too_large(topic, name, size, limits[number]))
                 }
                 Some(Err(Failure::Client(e))) => {
                     if may_be_deleted(&e) {
@@ -161,6 +169,10 @@ impl Producer {
     }
 
     async fn target(&self, topic: &Topic) -> Target {
+        if topic.kind == Kind::Query && !self.cluster.has_receiver(topic).await {
+            let address = self.cluster.settings().address();
+            return Err(TransportError::no_receiver(address.clone(), topic));
+        }
         let found = self.cluster.topics().get(topic).await?;
         let client = self.client(found.max_bytes)?;
         Ok((found, client))
@@ -191,8 +203,8 @@ impl Producer {
     }
 
     /// The error of a record that was refused for its size, or for that of its batch.
-    fn too_large(&self, name: &str, size: usize, topic: usize) -> TransportError {
-        let client = self.cluster.settings().max_record_bytes();
+    fn too_large(&self, of: &Topic, name: &str, size: usize, topic: usize) -> TransportError {
+        let client = self.cluster.settings().max_bytes(of.kind);
         if wire::batch_size(size) > client.min(topic) {
             let address = self.cluster.settings().address();
             return errors::too_large(address, name, size, (client, topic));
@@ -212,7 +224,7 @@ impl Producer {
         (name, partition): (&str, Option<i32>),
         place: Box<Place>,
         body: &[u8],
-        (key, headers): (Option<String>, OwnedHeaders),
+        (key, headers): (Option<Vec<u8>>, OwnedHeaders),
     ) {
         let mut message = BaseRecord::with_opaque_to(name, place)
             .headers(headers)

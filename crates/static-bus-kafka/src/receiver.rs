@@ -9,12 +9,10 @@ use super::{
     cluster::Cluster,
     membership::{self, MAX_SESSION_TIMEOUT, Member},
     names::group_id,
+    receivers::{GROUP, await_member},
     replies::Replies,
 };
 use static_bus_remote::transport::{Kind, Receiver, Record, Topic, TransportError};
-
-/// The group of the receivers of a query.
-const GROUP: &str = "handlers";
 
 /// A receiver of queries or replies.
 ///
@@ -57,7 +55,14 @@ impl KafkaReceiver {
         // A hold ends before another member may be assigned the partition.
         let hold = session_timeout / 2;
         let assignment = Assignment::new(name, hold, false, client.clone());
-        Member::start(cluster, client, assignment, None)
+        let member = Member::start(cluster, client, assignment, None)?;
+        // Senders refuse queries of a group without a member.
+        member.join();
+        let admin = cluster.topics().admin().await?;
+        match await_member(cluster.settings(), &admin, topic).await {
+            true => Ok(member),
+            false => Err(cluster.unanswered("joining the group of a query")),
+        }
     }
 }
 

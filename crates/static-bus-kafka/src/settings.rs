@@ -8,7 +8,10 @@ use super::{
     KafkaTransport, errors, input,
     security::{self, Sasl, Tls},
 };
-use static_bus_remote::{time::millis, transport::TransportError};
+use static_bus_remote::{
+    time::millis,
+    transport::{DEAD_LETTER_HEADROOM, Kind, RECEIVER_GRACE, TransportError},
+};
 
 /// The name of the setting for the largest size of a record.
 const MAX_RECORD_BYTES: &str = "message.max.bytes";
@@ -31,6 +34,7 @@ pub struct KafkaTransportBuilder {
     tls: Option<Tls>,
     sasl: Option<Sasl>,
     exactly_once: bool,
+    receiver_grace: Duration,
     extra: BTreeMap<String, String>,
 }
 
@@ -46,6 +50,7 @@ impl KafkaTransportBuilder {
             tls: None,
             sasl: None,
             exactly_once: false,
+            receiver_grace: RECEIVER_GRACE,
             extra: BTreeMap::new(),
         }
     }
@@ -101,6 +106,18 @@ impl KafkaTransportBuilder {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The time for which queries are accepted after the last receiver of their topic has gone: a worker that is restarted
+    /// or replaced finds them. Default: 30 seconds.
+    ///
+    /// Afterwards, a query fails at once with
+    /// [`NoReceiver`](static_bus_remote::transport::TransportErrorKind::NoReceiver), which is `BusError::NoHandler` for the
+    /// sender. A process counts from the time at which it has found that there is no receiver.
+    #[must_use]
+    pub fn receiver_grace(mut self, grace: Duration) -> Self {
+        self.receiver_grace = grace;
         self
     }
 
@@ -178,6 +195,7 @@ impl KafkaTransportBuilder {
             retention: self.retention,
             deadline: self.deadline,
             exactly_once: self.exactly_once,
+            receiver_grace: self.receiver_grace,
             security: security::settings(self.tls.as_ref(), self.sasl.as_ref()),
             extra: self.extra,
         })
@@ -194,6 +212,7 @@ pub(super) struct Settings {
     retention: Duration,
     deadline: Duration,
     exactly_once: bool,
+    receiver_grace: Duration,
     max_record_bytes: usize,
     batch_bytes: usize,
     security: Vec<(&'static str, String)>,
@@ -236,9 +255,17 @@ impl Settings {
         self.exactly_once
     }
 
-    /// The largest size of a record in bytes.
-    pub fn max_record_bytes(&self) -> usize {
-        self.max_record_bytes
+    /// The largest size of a record in bytes. Dead letters contain a message, and more.
+    pub fn max_bytes(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::DeadLetter => self.max_record_bytes.saturating_add(DEAD_LETTER_HEADROOM),
+            _ => self.max_record_bytes,
+        }
+    }
+
+    /// The time for which queries are accepted after the last receiver has gone.
+    pub fn receiver_grace(&self) -> Duration {
+        self.receiver_grace
     }
 
     /// The largest size of a batch of records in bytes.
@@ -253,13 +280,14 @@ impl Settings {
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
         config.set("partitioner", "murmur2_random");
-        config.set(MAX_RECORD_BYTES, self.max_record_bytes.to_string());
+        let largest = self.max_bytes(Kind::DeadLetter);
         // A call appends its records as one batch: waiting for more would only delay it.
         config.set("linger.ms", "0");
         // Without this, a batch without keys becomes one request for each partition.
         config.set("sticky.partitioning.linger.ms", "10");
         config.set("message.timeout.ms", millis(self.deadline).to_string());
         let mut config = self.with_extra(config);
+        config.set(MAX_RECORD_BYTES, largest.to_string());
         config.set(BATCH_BYTES, self.batch_bytes.min(batch_bytes).to_string());
         config
     }
@@ -331,6 +359,7 @@ impl fmt::Debug for KafkaTransportBuilder {
             .field("tls", &self.tls)
             .field("sasl", &self.sasl)
             .field("exactly_once", &self.exactly_once)
+            .field("receiver_grace", &self.receiver_grace)
             // Without the values, which may be secret.
             .field("set", &self.extra.keys().collect::<Vec<_>>())
             .finish()

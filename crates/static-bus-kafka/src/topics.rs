@@ -81,11 +81,18 @@ impl Topics {
             Kind::DeadLetter => (1, &[("cleanup.policy", "compact")][..]),
             _ => (settings.partitions(), &messages[..]),
         };
-        let partitions = self.create(&name, partitions, config).await?;
+        let largest = settings.max_bytes(topic.kind);
+        let bytes = largest.to_string();
+        let config: Vec<_> = config
+            .iter()
+            .copied()
+            .chain([(MAX_MESSAGE_BYTES, &*bytes)])
+            .collect();
+        let partitions = self.create(&name, partitions, &config).await?;
         let config = self.config(&name).await;
         let max_bytes = config
             .and_then(|config| config.get(MAX_MESSAGE_BYTES)?.value.as_ref()?.parse().ok())
-            .unwrap_or(settings.max_record_bytes());
+            .unwrap_or(largest);
         let found = KafkaTopic {
             name,
             partitions,
@@ -116,8 +123,7 @@ impl Topics {
         let end = Instant::now() + settings.deadline();
         let admin = self.admin().await?;
         let replication = TopicReplication::Fixed(settings.replication().unwrap_or(-1));
-        let largest = settings.max_record_bytes().to_string();
-        let new = NewTopic::new(name, partitions, replication).set(MAX_MESSAGE_BYTES, &largest);
+        let new = NewTopic::new(name, partitions, replication);
         let mut new = config
             .iter()
             .fold(new, |new, (name, value)| new.set(name, value));

@@ -144,7 +144,7 @@ impl Committer {
             .collect();
         for entry in claims::confirmations(self.deduplication, &keys) {
             let entry = entry.write();
-            let record = BaseRecord::<str, _>::to(self.claims.name())
+            let record = BaseRecord::<[u8], _>::to(self.claims.name())
                 .payload(&entry[..])
                 .partition(0);
             self.send(producer, record)?;
@@ -169,7 +169,7 @@ impl Committer {
     fn send(
         &self,
         producer: &Transactional,
-        mut record: BaseRecord<'_, str, [u8]>,
+        mut record: BaseRecord<'_, [u8], [u8]>,
     ) -> KafkaResult<()> {
         let end = Instant::now() + self.deadline();
         while let Err((error, back)) = producer.send(record) {

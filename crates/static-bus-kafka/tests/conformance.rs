@@ -14,6 +14,12 @@ const PARTITIONS: u16 = 6;
 /// Far more than a call takes, and less than a case waits for one.
 const DEADLINE: Duration = Duration::from_secs(25);
 
+/// Longer than the restart of a receiver.
+const RECEIVER_GRACE: Duration = Duration::from_secs(8);
+
+/// The default of `message.max.bytes`.
+const MAX_RECORD: usize = 1_500_000;
+
 struct OneKafka {
     /// The namespace of the case.
     namespace: String,
@@ -46,13 +52,17 @@ impl Harness for OneKafka {
             .namespace(&*self.namespace)
             .partitions(PARTITIONS)
             .deadline(DEADLINE)
+            .receiver_grace(RECEIVER_GRACE)
             .connect()
             .await
             .expect("a running server")
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER.with_sharing(Sharing::Partitions)
+        Capabilities::BROKER
+            .with_sharing(Sharing::Partitions)
+            .with_receiver_grace(RECEIVER_GRACE)
+            .with_max_record(MAX_RECORD)
     }
 
     fn restarts(&self) -> bool {

@@ -26,6 +26,8 @@ pub(super) struct Batch {
 #[derive(Clone)]
 pub(super) enum Failure {
     Client(KafkaError),
+    /// This client does not send records of this size.
+    TooLarge,
     /// There was no room in the window.
     NotSent,
 }
@@ -59,6 +61,11 @@ impl Batch {
         if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.completed.notify_one();
         }
+    }
+
+    /// Stores the failure of a record that the client does not get.
+    pub fn fail(&self, number: usize, failure: Failure) {
+        lock(&self.results)[number] = Some(Err(failure));
     }
 
     /// Stores that a record and those after it were not sent.

@@ -29,7 +29,7 @@ pub(super) struct Client {
 /// The operation of [`Client::reach`] in errors.
 const CONNECTING: &str = "connecting";
 
-type Message<'a> = BaseRecord<'a, str, [u8], Box<Place>>;
+type Message<'a> = BaseRecord<'a, [u8], [u8], Box<Place>>;
 
 /// A failure of the connections that the client reported.
 struct Failure {

@@ -32,10 +32,10 @@ async fn close_without_cluster(
         name: "closed".into(),
     };
     let records = [Kind::Command, Kind::Query].map(|kind| (topic(kind), Record::default()));
+    let queries = transport.listen(topic(Kind::Query)).await.unwrap();
     for result in transport.append(records.into()).await {
         result.unwrap();
     }
-    let queries = transport.listen(topic(Kind::Query)).await.unwrap();
     assert_eq!(queries.receive(1, LONG).await.unwrap().len(), 1);
     let replies = transport.listen(topic(Kind::Reply)).await.unwrap();
     let command = Subscription::new(command("closed"), "handlers", "one");

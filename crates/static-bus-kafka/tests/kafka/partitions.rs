@@ -178,8 +178,8 @@ async fn a_new_subscriber_begins_at_the_end_of_all_partitions() {
 async fn queries_in_added_partitions_are_received() {
     let (namespace, kind) = ("raised-query", Kind::Query);
     let kafka = connect(namespace).await;
-    append(namespace, kind, 0..20).await;
     let receiver = kafka.listen(topic(kind)).await.unwrap();
+    append(namespace, kind, 0..20).await;
     let mut all = BTreeSet::new();
     let mut receive = async |count: usize| {
         let end = Instant::now() + LONG;

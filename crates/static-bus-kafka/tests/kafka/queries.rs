@@ -33,18 +33,19 @@ struct Asked {
 
 impl Asked {
     async fn new(namespace: &str) -> Self {
-        let kafka = kafka_at(Kafka::common().servers());
+        let kafka = kafka_at(Kafka::common().servers()).namespace(namespace);
+        let kafka = kafka.partitions(1).receiver_grace(LONG);
+        let kafka = kafka.connect().await.unwrap();
+        let topic = Topic {
+            kind: Kind::Query,
+            name: "asked".into(),
+        };
+        // From now on queries are accepted.
+        let receiver = kafka.listen(topic.clone()).await.unwrap();
+        receiver.close().await.unwrap();
         Asked {
-            kafka: kafka
-                .namespace(namespace)
-                .partitions(1)
-                .connect()
-                .await
-                .unwrap(),
-            topic: Topic {
-                kind: Kind::Query,
-                name: "asked".into(),
-            },
+            kafka,
+            topic,
             name: format!("{namespace}.query.asked"),
             group: format!("{namespace}.query.asked@handlers"),
         }

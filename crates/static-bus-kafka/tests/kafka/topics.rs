@@ -63,6 +63,11 @@ async fn the_configuration_of_a_new_topic_depends_on_its_kind() {
             "compact",
         ),
     ];
+    let query = Topic {
+        kind: Kind::Query,
+        name: "n".into(),
+    };
+    let _receiver = kafka.listen(query).await.unwrap();
     let records = kinds.map(|(kind, ..)| {
         let name = "n".into();
         (Topic { kind, name }, Record::default())

@@ -13,11 +13,8 @@
 //! The cluster hides a group from a user without the permission to describe it.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -44,8 +41,8 @@ const JOIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) struct Receivers {
     settings: Arc<Settings>,
     known: Mutex<HashMap<Topic, Known>>,
-    /// `true` if the user may describe the groups of queries.
-    sees_groups: AtomicBool,
+    /// The queries whose groups the user may describe, as far as it was asked.
+    visible: Mutex<HashSet<Topic>>,
 }
 
 /// The last answer about a group.
@@ -68,7 +65,7 @@ impl Receivers {
         Receivers {
             settings,
             known: Mutex::default(),
-            sees_groups: AtomicBool::new(false),
+            visible: Mutex::default(),
         }
     }
 
@@ -114,7 +111,7 @@ impl Receivers {
 
     /// Returns `true` if the user has the permission to describe the group of a query.
     async fn may_see(&self, topic: &Topic) -> bool {
-        if self.sees_groups.load(Ordering::Relaxed) {
+        if lock(&self.visible).contains(topic) {
             return true;
         }
         let namespace = self.settings.namespace();
@@ -127,7 +124,9 @@ impl Receivers {
         };
         let read = clients::on_thread(read_positions).await;
         let may_see = matches!(read, Some(Ok(_)));
-        self.sees_groups.fetch_or(may_see, Ordering::Relaxed);
+        if may_see {
+            lock(&self.visible).insert(topic.clone());
+        }
         may_see
     }
 }

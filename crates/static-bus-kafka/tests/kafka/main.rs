@@ -12,6 +12,7 @@ mod partitions;
 mod positions;
 mod queries;
 mod rebalances;
+mod receivers;
 mod security;
 mod support;
 mod topics;

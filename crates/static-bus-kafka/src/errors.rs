@@ -174,6 +174,15 @@ fn remedy(code: RDKafkaErrorCode) -> &'static str {
     }
 }
 
+/// Returns `true` if a record or its batch was refused for its size.
+pub(super) fn is_too_large(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{MessageBatchTooLarge, MessageSizeTooLarge};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(MessageSizeTooLarge | MessageBatchTooLarge)
+    )
+}
+
 /// Returns `true` if an error of a client is a lost connection, which the client restores by itself.
 pub(super) fn is_lost_connection(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{BrokerTransportFailure, Resolve};

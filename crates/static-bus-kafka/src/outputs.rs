@@ -43,7 +43,9 @@ struct Held {
 
 /// An encoded record that is held back.
 pub(super) struct Output {
-    topic: Arc<str>,
+    pub topic: Topic,
+    /// The Kafka topic.
+    name: Arc<str>,
     key: Option<Vec<u8>>,
     headers: OwnedHeaders,
     body: Bytes,
@@ -56,7 +58,7 @@ pub(super) struct Output {
 impl Output {
     /// The record for a producer.
     pub fn record(&self) -> BaseRecord<'_, [u8], [u8]> {
-        let record = BaseRecord::to(&self.topic)
+        let record = BaseRecord::to(&self.name)
             .headers(self.headers.clone())
             .payload(&self.body[..]);
         match &self.key {
@@ -114,7 +116,8 @@ impl Attempt {
             ));
         }
         let output = Output {
-            topic: name,
+            topic: topic.clone(),
+            name,
             key,
             headers,
             body: record.body.clone(),

@@ -137,7 +137,7 @@ impl Producer {
                 Some(Err(Failure::TooLarge)) => {
                     Err(self.too_large(topic, name, size, limits[number]))
                 }
-                Some(Err(Failure::Client(e))) if is_too_large(&e) => {
+                Some(Err(Failure::Client(e))) if errors::is_too_large(&e) => {
                     Err(self.too_large(topic, name, size, limits[number]))
                 }
                 Some(Err(Failure::Client(e))) => {
@@ -190,7 +190,7 @@ impl Producer {
             let mut limit = target.as_ref().map_or(0, |(found, _)| found.max_bytes);
             let mut of = numbers.iter().zip(results).filter(|(of, _)| **of == number);
             if of.any(
-                |(_, result)| matches!(result, Some(Err(Failure::Client(e))) if is_too_large(e)),
+                |(_, result)| matches!(result, Some(Err(Failure::Client(e))) if errors::is_too_large(e)),
             ) {
                 self.cluster.topics().forget(topic);
                 if let Ok(found) = self.cluster.topics().get(topic).await {
@@ -255,15 +255,6 @@ impl Producer {
             *client = fresh;
         }
     }
-}
-
-/// Returns `true` if a record or its batch was refused for its size.
-fn is_too_large(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{MessageBatchTooLarge, MessageSizeTooLarge};
-    matches!(
-        error.rdkafka_error_code(),
-        Some(MessageSizeTooLarge | MessageBatchTooLarge)
-    )
 }
 
 /// Returns `true` if a topic or one of its partitions may have been deleted. The client reports a timeout for an

@@ -1,6 +1,7 @@
 //! Commits as transactions: offsets together with the output of handlers and the confirmed keys.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -13,15 +14,20 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
     types::RDKafkaErrorCode,
 };
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::{
     claims::{self, Log},
     cluster::Cluster,
+    errors,
     outputs::Acknowledgement,
     writer::BATCH_BYTES,
 };
-use static_bus_remote::{lock::lock, transport::Subscription};
+use static_bus_remote::{
+    lock::lock,
+    transport::{Subscription, Topic},
+};
 
 /// The delay before a record is passed to the client again whose queue was full.
 const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
@@ -35,6 +41,7 @@ pub(super) struct Committer {
     claims: Arc<Log>,
     /// The time for which confirmed keys are remembered.
     deduplication: Duration,
+    runtime: Handle,
     producer: Mutex<Place>,
 }
 
@@ -73,6 +80,7 @@ impl Committer {
             id: format!("{namespace}.{}", Uuid::now_v7()),
             claims: Log::new(cluster, subscription),
             deduplication: subscription.deduplication.unwrap_or_default(),
+            runtime: Handle::current(),
             producer: Mutex::new(Place {
                 producer: None,
                 batch_bytes: BATCH_BYTES,
@@ -107,7 +115,12 @@ impl Committer {
             place.producer = Some(producer);
             return Ok(());
         };
-        self.claims.restore();
+        self.look_up_topics(acknowledgements);
+        if errors::is_too_large(&error) {
+            // The limit of a topic was lowered. The next producer has smaller batches, and aborts the transaction.
+            place.batch_bytes = (place.batch_bytes / 2).max(1);
+            return Err(Failure::known(error));
+        }
         // The cluster refuses this if the transaction is committed.
         if producer.abort_transaction(self.deadline()).is_ok() {
             place.producer = Some(producer);
@@ -123,6 +136,21 @@ impl Committer {
             error,
             is_unknown: true,
         })
+    }
+
+    /// Looks up the topics of a failed commit in the background: one of them may have been deleted, or its limit lowered.
+    fn look_up_topics(&self, acknowledgements: &[Acknowledgement]) {
+        self.claims.restore();
+        let outputs = acknowledgements.iter().flat_map(|one| &one.outputs);
+        let topics: HashSet<Topic> = outputs.map(|output| output.topic.clone()).collect();
+        let cluster = self.cluster.clone();
+        self.runtime.spawn(async move {
+            for topic in topics {
+                cluster.topics().forget(&topic);
+                // A failure is met again by the next commit.
+                _ = cluster.topics().get(&topic).await;
+            }
+        });
     }
 
     /// Begins a transaction, and adds all of its records and offsets.

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
-    Transport as _,
+    RemoteBus, Transport as _, Worker,
     transport::{Consumer as _, Kind, Lease, Receiver as _, Record, Subscription, Topic},
 };
 
@@ -80,4 +82,44 @@ fn consumers_close_soon_and_leave_nothing_in_the_runtime_if_the_cluster_is_gone(
         println!("{times:?}");
         assert!(times.iter().all(|(_, time)| *time < LIMIT), "{times:?}");
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Close;
+command!(Close, name = "closing.close");
+#[derive(Serialize, Deserialize)]
+struct Count;
+query!(Count -> usize, name = "closing.count");
+
+/// A worker with a command whose acknowledgement fails, because the cluster is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_shuts_down_soon_if_the_cluster_is_gone() {
+    let mut kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let transport = kafka_at(kafka.servers()).deadline(DEADLINE).partitions(2);
+    let transport = transport.connect().await.unwrap();
+    let (tell, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let (gone, is_gone) = tokio::sync::watch::channel(false);
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |_: Close| {
+            let (tell, mut is_gone) = (tell.clone(), is_gone.clone());
+            async move {
+                _ = tell.send(());
+                _ = is_gone.wait_for(|gone| *gone).await;
+                Ok::<_, BusError>(())
+            }
+        })
+        .register_query_fn(|_: Count| 1)
+        .build();
+    let worker = Worker::new(transport.clone(), bus);
+    let worker = worker.command::<Close>().query::<Count>();
+    let worker = worker.start().await.unwrap();
+    let remote = RemoteBus::connect(transport).await.unwrap();
+    remote.execute_async(Close).await.unwrap();
+    handled.recv().await.unwrap();
+    kafka.kill();
+    gone.send_replace(true);
+    let begin = Instant::now();
+    worker.shutdown(Duration::from_secs(1)).await;
+    println!("{:?}", begin.elapsed());
+    assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
 }

@@ -8,6 +8,7 @@ mod input;
 mod limits;
 mod mock;
 mod outages;
+mod outputs;
 mod partitions;
 mod positions;
 mod queries;

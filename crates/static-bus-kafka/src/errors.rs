@@ -211,7 +211,7 @@ mod tests {
         Refused, TooLarge, Unauthorized, Unreachable,
     };
 
-    use super::{address, connection, error, unanswered};
+    use super::{address, connection, error, too_large, unanswered};
 
     #[test]
     fn each_error_code_has_its_kind() {
@@ -259,6 +259,29 @@ mod tests {
         assert_eq!(
             error(&at, "appending", &KafkaError::Nul(name)).kind(),
             Refused
+        );
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_names_the_limits_to_raise() {
+        let at = "kafka://a:1".into();
+        let text = |limits| too_large(&at, "t", 10, limits).to_string();
+        let begin = "kafka://a:1: appending to t: a record of 10 bytes, and";
+        let end = "or send a smaller message";
+        assert_eq!(
+            text((5, 20)),
+            format!("{begin} this client sends 5: raise the setting `message.max.bytes`, {end}")
+        );
+        assert_eq!(
+            text((20, 5)),
+            format!("{begin} the topic accepts 5: raise `max.message.bytes` of the topic, {end}")
+        );
+        assert_eq!(
+            text((6, 5)),
+            format!(
+                "{begin} this client sends 6 and the topic accepts 5: raise the setting `message.max.bytes` and \
+                 `max.message.bytes` of the topic, {end}"
+            )
         );
     }
 

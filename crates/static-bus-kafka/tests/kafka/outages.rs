@@ -214,3 +214,43 @@ async fn a_check_fails_during_an_outage_and_succeeds_after_it() {
         assert!(begin.elapsed() < Duration::from_secs(180), "{e}");
     }
 }
+
+/// The records that are on their way are bounded. The others wait in the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_wait_in_vain_are_not_sent() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let transport = kafka_at(kafka.servers()).deadline(Duration::from_secs(3));
+    let transport = transport.connect().await.unwrap();
+    let append = async |records: Vec<String>| {
+        let records = records.into_iter();
+        let records = records.map(|body| (command("waits"), record(body, Some("key"))));
+        transport.append(records.collect()).await
+    };
+    let begin = Instant::now();
+    while append(vec!["first".to_owned()]).await[0].is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(180));
+    }
+    kafka.pause();
+    let large = |n| format!("{n} {}", "x".repeat(1_000_000));
+    let results = append((0..20).map(large).collect()).await;
+    let texts: Vec<_> = results
+        .into_iter()
+        .map(|result| result.unwrap_err().to_string())
+        .collect();
+    let not_sent = format!(
+        "kafka://{}: appending to static-bus.command.waits: not sent, because the cluster has not confirmed any record \
+         for 3s: it is overloaded or cannot be reached",
+        kafka.servers()
+    );
+    let sent = texts.iter().filter(|text| **text != not_sent).count();
+    assert!((1..10).contains(&sent), "{texts:?}");
+    kafka.resume();
+    let begin = Instant::now();
+    while append(vec!["last".to_owned()]).await[0].is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(180));
+    }
+    let messages = contents(kafka.servers(), "static-bus.command.waits").await;
+    let number = |body: &str| body.split_once(' ')?.0.parse::<usize>().ok();
+    let there: Vec<_> = bodies(&messages).into_iter().filter_map(number).collect();
+    assert!(there.iter().all(|n| *n < sent), "{there:?} of {sent}");
+}

@@ -34,8 +34,8 @@ pub(super) async fn begin_at_end(
     blocking(cluster.settings(), "starting a group", move || {
         retry_until(Instant::now() + deadline, || {
             let all = all(&client, &topic)?;
-            // Before the positions are read: a member that begins at the same time overwrites the positions that this
-            // one commits with earlier ones only, so it skips nothing that was appended since.
+            // Read before the positions. If two members begin at the same time, the second commit replaces the first
+            // one, and its ends are from before the first one: no record is skipped that was appended after it.
             let mut ends = all.clone();
             ends.set_all_offsets(Offset::End)?;
             let ends = client.offsets_for_times(ends, REQUEST_TIMEOUT)?;

@@ -13,8 +13,8 @@ use crate::{
     wiring::Shop,
 };
 
-/// The maximum time of an order. Longer than a lease, because a worker may have been killed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The maximum time of an order. Much longer than a lease, because a worker may have been killed.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Places the orders, on any bus. The result of `execute_async` depends on the bus: one bus returns the handler's
 /// result, a broker only confirms that it has the command. So a query asks for the outcome.

@@ -77,6 +77,8 @@ async fn run_on_redis(_: &Cli) -> Result<(), Failure> {
 async fn run_on_kafka(cli: &Cli) -> Result<(), Failure> {
     use static_bus_kafka::KafkaTransport;
     let config = KafkaTransport::builder(cli.url()).namespace(&cli.namespace);
+    // New topics take seconds on a busy machine.
+    let config = config.deadline(Duration::from_secs(60));
     run_on(cli, config.connect().await?).await
 }
 

@@ -4,6 +4,8 @@
 //! worker that serves a message without a handler on its bus does not compile either. The compiler cannot detect an event that
 //! is not sent to the broker (`subscribe_async`), or a message that no worker serves.
 
+use std::time::Duration;
+
 use static_bus::prelude::*;
 
 use static_bus_remote::{RemoteBus, Transport, TransportError, Worker, WorkerHandle};
@@ -15,6 +17,9 @@ use crate::{
     orders::{self, GetOutcome, OrderPlaced, PlaceOrder},
     users::{self, GetUser},
 };
+
+/// The timeout of a query. Longer than the start of a worker on a busy machine, which takes seconds on Kafka.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The bounds of a customer on the bus, for handlers in any process.
 pub trait Shop:
@@ -121,5 +126,9 @@ pub async fn connect<T: Transport>(
     service: &str,
     broker: T,
 ) -> Result<RemoteBus<T>, TransportError> {
-    RemoteBus::builder(broker).service(service).connect().await
+    RemoteBus::builder(broker)
+        .service(service)
+        .timeout(QUERY_TIMEOUT)
+        .connect()
+        .await
 }

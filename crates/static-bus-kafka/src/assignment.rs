@@ -131,7 +131,17 @@ impl<P: Progress> Assignment<P> {
                         let receipt = KafkaReceipt::new(number, assigned.epoch, offset);
                         taken.push(P::item(receipt, record));
                     }
-                    Ok(None) => break,
+                    Ok(None) => match assigned.source.rewind() {
+                        // Receipts for the records of the deleted topic have no effect.
+                        Some(offset) => {
+                            self.epoch += 1;
+                            assigned.epoch = self.epoch;
+                            assigned.progress.rewind(offset);
+                            assigned.is_dirty = true;
+                            self.commits.changed();
+                        }
+                        None => break,
+                    },
                     Err(error) => {
                         self.error = Some(error);
                         break;
@@ -266,7 +276,7 @@ impl<P: Progress> Assignment<P> {
         let assigned = Assigned {
             epoch: self.epoch,
             progress: P::new(self.length, position, metadata),
-            source: Source::new(queue),
+            source: Source::new(queue, position),
             is_closed: false,
             is_dirty: false,
         };
@@ -347,3 +357,6 @@ impl<P: Progress> Assignment<P> {
         expired.map(|(number, _)| *number).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::{
     clients::{blocking, retry_until},
     cluster::Cluster,
     events::Client,
-    offsets::{REQUEST_TIMEOUT, list},
+    offsets::{REQUEST_TIMEOUT, all},
     partition::Partition,
 };
 use static_bus_remote::{
@@ -65,16 +65,15 @@ impl GroupOffsets {
         cluster: &Cluster,
         client: Arc<Client>,
         topic: &Arc<str>,
-        partitions: i32,
     ) -> Result<Self, TransportError> {
         let deadline = cluster.settings().deadline();
         let topic = topic.clone();
         blocking(cluster.settings(), DOING, move || {
             retry_until(Instant::now() + deadline, || {
-                let all = || list(&topic, 0..partitions);
-                let committed = client.committed_offsets(all(), REQUEST_TIMEOUT)?;
+                let all = all(&client, &topic)?;
+                let committed = client.committed_offsets(all.clone(), REQUEST_TIMEOUT)?;
                 let [begins, ends] = [Offset::Beginning, Offset::End].map(|offset| {
-                    let mut places = all();
+                    let mut places = all.clone();
                     places.set_all_offsets(offset)?;
                     client.offsets_for_times(places, REQUEST_TIMEOUT)
                 });

@@ -27,14 +27,13 @@ use uuid::Uuid;
 use self::{
     claiming::Claiming,
     entry::{Entry, Numbered, pieces},
-    log::Log,
     table::Table,
 };
 use super::cluster::Cluster;
 use static_bus_remote::{
     lock::lock,
     time::millis,
-    transport::{Claim, Topic, TransportError, TransportErrorKind},
+    transport::{Claim, Subscription, TransportError, TransportErrorKind},
 };
 
 mod claiming;
@@ -42,6 +41,8 @@ mod entry;
 mod log;
 mod reader;
 mod table;
+
+pub(super) use self::log::Log;
 
 /// The time by which the client may exceed the deadline before it reports an error.
 const GRACE: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ pub(super) struct Claims(Option<Arc<Inner>>);
 /// The state that the member shares with its thread.
 struct Inner {
     cluster: Arc<Cluster>,
-    log: Log,
+    log: Arc<Log>,
     /// A globally unique name of the member.
     member: String,
     lease: Duration,
@@ -89,21 +90,18 @@ impl Claims {
     /// granted.
     pub(super) async fn open(
         cluster: &Arc<Cluster>,
-        topic: &Topic,
-        group: &str,
-        member: &Arc<str>,
-        lease: Duration,
-        deduplication: Option<Duration>,
+        subscription: &Subscription,
     ) -> Result<Self, TransportError> {
-        let Some(deduplication) = deduplication else {
+        let Some(deduplication) = subscription.deduplication else {
             return Ok(Claims(None));
         };
-        let log = Log::open(cluster, topic, group, lease, deduplication).await?;
+        let log = Log::new(cluster, subscription);
+        log.open().await?;
         let inner = Arc::new(Inner {
             cluster: cluster.clone(),
             log,
-            member: format!("{member} {}", Uuid::now_v7().simple()),
-            lease,
+            member: format!("{} {}", subscription.member, Uuid::now_v7().simple()),
+            lease: subscription.lease,
             deduplication,
             state: Mutex::new(State {
                 table: Table::new(millis(deduplication)),
@@ -333,7 +331,7 @@ impl Inner {
     ) -> Result<(), TransportError> {
         match written {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err((e, _))) => Err(self.log.error(&e)),
+            Ok(Err((e, _))) => Err(self.log.refused(&e)),
             Err(_) => Err(self.log.unanswered()),
         }
     }

@@ -9,6 +9,8 @@ use rdkafka::{
     ClientConfig, ClientContext, config::FromClientConfigAndContext, error::KafkaResult,
 };
 
+use tokio::sync::oneshot;
+
 use super::{errors, settings::Settings};
 use static_bus_remote::transport::TransportError;
 
@@ -29,20 +31,35 @@ pub(super) fn start<X: ClientContext, C: FromClientConfigAndContext<X>>(
 
 /// Drops a client on a thread of its own, because that blocks for a while.
 pub(super) fn end<C: Send + 'static>(client: C) {
-    let ending = thread::Builder::new().spawn(move || drop(client));
-    drop(ending);
+    start_thread(move || drop(client));
 }
 
-/// Runs a blocking call on a thread for such calls. `doing` names it in errors.
+/// Runs a blocking call on a thread of its own: a runtime that shuts down does not wait for it. `None` if the call
+/// panics, or no thread can be started.
+pub(super) async fn on_thread<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = oneshot::channel();
+    // The result is not needed if the caller is gone.
+    start_thread(move || _ = tell.send(call()));
+    told.await.ok()
+}
+
+/// Runs a blocking call on a thread of its own, or not at all if no thread can be started.
+pub(super) fn start_thread(call: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().name("kafka call".to_owned());
+    _ = thread.spawn(call);
+}
+
+/// Runs a blocking call on a thread of its own. `doing` names it in errors.
 pub(super) async fn blocking<T: Send + 'static>(
     settings: &Settings,
     doing: &str,
     call: impl FnOnce() -> KafkaResult<T> + Send + 'static,
 ) -> Result<T, TransportError> {
-    let called = tokio::task::spawn_blocking(call);
-    match tokio::time::timeout(settings.deadline() + GRACE, called).await {
-        Ok(Ok(result)) => result.map_err(|e| errors::error(settings.address(), doing, &e)),
-        Ok(Err(_)) | Err(_) => Err(errors::unanswered(settings.address(), doing)),
+    match tokio::time::timeout(settings.deadline() + GRACE, on_thread(call)).await {
+        Ok(Some(result)) => result.map_err(|e| errors::error(settings.address(), doing, &e)),
+        Ok(None) | Err(_) => Err(errors::unanswered(settings.address(), doing)),
     }
 }
 

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use rdkafka::error::KafkaError;
 
-use super::{errors, inspection, settings::Settings, topics::Topics, writer::Writer};
-use static_bus_remote::transport::{TransportError, TransportErrorKind};
+use super::{
+    errors, inspection, receivers::Receivers, settings::Settings, topics::Topics, writer::Writer,
+};
+use static_bus_remote::transport::{Topic, TransportError, TransportErrorKind};
 
 /// The settings of a transport, and the clients that all of its parts share.
 pub(super) struct Cluster {
     settings: Arc<Settings>,
     topics: Topics,
+    receivers: Arc<Receivers>,
     writer: Writer,
     inspectors: inspection::Clients,
 }
@@ -20,6 +23,7 @@ impl Cluster {
         let settings = Arc::new(settings);
         Arc::new(Cluster {
             topics: Topics::new(settings.clone()),
+            receivers: Arc::new(Receivers::new(settings.clone())),
             writer: Writer::new(settings.clone()),
             inspectors: inspection::Clients::default(),
             settings,
@@ -33,6 +37,14 @@ impl Cluster {
     /// The topics, which are created when they are first needed.
     pub fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    /// Returns `false` if a query has no receiver.
+    pub async fn has_receiver(&self, topic: &Topic) -> bool {
+        match self.topics.admin().await {
+            Ok(admin) => self.receivers.accept(&admin, topic).await,
+            Err(_) => true,
+        }
     }
 
     /// The producer of claims and of removals of dead letters.

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
-use tokio::sync::OnceCell;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     assignment::{Assignment, Leased},
@@ -21,6 +24,10 @@ use static_bus_remote::transport::{
     TransportErrorKind,
 };
 
+/// The size of the output in bytes with which a transaction begins to be committed, so that it ends in time on a slow
+/// link. The output of one message is never divided.
+const MAX_TRANSACTION_BYTES: usize = 4_000_000;
+
 /// A member of a group of a command or an event.
 ///
 /// If it is dropped without [`close`](Consumer::close), its claims stay held until their leases run out, as those of
@@ -29,7 +36,6 @@ pub struct KafkaConsumer {
     cluster: Arc<Cluster>,
     subscription: Subscription,
     topic: Arc<str>,
-    partitions: i32,
     member: Member<Leased>,
     /// Opened at the first use.
     claims: OnceCell<Claims>,
@@ -57,12 +63,12 @@ impl KafkaConsumer {
             true => Some(Handling::new(cluster, &subscription)?),
             false => None,
         };
-        let (topic, partitions) = cluster.topics().get(of).await?;
+        let topic = cluster.topics().get(of).await?.name;
         let group = group_id(settings.namespace(), of, group);
         let session_timeout = (*lease).clamp(MIN_SESSION_TIMEOUT, MAX_SESSION_TIMEOUT);
         let (client, _) = membership::client(cluster, &group, session_timeout)?;
         if of.kind == Kind::Event {
-            offsets::begin_at_end(cluster, &client, &topic, partitions).await?;
+            offsets::begin_at_end(cluster, &client, &topic).await?;
         }
         let committer = handling.as_ref();
         let committer = committer.map(|_| Committer::new(cluster, &subscription));
@@ -73,7 +79,6 @@ impl KafkaConsumer {
             cluster: cluster.clone(),
             subscription,
             topic,
-            partitions,
             member,
             claims: OnceCell::new(),
             handling,
@@ -81,17 +86,7 @@ impl KafkaConsumer {
     }
 
     async fn claims(&self) -> Result<&Claims, TransportError> {
-        let open = || {
-            let Subscription {
-                topic,
-                group,
-                member,
-                lease,
-                deduplication,
-                ..
-            } = &self.subscription;
-            Claims::open(&self.cluster, topic, group, member, *lease, *deduplication)
-        };
+        let open = || Claims::open(&self.cluster, &self.subscription);
         self.claims.get_or_try_init(open).await
     }
 
@@ -104,21 +99,31 @@ impl KafkaConsumer {
         self.member.commit(acknowledge).await
     }
 
-    /// Acknowledges records, confirms their keys and appends the output of their handlers in one transaction. The
+    /// Acknowledges records, confirms their keys and appends the output of their handlers in the same transaction. The
     /// claims of records whose lease is lost are released, because another member handles these records.
     async fn acknowledge_in_transaction(
         &self,
         handling: &Handling,
         leases: &[Lease<KafkaReceipt>],
     ) -> Result<(), TransportError> {
-        let acknowledgement = |lease: &Lease<KafkaReceipt>| Acknowledgement {
-            receipt: lease.receipt,
-            outputs: handling.settled(lease),
-            key: lease.claim.clone(),
-        };
-        let all = leases.iter().map(acknowledgement).collect();
-        let acknowledge = |assignment: &mut Assignment<_>| assignment.acknowledge_with(all);
-        let lost = self.member.commit(acknowledge).await?;
+        let (mut lost, mut rest) = (Vec::new(), leases);
+        while !rest.is_empty() {
+            let (mut some, mut bytes) = (Vec::new(), 0);
+            while let Some((lease, others)) = rest.split_first()
+                && bytes < MAX_TRANSACTION_BYTES
+            {
+                let outputs = handling.settled(lease);
+                bytes += outputs.iter().map(|output| output.size).sum::<usize>();
+                some.push(Acknowledgement {
+                    receipt: lease.receipt,
+                    outputs,
+                    key: lease.claim.clone(),
+                });
+                rest = others;
+            }
+            let acknowledge = |assignment: &mut Assignment<_>| assignment.acknowledge_with(some);
+            lost.append(&mut self.member.commit(acknowledge).await?);
+        }
         let Some(claims) = self.claims.get() else {
             return Ok(());
         };
@@ -225,11 +230,21 @@ impl Consumer for KafkaConsumer {
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        let released = match self.claims.get() {
-            Some(claims) => claims.close().await,
-            None => Ok(()),
+        let begun = Instant::now();
+        let deadline = self.cluster.settings().deadline();
+        let released = async {
+            match self.claims.get() {
+                Some(claims) => claims.close().await,
+                None => Ok(()),
+            }
         };
-        self.member.close().await?;
+        let released = tokio::select! {
+            biased;
+            released = released => released,
+            () = self.member.cluster_is_gone() => Err(self.cluster.unanswered("releasing claims")),
+            () = sleep_until(begun + deadline / 2) => Err(self.cluster.unanswered("releasing claims")),
+        };
+        self.member.close(begun + deadline).await?;
         released
     }
 
@@ -238,10 +253,7 @@ impl Consumer for KafkaConsumer {
             let reason = "this consumer is closed: subscribe again to receive more";
             self.cluster.failure(TransportErrorKind::Closed, reason)
         })?;
-        let Self {
-            topic, partitions, ..
-        } = self;
-        let group = GroupOffsets::read(&self.cluster, client, topic, *partitions).await?;
+        let group = GroupOffsets::read(&self.cluster, client, &self.topic).await?;
         let own = self.member.assignment().backlog(&group);
         self.member.wake();
         group.backlog(&self.cluster, own).await

@@ -17,7 +17,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{cluster::Cluster, wire};
+use super::{clients, cluster::Cluster, wire};
 use static_bus_remote::{
     DEAD_LETTERS,
     time::now_millis,
@@ -30,7 +30,7 @@ pub(super) async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
-    let (name, _) = cluster.topics().get(&DEAD_LETTERS).await?;
+    let name = cluster.topics().get(&DEAD_LETTERS).await?.name;
     let begin = match after {
         Some(position) => parse_position(cluster, position)?.0.saturating_add(1),
         None => 0,
@@ -43,15 +43,15 @@ pub(super) async fn list(
         cluster.settings().deadline(),
     );
     let read = move || Reader::open(&name, &config, deadline)?.list(begin, limit);
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read.map_err(|e| cluster.error(READING, &e)),
-        Err(_) => Err(cluster.unanswered(READING)),
+    match clients::on_thread(read).await {
+        Some(read) => read.map_err(|e| cluster.error(READING, &e)),
+        None => Err(cluster.unanswered(READING)),
     }
 }
 
 /// Removes the dead letters at these positions.
 pub(super) async fn remove(cluster: &Cluster, positions: &[String]) -> Result<(), TransportError> {
-    let (name, _) = cluster.topics().get(&DEAD_LETTERS).await?;
+    let name = cluster.topics().get(&DEAD_LETTERS).await?.name;
     let producer = cluster.writer().producer()?;
     let mut removals = Vec::with_capacity(positions.len());
     for position in positions {

@@ -42,6 +42,29 @@ pub(super) fn unanswered(address: &Arc<str>, doing: &str) -> TransportError {
     code(address, doing, RDKafkaErrorCode::OperationTimedOut)
 }
 
+/// The refusal of a record for its size. `client` and `topic` are the largest sizes that they accept.
+pub(super) fn too_large(
+    address: &Arc<str>,
+    name: &str,
+    size: usize,
+    (client, topic): (usize, usize),
+) -> TransportError {
+    let reason = format!("appending to {name}: a record of {size} bytes, and ");
+    let reason = reason
+        + &match (size > client, size > topic) {
+            (true, true) => format!(
+                "this client sends {client} and the topic accepts {topic}: raise the setting `message.max.bytes` \
+                 and `max.message.bytes` of the topic"
+            ),
+            (true, false) => {
+                format!("this client sends {client}: raise the setting `message.max.bytes`")
+            }
+            _ => format!("the topic accepts {topic}: raise `max.message.bytes` of the topic"),
+        };
+    let reason = reason + ", or send a smaller message";
+    TransportError::new(TransportErrorKind::TooLarge, address.clone(), reason)
+}
+
 /// The failure of a connection, with the text that the client reported.
 pub(super) fn connection(
     address: &Arc<str>,
@@ -151,6 +174,15 @@ fn remedy(code: RDKafkaErrorCode) -> &'static str {
     }
 }
 
+/// Returns `true` if a record or its batch was refused for its size.
+pub(super) fn is_too_large(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{MessageBatchTooLarge, MessageSizeTooLarge};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(MessageSizeTooLarge | MessageBatchTooLarge)
+    )
+}
+
 /// Returns `true` if an error of a client is a lost connection, which the client restores by itself.
 pub(super) fn is_lost_connection(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{BrokerTransportFailure, Resolve};
@@ -179,7 +211,7 @@ mod tests {
         Refused, TooLarge, Unauthorized, Unreachable,
     };
 
-    use super::{address, connection, error, unanswered};
+    use super::{address, connection, error, too_large, unanswered};
 
     #[test]
     fn each_error_code_has_its_kind() {
@@ -227,6 +259,29 @@ mod tests {
         assert_eq!(
             error(&at, "appending", &KafkaError::Nul(name)).kind(),
             Refused
+        );
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_names_the_limits_to_raise() {
+        let at = "kafka://a:1".into();
+        let text = |limits| too_large(&at, "t", 10, limits).to_string();
+        let begin = "kafka://a:1: appending to t: a record of 10 bytes, and";
+        let end = "or send a smaller message";
+        assert_eq!(
+            text((5, 20)),
+            format!("{begin} this client sends 5: raise the setting `message.max.bytes`, {end}")
+        );
+        assert_eq!(
+            text((20, 5)),
+            format!("{begin} the topic accepts 5: raise `max.message.bytes` of the topic, {end}")
+        );
+        assert_eq!(
+            text((6, 5)),
+            format!(
+                "{begin} this client sends 6 and the topic accepts 5: raise the setting `message.max.bytes` and \
+                 `max.message.bytes` of the topic, {end}"
+            )
         );
     }
 

@@ -1,9 +1,9 @@
-//! The events of a member's client: assignments of partitions, and the state of its membership.
+//! The events of a member's client: assignments of partitions, the state of its membership, and its connections.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -26,6 +26,8 @@ struct Inbox {
     changes: Mutex<VecDeque<Change>>,
     joining: Mutex<Option<(Instant, bool)>>,
     is_ending: Mutex<bool>,
+    /// The time of the first report without a connection; `None` after one with a connection.
+    disconnected: Mutex<Option<Instant>>,
 }
 
 /// A change of the assignment. The client waits until it is confirmed.
@@ -56,6 +58,11 @@ impl Events {
         lock(&self.0.joining).is_none_or(|(at, joining)| at < since || joining)
     }
 
+    /// Returns `true` if the client has reported no connection to any server for this time.
+    pub fn has_no_connection_for(&self, time: Duration) -> bool {
+        lock(&self.0.disconnected).is_some_and(|since| since.elapsed() >= time)
+    }
+
     /// Confirms all further changes at once, because the client is about to be dropped.
     pub fn end(&self) {
         *lock(&self.0.is_ending) = true;
@@ -64,16 +71,22 @@ impl Events {
 
 impl ClientContext for Events {
     fn stats_raw(&self, statistics: &[u8]) {
-        let is = |state: &str| {
-            let state = format!("\"join_state\": \"{state}\"");
-            statistics
-                .windows(state.len())
-                .any(|w| w == state.as_bytes())
+        let has = |text: &str| {
+            let mut windows = statistics.windows(text.len());
+            windows.any(|window| window == text.as_bytes())
         };
         let joining = ["wait-join", "wait-metadata", "wait-sync"]
-            .into_iter()
-            .any(is);
-        *lock(&self.0.joining) = Some((Instant::now(), joining));
+            .iter()
+            .any(|state| has(&format!("\"join_state\": \"{state}\"")));
+        let now = Instant::now();
+        *lock(&self.0.joining) = Some((now, joining));
+        // The state of a server. That of the group has a space.
+        let is_connected = has("\"state\":\"UP\"");
+        let mut disconnected = lock(&self.0.disconnected);
+        *disconnected = match is_connected {
+            true => None,
+            false => disconnected.or(Some(now)),
+        };
     }
 }
 

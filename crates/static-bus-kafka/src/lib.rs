@@ -64,6 +64,7 @@ mod partition;
 mod producer;
 mod receipt;
 mod receiver;
+mod receivers;
 mod replies;
 mod security;
 mod settings;

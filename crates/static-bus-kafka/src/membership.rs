@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::{ClientConfig, error::KafkaError};
+use rdkafka::{ClientConfig, consumer::Consumer as _, error::KafkaError};
 use tokio::{
-    runtime::Handle,
     sync::{Notify, watch},
     time::Instant,
 };
@@ -40,6 +39,11 @@ pub(super) const MIN_SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// The longest session timeout that is used by default.
 pub(super) const MAX_SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time without a connection after which a cluster counts as gone.
+const GONE_TIME: Duration = Duration::from_secs(2);
+/// The interval at which the connections are looked at.
+const GONE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A member of a group. It leaves the group when it is dropped.
 pub(super) struct Member<P: Progress>(Arc<Membership<P>>);
 
@@ -51,7 +55,8 @@ struct Membership<P> {
     /// The producer of transactional commits, if commits are transactions.
     committer: Option<Committer>,
     intent: Mutex<Intent>,
-    runtime: Handle,
+    /// The events of the client.
+    events: Events,
     /// Signals that records may be available.
     arrived: Notify,
     /// Signals that commits have ended.
@@ -114,7 +119,7 @@ impl<P: Progress> Member<P> {
             assignment: Mutex::new(assignment),
             committer,
             intent: Mutex::default(),
-            runtime: Handle::current(),
+            events: (**client.context()).clone(),
             arrived: Notify::new(),
             commit_ended: watch::Sender::new(()),
             ended: watch::Sender::new(false),
@@ -128,6 +133,11 @@ impl<P: Progress> Member<P> {
                 Err(cluster.failure(TransportErrorKind::Unreachable, reason))
             }
         }
+    }
+
+    /// Begins to join the group before the first [`receive`](Self::receive).
+    pub fn join(&self) {
+        lock(&self.0.intent).receives = true;
     }
 
     /// Waits until there are records, but no longer than `wait`, and returns up to `max` of them. A dropped future
@@ -189,14 +199,28 @@ impl<P: Progress> Member<P> {
         }
     }
 
-    /// Leaves the group, and waits until the thread has ended.
-    pub async fn close(&self) -> Result<(), TransportError> {
+    /// Leaves the group, and waits until the thread has ended: until this time, or until the cluster is
+    /// [gone](Self::cluster_is_gone).
+    pub async fn close(&self, end: Instant) -> Result<(), TransportError> {
         let mut ended = self.0.ended.subscribe();
         self.0.close();
-        let ending = ended.wait_for(|ended| *ended);
-        match tokio::time::timeout(self.0.cluster.settings().deadline(), ending).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.0.cluster.unanswered("leaving a group")),
+        let ending = async {
+            tokio::select! {
+                biased;
+                _ = ended.wait_for(|ended| *ended) => true,
+                () = self.cluster_is_gone() => false,
+            }
+        };
+        match tokio::time::timeout_at(end, ending).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(self.0.cluster.unanswered("leaving a group")),
+        }
+    }
+
+    /// Waits until the client has had no connection for some time.
+    pub async fn cluster_is_gone(&self) {
+        while !self.0.events.has_no_connection_for(GONE_TIME) {
+            tokio::time::sleep(GONE_CHECK_INTERVAL).await;
         }
     }
 
@@ -221,8 +245,7 @@ impl<P: Progress> Membership<P> {
     fn commit(self: &Arc<Self>) {
         if let Some(commit) = self.assignment().next_commit() {
             let membership = self.clone();
-            self.runtime
-                .spawn_blocking(move || membership.run_commits(Some(commit)));
+            clients::start_thread(move || membership.run_commits(Some(commit)));
         }
     }
 

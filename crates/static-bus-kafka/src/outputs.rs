@@ -19,9 +19,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use rdkafka::{message::OwnedHeaders, producer::BaseRecord, types::RDKafkaErrorCode};
+use rdkafka::{message::OwnedHeaders, producer::BaseRecord};
 
-use super::{cluster::Cluster, errors, receipt::KafkaReceipt, wire};
+use super::{cluster::Cluster, errors, receipt::KafkaReceipt, topics::KafkaTopic, wire};
 use static_bus_remote::{
     lock::lock,
     time::now_millis,
@@ -29,9 +29,6 @@ use static_bus_remote::{
         Kind, Lease, Record, Scope, Subscription, Topic, TransportError, TransportErrorKind,
     },
 };
-
-/// The size that is reserved for the headers that the engine adds to a record, as brokers count it.
-const RESERVED_HEADER_BYTES: usize = 4096;
 
 /// The output of one attempt to handle a message: the scope of the records that it sends.
 #[derive(Clone)]
@@ -46,16 +43,22 @@ struct Held {
 
 /// An encoded record that is held back.
 pub(super) struct Output {
-    topic: Arc<str>,
-    key: Option<String>,
+    pub topic: Topic,
+    /// The Kafka topic.
+    name: Arc<str>,
+    key: Option<Vec<u8>>,
     headers: OwnedHeaders,
     body: Bytes,
+    /// The size of the record in bytes.
+    pub size: usize,
+    /// The largest size of a batch of records that the topic accepts.
+    pub max_batch_bytes: usize,
 }
 
 impl Output {
     /// The record for a producer.
-    pub fn record(&self) -> BaseRecord<'_, str, [u8]> {
-        let record = BaseRecord::to(&self.topic)
+    pub fn record(&self) -> BaseRecord<'_, [u8], [u8]> {
+        let record = BaseRecord::to(&self.name)
             .headers(self.headers.clone())
             .payload(&self.body[..]);
         match &self.key {
@@ -97,20 +100,29 @@ impl Attempt {
     /// If the topic cannot be created, the record is too large, or the attempt has ended.
     pub async fn hold_back(&self, topic: &Topic, record: &Record) -> Result<(), TransportError> {
         let Held { cluster, outputs } = &*self.0;
-        let (name, _) = cluster.topics().get(topic).await?;
-        // A record that is too large would fail each transaction that contains it.
-        let size = record.body.len() + record.headers.as_str().len() + RESERVED_HEADER_BYTES;
-        if size > cluster.settings().max_record_bytes() {
-            let doing = format!("appending to {name}");
-            let code = RDKafkaErrorCode::MessageSizeTooLarge;
-            return Err(errors::code(cluster.settings().address(), &doing, code));
-        }
+        let KafkaTopic {
+            name, max_bytes, ..
+        } = cluster.topics().get(topic).await?;
         let (key, headers) = wire::encode(topic, record, now_millis());
+        let size = wire::size(key.as_deref(), &headers, &record.body);
+        // A record that is too large would fail each transaction that contains it.
+        let limits = (cluster.settings().max_bytes(topic.kind), max_bytes);
+        if wire::batch_size(size) > limits.0.min(limits.1) {
+            return Err(errors::too_large(
+                cluster.settings().address(),
+                &name,
+                size,
+                limits,
+            ));
+        }
         let output = Output {
-            topic: name,
+            topic: topic.clone(),
+            name,
             key,
             headers,
             body: record.body.clone(),
+            size,
+            max_batch_bytes: max_bytes,
         };
         match &mut *lock(outputs) {
             Some(outputs) => outputs.push(output),

@@ -12,6 +12,9 @@
 //! ```
 //!
 //! Offsets without a visible record (transaction markers, compacted records) count as acknowledged.
+//!
+//! The metadata has a greatest length. A member delivers no new record of a partition while the metadata might not have
+//! room for it: the position waits.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -21,6 +24,8 @@ use std::{
 
 /// The greatest length of metadata in bytes. The default limit of Kafka is 4096.
 const MAX_METADATA_BYTES: usize = 4000;
+/// The greatest length of the version, and of the numbers for one more open record.
+const RESERVED_BYTES: usize = 1 + 1 + 13;
 /// The first character of metadata in this format.
 const VERSION: char = '1';
 /// The digits of numbers: five bits each, the lowest first. 32 is added to all digits but the last.
@@ -36,6 +41,9 @@ pub(super) struct Partition<R> {
     released: BTreeSet<i64>,
     /// The ranges from `next` on that an earlier owner has acknowledged.
     done: VecDeque<Range<i64>>,
+    /// The sum of the lengths of the numbers in the metadata if all open records stay open: one for each open record,
+    /// and that of each acknowledged range between two of them.
+    length: usize,
 }
 
 struct Open<R> {
@@ -54,7 +62,21 @@ impl<R: Clone> Partition<R> {
             open: BTreeMap::new(),
             released: BTreeSet::new(),
             done: read(committed, metadata),
+            length: 0,
         }
+    }
+
+    /// Returns `true` if the metadata has room for one more open record, whichever of the open records are acknowledged
+    /// first: a number for each run of open records is no longer than the run, and a number for a range is no longer
+    /// than those for its parts.
+    pub fn has_room(&self) -> bool {
+        // The records before these ranges were open when an earlier owner committed.
+        if !self.done.is_empty() {
+            return true;
+        }
+        let last = self.open.last_key_value();
+        let behind = last.map_or(0, |(offset, _)| digits(self.next - offset - 1));
+        self.length + behind + RESERVED_BYTES <= MAX_METADATA_BYTES
     }
 
     /// Advances over a record that was read. Returns whether it is to be delivered: `false` for a record that was
@@ -87,6 +109,9 @@ impl<R: Clone> Partition<R> {
             appended,
             until,
         };
+        let before = self.open.last_key_value();
+        let gap = before.map_or(0, |(before, _)| digits(offset - before - 1));
+        self.length += 1 + gap;
         self.open.insert(offset, open);
     }
 
@@ -101,7 +126,19 @@ impl<R: Clone> Partition<R> {
     /// Acknowledges a record. Returns whether it was open.
     pub fn acknowledge(&mut self, offset: i64) -> bool {
         self.released.remove(&offset);
-        self.open.remove(&offset).is_some()
+        if self.open.remove(&offset).is_none() {
+            return false;
+        }
+        let before = self.open.range(..offset).next_back();
+        let after = self.open.range(offset..).next();
+        let (before, after) = (before.map(|(at, _)| *at), after.map(|(at, _)| *at));
+        let gap = |from: Option<i64>, to: Option<i64>| match (from, to) {
+            (Some(from), Some(to)) => digits(to - from - 1),
+            _ => 0,
+        };
+        self.length -= 1 + gap(before, Some(offset)) + gap(Some(offset), after);
+        self.length += gap(before, after);
+        true
     }
 
     /// Returns `true` if a record was read and is not acknowledged.
@@ -230,6 +267,11 @@ fn push(text: &mut String, mut number: i64) {
     }
 }
 
+/// The length of an encoded number; 0 for 0, which is not encoded.
+fn digits(number: i64) -> usize {
+    (i64::BITS - number.leading_zeros()).div_ceil(5) as usize
+}
+
 fn pull(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
     let mut number = 0;
     for shift in (0..60).step_by(5) {
@@ -244,170 +286,4 @@ fn pull(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    /// Reads these offsets, and returns those that are delivered.
-    fn take(partition: &mut Partition<i64>, offsets: Range<i64>) -> Vec<i64> {
-        let until = Instant::now() + Duration::from_secs(1);
-        let mut taken = Vec::new();
-        for offset in offsets {
-            if partition.advance(offset) {
-                partition.deliver(offset, offset, 1_000 + offset, until);
-                taken.push(offset);
-            }
-        }
-        taken
-    }
-
-    #[test]
-    fn the_position_is_the_first_record_that_is_not_acknowledged() {
-        let mut partition = Partition::new(7, "");
-        assert_eq!(partition.commit(), (7, String::new()));
-        assert_eq!(take(&mut partition, 7..10), [7, 8, 9]);
-        assert_eq!(partition.commit(), (7, String::new()));
-        assert!(partition.acknowledge(8));
-        assert_eq!(partition.commit(), (7, "1BB".to_owned()));
-        assert!(partition.acknowledge(7));
-        assert_eq!(partition.commit(), (9, String::new()));
-        assert!(!partition.acknowledge(7), "a second time");
-        assert!(partition.acknowledge(9));
-        assert_eq!(partition.commit(), (10, String::new()));
-    }
-
-    #[test]
-    fn the_example_of_the_drawing() {
-        let mut partition = Partition::new(0, "");
-        take(&mut partition, 0..7);
-        for offset in [0, 1, 3, 4, 6] {
-            partition.acknowledge(offset);
-        }
-        assert_eq!(partition.commit(), (2, "1BCBB".to_owned()));
-    }
-
-    #[test]
-    fn the_next_owner_skips_acknowledged_records() {
-        let mut first = Partition::new(100, "");
-        take(&mut first, 100..200);
-        for offset in (100..200).filter(|offset| offset % 3 != 1) {
-            first.acknowledge(offset);
-        }
-        let (position, metadata) = first.commit();
-        let mut second = Partition::new(position, &metadata);
-        // The second owner acknowledges nothing, and passes the metadata on to the third.
-        assert_eq!(take(&mut second, position..130), offsets(100..130));
-        let (position, metadata) = second.commit();
-        let mut third = Partition::new(position, &metadata);
-        let expected: Vec<_> = offsets(100..200).into_iter().chain([200, 201]).collect();
-        assert_eq!(take(&mut third, position..202), expected);
-    }
-
-    fn offsets(of: Range<i64>) -> Vec<i64> {
-        of.filter(|offset| offset % 3 == 1).collect()
-    }
-
-    #[test]
-    fn no_order_of_acknowledgements_and_releases_loses_a_record() {
-        let mut dice = fastrand::Rng::with_seed(7);
-        for _ in 0..200 {
-            let mut partition = Partition::new(0, "");
-            let mut open = BTreeSet::new();
-            let mut end = 0;
-            for _ in 0..dice.usize(1..6) {
-                let more = dice.i64(0..60);
-                let position = partition.commit().0;
-                let taken = take(&mut partition, position..end + more);
-                end += more;
-                open.extend(taken);
-                for offset in open.clone() {
-                    match dice.u8(0..3) {
-                        0 => {
-                            partition.acknowledge(offset);
-                            open.remove(&offset);
-                        }
-                        1 => _ = partition.release(offset),
-                        _ => {}
-                    }
-                }
-                let (position, metadata) = partition.commit();
-                partition = Partition::new(position, &metadata);
-                let unsettled = partition.unsettled(0, end);
-                assert_eq!(unsettled, open.len() as u64, "of {open:?} with {metadata}");
-            }
-            let position = partition.commit().0;
-            assert_eq!(take(&mut partition, position..end), Vec::from_iter(open));
-        }
-    }
-
-    #[test]
-    fn acknowledged_records_that_do_not_fit_are_delivered_again() {
-        let mut partition = Partition::new(0, "");
-        take(&mut partition, 0..20_000);
-        for offset in (1..20_000).step_by(2) {
-            partition.acknowledge(offset);
-        }
-        let (position, metadata) = partition.commit();
-        assert_eq!(position, 0);
-        assert!(
-            metadata.len() <= MAX_METADATA_BYTES,
-            "{} bytes",
-            metadata.len()
-        );
-        let mut next = Partition::new(position, &metadata);
-        let taken = take(&mut next, 0..20_000);
-        assert!((0..20_000).step_by(2).all(|offset| taken.contains(&offset)));
-        assert!(taken.len() < 18_100, "{} delivered again", taken.len());
-    }
-
-    #[test]
-    fn foreign_metadata_is_ignored() {
-        for foreign in [
-            "",
-            "1",
-            "1B",
-            "1B\u{e9}",
-            "2BB",
-            "{\"host\":1}",
-            "1________________",
-        ] {
-            let mut partition = Partition::new(5, foreign);
-            assert_eq!(take(&mut partition, 5..8), [5, 6, 7], "{foreign}");
-        }
-    }
-
-    #[test]
-    fn released_records_are_delivered_again_in_order() {
-        let mut partition = Partition::new(0, "");
-        take(&mut partition, 0..4);
-        for offset in [2, 0, 1] {
-            assert!(partition.release(offset));
-        }
-        assert!(!partition.release(2), "a second time");
-        assert_eq!(partition.in_flight(), 1);
-        assert!(partition.acknowledge(1), "after the release");
-        let until = Instant::now() + Duration::from_secs(1);
-        assert_eq!(partition.deliver_again(until), Some((0, 0)));
-        assert_eq!(partition.deliver_again(until), Some((2, 2)));
-        assert_eq!(partition.deliver_again(until), None);
-        assert_eq!(partition.in_flight(), 3);
-    }
-
-    #[test]
-    fn a_lease_runs_out_unless_it_is_renewed_or_released() {
-        let mut partition = Partition::new(0, "");
-        take(&mut partition, 0..2);
-        let later = Instant::now() + Duration::from_secs(5);
-        assert!(!partition.has_expired_lease(Instant::now()));
-        assert!(partition.has_expired_lease(later));
-        partition.renew(0, later);
-        assert!(
-            partition.has_expired_lease(later),
-            "the lease of the other record"
-        );
-        partition.release(1);
-        assert!(!partition.has_expired_lease(later));
-        assert_eq!(partition.oldest(), Some(1_000));
-    }
-}
+mod tests;

@@ -1,34 +1,36 @@
 //! The idempotent producer of records.
 //!
-//! The client collects records in batches for each partition, in order. A broker that receives a batch twice,
+//! A client collects records in batches for each partition, in order. The size of a batch is bounded by the limit of its
+//! topic: topics with a smaller limit have a client of their own. A broker that receives a batch twice,
 //! because its response was lost, keeps it once. A client that can no longer guarantee this, after a fatal error,
 //! is replaced.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use rdkafka::{
-    error::KafkaError,
-    message::{DeliveryResult, OwnedHeaders},
-    producer::BaseRecord,
-    types::RDKafkaErrorCode,
+    error::KafkaError, message::OwnedHeaders, producer::BaseRecord, types::RDKafkaErrorCode,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
-use self::client::Client;
-use super::{cluster::Cluster, wire};
+use self::{
+    batch::{Batch, Failure, Place},
+    client::Client,
+    window::Window,
+};
+use super::{cluster::Cluster, errors, topics::KafkaTopic, wire};
 use static_bus_remote::{
     lock::lock,
     time::now_millis,
-    transport::{Record, Topic, TransportError},
+    transport::{Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 
+mod batch;
 mod client;
+mod window;
 
 /// The time by which the client may exceed the deadline before it reports a timeout.
 const GRACE: Duration = Duration::from_secs(3);
@@ -38,106 +40,191 @@ const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
 /// The producer of all clones of a transport.
 pub(super) struct Producer {
     cluster: Arc<Cluster>,
-    client: Mutex<Arc<Client>>,
+    /// A client for each largest size of a batch. Most topics accept the default size, and share one.
+    clients: Mutex<HashMap<usize, Arc<Client>>>,
+    window: Arc<Window>,
 }
 
-/// The results of the records of one call.
-#[derive(Default)]
-struct Batch {
-    /// The number of records that the client has and that have no result, plus one until all records are sent.
-    waiting: AtomicUsize,
-    results: Mutex<Vec<Option<Result<(), KafkaError>>>>,
-    completed: Notify,
-}
-
-/// The place of the result of one record in a batch.
-pub(super) struct Place {
-    batch: Arc<Batch>,
-    number: usize,
-}
+/// A topic of the records of one call, with the client for its records.
+type Target = Result<(KafkaTopic, Arc<Client>), TransportError>;
 
 impl Producer {
     /// Starts a client, and waits until it has reached the cluster.
     pub async fn connect(cluster: &Arc<Cluster>) -> Result<Self, TransportError> {
-        let client = Client::start(cluster)?;
-        client.reach(cluster).await?;
-        Ok(Producer {
+        let producer = Producer {
             cluster: cluster.clone(),
-            client: Mutex::new(client),
-        })
+            clients: Mutex::default(),
+            window: Window::new(),
+        };
+        producer.check().await?;
+        Ok(producer)
     }
 
     /// Checks that the cluster answers requests.
     pub async fn check(&self) -> Result<(), TransportError> {
-        let client = lock(&self.client).clone();
+        let client = self.client(usize::MAX)?;
         client.reach(&self.cluster).await
+    }
+
+    /// The client for topics that accept batches of this size. It is started when it is first needed.
+    fn client(&self, max_bytes: usize) -> Result<Arc<Client>, TransportError> {
+        let bytes = max_bytes.min(self.cluster.settings().batch_bytes());
+        match lock(&self.clients).entry(bytes) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(place) => {
+                let client = Client::start(&self.cluster, bytes)?;
+                Ok(place.insert(client).clone())
+            }
+        }
     }
 
     /// Appends records, and returns one result for each.
     pub async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
-        let client = lock(&self.client).clone();
-        let end = Instant::now() + self.cluster.settings().deadline() + GRACE;
-        let batch = Arc::new(Batch {
-            waiting: AtomicUsize::new(1),
-            results: Mutex::new(vec![None; records.len()]),
-            completed: Notify::new(),
-        });
+        let batch = Batch::new(records.len());
         // A call has few topics: a linear search is faster than hashing a name for each record.
-        let mut topics: Vec<(&Topic, Result<_, TransportError>)> = Vec::new();
+        let mut topics: Vec<(&Topic, Target)> = Vec::new();
         let mut numbers = Vec::with_capacity(records.len());
         let now = now_millis();
         let mut encoded = Vec::with_capacity(records.len());
+        let mut sizes = Vec::with_capacity(records.len());
         for (topic, record) in &records {
             let known = topics.iter().rposition(|(known, _)| *known == topic);
             numbers.push(known.unwrap_or(topics.len()));
             if known.is_none() {
-                topics.push((topic, self.cluster.topics().get(topic).await));
+                topics.push((topic, self.target(topic).await));
             }
-            encoded.push(wire::encode(topic, record, now));
+            let (key, headers) = wire::encode(topic, record, now);
+            sizes.push(wire::size(key.as_deref(), &headers, &record.body));
+            encoded.push((key, headers));
         }
         // The client sends as soon as it has a record. Records that follow quickly share a request.
-        for (number, ((_, record), encoded)) in records.iter().zip(encoded).enumerate() {
-            if let Ok((name, _)) = &topics[numbers[number]].1 {
-                let place = Place::new(&batch, number);
-                self.send(&client, name, place, &record.body, encoded, end)
-                    .await;
+        for (number, ((topic, record), encoded)) in records.iter().zip(encoded).enumerate() {
+            if let Ok((found, client)) = &topics[numbers[number]].1 {
+                let settings = self.cluster.settings();
+                if sizes[number] > settings.max_bytes(topic.kind) {
+                    batch.fail(number, Failure::TooLarge);
+                    continue;
+                }
+                let deadline = settings.deadline();
+                let Some(room) = self.window.enter(sizes[number], deadline).await else {
+                    batch.fail_from(number);
+                    break;
+                };
+                let place = Place::new(&batch, number, room);
+                let partition = (topic.kind == Kind::DeadLetter).then_some(0);
+                let to = (&*found.name, partition);
+                self.send(client, to, place, &record.body, encoded).await;
             }
         }
-        batch.count_down();
-        let _ = tokio::time::timeout_at(end, batch.completed.notified()).await;
-        let results = std::mem::take(&mut *lock(&batch.results));
-        if client.is_broken() {
-            self.replace(&client);
+        let end = Instant::now() + self.cluster.settings().deadline() + GRACE;
+        let results = batch.results(end).await;
+        for (_, target) in &topics {
+            if let Ok((_, client)) = target
+                && client.is_broken()
+            {
+                self.replace(client);
+            }
         }
-        let result = |(number, result): (usize, Option<_>)| {
+        let limits = self.learn_limits(&topics, &numbers, &results).await;
+        let result = |((number, result), size): ((usize, Option<_>), usize)| {
             let (topic, name) = match &topics[number] {
-                (topic, Ok((name, _))) => (topic, name),
+                (topic, Ok((found, _))) => (topic, &found.name),
                 (_, Err(e)) => return Err(e.clone()),
             };
             let doing = || format!("appending to {name}");
             match result {
                 Some(Ok(())) => Ok(()),
-                Some(Err(e)) => {
+                Some(Err(Failure::TooLarge)) => {
+                    Err(self.too_large(topic, name, size, limits[number]))
+                }
+                Some(Err(Failure::Client(e))) if errors::is_too_large(&e) => {
+                    Err(self.too_large(topic, name, size, limits[number]))
+                }
+                Some(Err(Failure::Client(e))) => {
                     if may_be_deleted(&e) {
                         self.cluster.topics().forget(topic);
                     }
                     Err(self.cluster.error(&doing(), &e))
                 }
+                Some(Err(Failure::NotSent)) => {
+                    let reason = format!(
+                        "{}: not sent, because the cluster has not confirmed any record for {:?}: it is overloaded or \
+                         cannot be reached",
+                        doing(),
+                        self.cluster.settings().deadline()
+                    );
+                    Err(self
+                        .cluster
+                        .failure(TransportErrorKind::Unreachable, reason))
+                }
                 None => Err(self.cluster.unanswered(&doing())),
             }
         };
-        numbers.into_iter().zip(results).map(result).collect()
+        numbers
+            .into_iter()
+            .zip(results)
+            .zip(sizes)
+            .map(result)
+            .collect()
+    }
+
+    async fn target(&self, topic: &Topic) -> Target {
+        if topic.kind == Kind::Query && !self.cluster.has_receiver(topic).await {
+            let address = self.cluster.settings().address();
+            return Err(TransportError::no_receiver(address.clone(), topic));
+        }
+        let found = self.cluster.topics().get(topic).await?;
+        let client = self.client(found.max_bytes)?;
+        Ok((found, client))
+    }
+
+    /// Reads the limits of topics again that have refused a batch for its size. Returns the limit of each topic.
+    async fn learn_limits(
+        &self,
+        topics: &[(&Topic, Target)],
+        numbers: &[usize],
+        results: &[Option<Result<(), Failure>>],
+    ) -> Vec<usize> {
+        let mut limits = Vec::with_capacity(topics.len());
+        for (number, (topic, target)) in topics.iter().enumerate() {
+            let mut limit = target.as_ref().map_or(0, |(found, _)| found.max_bytes);
+            let mut of = numbers.iter().zip(results).filter(|(of, _)| **of == number);
+            if of.any(
+                |(_, result)| matches!(result, Some(Err(Failure::Client(e))) if errors::is_too_large(e)),
+            ) {
+                self.cluster.topics().forget(topic);
+                if let Ok(found) = self.cluster.topics().get(topic).await {
+                    limit = found.max_bytes;
+                }
+            }
+            limits.push(limit);
+        }
+        limits
+    }
+
+    /// The error of a record that was refused for its size, or for that of its batch.
+    fn too_large(&self, of: &Topic, name: &str, size: usize, topic: usize) -> TransportError {
+        let client = self.cluster.settings().max_bytes(of.kind);
+        if wire::batch_size(size) > client.min(topic) {
+            let address = self.cluster.settings().address();
+            return errors::too_large(address, name, size, (client, topic));
+        }
+        let reason = format!(
+            "appending to {name}: a batch of records was too large, because `max.message.bytes` of the topic was lowered \
+             to {topic}: send again, which keeps the limit"
+        );
+        self.cluster
+            .failure(TransportErrorKind::Unreachable, reason)
     }
 
     /// Passes a record to the client, which reports the result to its place.
     async fn send(
         &self,
         client: &Client,
-        name: &str,
+        (name, partition): (&str, Option<i32>),
         place: Box<Place>,
         body: &[u8],
-        (key, headers): (Option<String>, OwnedHeaders),
-        end: Instant,
+        (key, headers): (Option<Vec<u8>>, OwnedHeaders),
     ) {
         let mut message = BaseRecord::with_opaque_to(name, place)
             .headers(headers)
@@ -145,10 +232,12 @@ impl Producer {
         if let Some(key) = &key {
             message = message.key(&**key);
         }
+        message.partition = partition;
+        let end = Instant::now() + self.cluster.settings().deadline();
         while let Err((e, back)) = client.send(message) {
             let is_full = e.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-            if !is_full || Instant::now() >= end - GRACE {
-                back.delivery_opaque.complete(Err(e));
+            if !is_full || Instant::now() >= end {
+                back.delivery_opaque.refused(e);
                 return;
             }
             message = back;
@@ -158,9 +247,10 @@ impl Producer {
 
     /// Replaces a broken client.
     fn replace(&self, broken: &Arc<Client>) {
-        let mut client = lock(&self.client);
-        if Arc::ptr_eq(&client, broken)
-            && let Ok(fresh) = Client::start(&self.cluster)
+        let mut clients = lock(&self.clients);
+        let mut clients = clients.iter_mut();
+        if let Some((bytes, client)) = clients.find(|(_, client)| Arc::ptr_eq(client, broken))
+            && let Ok(fresh) = Client::start(&self.cluster, *bytes)
         {
             *client = fresh;
         }
@@ -177,39 +267,4 @@ fn may_be_deleted(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(MessageTimedOut | UnknownPartition | UnknownTopic | UnknownTopicOrPartition)
     )
-}
-
-impl Batch {
-    /// Counts a result, or the end of sending.
-    fn count_down(&self) {
-        if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.completed.notify_one();
-        }
-    }
-}
-
-impl Place {
-    fn new(batch: &Arc<Batch>, number: usize) -> Box<Self> {
-        batch.waiting.fetch_add(1, Ordering::AcqRel);
-        Box::new(Place {
-            batch: batch.clone(),
-            number,
-        })
-    }
-
-    /// Stores the result that the client reports.
-    fn delivered(self, result: &DeliveryResult<'_>) {
-        self.complete(match result {
-            Ok(_) => Ok(()),
-            Err((e, _)) => Err(e.clone()),
-        });
-    }
-
-    fn complete(self, result: Result<(), KafkaError>) {
-        // The results are gone if the call has ended by its deadline.
-        if let Some(place) = lock(&self.batch.results).get_mut(self.number) {
-            *place = Some(result);
-        }
-        self.batch.count_down();
-    }
 }

@@ -2,17 +2,17 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     assignment::{Assignment, Held},
     cluster::Cluster,
     membership::{self, MAX_SESSION_TIMEOUT, Member},
     names::group_id,
+    receivers::{GROUP, await_member},
     replies::Replies,
 };
 use static_bus_remote::transport::{Kind, Receiver, Record, Topic, TransportError};
-
-/// The group of the receivers of a query.
-const GROUP: &str = "handlers";
 
 /// A receiver of queries or replies.
 ///
@@ -20,7 +20,10 @@ const GROUP: &str = "handlers";
 pub struct KafkaReceiver(Source);
 
 enum Source {
-    Queries(Member<Held>),
+    Queries {
+        member: Member<Held>,
+        deadline: Duration,
+    },
     Replies(Replies),
 }
 
@@ -31,7 +34,10 @@ impl KafkaReceiver {
         topic: &Topic,
     ) -> Result<Self, TransportError> {
         let source = match topic.kind {
-            Kind::Query => Source::Queries(Self::join(cluster, topic).await?),
+            Kind::Query => Source::Queries {
+                member: Self::join(cluster, topic).await?,
+                deadline: cluster.settings().deadline(),
+            },
             Kind::Reply => Source::Replies(Replies::open(cluster, topic).await?),
             _ => {
                 let address = cluster.settings().address();
@@ -43,13 +49,20 @@ impl KafkaReceiver {
 
     /// Joins the group of the receivers of a query.
     async fn join(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Member<Held>, TransportError> {
-        let (name, _) = cluster.topics().get(topic).await?;
+        let name = cluster.topics().get(topic).await?.name;
         let group = group_id(cluster.settings().namespace(), topic, GROUP);
         let (client, session_timeout) = membership::client(cluster, &group, MAX_SESSION_TIMEOUT)?;
         // A hold ends before another member may be assigned the partition.
         let hold = session_timeout / 2;
         let assignment = Assignment::new(name, hold, false, client.clone());
-        Member::start(cluster, client, assignment, None)
+        let member = Member::start(cluster, client, assignment, None)?;
+        // Senders refuse queries of a group without a member.
+        member.join();
+        let admin = cluster.topics().admin().await?;
+        match await_member(cluster.settings(), &admin, topic).await {
+            true => Ok(member),
+            false => Err(cluster.unanswered("joining the group of a query")),
+        }
     }
 }
 
@@ -60,14 +73,14 @@ impl Receiver for KafkaReceiver {
         wait: Duration,
     ) -> Result<Vec<Arc<Record>>, TransportError> {
         match &self.0 {
-            Source::Queries(member) => member.receive(max, wait).await,
+            Source::Queries { member, .. } => member.receive(max, wait).await,
             Source::Replies(replies) => replies.receive(max, wait).await,
         }
     }
 
     async fn close(&self) -> Result<(), TransportError> {
         match &self.0 {
-            Source::Queries(member) => member.close().await,
+            Source::Queries { member, deadline } => member.close(Instant::now() + *deadline).await,
             Source::Replies(replies) => replies.close().await,
         }
     }

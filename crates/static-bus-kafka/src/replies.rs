@@ -40,7 +40,8 @@ pub(super) struct Replies {
 impl Replies {
     /// Opens the receiver of the address that is the name of the topic.
     pub async fn open(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Self, TransportError> {
-        let (name, partitions) = cluster.topics().get(topic).await?;
+        let found = cluster.topics().get(topic).await?;
+        let (name, partitions) = (found.name, found.partitions);
         let address = topic.name.to_string();
         let number = partition_of(address.as_bytes(), partitions);
         let settings = cluster.settings();

@@ -1,19 +1,23 @@
-//! The settings of a transport, and the configurations of the clients of `librdkafka` that follow from them.
+//! The settings of a transport.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
-
-use rdkafka::ClientConfig;
 
 use super::{
     KafkaTransport, errors, input,
     security::{self, Sasl, Tls},
 };
-use static_bus_remote::{time::millis, transport::TransportError};
+use static_bus_remote::transport::{DEAD_LETTER_HEADROOM, Kind, RECEIVER_GRACE, TransportError};
+
+mod configurations;
 
 /// The name of the setting for the largest size of a record.
 const MAX_RECORD_BYTES: &str = "message.max.bytes";
 /// The default of [`MAX_RECORD_BYTES`]: a body of 1 MB with its headers.
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_500_000;
+/// The name of the setting for the largest size of a batch of records.
+const BATCH_BYTES: &str = "batch.size";
+/// The default of [`BATCH_BYTES`].
+const DEFAULT_BATCH_BYTES: usize = 1_000_000;
 
 /// The settings of a [`KafkaTransport`].
 #[derive(Clone)]
@@ -27,6 +31,7 @@ pub struct KafkaTransportBuilder {
     tls: Option<Tls>,
     sasl: Option<Sasl>,
     exactly_once: bool,
+    receiver_grace: Duration,
     extra: BTreeMap<String, String>,
 }
 
@@ -42,6 +47,7 @@ impl KafkaTransportBuilder {
             tls: None,
             sasl: None,
             exactly_once: false,
+            receiver_grace: RECEIVER_GRACE,
             extra: BTreeMap::new(),
         }
     }
@@ -58,7 +64,8 @@ impl KafkaTransportBuilder {
     /// that receive records at the same time. Default: 12, which 2, 3, 4 or 6 members share evenly.
     ///
     /// A topic that exists keeps its number. Changing the number of an existing topic moves keys to other
-    /// partitions, and so breaks their order at that moment.
+    /// partitions, and so breaks their order at that moment. A group that has begun reads added partitions from
+    /// their start.
     ///
     /// # Panics
     /// If it is 0.
@@ -90,9 +97,24 @@ impl KafkaTransportBuilder {
     }
 
     /// The time after which a call to the cluster fails. Default: 10 seconds.
+    ///
+    /// Records on a slow link wait until those before them are confirmed. A call that appends fails when nothing was
+    /// confirmed for this time: it may take longer, in proportion to the bytes that are sent.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The time for which queries are accepted after the last receiver of their topic has gone: a worker that is restarted
+    /// or replaced finds them. Default: 30 seconds.
+    ///
+    /// Afterwards, a query fails at once with
+    /// [`NoReceiver`](static_bus_remote::transport::TransportErrorKind::NoReceiver), which is `BusError::NoHandler` for the
+    /// sender. A process counts from the time at which it has found that there is no receiver.
+    #[must_use]
+    pub fn receiver_grace(mut self, grace: Duration) -> Self {
+        self.receiver_grace = grace;
         self
     }
 
@@ -158,10 +180,10 @@ impl KafkaTransportBuilder {
     pub(super) fn settings(self) -> Result<Settings, TransportError> {
         let address = errors::address(&self.servers);
         input::check(&address, &self.servers, &self.namespace, &self.extra)?;
-        let largest = self.extra.get(MAX_RECORD_BYTES);
-        let largest = largest.and_then(|bytes| bytes.parse().ok());
+        let bytes = |name| self.extra.get(name).and_then(|bytes| bytes.parse().ok());
         Ok(Settings {
-            max_record_bytes: largest.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+            max_record_bytes: bytes(MAX_RECORD_BYTES).unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+            batch_bytes: bytes(BATCH_BYTES).unwrap_or(DEFAULT_BATCH_BYTES),
             servers: self.servers,
             address,
             namespace: self.namespace.into(),
@@ -170,6 +192,7 @@ impl KafkaTransportBuilder {
             retention: self.retention,
             deadline: self.deadline,
             exactly_once: self.exactly_once,
+            receiver_grace: self.receiver_grace,
             security: security::settings(self.tls.as_ref(), self.sasl.as_ref()),
             extra: self.extra,
         })
@@ -186,7 +209,9 @@ pub(super) struct Settings {
     retention: Duration,
     deadline: Duration,
     exactly_once: bool,
+    receiver_grace: Duration,
     max_record_bytes: usize,
+    batch_bytes: usize,
     security: Vec<(&'static str, String)>,
     extra: BTreeMap<String, String>,
 }
@@ -227,78 +252,22 @@ impl Settings {
         self.exactly_once
     }
 
-    /// The largest size of a record in bytes.
-    pub fn max_record_bytes(&self) -> usize {
-        self.max_record_bytes
-    }
-
-    /// The configuration of a producer that does not lose, duplicate or reorder records.
-    pub fn producer(&self) -> ClientConfig {
-        let mut config = self.common();
-        config.set("enable.idempotence", "true");
-        config.set("acks", "all");
-        config.set("partitioner", "murmur2_random");
-        config.set(MAX_RECORD_BYTES, self.max_record_bytes.to_string());
-        // A call appends its records as one batch: waiting for more would only delay it.
-        config.set("linger.ms", "0");
-        // Without this, a batch without keys becomes one request for each partition.
-        config.set("sticky.partitioning.linger.ms", "10");
-        config.set("message.timeout.ms", millis(self.deadline).to_string());
-        self.with_extra(config)
-    }
-
-    /// The configuration of a transactional producer.
-    pub fn transactional_producer(&self, id: &str) -> ClientConfig {
-        let mut config = self.producer();
-        config.set("transactional.id", id);
-        // The open transaction of a killed process delays its consumers until this time has passed.
-        let timeout = millis(self.deadline).saturating_add(1000);
-        config.set("transaction.timeout.ms", timeout.to_string());
-        config
-    }
-
-    /// The configuration of a consumer of a group, without automatic commits.
-    pub fn consumer(&self, group: &str) -> ClientConfig {
-        let mut config = self.common();
-        config.set("group.id", group);
-        config.set("enable.auto.commit", "false");
-        config.set("enable.auto.offset.store", "false");
-        config.set("auto.offset.reset", "earliest");
-        config.set("isolation.level", "read_committed");
-        config.set("partition.assignment.strategy", "cooperative-sticky");
-        config.set("fetch.wait.max.ms", "100");
-        config.set("fetch.error.backoff.ms", "100");
-        self.with_extra(config)
-    }
-
-    /// The configuration of a client for administrative requests.
-    pub fn admin(&self) -> ClientConfig {
-        self.with_extra(self.common())
-    }
-
-    fn common(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.servers);
-        config.set("client.id", "static-bus");
-        config.set("topic.metadata.refresh.interval.ms", "10000");
-        config.set("reconnect.backoff.max.ms", "1000");
-        config.set("socket.keepalive.enable", "true");
-        let timeout = millis(self.deadline).clamp(1_000, 60_000).to_string();
-        config.set("socket.timeout.ms", &timeout);
-        config.set("socket.connection.setup.timeout.ms", &timeout);
-        // A topic that the broker creates by itself has the wrong configuration.
-        config.set("allow.auto.create.topics", "false");
-        for (name, value) in &self.security {
-            config.set(*name, value);
+    /// The largest size of a record in bytes. Dead letters contain a message, and more.
+    pub fn max_bytes(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::DeadLetter => self.max_record_bytes.saturating_add(DEAD_LETTER_HEADROOM),
+            _ => self.max_record_bytes,
         }
-        config
     }
 
-    fn with_extra(&self, mut config: ClientConfig) -> ClientConfig {
-        for (name, value) in &self.extra {
-            config.set(name, value);
-        }
-        config
+    /// The time for which queries are accepted after the last receiver has gone.
+    pub fn receiver_grace(&self) -> Duration {
+        self.receiver_grace
+    }
+
+    /// The largest size of a batch of records in bytes.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes
     }
 }
 
@@ -314,6 +283,7 @@ impl fmt::Debug for KafkaTransportBuilder {
             .field("tls", &self.tls)
             .field("sasl", &self.sasl)
             .field("exactly_once", &self.exactly_once)
+            .field("receiver_grace", &self.receiver_grace)
             // Without the values, which may be secret.
             .field("set", &self.extra.keys().collect::<Vec<_>>())
             .finish()

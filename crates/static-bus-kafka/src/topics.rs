@@ -7,7 +7,9 @@ use std::{
 };
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
     error::KafkaResult,
     types::RDKafkaErrorCode,
@@ -21,6 +23,8 @@ use static_bus_remote::{
     transport::{Kind, Topic, TransportError},
 };
 
+/// The setting of a topic for the largest size of a batch of records.
+pub(super) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// The retention of queries and replies, which is longer than their deadlines.
 const REQUEST_RETENTION_MS: &str = "600000";
 /// The smallest replication with which a record is confirmed by two replicas.
@@ -36,9 +40,18 @@ pub(super) type Admin = AdminClient<DefaultClientContext>;
 /// The topics that are known to exist, and the client that creates others.
 pub(super) struct Topics {
     settings: Arc<Settings>,
-    /// The names and numbers of partitions.
-    known: Mutex<HashMap<Topic, (Arc<str>, i32)>>,
+    known: Mutex<HashMap<Topic, KafkaTopic>>,
     admin: OnceCell<Arc<Admin>>,
+}
+
+/// A topic in the cluster, as it was when it was looked up.
+#[derive(Clone)]
+pub(super) struct KafkaTopic {
+    pub name: Arc<str>,
+    /// The number of partitions.
+    pub partitions: i32,
+    /// The largest size of a batch of records in bytes; without the permission to read it, that of this client.
+    pub max_bytes: usize,
 }
 
 impl Topics {
@@ -50,8 +63,8 @@ impl Topics {
         }
     }
 
-    /// The name of the Kafka topic of a topic, and its number of partitions. Creates it if it is missing.
-    pub async fn get(&self, topic: &Topic) -> Result<(Arc<str>, i32), TransportError> {
+    /// The Kafka topic of a topic. Creates it if it is missing.
+    pub async fn get(&self, topic: &Topic) -> Result<KafkaTopic, TransportError> {
         if let Some(known) = lock(&self.known).get(topic) {
             return Ok(known.clone());
         }
@@ -68,9 +81,34 @@ impl Topics {
             Kind::DeadLetter => (1, &[("cleanup.policy", "compact")][..]),
             _ => (settings.partitions(), &messages[..]),
         };
-        let partitions = self.create(&name, partitions, config).await?;
-        lock(&self.known).insert(topic.clone(), (name.clone(), partitions));
-        Ok((name, partitions))
+        let largest = settings.max_bytes(topic.kind);
+        let bytes = largest.to_string();
+        let config: Vec<_> = config
+            .iter()
+            .copied()
+            .chain([(MAX_MESSAGE_BYTES, &*bytes)])
+            .collect();
+        let partitions = self.create(&name, partitions, &config).await?;
+        let config = self.config(&name).await;
+        let max_bytes = config
+            .and_then(|config| config.get(MAX_MESSAGE_BYTES)?.value.as_ref()?.parse().ok())
+            .unwrap_or(largest);
+        let found = KafkaTopic {
+            name,
+            partitions,
+            max_bytes,
+        };
+        lock(&self.known).insert(topic.clone(), found.clone());
+        Ok(found)
+    }
+
+    /// The configuration of a Kafka topic; `None` without the permission to read it.
+    pub async fn config(&self, name: &str) -> Option<ConfigResource> {
+        let admin = self.admin().await.ok()?;
+        let options = AdminOptions::new().request_timeout(Some(self.settings.deadline()));
+        let topic = ResourceSpecifier::Topic(name);
+        let described = admin.describe_configs([&topic], &options).await.ok()?;
+        described.into_iter().next()?.ok()
     }
 
     /// Creates a Kafka topic if it is missing, and returns its number of partitions.
@@ -85,8 +123,7 @@ impl Topics {
         let end = Instant::now() + settings.deadline();
         let admin = self.admin().await?;
         let replication = TopicReplication::Fixed(settings.replication().unwrap_or(-1));
-        let largest = settings.max_record_bytes().to_string();
-        let new = NewTopic::new(name, partitions, replication).set("max.message.bytes", &largest);
+        let new = NewTopic::new(name, partitions, replication);
         let mut new = config
             .iter()
             .fold(new, |new, (name, value)| new.set(name, value));
@@ -110,10 +147,10 @@ impl Topics {
                 let (admin, name) = (admin.clone(), name.clone());
                 move || partitions_of(&admin, &name, left.max(MIN_LOOKUP_TIMEOUT))
             };
-            let found = tokio::task::spawn_blocking(look_up).await;
+            let found = clients::on_thread(look_up).await;
             let failure = match found {
-                Ok(Ok(Some(partitions))) => return Ok(partitions),
-                Ok(Err(e)) => errors::error(settings.address(), &doing(), &e),
+                Some(Ok(Some(partitions))) => return Ok(partitions),
+                Some(Err(e)) => errors::error(settings.address(), &doing(), &e),
                 _ => errors::unanswered(settings.address(), &doing()),
             };
             if let Some(refused) = refused {

@@ -1,6 +1,7 @@
 //! Commits as transactions: offsets together with the output of handlers and the confirmed keys.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -13,10 +14,20 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
     types::RDKafkaErrorCode,
 };
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::{claims, cluster::Cluster, names::claims_name, outputs::Acknowledgement};
-use static_bus_remote::{lock::lock, transport::Subscription};
+use super::{
+    claims::{self, Log},
+    cluster::Cluster,
+    errors,
+    outputs::Acknowledgement,
+    writer::BATCH_BYTES,
+};
+use static_bus_remote::{
+    lock::lock,
+    transport::{Subscription, Topic},
+};
 
 /// The delay before a record is passed to the client again whose queue was full.
 const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
@@ -26,12 +37,20 @@ pub(super) struct Committer {
     cluster: Arc<Cluster>,
     /// The transactional id, unique to this member.
     id: String,
-    /// The topic of the claims of the group.
-    claims: String,
+    /// The claims of the group.
+    claims: Arc<Log>,
     /// The time for which confirmed keys are remembered.
     deduplication: Duration,
+    runtime: Handle,
+    producer: Mutex<Place>,
+}
+
+/// The place of the producer.
+struct Place {
     /// `None` before the first transaction, and after one that failed.
-    producer: Mutex<Option<Transactional>>,
+    producer: Option<Transactional>,
+    /// The largest size of the producer's batches, which all topics so far accept.
+    batch_bytes: usize,
 }
 
 type Transactional = ThreadedProducer<DefaultProducerContext>;
@@ -55,14 +74,17 @@ impl Failure {
 
 impl Committer {
     pub fn new(cluster: &Arc<Cluster>, subscription: &Subscription) -> Self {
-        let Subscription { topic, group, .. } = subscription;
         let namespace = cluster.settings().namespace();
         Committer {
             cluster: cluster.clone(),
             id: format!("{namespace}.{}", Uuid::now_v7()),
-            claims: claims_name(namespace, topic, group),
+            claims: Log::new(cluster, subscription),
             deduplication: subscription.deduplication.unwrap_or_default(),
-            producer: Mutex::default(),
+            runtime: Handle::current(),
+            producer: Mutex::new(Place {
+                producer: None,
+                batch_bytes: BATCH_BYTES,
+            }),
         }
     }
 
@@ -75,20 +97,33 @@ impl Committer {
     ) -> Result<(), Failure> {
         let group = group.ok_or_else(|| Failure::known(KafkaError::Canceled))?;
         let mut place = lock(&self.producer);
-        let producer = match place.take() {
+        let outputs = acknowledgements.iter().flat_map(|one| &one.outputs);
+        if let Some(bytes) = outputs.map(|output| output.max_batch_bytes).min()
+            && bytes < place.batch_bytes
+        {
+            place.batch_bytes = bytes;
+            place.producer = None;
+        }
+        let producer = match place.producer.take() {
             Some(producer) => producer,
-            None => self.start().map_err(Failure::known)?,
+            None => self.start(place.batch_bytes).map_err(Failure::known)?,
         };
         let prepared = self.prepare(&producer, offsets, group, acknowledgements);
         let is_prepared = prepared.is_ok();
         let committed = prepared.and_then(|()| self.end(&producer));
         let Err(error) = committed else {
-            *place = Some(producer);
+            place.producer = Some(producer);
             return Ok(());
         };
+        self.look_up_topics(acknowledgements);
+        if errors::is_too_large(&error) {
+            // The limit of a topic was lowered. The next producer has smaller batches, and aborts the transaction.
+            place.batch_bytes = (place.batch_bytes / 2).max(1);
+            return Err(Failure::known(error));
+        }
         // The cluster refuses this if the transaction is committed.
         if producer.abort_transaction(self.deadline()).is_ok() {
-            *place = Some(producer);
+            place.producer = Some(producer);
             return Err(Failure::known(error));
         }
         // The next producer with this id ends the transaction, as the cluster has decided.
@@ -96,11 +131,26 @@ impl Committer {
         if !is_prepared {
             return Err(Failure::known(error));
         }
-        *place = self.start().ok();
+        place.producer = self.start(place.batch_bytes).ok();
         Err(Failure {
             error,
             is_unknown: true,
         })
+    }
+
+    /// Looks up the topics of a failed commit in the background: one of them may have been deleted, or its limit lowered.
+    fn look_up_topics(&self, acknowledgements: &[Acknowledgement]) {
+        self.claims.restore();
+        let outputs = acknowledgements.iter().flat_map(|one| &one.outputs);
+        let topics: HashSet<Topic> = outputs.map(|output| output.topic.clone()).collect();
+        let cluster = self.cluster.clone();
+        self.runtime.spawn(async move {
+            for topic in topics {
+                cluster.topics().forget(&topic);
+                // A failure is met again by the next commit.
+                _ = cluster.topics().get(&topic).await;
+            }
+        });
     }
 
     /// Begins a transaction, and adds all of its records and offsets.
@@ -122,7 +172,7 @@ impl Committer {
             .collect();
         for entry in claims::confirmations(self.deduplication, &keys) {
             let entry = entry.write();
-            let record = BaseRecord::<str, _>::to(&self.claims)
+            let record = BaseRecord::<[u8], _>::to(self.claims.name())
                 .payload(&entry[..])
                 .partition(0);
             self.send(producer, record)?;
@@ -147,7 +197,7 @@ impl Committer {
     fn send(
         &self,
         producer: &Transactional,
-        mut record: BaseRecord<'_, str, [u8]>,
+        mut record: BaseRecord<'_, [u8], [u8]>,
     ) -> KafkaResult<()> {
         let end = Instant::now() + self.deadline();
         while let Err((error, back)) = producer.send(record) {
@@ -162,11 +212,11 @@ impl Committer {
     }
 
     /// Starts a producer. This aborts an open transaction of an earlier producer with the same id.
-    fn start(&self) -> KafkaResult<Transactional> {
+    fn start(&self, batch_bytes: usize) -> KafkaResult<Transactional> {
         let producer: Transactional = self
             .cluster
             .settings()
-            .transactional_producer(&self.id)
+            .transactional_producer(&self.id, batch_bytes)
             .create()?;
         producer.init_transactions(self.deadline())?;
         Ok(producer)

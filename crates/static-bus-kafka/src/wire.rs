@@ -11,7 +11,7 @@
 //! The Kafka key is the record's key, with three exceptions: the address of a reply, a unique key for each dead
 //! letter, and the idempotency key of a record without a key.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use static_bus_remote::{
     Headers,
     time::millis,
-    transport::{Kind, Record, Topic},
+    transport::{Kind, Record, Topic, key_from_bytes, key_to_bytes},
 };
 
 const PREFIX: &str = "ce_";
@@ -29,7 +29,7 @@ const EXPIRES: &str = "static-bus-expires";
 const KEY: &str = "static-bus-key";
 
 /// The Kafka key and the headers of a record. `now` is in milliseconds since the Unix epoch.
-pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<String>, OwnedHeaders) {
+pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<Vec<u8>>, OwnedHeaders) {
     let mut headers = OwnedHeaders::new_with_capacity(12);
     let mut idempotency_key = None;
     let mut key = String::with_capacity(32);
@@ -56,19 +56,32 @@ pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<String
             value: Some(&value),
         });
     }
-    let own = record.key.as_deref();
-    let key = match topic.kind {
-        Kind::Reply => Some(topic.name.to_string()),
-        Kind::DeadLetter => Some(Uuid::now_v7().to_string()),
-        _ => own.map(str::to_owned).or(idempotency_key),
+    let own = record.key.as_deref().map(key_to_bytes);
+    let key = match (topic.kind, &own) {
+        (Kind::Reply, _) => Some(topic.name.as_bytes().to_vec()),
+        (Kind::DeadLetter, _) => Some(Uuid::now_v7().to_string().into_bytes()),
+        (_, Some(own)) => Some(own.to_vec()),
+        (_, None) => idempotency_key.map(String::into_bytes),
     };
-    if key.as_deref() != own {
+    if key.as_deref() != own.as_deref() {
         headers = headers.insert(Header {
             key: KEY,
-            value: own,
+            value: own.as_deref(),
         });
     }
     (key, headers)
+}
+
+/// The size of a record in bytes, as the client counts it.
+pub(super) fn size(key: Option<&[u8]>, headers: &OwnedHeaders, body: &[u8]) -> usize {
+    // The lengths of a name and a value take one or two bytes each.
+    let header = |h: Header<'_, &[u8]>| h.key.len() + h.value.map_or(0, <[u8]>::len) + 4;
+    key.map_or(0, <[u8]>::len) + headers.iter().map(header).sum::<usize>() + body.len()
+}
+
+/// The size of a batch with one record of this size, as brokers count it, or a little more.
+pub(super) fn batch_size(record: usize) -> usize {
+    record + 61 + 30
 }
 
 /// The record of a message. `expires` is zero if it has expired.
@@ -76,13 +89,13 @@ pub(super) fn decode(message: &impl Message, now: u64) -> Record {
     let text = |bytes| str::from_utf8(bytes).ok();
     let mut record = Record {
         body: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
-        key: message.key().and_then(text).map(Arc::from),
+        key: message.key().map(key_from_bytes),
         ..Record::default()
     };
     for header in message.headers().into_iter().flat_map(|h| h.iter()) {
         let value = header.value.and_then(text);
         match (header.key, value) {
-            (KEY, key) => record.key = key.map(Arc::from),
+            (KEY, _) => record.key = header.value.map(key_from_bytes),
             (EXPIRES, value) => {
                 let expiry = value.and_then(|v| v.parse::<u64>().ok());
                 record.expires = expiry.map(|at| Duration::from_millis(at.saturating_sub(now)));
@@ -110,7 +123,7 @@ mod tests {
         message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
     };
 
-    use super::{decode, encode};
+    use super::{decode, encode, key_from_bytes};
     use static_bus_remote::{
         Headers,
         transport::{Kind, Record, Topic},
@@ -144,10 +157,10 @@ mod tests {
         message_of(key.as_deref(), headers, Some(&record.body))
     }
 
-    fn message_of(key: Option<&str>, headers: OwnedHeaders, body: Option<&[u8]>) -> OwnedMessage {
+    fn message_of(key: Option<&[u8]>, headers: OwnedHeaders, body: Option<&[u8]>) -> OwnedMessage {
         OwnedMessage::new(
             body.map(<[u8]>::to_vec),
-            key.map(|key| key.as_bytes().to_vec()),
+            key.map(<[u8]>::to_vec),
             "t".to_owned(),
             Timestamp::CreateTime(7),
             0,
@@ -164,7 +177,7 @@ mod tests {
     #[test]
     fn the_format_is_stable() {
         let (key, headers) = encode(&topic(Kind::Command), &record(), 1000);
-        assert_eq!(key.as_deref(), Some("k1"));
+        assert_eq!(key.as_deref(), Some(&b"k1"[..]));
         assert_eq!(
             texts(&headers),
             [
@@ -191,8 +204,13 @@ mod tests {
             key: Some("".into()),
             ..Record::default()
         };
+        let foreign_key = Record {
+            key: Some(key_from_bytes(b"7\xFF")),
+            ..record()
+        };
         let records = [
             record(),
+            foreign_key,
             Record::default(),
             key_is_idempotency_key,
             both_keys,
@@ -220,8 +238,8 @@ mod tests {
             ..Record::default()
         };
         assert_eq!(key(Kind::Event, &Record::default()), None);
-        assert_eq!(key(Kind::Event, &idempotent).as_deref(), Some("once"));
-        assert_eq!(key(Kind::Reply, &record()).as_deref(), Some("n"));
+        assert_eq!(key(Kind::Event, &idempotent).as_deref(), Some(&b"once"[..]));
+        assert_eq!(key(Kind::Reply, &record()).as_deref(), Some(&b"n"[..]));
         let letter = || key(Kind::DeadLetter, &record());
         assert_ne!(letter(), letter());
     }
@@ -248,7 +266,7 @@ mod tests {
                 value: Some(&[0xff, 0xfe]),
             })
             .insert(header("static-bus-expires", Some("soon")));
-        let record = decode(&message_of(Some("key"), headers, None), 0);
+        let record = decode(&message_of(Some(b"key"), headers, None), 0);
         let expected = Record {
             headers: Headers::from_iter([("id", "7"), ("traceparent", "00-1-2-3")]),
             key: Some("key".into()),

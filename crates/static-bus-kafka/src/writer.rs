@@ -10,6 +10,9 @@ use rdkafka::{
 use super::{clients, settings::Settings};
 use static_bus_remote::{lock::lock, transport::TransportError};
 
+/// The largest size of a batch of claims, or of removals.
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
+
 /// A producer that all clones of a transport share, and that is started when it is first needed.
 pub(super) struct Writer {
     settings: Arc<Settings>,
@@ -32,7 +35,7 @@ impl Writer {
         {
             return Ok(producer.clone());
         }
-        let config = self.settings.producer();
+        let config = self.settings.producer(BATCH_BYTES);
         let fresh: FutureProducer = clients::start(&self.settings, &config, DefaultClientContext)?;
         clients::end(place.replace(fresh.clone()));
         Ok(fresh)

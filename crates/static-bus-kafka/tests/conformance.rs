@@ -1,7 +1,7 @@
 //! The conformance suite on Kafka. Most cases share one server under their own namespaces; a case that restarts
 //! the server has its own.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use static_bus_conformance::{Capabilities, Harness, Sharing};
 use static_bus_kafka::KafkaTransport;
@@ -10,6 +10,15 @@ use test_brokers::kafka::Kafka;
 
 /// Fewer than the default, because there are hundreds of topics.
 const PARTITIONS: u16 = 6;
+
+/// Far more than a call takes, and less than a case waits for one.
+const DEADLINE: Duration = Duration::from_secs(25);
+
+/// Longer than the restart of a receiver.
+const RECEIVER_GRACE: Duration = Duration::from_secs(8);
+
+/// The default of `message.max.bytes`.
+const MAX_RECORD: usize = 1_500_000;
 
 struct OneKafka {
     /// The namespace of the case.
@@ -42,13 +51,18 @@ impl Harness for OneKafka {
         KafkaTransport::builder(self.servers())
             .namespace(&*self.namespace)
             .partitions(PARTITIONS)
+            .deadline(DEADLINE)
+            .receiver_grace(RECEIVER_GRACE)
             .connect()
             .await
             .expect("a running server")
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::BROKER.with_sharing(Sharing::Partitions)
+        Capabilities::BROKER
+            .with_sharing(Sharing::Partitions)
+            .with_receiver_grace(RECEIVER_GRACE)
+            .with_max_record(MAX_RECORD)
     }
 
     fn restarts(&self) -> bool {

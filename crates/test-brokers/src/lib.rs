@@ -12,12 +12,18 @@
 //! are needed.
 
 use std::{
+    collections::hash_map::RandomState,
     fs,
+    hash::{BuildHasher as _, Hasher as _},
     io::{BufRead as _, BufReader},
     net::TcpListener,
+    ops::Range,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, AtomicU32, Ordering},
+    },
 };
 
 pub mod doomed;
@@ -100,9 +106,22 @@ fn need(program: &str) {
     );
 }
 
+/// A port on which no server listens, another one in each call.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    /// The system gives none of these to an outgoing connection: a server that restarts finds its port free.
+    const PORTS: Range<u16> = 10_000..32_000;
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        // Other processes begin elsewhere.
+        let number = RandomState::new().build_hasher().finish();
+        AtomicU16::new((number % u64::from(u16::MAX)) as u16)
+    });
+    let ports = PORTS.end - PORTS.start;
+    loop {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % ports;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn directory(broker: &str) -> PathBuf {

@@ -1,5 +1,5 @@
 //! A proxy between a Kafka server and its clients that loses answers: the server has run the request, and the
-//! client does not know. It can also lose requests that end a transaction.
+//! client does not know. It can also lose requests that end a transaction, and have the bandwidth of a slow link.
 
 use std::{
     collections::HashMap,
@@ -7,9 +7,10 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// The API key of requests that append records.
@@ -21,6 +22,16 @@ const END_TXN: [u8; 2] = [0, 26];
 pub struct Proxy {
     servers: String,
     losses: Arc<Losses>,
+    link: Arc<Link>,
+}
+
+/// The link of all connections to the server.
+#[derive(Default)]
+struct Link {
+    /// 0 for no limit.
+    bytes_per_second: AtomicU64,
+    /// The time at which the last request has passed.
+    free_at: Mutex<Option<Instant>>,
 }
 
 /// The half of an exchange that is lost.
@@ -51,14 +62,16 @@ impl Proxy {
         let proxy = Proxy {
             servers: address.to_string(),
             losses: Arc::default(),
+            link: Arc::default(),
         };
-        let losses = proxy.losses.clone();
+        let (losses, link) = (proxy.losses.clone(), proxy.link.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
                 // While the server is down, connections are closed.
                 let server = TcpStream::connect(("127.0.0.1", port));
                 if let (Ok(client), Ok(server)) = (client, server) {
-                    connect(client, server, losses.clone()).expect("files can be opened");
+                    let (losses, link) = (losses.clone(), link.clone());
+                    connect(client, server, losses, link).expect("files can be opened");
                 }
             }
         });
@@ -87,6 +100,12 @@ impl Proxy {
         *self.losses.transactions.lock().unwrap() = None;
     }
 
+    /// Sets the bandwidth of requests, of all connections together; 0 for no limit.
+    pub fn limit(&self, bytes_per_second: u64) {
+        let limit = &self.link.bytes_per_second;
+        limit.store(bytes_per_second, Ordering::Relaxed);
+    }
+
     /// The number of lost exchanges that append records or end a transaction.
     pub fn lost(&self) -> usize {
         self.losses.lost.load(Ordering::Relaxed)
@@ -96,12 +115,17 @@ impl Proxy {
 /// The API keys of requests without an answer, by the id of the request.
 type Open = Mutex<HashMap<[u8; 4], [u8; 2]>>;
 
-fn connect(client: TcpStream, server: TcpStream, losses: Arc<Losses>) -> io::Result<()> {
+fn connect(
+    client: TcpStream,
+    server: TcpStream,
+    losses: Arc<Losses>,
+    link: Arc<Link>,
+) -> io::Result<()> {
     let open = Arc::new(Open::default());
     let (from, to) = (client.try_clone()?, server.try_clone()?);
     let (asked, losing) = (open.clone(), losses.clone());
     thread::spawn(move || {
-        _ = forward(&from, &to, &asked, &losing);
+        _ = forward(&from, &to, &asked, &losing, &link);
         close(&from, &to);
     });
     thread::spawn(move || {
@@ -117,9 +141,11 @@ fn forward(
     mut server: &TcpStream,
     open: &Open,
     losses: &Losses,
+    link: &Link,
 ) -> io::Result<()> {
     loop {
         let request = message(client)?;
+        link.pass(request.len());
         // The header: size, API key, version, and id.
         let key = request[4..6].try_into().expect("two bytes");
         let id = request[8..12].try_into().expect("four bytes");
@@ -154,6 +180,23 @@ fn answer(
         if others == 0 {
             return Ok(());
         }
+    }
+}
+
+impl Link {
+    /// Waits until a request has passed.
+    fn pass(&self, bytes: usize) {
+        let limit = self.bytes_per_second.load(Ordering::Relaxed);
+        if limit == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let until = {
+            let mut free_at = self.free_at.lock().unwrap();
+            let begin = free_at.unwrap_or(now).max(now);
+            *free_at.insert(begin + Duration::from_secs_f64(bytes as f64 / limit as f64))
+        };
+        thread::sleep(until - now);
     }
 }
 

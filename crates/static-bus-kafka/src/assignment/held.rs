@@ -48,6 +48,10 @@ impl Progress for Held {
         Ok(None)
     }
 
+    fn rewind(&mut self, offset: i64) {
+        self.position = offset;
+    }
+
     fn item(_: KafkaReceipt, record: Arc<Record>) -> Arc<Record> {
         record
     }

@@ -43,12 +43,19 @@ impl Progress for Leased {
         if let Some(released) = partition.deliver_again(until) {
             return Ok(Some(released));
         }
+        if !partition.has_room() {
+            return Ok(None);
+        }
         let Some(fetched) = source.next(|offset| partition.advance(offset))? else {
             return Ok(None);
         };
         let record = fetched.record.clone();
         partition.deliver(fetched.offset, record, fetched.appended, until);
         Ok(Some((fetched.offset, fetched.record)))
+    }
+
+    fn rewind(&mut self, offset: i64) {
+        self.partition = Partition::new(offset, "");
     }
 
     fn item(receipt: KafkaReceipt, record: Arc<Record>) -> Delivery<KafkaReceipt> {

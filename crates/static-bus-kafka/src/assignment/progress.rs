@@ -25,6 +25,9 @@ pub(crate) trait Progress: Sized + Send + 'static {
     /// The offset and the record of the next delivery.
     fn next(&mut self, source: &mut Source) -> KafkaResult<Option<(i64, Arc<Record>)>>;
 
+    /// Begins again at this offset, because the topic was deleted and created again.
+    fn rewind(&mut self, offset: i64);
+
     /// The item of a delivery.
     fn item(receipt: KafkaReceipt, record: Arc<Record>) -> Self::Item;
 

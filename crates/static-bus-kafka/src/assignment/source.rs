@@ -20,6 +20,10 @@ pub(crate) struct Source {
     ahead: Option<OwnedMessage>,
     /// `true` if the last message of the partition was read.
     at_end: bool,
+    /// The offset after the last message that was read.
+    next: i64,
+    /// `true` if the message that was read ahead is from before `next`: the partition was deleted and created again.
+    is_rewound: bool,
 }
 
 /// A record with its place and the time of its append, in milliseconds since the Unix epoch.
@@ -30,42 +34,85 @@ pub(crate) struct Fetched {
 }
 
 impl Source {
-    pub fn new(queue: PartitionQueue<Events>) -> Self {
+    /// The source of a partition from a position on.
+    pub fn new(queue: PartitionQueue<Events>, position: i64) -> Self {
         Source {
             queue: Some(queue),
             ahead: None,
             at_end: false,
+            next: position,
+            is_rewound: false,
         }
     }
 
-    /// The next message whose offset is accepted.
+    /// The next message whose offset is accepted; none until a [rewind](Self::rewind) is taken.
     pub fn next(&mut self, mut accepts: impl FnMut(i64) -> bool) -> KafkaResult<Option<Fetched>> {
+        if self.is_rewound {
+            return Ok(None);
+        }
         if let Some(message) = self.ahead.take()
             && accepts(message.offset())
         {
             return Ok(Some(decode(&message)));
         }
-        let Some(queue) = &self.queue else {
-            return Ok(None);
-        };
-        while let Some(message) = poll(queue, &mut self.at_end)? {
+        let mut found = None;
+        self.poll(|message| {
             if accepts(message.offset()) {
-                return Ok(Some(decode(&message)));
+                found = Some(decode(message));
             }
-        }
-        Ok(None)
+            found.is_some()
+        })?;
+        Ok(found)
     }
 
     /// Reads one message ahead whose offset is accepted.
     pub fn look_ahead(&mut self, accepts: impl Fn(i64) -> bool) {
-        while self.ahead.is_none()
-            && let Some(queue) = &self.queue
-            && let Ok(Some(message)) = poll(queue, &mut self.at_end)
-        {
+        if self.ahead.is_some() {
+            return;
+        }
+        let mut ahead = None;
+        // The next call of `next` meets a failure again.
+        _ = self.poll(|message| {
             if accepts(message.offset()) {
-                self.ahead = Some(message.detach());
+                ahead = Some(message.detach());
+            }
+            ahead.is_some()
+        });
+        self.ahead = self.ahead.take().or(ahead);
+    }
+
+    /// Passes the messages that the client has fetched to a function, until it returns `true`.
+    fn poll(&mut self, mut is_last: impl FnMut(&BorrowedMessage<'_>) -> bool) -> KafkaResult<()> {
+        let Some(queue) = &self.queue else {
+            return Ok(());
+        };
+        loop {
+            match queue.poll(Duration::ZERO) {
+                None => return Ok(()),
+                Some(Ok(message)) => {
+                    self.at_end = false;
+                    let offset = message.offset();
+                    self.is_rewound = offset < self.next;
+                    self.next = offset + 1;
+                    if self.is_rewound {
+                        self.ahead = Some(message.detach());
+                        return Ok(());
+                    }
+                    if is_last(&message) {
+                        return Ok(());
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => self.at_end = true,
+                Some(Err(error)) => return Err(error),
             }
         }
+    }
+
+    /// The offset at which the partition begins again, if it was deleted and created again since the last call.
+    pub fn rewind(&mut self) -> Option<i64> {
+        let ahead = self.ahead.as_ref().filter(|_| self.is_rewound);
+        self.is_rewound = false;
+        ahead.map(Message::offset)
     }
 
     /// The time of the append of the message that was read ahead.
@@ -87,24 +134,6 @@ impl Source {
 
     pub fn is_stopped(&self) -> bool {
         self.queue.is_none()
-    }
-}
-
-/// The next message, if the client has fetched it.
-fn poll<'q>(
-    queue: &'q PartitionQueue<Events>,
-    at_end: &mut bool,
-) -> KafkaResult<Option<BorrowedMessage<'q>>> {
-    loop {
-        match queue.poll(Duration::ZERO) {
-            None => return Ok(None),
-            Some(Ok(message)) => {
-                *at_end = false;
-                return Ok(Some(message));
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => *at_end = true,
-            Some(Err(error)) => return Err(error),
-        }
     }
 }
 

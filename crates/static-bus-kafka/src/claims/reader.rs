@@ -15,6 +15,7 @@ use rdkafka::{
 use tokio::time::{Instant, timeout};
 
 use super::{Entry, Inner, Table};
+use crate::clients;
 use static_bus_remote::{
     time::millis,
     transport::{TransportError, TransportErrorKind},
@@ -35,10 +36,10 @@ pub(super) async fn start(inner: Arc<Inner>) -> Result<(), TransportError> {
         millis(inner.deduplication),
     ));
     let (one, reading) = (inner.clone(), inner.log.reading());
-    let opened = tokio::task::spawn_blocking(move || open(&one, begin, joined_at)).await;
+    let opened = clients::on_thread(move || open(&one, begin, joined_at)).await;
     let consumer = match opened {
-        Ok(opened) => opened.map_err(|e| inner.cluster.error(&reading, &e))?,
-        Err(_) => return Err(inner.unread()),
+        Some(opened) => opened.map_err(|e| inner.cluster.error(&reading, &e))?,
+        None => return Err(inner.unread()),
     };
     let one = inner.clone();
     let thread = thread::Builder::new().name("kafka claims".to_owned());
@@ -71,7 +72,7 @@ async fn join(inner: &Inner) -> Result<(i64, u64), TransportError> {
     let written = inner.log.send(&Entry::Join { member })?;
     let delivery = match timeout(inner.timeout(), written).await {
         Ok(Ok(Ok(delivery))) => delivery,
-        Ok(Ok(Err((e, _)))) => return Err(inner.log.error(&e)),
+        Ok(Ok(Err((e, _)))) => return Err(inner.log.refused(&e)),
         Ok(Err(_)) | Err(_) => return Err(inner.log.unanswered()),
     };
     Ok((delivery.offset, time(delivery.timestamp)))

@@ -1,12 +1,13 @@
 //! Claims of several members on a broker, beyond the conformance suite.
 
 use super::*;
-use crate::settings::KafkaTransportBuilder;
+use crate::{settings::KafkaTransportBuilder, writer::BATCH_BYTES};
 use rdkafka::{
     admin::{AdminOptions, AlterConfig, ResourceSpecifier},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use static_bus_remote::transport::Kind;
+use static_bus_remote::transport::{Kind, Topic};
+use std::time::Instant;
 
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
@@ -31,10 +32,10 @@ async fn join(cluster: &Arc<Cluster>, name: &str) -> Claims {
 }
 
 async fn join_with(cluster: &Arc<Cluster>, name: &str, lease: Duration, kept: Duration) -> Claims {
-    let name = Arc::from(name);
-    Claims::open(cluster, &topic(), "handlers", &name, lease, Some(kept))
-        .await
-        .unwrap()
+    let subscription = Subscription::new(topic(), "handlers", name)
+        .with_lease(lease)
+        .with_deduplication(kept);
+    Claims::open(cluster, &subscription).await.unwrap()
 }
 
 fn keys(keys: &[&str]) -> Vec<Arc<str>> {
@@ -111,7 +112,7 @@ async fn invalid_entries_are_skipped() {
     let cluster = connect(kafka, "foreign");
     let one = join(&cluster, "one").await;
     assert_eq!(claim(&one, "a").await, Claim::Granted);
-    let producer: BaseProducer = cluster.settings().producer().create().unwrap();
+    let producer: BaseProducer = cluster.settings().producer(BATCH_BYTES).create().unwrap();
     let name = one.0.as_ref().unwrap().log.name();
     for text in ["", "{}", "not JSON", r#"{"steal":{"keys":["a"]}}"#] {
         let record = BaseRecord::<(), _>::to(name).payload(text);
@@ -149,11 +150,19 @@ async fn a_longer_deduplication_raises_the_retention() {
         AlterConfig::new(ResourceSpecifier::Topic(&name)).set("max.message.bytes", "999999");
     let changed = admin.alter_configs([&change], &options).await.unwrap();
     changed.into_iter().next().unwrap().unwrap();
+    // The server learns it from the controller.
+    let begin = Instant::now();
+    while kept().await.2 != "999999" {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+    }
 
     let day = Duration::from_secs(24 * 3600);
     join_with(&cluster, "two", LEASE, day).await;
-    let (long, times, bytes) = kept().await;
-    assert!(long > millis(day), "{long} ms");
+    let begin = Instant::now();
+    while kept().await.0 <= millis(day) {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+    }
+    let (_, times, bytes) = kept().await;
     assert_eq!((&*times, &*bytes), ("LogAppendTime", "999999"));
 }
 

@@ -13,7 +13,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::Place;
+use super::batch::Place;
 use crate::{clients, cluster::Cluster, errors, names::topic_name};
 use static_bus_remote::{DEAD_LETTERS, lock::lock, transport::TransportError};
 
@@ -29,7 +29,7 @@ pub(super) struct Client {
 /// The operation of [`Client::reach`] in errors.
 const CONNECTING: &str = "connecting";
 
-type Message<'a> = BaseRecord<'a, str, [u8], Box<Place>>;
+type Message<'a> = BaseRecord<'a, [u8], [u8], Box<Place>>;
 
 /// A failure of the connections that the client reported.
 struct Failure {
@@ -44,13 +44,14 @@ struct Context {
 }
 
 impl Client {
-    pub fn start(cluster: &Cluster) -> Result<Arc<Self>, TransportError> {
+    /// A client whose batches have up to this size.
+    pub fn start(cluster: &Cluster, batch_bytes: usize) -> Result<Arc<Self>, TransportError> {
         let failure = Arc::default();
         let context = Context {
             failure: Arc::clone(&failure),
         };
         let settings = cluster.settings();
-        let producer = clients::start(settings, &settings.producer(), context)?;
+        let producer = clients::start(settings, &settings.producer(batch_bytes), context)?;
         Ok(Arc::new(Client {
             producer: Some(producer),
             failure,
@@ -71,8 +72,8 @@ impl Client {
     /// Waits until a server has answered.
     pub async fn reach(self: &Arc<Self>, cluster: &Arc<Cluster>) -> Result<(), TransportError> {
         let (client, of) = (self.clone(), cluster.clone());
-        let asked = tokio::task::spawn_blocking(move || client.request_metadata(&of)).await;
-        asked.unwrap_or_else(|_| Err(cluster.unanswered(CONNECTING)))
+        let asked = clients::on_thread(move || client.request_metadata(&of)).await;
+        asked.unwrap_or_else(|| Err(cluster.unanswered(CONNECTING)))
     }
 
     fn request_metadata(&self, cluster: &Cluster) -> Result<(), TransportError> {

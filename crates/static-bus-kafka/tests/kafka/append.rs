@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use rdkafka::Message as _;
-use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{
     Headers, Transport as _,
     transport::{Kind, Record, Topic},
@@ -15,7 +14,7 @@ use test_brokers::kafka::Kafka;
 #[tokio::test]
 async fn records_of_one_key_are_in_one_partition_in_the_order_of_appending() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::connect(servers).await.unwrap();
+    let kafka = kafka_at(servers).connect().await.unwrap();
     let topic = command("append.order");
     for round in 0..10 {
         let records = (0..160).map(|n| {
@@ -45,7 +44,7 @@ async fn records_of_one_key_are_in_one_partition_in_the_order_of_appending() {
 #[tokio::test]
 async fn keys_have_the_partitions_of_the_java_client() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::builder(servers).partitions(100).connect();
+    let kafka = kafka_at(servers).partitions(100).connect();
     let kafka = kafka.await.unwrap();
     // From the tests of `Utils.murmur2` in Apache Kafka.
     let hashes = [
@@ -73,7 +72,7 @@ async fn keys_have_the_partitions_of_the_java_client() {
 #[tokio::test]
 async fn records_that_are_too_large_fail_alone() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::connect(servers).await.unwrap();
+    let kafka = kafka_at(servers).connect().await.unwrap();
     let (a, b) = (command("append.results a"), command("append.results b"));
     let results = kafka
         .append(vec![
@@ -90,8 +89,8 @@ async fn records_that_are_too_large_fail_alone() {
         results[1].as_ref().unwrap_err().to_string(),
         format!(
             "kafka://{servers}: appending to static-bus.command.append.results-20a: \
-             MessageSizeTooLarge (Broker: Message size too large); raise the setting `message.max.bytes` \
-             and `max.message.bytes` of the topic, or send a smaller message"
+             a record of 2000000 bytes, and this client sends 1500000 and the topic accepts 1500000: raise the setting \
+             `message.max.bytes` and `max.message.bytes` of the topic, or send a smaller message"
         )
     );
     let a = contents(servers, "static-bus.command.append.results-20a").await;
@@ -105,7 +104,7 @@ async fn records_that_are_too_large_fail_alone() {
 #[tokio::test]
 async fn more_records_than_the_queue_of_the_client_are_appended_in_order() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::builder(servers)
+    let kafka = kafka_at(servers)
         .set("queue.buffering.max.messages", "50")
         .connect()
         .await
@@ -123,7 +122,7 @@ async fn more_records_than_the_queue_of_the_client_are_appended_in_order() {
 #[tokio::test]
 async fn records_with_one_idempotency_key_have_one_partition() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::connect(servers).await.unwrap();
+    let kafka = kafka_at(servers).connect().await.unwrap();
     let topic = command("append.idempotent");
     let records = (0..40).map(|n| {
         let record = Record {
@@ -148,7 +147,7 @@ async fn records_with_one_idempotency_key_have_one_partition() {
 #[tokio::test]
 async fn replies_to_one_address_have_one_partition() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::builder(servers).namespace("append-replies");
+    let kafka = kafka_at(servers).namespace("append-replies");
     let kafka = kafka.connect().await.unwrap();
     let records = (0..40).map(|n| {
         let topic = Topic {

@@ -11,7 +11,7 @@ use static_bus_remote::{
     transport::{DeadLetterRecord, Kind, Topic},
 };
 
-use crate::support::{contents, record};
+use crate::support::{contents, kafka_at, record};
 use test_brokers::kafka::Kafka;
 
 #[derive(Serialize, Deserialize)]
@@ -26,7 +26,7 @@ const DEAD_LETTERS: Topic = Topic {
 };
 
 async fn with_letters(namespace: &str, count: usize) -> KafkaTransport {
-    let builder = KafkaTransport::builder(Kafka::common().servers());
+    let builder = kafka_at(Kafka::common().servers());
     let kafka = builder.namespace(namespace).connect().await.unwrap();
     let letter = |n: usize| (DEAD_LETTERS, record(n.to_string(), Some("key")));
     let results = kafka.append((0..count).map(letter).collect()).await;
@@ -42,7 +42,7 @@ fn bodies(letters: &[DeadLetterRecord]) -> Vec<&str> {
 #[tokio::test]
 async fn a_dead_letter_contains_the_place_of_its_message() {
     let servers = Kafka::common().servers();
-    let kafka = KafkaTransport::builder(servers).namespace("dead-places");
+    let kafka = kafka_at(servers).namespace("dead-places");
     let kafka = kafka.connect().await.unwrap();
     let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
     let bus = BusBuilder::new()
@@ -56,7 +56,7 @@ async fn a_dead_letter_contains_the_place_of_its_message() {
     let payments = (0..20).map(|invoice| Pay { invoice });
     remote.execute_many(payments).await.unwrap();
     let letters = DeadLetters::of(kafka);
-    let letter = tokio::time::timeout(Duration::from_secs(60), async {
+    let letter = tokio::time::timeout(Duration::from_secs(180), async {
         loop {
             if let Some(letter) = letters.list(None, 10).await.unwrap().pop() {
                 break letter;

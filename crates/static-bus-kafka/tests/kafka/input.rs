@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use static_bus_kafka::{KafkaTransport, Sasl};
+use static_bus_kafka::Sasl;
 use static_bus_remote::Transport as _;
 
 use crate::support::*;
@@ -19,7 +19,7 @@ fn unused_address() -> String {
 #[tokio::test]
 async fn an_invalid_list_of_servers_is_refused() {
     for servers in ["", "kafka://a:9092", "user:s3cr3t@a:9092", "a b", "a:port"] {
-        let text = refusal(KafkaTransport::builder(servers), SECRET).await;
+        let text = refusal(kafka_at(servers), SECRET).await;
         assert!(
             text.contains("invalid list of servers: expected host:port"),
             "{servers}: {text}"
@@ -29,7 +29,7 @@ async fn an_invalid_list_of_servers_is_refused() {
 
 #[tokio::test]
 async fn a_reserved_setting_is_refused() {
-    let builder = KafkaTransport::builder(unused_address()).set("enable.idempotence", "false");
+    let builder = kafka_at(unused_address()).set("enable.idempotence", "false");
     let text = refusal(builder, SECRET).await;
     assert!(
         text.ends_with("`enable.idempotence` cannot be set: records must not be duplicated"),
@@ -40,7 +40,7 @@ async fn a_reserved_setting_is_refused() {
 #[tokio::test]
 async fn conflicting_settings_are_refused() {
     let servers = Kafka::common().servers();
-    let builder = KafkaTransport::builder(servers).set("max.in.flight", "100");
+    let builder = kafka_at(servers).set("max.in.flight", "100");
     let text = refusal(builder, SECRET).await;
     assert!(text.contains("max.in.flight"), "{text}");
 }
@@ -52,7 +52,7 @@ async fn a_refused_connection_names_the_server() {
         user: "alice".to_owned(),
         password: SECRET.to_owned(),
     };
-    let text = refusal(KafkaTransport::builder(&servers).sasl(sasl), SECRET).await;
+    let text = refusal(kafka_at(&servers).sasl(sasl), SECRET).await;
     assert!(
         text.starts_with(&format!("kafka://{servers}: no server can be reached")),
         "{text}"
@@ -68,7 +68,7 @@ async fn a_refused_connection_names_the_server() {
 
 #[tokio::test]
 async fn an_unknown_host_name_is_reported() {
-    let text = refusal(KafkaTransport::builder("kafka.invalid:9092"), SECRET).await;
+    let text = refusal(kafka_at("kafka.invalid:9092"), SECRET).await;
     assert!(text.starts_with("kafka://kafka.invalid:9092: "), "{text}");
     assert!(text.ends_with("check the names of the servers"), "{text}");
 }
@@ -76,7 +76,7 @@ async fn an_unknown_host_name_is_reported() {
 #[tokio::test]
 async fn one_reachable_server_is_enough() {
     let servers = format!("{},{}", unused_address(), Kafka::common().servers());
-    let kafka = KafkaTransport::connect(&servers).await.unwrap();
+    let kafka = kafka_at(&servers).connect().await.unwrap();
     assert_eq!(kafka.address(), format!("kafka://{servers}"));
     kafka.check().await.unwrap();
 }

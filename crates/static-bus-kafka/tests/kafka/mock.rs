@@ -23,7 +23,8 @@ fn mock() -> Mock {
 }
 
 fn builder(mock: &Mock) -> KafkaTransportBuilder {
-    KafkaTransport::builder(mock.bootstrap_servers()).deadline(Duration::from_secs(5))
+    // The mock cluster answers no administrative request: each takes this long.
+    kafka_at(mock.bootstrap_servers()).deadline(Duration::from_secs(10))
 }
 
 async fn append(kafka: &KafkaTransport, numbers: std::ops::Range<u32>) -> Vec<String> {

@@ -21,7 +21,7 @@ use crate::support::*;
 use test_brokers::doomed::{self, Doomed};
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 /// A topic of queries with one partition, and access to the commits of its group.
 struct Asked {
@@ -33,18 +33,19 @@ struct Asked {
 
 impl Asked {
     async fn new(namespace: &str) -> Self {
-        let kafka = KafkaTransport::builder(Kafka::common().servers());
+        let kafka = kafka_at(Kafka::common().servers()).namespace(namespace);
+        let kafka = kafka.partitions(1).receiver_grace(LONG);
+        let kafka = kafka.connect().await.unwrap();
+        let topic = Topic {
+            kind: Kind::Query,
+            name: "asked".into(),
+        };
+        // From now on queries are accepted.
+        let receiver = kafka.listen(topic.clone()).await.unwrap();
+        receiver.close().await.unwrap();
         Asked {
-            kafka: kafka
-                .namespace(namespace)
-                .partitions(1)
-                .connect()
-                .await
-                .unwrap(),
-            topic: Topic {
-                kind: Kind::Query,
-                name: "asked".into(),
-            },
+            kafka,
+            topic,
             name: format!("{namespace}.query.asked"),
             group: format!("{namespace}.query.asked@handlers"),
         }
@@ -157,7 +158,7 @@ query!(Double -> u32, name = "doubles.get");
 const KILLED: &str = "queries-killed";
 
 async fn connect(servers: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers)
+    let kafka = kafka_at(servers)
         .namespace(KILLED)
         .partitions(4)
         // A hold lasts half of that.

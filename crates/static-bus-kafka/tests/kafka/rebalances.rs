@@ -16,6 +16,7 @@ use static_bus::{
 use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{RemoteBus, Transport, Worker, WorkerHandle};
 
+use crate::support::kafka_at;
 use test_brokers::doomed::{self, Doomed, HANDLING};
 use test_brokers::kafka::Kafka;
 
@@ -26,7 +27,7 @@ struct Move {
 }
 command!(Move, name = "ledger.move", key = account);
 
-const LONG: Duration = Duration::from_secs(90);
+const LONG: Duration = Duration::from_secs(180);
 const LEASE: Duration = Duration::from_secs(6);
 const ACCOUNTS: u32 = 16;
 
@@ -83,7 +84,7 @@ fn ledger(ledger: &Ledger) -> impl AsyncExecuteCommand<Move> + Send + 'static {
 }
 
 async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers).namespace(namespace);
+    let kafka = kafka_at(servers).namespace(namespace);
     kafka.partitions(6).connect().await.unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::OnceLock};
 
-use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder, Sasl, Tls};
+use static_bus_kafka::{KafkaTransportBuilder, Sasl, Tls};
 use static_bus_remote::{Transport as _, transport::Record};
 
 use crate::support::*;
@@ -56,8 +56,8 @@ async fn assert_works(builder: KafkaTransportBuilder) {
 #[tokio::test]
 async fn a_user_logs_in_with_each_mechanism() {
     for sasl in each_mechanism("alice", PASSWORD) {
-        assert_works(KafkaTransport::builder(kafka().sasl()).sasl(sasl.clone())).await;
-        let builder = KafkaTransport::builder(kafka().sasl_tls()).sasl(sasl);
+        assert_works(kafka_at(kafka().sasl()).sasl(sasl.clone())).await;
+        let builder = kafka_at(kafka().sasl_tls()).sasl(sasl);
         assert_works(builder.tls(tls(Some(kafka().ca())))).await;
     }
 }
@@ -66,7 +66,7 @@ async fn a_user_logs_in_with_each_mechanism() {
 async fn wrong_credentials_are_refused() {
     for user in ["alice", "nobody"] {
         for sasl in each_mechanism(user, WRONG) {
-            let builder = KafkaTransport::builder(kafka().sasl()).sasl(sasl);
+            let builder = kafka_at(kafka().sasl()).sasl(sasl);
             let text = refusal(builder, WRONG).await;
             let start = format!("kafka://{}: the credentials are refused", kafka().sasl());
             assert!(text.starts_with(&start), "{text}");
@@ -82,7 +82,7 @@ async fn wrong_credentials_are_refused() {
 
 #[tokio::test]
 async fn no_credentials_are_refused() {
-    let text = refusal(KafkaTransport::builder(kafka().sasl()), WRONG).await;
+    let text = refusal(kafka_at(kafka().sasl()), WRONG).await;
     assert!(
         text.starts_with(&format!("kafka://{}: ", kafka().sasl())),
         "{text}"
@@ -96,7 +96,7 @@ async fn no_credentials_are_refused() {
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_is_refused() {
     let [_, _, sasl] = each_mechanism("alice", WRONG);
-    let builder = KafkaTransport::builder(kafka().sasl_tls());
+    let builder = kafka_at(kafka().sasl_tls());
     let text = refusal(builder.sasl(sasl).tls(tls(None)), WRONG).await;
     assert!(text.contains("certificate verify failed"), "{text}");
     assert!(
@@ -107,13 +107,13 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
 
 #[tokio::test]
 async fn a_port_with_another_protocol_is_reported() {
-    let builder = KafkaTransport::builder(kafka().servers()).tls(tls(Some(kafka().ca())));
+    let builder = kafka_at(kafka().servers()).tls(tls(Some(kafka().ca())));
     let text = refusal(builder, WRONG).await;
     assert!(
         text.ends_with("check `Tls::ca`, and that the port expects TLS"),
         "{text}"
     );
-    let text = refusal(KafkaTransport::builder(kafka().tls()), WRONG).await;
+    let text = refusal(kafka_at(kafka().tls()), WRONG).await;
     assert!(
         text.ends_with("whether the port expects TLS or SASL"),
         "{text}"
@@ -122,14 +122,14 @@ async fn a_port_with_another_protocol_is_reported() {
 
 #[tokio::test]
 async fn a_missing_file_is_reported() {
-    let builder = KafkaTransport::builder(kafka().tls());
+    let builder = kafka_at(kafka().tls());
     let text = refusal(builder.tls(tls(Some("/no/such.pem".into()))), WRONG).await;
     assert!(text.contains("ssl.ca.location"), "{text}");
 }
 
 #[tokio::test]
 async fn a_client_certificate_is_presented() {
-    let builder = || KafkaTransport::builder(kafka().tls());
+    let builder = || kafka_at(kafka().tls());
     assert_works(builder().tls(Tls {
         ca: Some(kafka().ca()),
         certificate: Some(kafka().ca()),

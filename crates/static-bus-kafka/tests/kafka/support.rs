@@ -9,8 +9,13 @@ use rdkafka::{
     message::OwnedMessage,
     types::RDKafkaErrorCode,
 };
-use static_bus_kafka::KafkaTransportBuilder;
+use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder};
 use static_bus_remote::transport::{Kind, Record, Topic, TransportError};
+
+/// A connection whose deadline no call of a healthy cluster comes near, however busy the machine is.
+pub fn kafka_at(servers: impl Into<String>) -> KafkaTransportBuilder {
+    KafkaTransport::builder(servers).deadline(Duration::from_secs(60))
+}
 
 pub fn command(name: &str) -> Topic {
     Topic {

@@ -25,7 +25,7 @@ use static_bus_remote::{
     },
 };
 
-use crate::support::{command, contents};
+use crate::support::{command, contents, kafka_at};
 use test_brokers::doomed::{self, Doomed};
 use test_brokers::kafka::{Kafka, KafkaOptions};
 use test_brokers::proxy::Lost;
@@ -46,7 +46,7 @@ const LEASE: Duration = Duration::from_secs(6);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
-    let kafka = KafkaTransport::builder(servers).namespace(namespace);
+    let kafka = kafka_at(servers).namespace(namespace);
     let kafka = kafka.partitions(4).deadline(DEADLINE);
     kafka.exactly_once().connect().await.unwrap()
 }
@@ -391,7 +391,7 @@ async fn pay(servers: &str, namespace: &str, fails: u32) -> WorkerHandle<KafkaTr
 }
 
 async fn send(servers: &str, namespace: &str, invoices: std::ops::Range<u32>) {
-    let kafka = KafkaTransport::builder(servers).namespace(namespace);
+    let kafka = kafka_at(servers).namespace(namespace);
     let kafka = kafka.partitions(4).connect().await.unwrap();
     let remote = RemoteBus::connect(kafka).await.unwrap();
     let all = invoices.map(|invoice| Pay { invoice });
@@ -550,7 +550,7 @@ async fn start_proxied() -> Kafka {
 async fn a_commit_whose_answer_is_lost_is_not_repeated() {
     let (kafka, namespace) = (start_proxied().await, "once-no-answer");
     let there = connect(kafka.servers(), namespace).await;
-    let here = KafkaTransport::builder(kafka.proxy().servers()).namespace(namespace);
+    let here = kafka_at(kafka.proxy().servers()).namespace(namespace);
     // A commit waits longer than a partition that moves.
     let here = here.partitions(4).deadline(Duration::from_secs(9));
     let here = here.exactly_once().connect().await.unwrap();

@@ -1,0 +1,112 @@
+//! The records that the clients of a producer have, bounded in bytes.
+//!
+//! A record waits outside of the client until there is room for it: so it has the whole deadline for its own way, and
+//! one that waits in vain was certainly not sent.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use static_bus_remote::lock::lock;
+
+/// The greatest sum of the sizes of the records that the clients have. A link of 4 Mbit/s passes as much in the default
+/// deadline.
+const BYTES: usize = 4_000_000;
+
+/// The bound.
+pub(super) struct Window {
+    free: Arc<Semaphore>,
+    /// The time of the last confirmation.
+    confirmed: Mutex<Instant>,
+}
+
+/// The room for one record, until its result is known.
+pub(super) struct Room {
+    window: Arc<Window>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Window {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Window {
+            free: Arc::new(Semaphore::new(BYTES)),
+            confirmed: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Waits for the room for a record of this size, in the order of the calls. `None` if nothing was confirmed for the
+    /// length of a deadline.
+    pub async fn enter(self: &Arc<Self>, size: usize, deadline: Duration) -> Option<Room> {
+        // A record that is larger has the whole window for itself.
+        let size = u32::try_from(size.min(BYTES)).unwrap_or(u32::MAX);
+        let mut entering = pin!(self.free.clone().acquire_many_owned(size));
+        let begun = Instant::now();
+        loop {
+            let last = begun.max(*lock(&self.confirmed));
+            match timeout_at(last + deadline, &mut entering).await {
+                Ok(permit) => {
+                    return Some(Room {
+                        window: self.clone(),
+                        _permit: permit.ok()?,
+                    });
+                }
+                Err(_) if *lock(&self.confirmed) > last => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Room {
+    /// Notes that the record is confirmed.
+    pub fn confirmed(&self) {
+        *lock(&self.window.confirmed) = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_waits_as_long_as_others_are_confirmed() {
+        let window = Window::new();
+        let mut first = window.enter(BYTES, DEADLINE).await.unwrap();
+        let begun = Instant::now();
+        let waiting = tokio::spawn({
+            let window = window.clone();
+            async move { window.enter(2 * BYTES, DEADLINE).await.is_some() }
+        });
+        for _ in 0..10 {
+            tokio::time::sleep(DEADLINE * 9 / 10).await;
+            first.confirmed();
+            assert!(!waiting.is_finished());
+        }
+        drop(first);
+        assert!(waiting.await.unwrap());
+        assert!(begun.elapsed() > 8 * DEADLINE);
+        first = window.enter(1, DEADLINE).await.unwrap();
+        drop(first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_waits_for_a_deadline_if_nothing_is_confirmed() {
+        let window = Window::new();
+        let first = window.enter(BYTES, DEADLINE).await.unwrap();
+        tokio::time::sleep(DEADLINE / 2).await;
+        let begun = Instant::now();
+        assert!(window.enter(1, DEADLINE).await.is_none());
+        assert_eq!(begun.elapsed(), DEADLINE);
+        drop(first);
+        assert!(window.enter(1, DEADLINE).await.is_some());
+    }
+}

@@ -1,0 +1,81 @@
+//! The configurations of the clients of `librdkafka` that follow from the settings of a transport.
+
+use rdkafka::ClientConfig;
+
+use super::{BATCH_BYTES, MAX_RECORD_BYTES, Settings};
+use static_bus_remote::{time::millis, transport::Kind};
+
+impl Settings {
+    /// The configuration of a producer that does not lose, duplicate or reorder records. `batch_bytes` is the largest
+    /// size of its batches.
+    pub fn producer(&self, batch_bytes: usize) -> ClientConfig {
+        let mut config = self.common();
+        config.set("enable.idempotence", "true");
+        config.set("acks", "all");
+        config.set("partitioner", "murmur2_random");
+        let largest = self.max_bytes(Kind::DeadLetter);
+        // A call appends its records as one batch: waiting for more would only delay it.
+        config.set("linger.ms", "0");
+        // Without this, a batch without keys becomes one request for each partition.
+        config.set("sticky.partitioning.linger.ms", "10");
+        config.set("message.timeout.ms", millis(self.deadline).to_string());
+        let mut config = self.with_extra(config);
+        config.set(MAX_RECORD_BYTES, largest.to_string());
+        config.set(BATCH_BYTES, self.batch_bytes.min(batch_bytes).to_string());
+        config
+    }
+
+    /// The configuration of a transactional producer. `batch_bytes` is the largest size of its batches.
+    pub fn transactional_producer(&self, id: &str, batch_bytes: usize) -> ClientConfig {
+        let mut config = self.producer(batch_bytes);
+        config.set("transactional.id", id);
+        // The open transaction of a killed process delays its consumers until this time has passed.
+        let timeout = millis(self.deadline).saturating_add(1000);
+        config.set("transaction.timeout.ms", timeout.to_string());
+        config
+    }
+
+    /// The configuration of a consumer of a group, without automatic commits.
+    pub fn consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.common();
+        config.set("group.id", group);
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("auto.offset.reset", "earliest");
+        config.set("isolation.level", "read_committed");
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("fetch.wait.max.ms", "100");
+        config.set("fetch.error.backoff.ms", "100");
+        self.with_extra(config)
+    }
+
+    /// The configuration of a client for administrative requests.
+    pub fn admin(&self) -> ClientConfig {
+        self.with_extra(self.common())
+    }
+
+    fn common(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.servers);
+        config.set("client.id", "static-bus");
+        config.set("topic.metadata.refresh.interval.ms", "10000");
+        config.set("reconnect.backoff.max.ms", "1000");
+        config.set("socket.keepalive.enable", "true");
+        let timeout = millis(self.deadline).clamp(1_000, 60_000).to_string();
+        config.set("socket.timeout.ms", &timeout);
+        config.set("socket.connection.setup.timeout.ms", &timeout);
+        // A topic that the broker creates by itself has the wrong configuration.
+        config.set("allow.auto.create.topics", "false");
+        for (name, value) in &self.security {
+            config.set(*name, value);
+        }
+        config
+    }
+
+    fn with_extra(&self, mut config: ClientConfig) -> ClientConfig {
+        for (name, value) in &self.extra {
+            config.set(name, value);
+        }
+        config
+    }
+}

@@ -1,14 +1,15 @@
-//! Appends records: all records of one call in one round trip.
+//! Appends records: all records of one call in one round trip, or in several where they are large.
 
 use std::{collections::HashMap, time::Duration};
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::{
+    budget::BYTES,
     keys,
     link::Link,
     scripts,
-    wire::{add_fields, to_blob},
+    wire::{add_fields, size, to_blob},
 };
 use static_bus_remote::{
     time::{millis, now_millis},
@@ -55,6 +56,44 @@ pub(super) async fn append(
     records: &[(Topic, Record)],
     partitions: &Partitions<'_>,
 ) -> Vec<Result<(), TransportError>> {
+    let mut results = Vec::with_capacity(records.len());
+    while let Some(rest) = records.get(results.len()..).filter(|rest| !rest.is_empty()) {
+        let (count, bytes) = fitting(rest);
+        let limit = link.server().deadline_of(bytes);
+        match append_some(link, namespace, &rest[..count], partitions, limit).await {
+            Ok(some) => results.extend(some),
+            // The others are not tried: each call would wait as long again.
+            Err(e) if e.kind().is_transient() => results.extend(vec![Err(e); rest.len()]),
+            Err(e) => results.extend(vec![Err(e); count]),
+        }
+    }
+    results
+}
+
+/// The number of records that are sent at once, and their bytes.
+fn fitting(records: &[(Topic, Record)]) -> (usize, usize) {
+    let mut bytes = 0;
+    let fits = |(_, record): &&(Topic, Record)| {
+        let is_first = bytes == 0;
+        let with = bytes + size(record);
+        let fits = is_first || with <= BYTES;
+        if fits {
+            bytes = with.max(1);
+        }
+        fits
+    };
+    let count = records.iter().take_while(fits).count();
+    (count, bytes)
+}
+
+/// Appends records in one round trip. The outer error is that of all of them.
+async fn append_some(
+    link: &Link,
+    namespace: &str,
+    records: &[(Topic, Record)],
+    partitions: &Partitions<'_>,
+    limit: Duration,
+) -> Result<Vec<Result<(), TransportError>>, TransportError> {
     let now = now_millis();
     let mut batch = Batch::default();
     let place = |(topic, record): &(Topic, Record)| match topic.kind {
@@ -69,19 +108,16 @@ pub(super) async fn append(
     let places: Vec<Result<Place, TransportError>> = records.iter().map(place).collect();
     let commands = batch.commands();
     if commands.is_empty() {
-        return places.into_iter().map(|place| place.map(drop)).collect();
+        return Ok(places.into_iter().map(|place| place.map(drop)).collect());
     }
-    let answers = match link.send_all(&commands).await {
-        Ok(answers) => answers,
-        Err(e) => return places.into_iter().map(|p| p.and(Err(e.clone()))).collect(),
-    };
+    let answers = link.send_all_within(&commands, limit).await?;
     batch.prune(link, &answers, now).await;
     let result = |place| match answers.get(batch.command(place)) {
         Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
         Some(_) => Ok(()),
         None => Err(link.server().unexpected("a pipeline")),
     };
-    places.into_iter().map(|p| p.and_then(result)).collect()
+    Ok(places.into_iter().map(|p| p.and_then(result)).collect())
 }
 
 /// The stream of a record that is not a query or reply.

@@ -50,7 +50,13 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         Some("NOPERM") => "give the user the permission with ACL SETUSER",
         Some("OOM") => "the server is full: raise `maxmemory`",
         Some("READONLY") => "this is a replica: the URL must name the primary",
+        Some("MASTERDOWN") => {
+            "this is a replica without its primary: the URL must name the primary"
+        }
+        Some("CLUSTERDOWN") => "a part of the cluster has no primary: see `CLUSTER INFO`",
+        Some("UNBLOCKED") => "the server has become a replica: the URL must name the primary",
         Some("LOADING") => "the server is starting: try again",
+        Some("BUSY") => "a script of another program does not end: end it with SCRIPT KILL",
         Some("MISCONF") => "the server cannot save: check its disk and its log",
         Some("WRONGTYPE") => "another program uses the key: choose another namespace",
         _ if error.is_timeout() => {
@@ -62,6 +68,31 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         _ => "see the server's log",
     };
     with_source(address, format!("{text}; {remedy}").into(), error)
+}
+
+/// Returns whether a new connection is to be opened after this error: the connection is lost, its server is not the
+/// primary (any more), or it does not know the user (any more).
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    let is_lost = error.is_unrecoverable_error() || error.kind() == ErrorKind::Io;
+    is_lost || is_no_primary(error) || matches!(error.code(), Some("NOAUTH"))
+}
+
+/// Returns whether the server has refused a command because it is not the primary (any more), or not ready.
+pub(super) fn is_no_primary(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN")
+    ) || error.code() == Some("UNBLOCKED") && !is_missing(error)
+}
+
+/// Returns whether the stream or the group is missing: the server was restarted without its data, or emptied.
+pub(super) fn is_missing(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    match error.code() {
+        Some("NOGROUP") => true,
+        Some("UNBLOCKED") => detail.contains("no longer exists"),
+        _ => detail.contains("NOGROUP"),
+    }
 }
 
 /// The class of an error.
@@ -90,6 +121,7 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
                 | "MISCONF"
                 | "NOREPLICAS"
                 | "TRYAGAIN"
+                | "UNBLOCKED"
                 // Streams, groups and scripts are created again.
                 | "NOGROUP"
                 | "NOSCRIPT"

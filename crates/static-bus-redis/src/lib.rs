@@ -30,6 +30,7 @@
 #![warn(missing_docs)]
 
 mod append;
+mod budget;
 mod consumer;
 mod deduplication;
 mod demand;
@@ -45,6 +46,7 @@ mod receiver;
 mod recovery;
 mod replies;
 mod scripts;
+mod server;
 mod streams;
 mod transaction;
 mod transport;

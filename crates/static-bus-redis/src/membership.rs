@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 
 use super::{
+    budget::Budget,
     deduplication::{Deduplication, HeldClaim},
     demand::Demand,
+    errors::is_missing,
     keys::GroupKeys,
-    link::{Link, Server},
+    link::Link,
     partitions::PartitionCounts,
     receipt::{Ids, RedisReceipt, ids},
     scripts,
     scripts::Lua,
+    server::Server,
     streams::Streams,
     transaction::Transaction,
 };
@@ -35,6 +38,7 @@ pub(super) struct Membership {
     counts: Arc<PartitionCounts>,
     subscription: Subscription,
     block: Duration,
+    budget: Budget,
     demand: Demand,
     deduplication: Deduplication,
     streams: Mutex<Streams>,
@@ -52,6 +56,7 @@ impl Membership {
         let subscription = subscription.with_lease(lease);
         let keys = Arc::new(counts.group_keys(&subscription).await?);
         let member = Membership {
+            budget: Budget::new(),
             demand: Demand::new(),
             deduplication: Deduplication::new(link.clone(), keys.clone(), &subscription),
             streams: Mutex::new(Streams::new(keys.streams().len())),
@@ -104,6 +109,11 @@ impl Membership {
         (self.lease() / 3).min(Duration::from_millis(500))
     }
 
+    /// The bounds of answers with entries.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub fn demand(&self) -> &Demand {
         &self.demand
     }
@@ -137,8 +147,9 @@ impl Membership {
         &self,
         script: &Lua,
         call: &Cmd,
+        limit: Duration,
     ) -> Result<Option<Value>, TransportError> {
-        match self.link.attempt_run(script, call).await? {
+        match self.link.attempt_run(script, call, limit).await? {
             Ok(answer) => Ok(Some(answer)),
             Err(e) if is_missing(&e) => self.recreate().await.map(|()| None),
             Err(e) => Err(self.server().error(&e)),
@@ -264,10 +275,4 @@ impl Membership {
             _ => Err(self.server().unexpected("the script of the backlog")),
         }
     }
-}
-
-/// Returns whether the stream or the group is missing: the server was restarted without its data, or emptied.
-pub(super) fn is_missing(error: &RedisError) -> bool {
-    let detail = error.detail().unwrap_or_default();
-    matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) || detail.contains("NOGROUP")
 }

@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use super::{
-    link::{Connection, Link, Server, ends_connection, late},
+    budget::Budget,
+    errors::ends_connection,
+    link::Link,
+    server::{Connection, Server, late},
     wire::from_blob,
 };
 use static_bus_remote::{
@@ -34,6 +37,7 @@ pub struct RedisReceiver {
     link: Arc<Link>,
     key: String,
     block: Duration,
+    budget: Arc<Budget>,
     reader: tokio::sync::Mutex<Reader>,
     /// The number of the connection on which a read may block; 0 if there was none.
     reading: AtomicI64,
@@ -41,7 +45,7 @@ pub struct RedisReceiver {
     closing: Notify,
 }
 
-type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Value>)> + Send>>;
+type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Vec<Vec<u8>>>)> + Send>>;
 
 struct Reader {
     connection: Option<Connection>,
@@ -63,6 +67,7 @@ impl RedisReceiver {
             link,
             key,
             block,
+            budget: Arc::new(Budget::new()),
             reader: tokio::sync::Mutex::new(Reader {
                 connection: Some(connection),
                 read: None,
@@ -106,7 +111,7 @@ impl RedisReceiver {
             match answer {
                 Ok(answer) => {
                     reader.connection = Some(connection);
-                    reader.taken.extend(elements(answer));
+                    reader.taken.extend(answer);
                 }
                 Err(e) => {
                     if !ends_connection(&e) {
@@ -149,11 +154,22 @@ impl RedisReceiver {
             None => cmd("LMPOP"),
         };
         command.arg(1).arg(&self.key).arg("LEFT");
-        command.arg("COUNT").arg(max);
-        let limit = block.unwrap_or_default() + self.server.deadline();
+        command.arg("COUNT").arg(self.budget.count(max));
+        let (block, budget) = (block.unwrap_or_default(), self.budget.clone());
+        let limit = budget.limit(self.server.deadline());
         Box::pin(async move {
-            let answer = timeout(limit, connection.send(&command)).await;
-            (connection, answer.unwrap_or_else(|_| Err(late(limit))))
+            let begun = Instant::now();
+            let answer = timeout(block + limit, connection.send(&command)).await;
+            let Ok(answer) = answer else {
+                budget.unanswered();
+                return (connection, Err(late(block + limit)));
+            };
+            let answer = answer.map(elements);
+            if let Ok(blobs) = &answer {
+                let took = begun.elapsed().saturating_sub(block);
+                budget.answered(blobs.iter().map(Vec::len), took, limit);
+            }
+            (connection, answer)
         })
     }
 
@@ -201,7 +217,7 @@ impl Receiver for RedisReceiver {
                 self.link.unblock(number).await;
             }
             if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline(), read).await {
-                reader.taken.extend(elements(answer));
+                reader.taken.extend(answer);
             }
         }
         reader.connection = None;
@@ -233,7 +249,7 @@ impl Reader {
 }
 
 /// The elements in `[key, [element, …]]`.
-fn elements(answer: Value) -> impl Iterator<Item = Vec<u8>> {
+fn elements(answer: Value) -> Vec<Vec<u8>> {
     let list = match answer {
         Value::Array(mut parts) if parts.len() == 2 => match parts.pop() {
             Some(Value::Array(list)) => list,
@@ -241,8 +257,9 @@ fn elements(answer: Value) -> impl Iterator<Item = Vec<u8>> {
         },
         _ => Vec::new(),
     };
-    list.into_iter().filter_map(|element| match element {
+    let blobs = list.into_iter().filter_map(|element| match element {
         Value::BulkString(blob) => Some(blob),
         _ => None,
-    })
+    });
+    blobs.collect()
 }

@@ -46,8 +46,10 @@ macro_rules! scripts {
 scripts! {
     BACKLOG "backlog.lua"
     CLAIM "claim.lua"
+    COUNT "count.lua"
     CREATE "create.lua"
     LEAVE "leave.lua"
+    LETTERS "letters.lua"
     PRUNE "prune.lua"
     REBALANCE "rebalance.lua"
     RECLAIM "reclaim.lua"

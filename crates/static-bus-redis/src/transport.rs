@@ -14,11 +14,13 @@ use redis::{Value, cmd};
 
 use super::{
     append::append,
+    budget::BYTES,
     consumer::RedisConsumer,
     keys::{self, is_partitioned},
     link::Link,
     partitions::PartitionCounts,
     receiver::RedisReceiver,
+    scripts,
     wire::{self, EntryId},
 };
 use static_bus_remote::{
@@ -144,11 +146,13 @@ impl Transport for RedisTransport {
             Some(position) => format!("({}", self.entry_id(position)?),
             None => "-".to_owned(),
         };
-        let mut command = cmd("XRANGE");
-        command.arg(keys::dead_letters(&self.shared.namespace));
-        command.arg(start).arg("+").arg("COUNT").arg(limit);
-        let Value::Array(entries) = self.shared.link.send(&command).await? else {
-            return Err(self.shared.link.server().unexpected("XRANGE"));
+        let (link, server) = (&self.shared.link, self.shared.link.server());
+        let mut call = scripts::LETTERS.call([keys::dead_letters(&self.shared.namespace)]);
+        call.arg(start).arg(limit).arg(BYTES);
+        let time = server.deadline_of(BYTES);
+        let answer = link.attempt_run(&scripts::LETTERS, &call, time).await?;
+        let Value::Array(entries) = answer.map_err(|e| server.error(&e))? else {
+            return Err(server.unexpected("XRANGE"));
         };
         let now = now_millis();
         let letters = entries.into_iter().filter_map(|entry| {

@@ -83,6 +83,12 @@ pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
     })
 }
 
+/// The bytes of a record, but for the encoding.
+pub(super) fn size(record: &Record) -> usize {
+    let key = record.key.as_ref().map_or(0, |key| key.len());
+    key + record.headers.as_str().len() + record.body.len()
+}
+
 /// Adds the fields of a record to an `XADD`.
 pub(super) fn add_fields(command: &mut Cmd, record: &Record, now: u64) {
     command.arg("h").arg(record.headers.as_str());

@@ -96,9 +96,13 @@ impl Redis {
         &self.url
     }
 
+    pub fn port(&self) -> u16 {
+        self.own().port
+    }
+
     /// `127.0.0.1:port`.
     pub fn host_and_port(&self) -> String {
-        format!("127.0.0.1:{}", self.own().port)
+        format!("127.0.0.1:{}", self.port())
     }
 
     /// Kills the server, as a crash would. Data that is not on disk is lost.

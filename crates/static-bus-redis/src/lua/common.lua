@@ -61,3 +61,17 @@ local function claimed(claims, from, to)
   end
   return keys
 end
+
+-- The bytes of the fields of an entry.
+local function size(entry)
+  local bytes = 0
+  for _, part in ipairs(entry[2]) do bytes = bytes + #part end
+  return bytes
+end
+
+-- Takes over a pending entry, a row of XPENDING, without a change of its delivery count. Returns its id, fields,
+-- delivery count and former owner; nil if the stream does not have it any more.
+local function taken(key, group, member, pending)
+  local entry = redis.call('XCLAIM', key, group, member, 0, pending[1], 'RETRYCOUNT', pending[4])[1]
+  return entry and {entry[1], entry[2], pending[4], pending[2]}
+end

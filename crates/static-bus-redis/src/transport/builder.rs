@@ -7,8 +7,9 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates
 use super::{
     super::{
         errors::{address, address_of_malformed, connect_error},
-        link::{Link, Server},
+        link::Link,
         partitions::PARTITIONS,
+        server::Server,
     },
     RedisTransport,
     inspect::inspect,
@@ -71,7 +72,8 @@ impl RedisTransportBuilder {
         self
     }
 
-    /// The longest time that a call waits for the server. Default: 5 s.
+    /// The longest time that a call waits for the server. Default: 5 s. Large records have more time: a second for each
+    /// 250 kB that are sent in one round trip, and up to eight times the deadline for one that is received.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

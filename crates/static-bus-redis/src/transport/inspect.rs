@@ -4,7 +4,7 @@ use redis::cmd;
 
 use super::super::{
     errors::{connect_error, reply_error},
-    link::{Connection, Server},
+    server::{Connection, Server},
 };
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 

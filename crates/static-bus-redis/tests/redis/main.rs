@@ -6,6 +6,7 @@ mod input;
 mod outages;
 mod partitions;
 mod queries;
+mod slow_links;
 mod support;
 mod traps;
 mod workers;

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::{
+    audiences::{Audiences, RETURN},
     budget::BYTES,
     keys,
     link::Link,
@@ -13,7 +14,7 @@ use super::{
 };
 use static_bus_remote::{
     time::{millis, now_millis},
-    transport::{Kind, Record, Topic, TransportError},
+    transport::{Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 
 /// The time for which replies are kept for a process that does not take them.
@@ -50,17 +51,23 @@ enum Place {
     Entry(usize),
 }
 
+/// The server, and what is known of its topics.
+pub(super) struct Destination<'a> {
+    pub link: &'a Link,
+    pub namespace: &'a str,
+    pub partitions: Partitions<'a>,
+    pub audiences: &'a Audiences,
+}
+
 pub(super) async fn append(
-    link: &Link,
-    namespace: &str,
+    to: &Destination<'_>,
     records: &[(Topic, Record)],
-    partitions: &Partitions<'_>,
 ) -> Vec<Result<(), TransportError>> {
     let mut results = Vec::with_capacity(records.len());
     while let Some(rest) = records.get(results.len()..).filter(|rest| !rest.is_empty()) {
         let (count, bytes) = fitting(rest);
-        let limit = link.server().deadline_of(bytes);
-        match append_some(link, namespace, &rest[..count], partitions, limit).await {
+        let limit = to.link.server().deadline_of(bytes);
+        match append_some(to, &rest[..count], limit).await {
             Ok(some) => results.extend(some),
             // The others are not tried: each call would wait as long again.
             Err(e) if e.kind().is_transient() => results.extend(vec![Err(e); rest.len()]),
@@ -88,12 +95,11 @@ fn fitting(records: &[(Topic, Record)]) -> (usize, usize) {
 
 /// Appends records in one round trip. The outer error is that of all of them.
 async fn append_some(
-    link: &Link,
-    namespace: &str,
+    to: &Destination<'_>,
     records: &[(Topic, Record)],
-    partitions: &Partitions<'_>,
     limit: Duration,
 ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
+    let (link, namespace, partitions) = (to.link, to.namespace, &to.partitions);
     let now = now_millis();
     let mut batch = Batch::default();
     let place = |(topic, record): &(Topic, Record)| match topic.kind {
@@ -112,12 +118,32 @@ async fn append_some(
     }
     let answers = link.send_all_within(&commands, limit).await?;
     batch.prune(link, &answers, now).await;
-    let result = |place| match answers.get(batch.command(place)) {
-        Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
-        Some(_) => Ok(()),
-        None => Err(link.server().unexpected("a pipeline")),
-    };
-    Ok(places.into_iter().map(|p| p.and_then(result)).collect())
+    let result =
+        |(place, (topic, _)): (Result<Place, TransportError>, &(Topic, Record))| match answers
+            .get(batch.command(place?))
+        {
+            Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
+            Some(answer) if topic.kind == Kind::Event => {
+                let exists = *answer != Value::Nil;
+                match to.audiences.has_vanished(topic, exists) {
+                    true => Err(vanished(link, topic)),
+                    false => Ok(()),
+                }
+            }
+            Some(_) => Ok(()),
+            None => Err(link.server().unexpected("a pipeline")),
+        };
+    Ok(places.into_iter().zip(records).map(result).collect())
+}
+
+/// The error of an event whose stream has vanished, and its groups with it.
+fn vanished(link: &Link, topic: &Topic) -> TransportError {
+    let reason = format!(
+        "the stream of {topic} is gone: the server was emptied, or the stream deleted. Publish again: running \
+         subscribers create it within a second, and without any in {RETURN:?} the event has no subscribers"
+    );
+    let kind = TransportErrorKind::Unreachable;
+    TransportError::new(kind, link.server().address().clone(), reason)
 }
 
 /// The stream of a record that is not a query or reply.

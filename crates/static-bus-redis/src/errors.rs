@@ -211,7 +211,7 @@ mod tests {
         self, Refused, TooLarge, Unauthorized, Unreachable,
     };
 
-    use super::{ErrorKind, RedisError, connect_error, reply_error};
+    use super::{ErrorKind, RedisError, connect_error, ends_connection, is_missing, reply_error};
 
     /// The error that the client library makes of this line.
     fn answer(line: &str) -> RedisError {
@@ -253,6 +253,11 @@ mod tests {
                 Unreachable,
             ),
             ("NOREPLICAS Not enough good replicas to write.", Unreachable),
+            (
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                Unreachable,
+            ),
+            (BECAME_A_REPLICA, Unreachable),
             ("ERR max number of clients reached", Unreachable),
             ("NOAUTH Authentication required.", Unauthorized),
             ("WRONGPASS invalid username-password pair", Unauthorized),
@@ -282,6 +287,53 @@ mod tests {
         ] {
             assert_eq!(kinds(&answer(line)), [kind; 2], "{line}");
         }
+    }
+
+    const BECAME_A_REPLICA: &str = "UNBLOCKED force unblock from blocking operation, instance \
+         state changed (master -> replica?)";
+
+    #[test]
+    fn a_connection_is_opened_again_if_its_server_is_not_the_primary_or_forgot_the_user() {
+        for (line, ends) in [
+            (
+                "READONLY You can't write against a read only replica.",
+                true,
+            ),
+            ("LOADING Redis is loading the dataset in memory", true),
+            ("MASTERDOWN Link with MASTER is down", true),
+            ("CLUSTERDOWN The cluster is down", true),
+            ("NOAUTH Authentication required.", true),
+            (BECAME_A_REPLICA, true),
+            ("UNBLOCKED the stream key no longer exists", false),
+            ("NOGROUP No such key 's' or consumer group 'g'", false),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                false,
+            ),
+            (
+                "MISCONF Errors writing to the AOF file: No space left",
+                false,
+            ),
+            ("BUSY Redis is busy running a script.", false),
+            (
+                "NOPERM User a has no permissions to run the 'xadd' command",
+                false,
+            ),
+        ] {
+            assert_eq!(ends_connection(&answer(line)), ends, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_deleted_under_a_read_is_missing() {
+        for line in [
+            "UNBLOCKED the stream key no longer exists",
+            "NOGROUP the consumer group this client was blocked on no longer exists",
+            "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option",
+        ] {
+            assert!(is_missing(&answer(line)), "{line}");
+        }
+        assert!(!is_missing(&answer(BECAME_A_REPLICA)));
     }
 
     #[test]

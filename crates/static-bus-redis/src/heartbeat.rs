@@ -95,17 +95,25 @@ impl Heartbeat {
     }
 
     /// Renews the membership and the partitions. Gives partitions up that the member has left, and takes free ones.
+    /// Creates the group again if it is missing, also while nothing is read.
     async fn rebalance(&self, is_active: bool, takes: bool) -> Result<Balance, TransportError> {
         let member = &*self.member;
         let owners = member.keys().owners().iter().map(String::as_str);
-        let keys = std::iter::once(member.keys().members()).chain(owners);
-        let mut call = scripts::REBALANCE.call(keys);
-        call.arg(member.name()).arg(millis(member.lease()));
+        let streams = member.keys().streams().iter().map(String::as_str);
+        let keys = std::iter::once(member.keys().members());
+        let mut call = scripts::REBALANCE.call(keys.chain(owners).chain(streams));
+        call.arg(member.name()).arg(member.group());
+        call.arg(millis(member.lease()));
         call.arg(u8::from(is_active)).arg(u8::from(takes));
         for stream in member.streams().left() {
             call.arg(stream - 1);
         }
-        let answer = member.link().run(&scripts::REBALANCE, &call).await?;
+        let limit = member.server().deadline();
+        let answer = member.run_on_group(&scripts::REBALANCE, &call, limit);
+        let answer = match answer.await? {
+            Some(answer) => answer,
+            None => member.link().run(&scripts::REBALANCE, &call).await?,
+        };
         Balance::parse(answer)
             .ok_or_else(|| member.server().unexpected("the renewal of a membership"))
     }

@@ -30,6 +30,7 @@
 #![warn(missing_docs)]
 
 mod append;
+mod audiences;
 mod budget;
 mod consumer;
 mod deduplication;

@@ -111,12 +111,13 @@ impl Link {
         limit: Duration,
     ) -> Result<R::Answer, TransportError> {
         let end = Instant::now() + limit;
+        let mut refused = None;
         loop {
             let mut connection = match self.usable() {
                 Some(connection) => connection,
                 None => match timeout_at(end, self.connection()).await {
                     Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
-                    Err(_) => return Err(self.server.unanswered(limit)),
+                    Err(_) => return Err(refused.unwrap_or_else(|| self.server.unanswered(limit))),
                 },
             };
             let done = match timeout_at(end, request.send_on(&mut connection)).await {
@@ -129,7 +130,7 @@ impl Link {
                 }
                 Err(_) => {
                     self.forget(&connection);
-                    return Err(self.server.error(&late(limit)));
+                    return Err(refused.unwrap_or_else(|| self.server.error(&late(limit))));
                 }
             };
             let Some(error) = done.failure() else {
@@ -141,6 +142,7 @@ impl Link {
             if !may_repeat || self.pause() >= end {
                 return Ok(done);
             }
+            refused = Some(self.server.error(&error));
         }
     }
 

@@ -237,7 +237,8 @@ impl Membership {
         for ids in ids.values() {
             call.arg(ids.len()).arg(ids);
         }
-        self.link.run(script, &call).await.map(drop)
+        let limit = self.server().deadline();
+        self.run_on_group(script, &call, limit).await.map(drop)
     }
 
     fn claims_of(&self, leases: &[Lease<RedisReceipt>]) -> Vec<HeldClaim> {

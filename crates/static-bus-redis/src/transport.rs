@@ -13,7 +13,8 @@ use std::{
 use redis::{Value, cmd};
 
 use super::{
-    append::append,
+    append::{Destination, append},
+    audiences::Audiences,
     budget::BYTES,
     consumer::RedisConsumer,
     keys::{self, is_partitioned},
@@ -47,6 +48,7 @@ struct Shared {
     namespace: Arc<str>,
     block: Duration,
     counts: Arc<PartitionCounts>,
+    audiences: Audiences,
 }
 
 impl RedisTransport {
@@ -75,6 +77,7 @@ impl RedisTransport {
             namespace,
             block,
             counts: Arc::new(counts),
+            audiences: Audiences::default(),
         };
         RedisTransport {
             shared: Arc::new(shared),
@@ -112,7 +115,13 @@ impl Transport for RedisTransport {
         for topic in keyed {
             partitions.insert(topic, shared.counts.of(topic).await);
         }
-        append(&shared.link, &shared.namespace, &records, &partitions).await
+        let destination = Destination {
+            link: &shared.link,
+            namespace: &shared.namespace,
+            partitions,
+            audiences: &shared.audiences,
+        };
+        append(&destination, &records).await
     }
 
     async fn consume(&self, subscription: Subscription) -> Result<RedisConsumer, TransportError> {

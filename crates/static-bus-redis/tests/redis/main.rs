@@ -2,7 +2,9 @@
 
 mod commands;
 mod deduplication;
+mod failovers;
 mod input;
+mod lost_groups;
 mod outages;
 mod partitions;
 mod queries;

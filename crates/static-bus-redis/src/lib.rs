@@ -51,6 +51,7 @@ mod server;
 mod streams;
 mod transaction;
 mod transport;
+mod trimming;
 mod wire;
 
 pub use self::{

@@ -15,7 +15,7 @@ use super::{
     keys::GroupKeys,
     link::Link,
     partitions::PartitionCounts,
-    receipt::{Ids, RedisReceipt, ids},
+    receipt::{Ids, RedisReceipt, ids, pieces},
     scripts,
     scripts::Lua,
     server::Server,
@@ -27,6 +27,9 @@ use static_bus_remote::{
     time::{later, millis},
     transport::{Backlog, Kind, Lease, Subscription, TransportError},
 };
+
+/// The largest number of entries that one call settles. Other clients of the server wait for it.
+const CALL: usize = 1000;
 
 /// A member of a group.
 ///
@@ -158,6 +161,13 @@ impl Membership {
 
     /// Confirms deduplication keys and acknowledges entries, both or neither.
     pub async fn acknowledge(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        for leases in leases.chunks(CALL) {
+            self.acknowledge_some(leases).await?;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge_some(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
         let mut transaction = Transaction::new();
         self.deduplication.confirm(&mut transaction, claims.clone());
@@ -176,19 +186,23 @@ impl Membership {
 
     /// Renews leases and claims that this member still has.
     pub async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        let until = later(tokio::time::Instant::now(), self.lease());
-        let claims = self.claims_of(leases);
-        self.renew_entries(&ids(leases), &claims).await?;
-        self.streams().renew(leases, until);
+        for leases in leases.chunks(CALL) {
+            let until = later(tokio::time::Instant::now(), self.lease());
+            let claims = self.claims_of(leases);
+            self.renew_entries(&ids(leases), &claims).await?;
+            self.streams().renew(leases, until);
+        }
         Ok(())
     }
 
     /// Renews the leases of buffered entries that end soon.
     pub async fn renew_buffered(&self) -> Result<(), TransportError> {
-        let until = later(tokio::time::Instant::now(), self.lease());
-        let ids = self.streams().expiring(self.lease());
-        self.renew_entries(&ids, &[]).await?;
-        self.streams().renew_buffered(&ids, until);
+        let expiring = self.streams().expiring(self.lease());
+        for ids in pieces(&expiring, CALL) {
+            let until = later(tokio::time::Instant::now(), self.lease());
+            self.renew_entries(&ids, &[]).await?;
+            self.streams().renew_buffered(&ids, until);
+        }
         Ok(())
     }
 
@@ -202,19 +216,24 @@ impl Membership {
 
     /// Gives entries and claims up.
     pub async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        let claims = self.claims_of(leases);
-        self.settle(&scripts::RELEASE, &[], &claims, &ids(leases))
-            .await?;
-        let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
-        self.deduplication.forget(claims);
-        self.streams().release(leases);
+        for leases in leases.chunks(CALL) {
+            let claims = self.claims_of(leases);
+            self.settle(&scripts::RELEASE, &[], &claims, &ids(leases))
+                .await?;
+            let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
+            self.deduplication.forget(claims);
+            self.streams().release(leases);
+        }
         self.demand.wake_reader();
         Ok(())
     }
 
     /// Gives entries up that were not handed out.
     pub async fn release_buffered(&self, ids: &Ids) -> Result<(), TransportError> {
-        self.settle(&scripts::RELEASE, &[], &[], ids).await
+        for ids in pieces(ids, CALL) {
+            self.settle(&scripts::RELEASE, &[], &[], &ids).await?;
+        }
+        Ok(())
     }
 
     async fn settle(
@@ -249,17 +268,20 @@ impl Membership {
     /// Leaves the group, and releases all entries, partitions and claims.
     pub async fn leave(&self) -> Result<(), TransportError> {
         self.streams().clear_buffers();
-        let keys = [self.keys.members(), self.keys.claims()].into_iter();
+        let claims: Vec<_> = self.deduplication.take_all().into_iter().collect();
+        for claims in claims.chunks(CALL) {
+            self.settle(&scripts::RELEASE, &[], claims, &Ids::new())
+                .await?;
+        }
+        let keys = std::iter::once(self.keys.members());
         let mut call = scripts::LEAVE.call(
             keys.chain(self.keys.streams().iter().map(String::as_str))
                 .chain(self.keys.owners().iter().map(String::as_str)),
         );
         call.arg(self.group()).arg(self.name());
         call.arg(self.keys.streams().len());
-        for (key, ends) in self.deduplication.take_all() {
-            call.arg(&*key).arg(ends);
-        }
-        self.link.run(&scripts::LEAVE, &call).await.map(drop)
+        while self.link.run(&scripts::LEAVE, &call).await? == Value::Int(0) {}
+        Ok(())
     }
 
     pub async fn backlog(&self) -> Result<Backlog, TransportError> {

@@ -34,6 +34,9 @@ use static_bus_remote::{
 
 pub use builder::RedisTransportBuilder;
 
+/// The largest number of dead letters in one answer.
+const LETTERS: usize = 1000;
+
 /// A connection to Redis or Valkey; cheap to clone.
 ///
 /// All clones share one connection, which is opened again when it is lost. Each consumer and each receiver has a
@@ -157,7 +160,7 @@ impl Transport for RedisTransport {
         };
         let (link, server) = (&self.shared.link, self.shared.link.server());
         let mut call = scripts::LETTERS.call([keys::dead_letters(&self.shared.namespace)]);
-        call.arg(start).arg(limit).arg(BYTES);
+        call.arg(start).arg(limit.min(LETTERS)).arg(BYTES);
         let time = server.deadline_of(BYTES);
         let answer = link.attempt_run(&scripts::LETTERS, &call, time).await?;
         let Value::Array(entries) = answer.map_err(|e| server.error(&e))? else {

@@ -4,6 +4,7 @@ mod commands;
 mod deduplication;
 mod failovers;
 mod input;
+mod large_backlogs;
 mod lost_groups;
 mod outages;
 mod partitions;

@@ -29,7 +29,7 @@ use static_bus_remote::{
 };
 
 /// The largest number of entries that one call settles. Other clients of the server wait for it.
-const CALL: usize = 1000;
+const CALL: usize = 500;
 
 /// A member of a group.
 ///

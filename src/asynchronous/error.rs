@@ -44,8 +44,8 @@ pub enum BusError {
         /// The error that the codec reports.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// No worker serves the message.
-    #[error("{message}: nobody serves it")]
+    /// No worker serves the message. A worker that is started later may.
+    #[error("{message}: no worker serves it")]
     NoHandler {
         /// The message's name.
         message: &'static str,

@@ -44,7 +44,7 @@ fn each_text_names_the_message_and_the_cause() {
             "users.get: no answer within 250ms",
             "users.get: the broker did not take it: connection refused",
             "users.get: its content does not fit: missing field `id`",
-            "users.get: nobody serves it",
+            "users.get: no worker serves it",
             "users.get: its handler failed: no such user",
             "users.get: its handler failed remotely: it panicked",
         ]

@@ -16,9 +16,11 @@ use static_bus_remote::{
     transport::{Kind, Record, Topic},
 };
 
-/// A query that no worker serves ends with a timeout, not before the time is over.
+/// A query whose receiver does not answer ends with a timeout, not before the time is over.
 pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> Outcome {
     const WAIT: Duration = Duration::from_millis(400);
+    let transport = connect(harness).await;
+    let _silent = listen(&transport, &topic(Kind::Query, Ask::NAME), "silent").await;
     let bus = client(connect(harness).await).await.with_timeout(WAIT);
     let begun = Instant::now();
     let error = ask(&bus, 1).await.expect_err("no worker answers");
@@ -34,13 +36,31 @@ pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> O
     Ok(())
 }
 
+/// A query that no worker serves fails with `NoHandler` at once, and is answered when a worker has started.
+pub async fn a_query_that_no_worker_serves_has_no_handler<H: Harness>(harness: &H) -> Outcome {
+    const WAIT: Duration = Duration::from_secs(600);
+    let transport = connect(harness).await;
+    transport.needs_receiver_grace()?;
+    let bus = client(connect(harness).await).await.with_timeout(WAIT);
+    let error = ask(&bus, 1).await.expect_err("no worker serves it");
+    assert!(
+        matches!(error, BusError::NoHandler { message } if message == Ask::NAME),
+        "not `NoHandler`: {error}"
+    );
+    let worker = serve(transport).await;
+    assert_eq!(ask(&bus, 21).await.ok(), Some(42), "when a worker runs");
+    worker.shutdown(SILENCE).await;
+    Ok(())
+}
+
 /// A reply to a query that has timed out is dropped, and the next queries get their own replies.
 pub async fn a_late_reply_is_dropped<H: Harness>(harness: &H) -> Outcome {
     let bus = client(connect(harness).await).await;
     let transport = connect(harness).await;
     // A worker that answers too late.
     let slow = listen(&transport, &topic(Kind::Query, Ask::NAME), "slow").await;
-    let hasty = bus.with_timeout(Duration::from_secs(2));
+    // Long enough for the query to arrive, on a busy machine and where members first have to join.
+    let hasty = bus.with_timeout(Duration::from_secs(6));
     let asking = tokio::spawn(async move { ask(&hasty, 1).await });
     let query = slow.take(1).await.remove(0);
     let error = within("the query times out", asking)

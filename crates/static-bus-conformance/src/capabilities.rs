@@ -1,5 +1,7 @@
 //! The abilities in which engines differ.
 
+use std::time::Duration;
+
 /// The abilities of an engine. Cases that need more are skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,14 @@ pub struct Capabilities {
     pub key_order: bool,
     /// The unit that is divided among the members of a group.
     pub sharing: Sharing,
+    /// The grace time after which queries without a receiver are refused: that of the engine under test, which may be
+    /// shorter than [`RECEIVER_GRACE`](static_bus_remote::transport::RECEIVER_GRACE). `None` if the engine cannot know
+    /// the receivers, and accepts all queries. Default: `None`.
+    pub receiver_grace: Option<Duration>,
+    /// The limit of the size of a record in bytes, of the engine under test: a record whose headers, body and key are
+    /// smaller by 1 KiB is accepted, and one that is larger is refused. `None` if there is no limit, or one that is
+    /// too large for a test. Default: `None`.
+    pub max_record: Option<usize>,
 }
 
 /// The unit that is divided among the members of a group.
@@ -33,6 +43,8 @@ impl Capabilities {
         persistence: false,
         key_order: true,
         sharing: Sharing::Records,
+        receiver_grace: None,
+        max_record: None,
     };
     /// A broker that shares records, and keeps them when its clients end or it is restarted.
     pub const BROKER: Self = Capabilities {
@@ -40,12 +52,28 @@ impl Capabilities {
         persistence: true,
         key_order: true,
         sharing: Sharing::Records,
+        receiver_grace: None,
+        max_record: None,
     };
 
     /// The same abilities with another unit that is shared.
     #[must_use]
     pub const fn with_sharing(mut self, sharing: Sharing) -> Self {
         self.sharing = sharing;
+        self
+    }
+
+    /// The same abilities of an engine that refuses queries which have had no receiver for this time.
+    #[must_use]
+    pub const fn with_receiver_grace(mut self, grace: Duration) -> Self {
+        self.receiver_grace = Some(grace);
+        self
+    }
+
+    /// The same abilities of an engine that refuses records which are larger than this.
+    #[must_use]
+    pub const fn with_max_record(mut self, bytes: usize) -> Self {
+        self.max_record = Some(bytes);
         self
     }
 }

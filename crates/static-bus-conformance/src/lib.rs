@@ -54,6 +54,8 @@ pub mod kinds;
 #[doc(hidden)]
 pub mod leases;
 #[doc(hidden)]
+pub mod limits;
+#[doc(hidden)]
 pub mod order;
 #[doc(hidden)]
 pub mod outage;
@@ -204,7 +206,16 @@ macro_rules! __conformance_cases {
             queries:
                 a_query_is_delivered_once
                 a_reply_reaches_its_own_process_once
-                an_expired_query_or_reply_is_not_delivered;
+                an_expired_query_or_reply_is_not_delivered
+                a_received_query_has_the_time_that_is_left
+                a_query_without_a_receiver_is_refused
+                a_query_is_accepted_when_its_receiver_has_opened
+                a_query_is_accepted_while_its_receiver_restarts
+                a_query_is_refused_when_its_receiver_has_been_gone_for_the_grace_time;
+            limits:
+                a_record_above_the_limit_is_refused_and_no_other
+                a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error
+                an_answer_above_the_limit_fails_its_query;
             kinds:
                 a_topic_of_another_kind_is_refused;
             dead_letters:
@@ -218,6 +229,7 @@ macro_rules! __conformance_cases {
                 settled_records_stay_settled_after_a_restart;
             callers:
                 a_query_that_nobody_answers_times_out
+                a_query_that_no_worker_serves_has_no_handler
                 a_late_reply_is_dropped
                 a_query_without_a_handler_fails_with_no_handler
                 a_panic_in_a_handler_fails_its_query_only;

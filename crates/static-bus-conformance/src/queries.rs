@@ -5,10 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use super::support::{
-    LONG, SILENCE, Tally, append, connect, ids, join_all, list, listen, record, topic,
+    DEADLINE, LONG, SILENCE, Tally, append, connect, ids, join_all, list, listen, record, topic,
+    within,
 };
 use super::{Harness, Outcome};
-use static_bus_remote::transport::{Kind, Record};
+use static_bus_remote::{
+    TransportError, TransportErrorKind,
+    transport::{Kind, Record, Topic, Transport},
+};
 
 /// A query goes to one receiver, once: it is not delivered again later, or when its receiver closes.
 ///
@@ -108,4 +112,143 @@ pub async fn an_expired_query_or_reply_is_not_delivered<H: Harness>(harness: &H)
             .await;
     }
     Ok(())
+}
+
+/// A query is received with the time that is left until it expires, and one that never expires without.
+///
+/// Fails for an engine that returns the time that the query had when it was appended.
+pub async fn a_received_query_has_the_time_that_is_left<H: Harness>(harness: &H) -> Outcome {
+    const WAIT: Duration = Duration::from_millis(1_500);
+    let transport = connect(harness).await;
+    let topic = topic(Kind::Query, "left");
+    let receiver = listen(&transport, &topic, "receiver").await;
+    let expires = [Some(LONG), None];
+    let records = expires.map(|expires| Record {
+        expires,
+        ..record(usize::from(expires.is_none()))
+    });
+    append(&transport, &topic, records).await;
+    tokio::time::sleep(WAIT).await;
+    let mut got = receiver.take(2).await;
+    got.sort_by_key(|query| query.expires.is_none());
+    let left = got[0].expires.expect("the first expires");
+    // Clocks of computers may differ by a second.
+    let most = LONG - WAIT + Duration::from_secs(1);
+    assert!(
+        left <= most,
+        "{WAIT:?} of {LONG:?} are over, and {left:?} are left"
+    );
+    assert!(left > LONG / 2, "{left:?} of {LONG:?} are left");
+    assert_eq!(got[1].expires, None, "a query that never expires");
+    Ok(())
+}
+
+/// A query of a topic that never had a receiver is refused with `NoReceiver`, with a text that names the topic. The
+/// other records of the append are accepted, and so are replies, commands and events without a reader.
+///
+/// Fails for an engine that accepts a query which nobody will receive.
+pub async fn a_query_without_a_receiver_is_refused<H: Harness>(harness: &H) -> Outcome {
+    let transport = connect(harness).await;
+    transport.needs_receiver_grace()?;
+    let served = topic(Kind::Query, "served");
+    let receiver = listen(&transport, &served, "receiver").await;
+    let lonely = topic(Kind::Query, "lonely");
+    let other = |kind| topic(kind, "lonely");
+    let records = [
+        served,
+        lonely.clone(),
+        other(Kind::Reply),
+        other(Kind::Command),
+        other(Kind::Event),
+    ];
+    let records = records.into_iter().zip((0..).map(record)).collect();
+    let results = within("append", transport.append(records)).await;
+    for (n, result) in results.into_iter().enumerate() {
+        match result {
+            Err(error) if n == 1 => assert_no_receiver(&lonely, &error),
+            Err(error) => panic!("record {n}: {error}"),
+            Ok(()) => assert_ne!(n, 1, "{lonely} has no receiver, and its query is accepted"),
+        }
+    }
+    assert_eq!(
+        ids(&receiver.take(1).await),
+        [0],
+        "the query with a receiver"
+    );
+    Ok(())
+}
+
+/// From the opening of a receiver on its queries are accepted, also before it first receives, and delivered.
+///
+/// Fails for an engine that knows a receiver from its first receive on.
+pub async fn a_query_is_accepted_when_its_receiver_has_opened<H: Harness>(harness: &H) -> Outcome {
+    let (here, there) = (connect(harness).await, connect(harness).await);
+    for n in 0..10 {
+        let topic = topic(Kind::Query, format!("opened-{n}"));
+        let receiver = listen(&there, &topic, "receiver").await;
+        append(&here, &topic, [record(n)]).await;
+        assert_eq!(ids(&receiver.take(1).await), [n]);
+    }
+    Ok(())
+}
+
+/// While a receiver restarts, its queries are accepted, and delivered when it has opened again.
+///
+/// Fails for an engine without a grace time.
+pub async fn a_query_is_accepted_while_its_receiver_restarts<H: Harness>(harness: &H) -> Outcome {
+    let transport = connect(harness).await;
+    let topic = topic(Kind::Query, "restarting");
+    for n in 0..5 {
+        let receiver = listen(&transport, &topic, "receiver").await;
+        receiver.close().await;
+        append(&transport, &topic, [record(n)]).await;
+        let receiver = listen(&transport, &topic, "receiver").await;
+        assert_eq!(ids(&receiver.take(1).await), [n]);
+        receiver.close().await;
+    }
+    Ok(())
+}
+
+/// When the last receiver has been closed for the grace time, queries are refused with `NoReceiver`, and no sooner
+/// than a receiver has closed.
+///
+/// Fails for an engine that never forgets a receiver.
+pub async fn a_query_is_refused_when_its_receiver_has_been_gone_for_the_grace_time<H: Harness>(
+    harness: &H,
+) -> Outcome {
+    let transport = connect(harness).await;
+    let grace = transport.needs_receiver_grace()?;
+    let topic = topic(Kind::Query, "closed");
+    let receivers = [
+        listen(&transport, &topic, "one").await,
+        listen(&transport, &topic, "two").await,
+    ];
+    let [one, two] = receivers;
+    one.close().await;
+    // The other one is open, and idle.
+    tokio::time::sleep(grace + grace / 2).await;
+    append(&transport, &topic, [record(0)]).await;
+    assert_eq!(ids(&two.take(1).await), [0]);
+    two.close().await;
+    let closed = std::time::Instant::now();
+    loop {
+        let appending = transport.append(vec![(topic.clone(), record(1))]);
+        let mut results = within("append", appending).await;
+        if let Err(error) = results.remove(0) {
+            assert_no_receiver(&topic, &error);
+            return Ok(());
+        }
+        assert!(
+            closed.elapsed() < grace + DEADLINE,
+            "{topic} has had no receiver for {:?}, and its query is accepted",
+            closed.elapsed()
+        );
+        tokio::time::sleep(grace / 10).await;
+    }
+}
+
+fn assert_no_receiver(topic: &Topic, error: &TransportError) {
+    assert_eq!(error.kind(), TransportErrorKind::NoReceiver, "{error}");
+    let named = error.reason().contains(&topic.to_string());
+    assert!(named, "without the topic {topic}: {error}");
 }

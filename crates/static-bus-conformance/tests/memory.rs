@@ -1,9 +1,21 @@
 //! `MemoryBroker` keeps every promise that an engine within one process can keep.
 
+use std::time::Duration;
+
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::MemoryBroker;
 
+const GRACE: Duration = Duration::from_secs(2);
+const MAX_RECORD: usize = 2 << 20;
+
 struct Memory(MemoryBroker);
+
+impl Memory {
+    fn new() -> Self {
+        let broker = MemoryBroker::builder().receiver_grace(GRACE);
+        Memory(broker.max_record(MAX_RECORD).build())
+    }
+}
 
 impl Harness for Memory {
     type Transport = MemoryBroker;
@@ -14,6 +26,8 @@ impl Harness for Memory {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::IN_PROCESS
+            .with_receiver_grace(GRACE)
+            .with_max_record(MAX_RECORD)
     }
 }
 
@@ -31,5 +45,5 @@ mod suite {
             ::core::compile_error!("a macro of the user's")
         };
     }
-    ::static_bus_conformance::conformance_tests!(|_case| super::Memory(super::MemoryBroker::new()));
+    ::static_bus_conformance::conformance_tests!(|_case| super::Memory::new());
 }

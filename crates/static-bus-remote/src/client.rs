@@ -4,7 +4,7 @@ use std::{borrow::Cow, convert::Infallible, env, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Codec, Envelope, Transport, context,
@@ -123,9 +123,9 @@ impl<T: Transport> RemoteBusBuilder<T> {
             name: Cow::Owned(address.to_string()),
         };
         let replies = self.transport.listen(topic).await?;
-        let pending = Arc::new(Pending::new(self.max_pending));
+        let pending = Arc::new(Pending::new(self.max_pending, self.transport.address()));
         let (client, gone) = oneshot::channel();
-        tokio::spawn(pass_replies(replies, pending.clone(), gone));
+        tokio::spawn(pass_replies(replies, pending.receiving(), gone));
         Ok(RemoteBus {
             shared: Arc::new(Shared {
                 service: self.service.unwrap_or_else(program),
@@ -323,8 +323,8 @@ impl<T: Transport> RemoteBus<T> {
         let Some(deadline) = context::deadline() else {
             return self.timeout;
         };
-        let left = deadline.duration_since(Timestamp::now());
-        self.timeout.min(left.try_into().unwrap_or_default())
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.timeout.min(left)
     }
 
     async fn ask<Q: Query + Serialize>(&self, query: Q) -> Result<Q::Response, BusError>
@@ -340,9 +340,7 @@ impl<T: Transport> RemoteBus<T> {
         drop(query);
         envelope.reply_to = Some(Cow::Borrowed(&self.shared.address));
         envelope.deadline = Timestamp::now().checked_add(after).ok();
-        let mut waiting = pending
-            .expect(&envelope.id)
-            .ok_or_else(|| transport_error::<Q>(self.too_many_pending()))?;
+        let mut waiting = pending.expect(&envelope.id).map_err(transport_error::<Q>)?;
         let refused = waiting.refuse();
         let record = envelope.record(body, Some(after));
         drop(envelope);
@@ -357,19 +355,12 @@ impl<T: Transport> RemoteBus<T> {
                 message: Q::NAME,
                 after,
             }),
+            Ok(Answer::Refused(error)) if error.kind() == TransportErrorKind::NoReceiver => {
+                Err(BusError::NoHandler { message: Q::NAME })
+            }
             Ok(Answer::Refused(error)) => Err(transport_error::<Q>(error)),
             Ok(Answer::Reply(reply)) => reply.read::<Q>(),
         }
-    }
-
-    fn too_many_pending(&self) -> TransportError {
-        let max = self.shared.pending.max();
-        let text = format!(
-            "{max} queries wait for their answers already: send fewer at a time, or raise `max_pending`"
-        );
-        // Transient: replies and timeouts make room.
-        let kind = TransportErrorKind::Unreachable;
-        TransportError::new(kind, self.shared.transport.address(), text)
     }
 }
 

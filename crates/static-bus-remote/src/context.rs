@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{Envelope, received::Received, transport::Scope};
 
@@ -49,8 +49,11 @@ pub(crate) fn inherit(envelope: &mut Envelope<'_>) {
 }
 
 /// The time at which the caller of the current query stops waiting.
-pub(crate) fn deadline() -> Option<Timestamp> {
-    with(|current| current.deadline).flatten()
+pub(crate) fn deadline() -> Option<Instant> {
+    CURRENT
+        .try_with(|(message, _)| message.deadline())
+        .ok()
+        .flatten()
 }
 
 fn with<R>(read: impl FnOnce(Envelope<'_>) -> R) -> Option<R> {

@@ -76,14 +76,18 @@ pub struct DeadLetter {
     pub service: String,
     /// The number of attempts to handle it.
     pub attempts: u32,
-    /// The last error.
+    /// The last error. A text of more than 4096 bytes is cut there, and says so at its end.
     pub error: String,
     /// The time of the first failure, in the format of RFC 3339.
     pub first_failure: String,
     /// The time of the last failure, in the format of RFC 3339.
     pub last_failure: String,
-    /// The message as it was sent.
+    /// The message as it was sent, or without the parts that are [omitted](DeadLetter::omitted).
     pub record: Record,
+    /// The number of bytes of the message that are not stored, because the broker refused a larger dead letter: its
+    /// body, or, if that was not enough, body, attributes and key. Such a message cannot be replayed. 0: it is
+    /// complete.
+    pub omitted: usize,
 }
 
 impl<T: Transport> DeadLetters<T> {
@@ -114,10 +118,22 @@ impl<T: Transport> DeadLetters<T> {
     /// The message is replayed at least once: if this fails or is interrupted, the dead letter may still exist.
     ///
     /// # Errors
-    /// When the broker cannot be reached or refuses, or when the origin of the dead letter cannot be parsed: then no
-    /// [`Worker`](super::Worker) wrote it.
+    /// When the broker cannot be reached or refuses, when parts of the message are [omitted](DeadLetter::omitted), or
+    /// when the origin of the dead letter cannot be parsed: then no [`Worker`](super::Worker) wrote it.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<(), TransportError> {
         let address = self.transport.address();
+        if letter.omitted > 0 {
+            let text = format!(
+                "the dead letter {} of {} cannot be replayed: {} bytes of the message were too large to be stored \
+                 with it; send the message again, and discard the dead letter",
+                letter.position, letter.origin, letter.omitted
+            );
+            return Err(TransportError::new(
+                TransportErrorKind::Refused,
+                address,
+                text,
+            ));
+        }
         let topic = topic(&letter.origin).ok_or_else(|| {
             let text = format!(
                 "the dead letter's origin cannot be read: {:?}",
@@ -151,6 +167,20 @@ impl<T: Transport> DeadLetters<T> {
 }
 
 impl DeadLetter {
+    /// Omits the largest part of the message that is not omitted yet. Returns `false` if nothing is left.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let Record {
+            headers, body, key, ..
+        } = &mut self.record;
+        let before = self.omitted;
+        self.omitted += std::mem::take(body).len();
+        if self.omitted == before {
+            let key = key.take().map_or(0, |key| key.len());
+            self.omitted += std::mem::take(headers).as_str().len() + key;
+        }
+        self.omitted > before
+    }
+
     /// The record of the dead letter; `member` is the worker that wrote it.
     pub(crate) fn to_record(&self, member: &str) -> Record {
         let mut headers = Headers::default();
@@ -167,6 +197,9 @@ impl DeadLetter {
         headers.push("lastfailure", &self.last_failure);
         if let Some(key) = &self.record.key {
             headers.push("key", key);
+        }
+        if self.omitted > 0 {
+            headers.push("omitted", &self.omitted.to_string());
         }
         headers.push("headers", self.record.headers.as_str());
         Record {
@@ -197,6 +230,7 @@ fn read(position: String, dead: Record) -> DeadLetter {
             key: dead.headers.get("key").map(|key| Arc::from(&*key)),
             ..Record::default()
         },
+        omitted: text("omitted").parse().unwrap_or_default(),
     }
 }
 

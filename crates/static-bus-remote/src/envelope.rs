@@ -229,6 +229,10 @@ impl Index {
         })
     }
 
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
     /// The envelope of the headers that were parsed.
     pub(crate) fn envelope<'h>(&self, headers: &'h Headers) -> Envelope<'h> {
         let mut values = self.positions.iter().map(|position| {

@@ -57,6 +57,7 @@ mod codec;
 mod context;
 mod dead_letters;
 mod envelope;
+mod error_text;
 mod headers;
 #[doc(hidden)]
 pub mod lock;
@@ -83,7 +84,7 @@ pub use headers::Headers;
 pub use memory::MemoryBroker;
 pub use retry::RetryPolicy;
 pub use transport::{Transport, TransportError, TransportErrorKind};
-pub use worker::{Health, ShutdownReport, Worker, WorkerHandle};
+pub use worker::{Health, RunningHandler, ShutdownReport, Worker, WorkerHandle};
 
 #[cfg(doctest)]
 mod guide {

@@ -1,6 +1,7 @@
 //! The broker engine within one process, for development, for tests, and for a monolith that is to be
 //! split later.
 
+mod builder;
 mod claims;
 mod consumer;
 mod entry;
@@ -16,17 +17,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::task::coop::consume_budget;
+use tokio::{task::coop::consume_budget, time::Instant};
 
-use self::{log::Log, queue::Queue};
+use self::{builder::Settings, log::Log, queue::Queue};
 use super::{
     lock::lock,
     transport::{
-        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
-        TransportErrorKind,
+        DEAD_LETTER_HEADROOM, DeadLetterRecord, Kind, Record, Subscription, Topic, Transport,
+        TransportError, TransportErrorKind,
     },
 };
 
+pub use builder::MemoryBrokerBuilder;
 pub use consumer::MemoryConsumer;
 pub use group::Receipt;
 pub use queue::MemoryReceiver;
@@ -37,7 +39,8 @@ pub use queue::MemoryReceiver;
 /// It keeps the promises of every engine, as long as the process lives:
 ///
 /// - Queries and replies are delivered at most once, and dropped when they have
-///   [expired](Record::expires).
+///   [expired](Record::expires). A query without a receiver is
+///   [refused](MemoryBrokerBuilder::receiver_grace).
 /// - A command waits until a group consumes it; an event goes to every group that exists. A record is
 ///   freed when every group has settled it. Groups are never removed, and a group without members keeps its
 ///   records.
@@ -84,6 +87,7 @@ struct Broker {
     /// The topics of queries and replies.
     queues: Mutex<HashMap<Topic, Arc<Queue>>>,
     dead: Mutex<DeadLetters>,
+    settings: Settings,
 }
 
 #[derive(Default)]
@@ -104,6 +108,11 @@ impl MemoryBroker {
         MemoryBroker::default()
     }
 
+    /// The configuration of a broker.
+    pub fn builder() -> MemoryBrokerBuilder {
+        MemoryBrokerBuilder::default()
+    }
+
     fn log(&self, topic: &Topic) -> Option<Arc<Log>> {
         lock(&self.0.logs).get(topic).cloned()
     }
@@ -114,6 +123,34 @@ impl MemoryBroker {
             let mut logs = lock(&self.0.logs);
             logs.entry(topic.clone()).or_insert_with(log).clone()
         })
+    }
+
+    /// # Errors
+    /// The reason why a record is refused.
+    fn accepts(&self, (topic, record): &(Topic, Record)) -> Result<(), TransportError> {
+        let Settings {
+            max_record: max,
+            receiver_grace: grace,
+        } = self.0.settings;
+        let max = match topic.kind {
+            Kind::DeadLetter => max.saturating_add(DEAD_LETTER_HEADROOM),
+            _ => max,
+        };
+        let key = record.key.as_ref().map_or(0, |key| key.len());
+        let size = record.headers.as_str().len() + record.body.len() + key;
+        if size > max {
+            let reason = format!(
+                "the record of {topic} has {size} bytes, and the limit is {max}: send less, or raise `max_record`"
+            );
+            let kind = TransportErrorKind::TooLarge;
+            return Err(TransportError::new(kind, ADDRESS, reason));
+        }
+        let queue = || lock(&self.0.queues).get(topic).cloned();
+        let has_receiver = || queue().is_some_and(|q| q.has_receiver(Instant::now(), grace));
+        if topic.kind == Kind::Query && !has_receiver() {
+            return Err(TransportError::no_receiver(ADDRESS, topic));
+        }
+        Ok(())
     }
 
     fn queue(&self, topic: &Topic) -> Arc<Queue> {
@@ -136,8 +173,10 @@ impl Transport for MemoryBroker {
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
         consume_budget().await;
-        let results = vec![Ok(()); records.len()];
-        let mut records = records.into_iter().peekable();
+        let results: Vec<_> = records.iter().map(|one| self.accepts(one)).collect();
+        let accepted = records.into_iter().zip(&results);
+        let accepted = accepted.filter_map(|(one, result)| result.is_ok().then_some(one));
+        let mut records = accepted.peekable();
         while let Some((topic, first)) = records.next() {
             let same = std::iter::from_fn(|| records.next_if(|(next, _)| *next == topic));
             let run = std::iter::once(first).chain(same.map(|(_, record)| record));

@@ -1,6 +1,6 @@
 //! The outbound queue: records that are sent one by one are appended in batches.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -22,10 +22,11 @@ const NO_ANSWER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Outbound {
     queue: mpsc::Sender<Item>,
+    address: Arc<str>,
 }
 
 /// The callback for the result of a record.
-type Done = Box<dyn FnOnce(Result<(), TransportError>) + Send>;
+type Callback = Box<dyn FnOnce(Result<(), TransportError>) + Send>;
 
 struct Item {
     topic: Topic,
@@ -34,12 +35,41 @@ struct Item {
     since: Instant,
 }
 
+/// A callback that is called once: with an error, when it is dropped.
+struct Done {
+    callback: Option<Callback>,
+    address: Arc<str>,
+}
+
+impl Done {
+    fn call(mut self, result: Result<(), TransportError>) {
+        if let Some(callback) = self.callback.take() {
+            callback(result);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(callback) = self.callback.take() {
+            callback(Err(gone(self.address.clone())));
+        }
+    }
+}
+
+/// The error of a call whose task has ended with its runtime.
+pub(crate) fn gone(address: Arc<str>) -> TransportError {
+    let reason = "the tokio runtime on which this was connected has shut down: connect again";
+    TransportError::new(TransportErrorKind::Closed, address, reason)
+}
+
 impl Outbound {
     /// Starts the task. It ends when the last clone is dropped and the queue is empty.
     pub(crate) fn start<T: Transport>(transport: T) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(CAPACITY);
+        let address = transport.address().into();
         let sending = tokio::spawn(send_all(transport, waiting));
-        (Outbound { queue }, sending)
+        (Outbound { queue, address }, sending)
     }
 
     /// Appends a record, and waits for the result.
@@ -47,34 +77,39 @@ impl Outbound {
         let (tell, told) = oneshot::channel();
         let done = Box::new(|result| _ = tell.send(result));
         self.hand_over(topic, record, done).await;
-        told.await.unwrap_or_else(|_| {
-            let reason = "the runtime is shutting down";
-            Err(TransportError::new(TransportErrorKind::Closed, "", reason))
-        })
+        told.await
+            .unwrap_or_else(|_| Err(gone(self.address.clone())))
     }
 
-    /// Adds a record when the queue has room. `done` is called with the result.
-    pub(crate) async fn hand_over(&self, topic: Topic, record: Record, done: Done) {
-        // This fails only when the runtime shuts down, and the task with it.
-        _ = self.queue.send(Item::new(topic, record, done)).await;
+    /// Adds a record when the queue has room. `done` is called with the result, once.
+    pub(crate) async fn hand_over(&self, topic: Topic, record: Record, done: Callback) {
+        // If the runtime of the task is gone, the item is dropped, and `done` called.
+        _ = self.queue.send(self.item(topic, record, done)).await;
     }
 
-    /// Adds a record that is dropped if the queue is full or the broker refuses it.
-    pub(crate) fn try_hand_over(&self, topic: Topic, record: Record) {
-        let item = Item::new(topic, record, Box::new(|_| {}));
-        _ = self.queue.try_send(item);
+    /// Adds a record, unless the queue is full. `done` is called with the result, once.
+    pub(crate) fn try_hand_over(&self, topic: Topic, record: Record, done: Callback) {
+        _ = self.queue.try_send(self.item(topic, record, done));
     }
-}
 
-impl Item {
-    fn new(topic: Topic, record: Record, done: Done) -> Self {
+    fn item(&self, topic: Topic, record: Record, done: Callback) -> Item {
         Item {
             topic,
             record,
-            done,
+            done: Done {
+                callback: Some(done),
+                address: self.address.clone(),
+            },
             since: Instant::now(),
         }
     }
+}
+
+/// Returns `true` for a failure that says nothing about the record: the broker did not answer.
+fn is_unanswered(result: &Result<(), TransportError>) -> bool {
+    result
+        .as_ref()
+        .is_err_and(|error| error.kind() == TransportErrorKind::Unreachable)
 }
 
 async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>) {
@@ -84,7 +119,7 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
         // Records from before a call without an answer are not tried: each would wait as long again.
         if let Some((began, error)) = &unanswered {
             for item in items.extract_if(.., |item| item.since <= *began) {
-                (item.done)(Err(error.clone()));
+                item.done.call(Err(error.clone()));
             }
             if items.is_empty() {
                 continue;
@@ -97,14 +132,16 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
         });
         let began = Instant::now();
         let results = transport.append(records.collect()).await;
-        unanswered = match results.iter().find_map(|result| result.as_ref().err()) {
-            Some(error) if began.elapsed() >= NO_ANSWER && results.iter().all(Result::is_err) => {
+        unanswered = match results.first() {
+            Some(Err(error))
+                if began.elapsed() >= NO_ANSWER && results.iter().all(is_unanswered) =>
+            {
                 Some((began, error.clone()))
             }
             _ => None,
         };
         for (done, result) in done.into_iter().zip(results) {
-            done(result);
+            done.call(result);
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     lock::lock,
+    outbound::gone,
     reply::Reply,
     transport::{Receiver, TransportError, TransportErrorKind},
 };
@@ -22,7 +23,10 @@ const WAIT: Duration = Duration::from_secs(5);
 /// The waiting queries, by their ids; at most `max`.
 pub(crate) struct Pending {
     max: usize,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+    /// The address of the broker.
+    address: Arc<str>,
+    /// `None` when no reply is received any more.
+    waiting: Mutex<Option<HashMap<String, oneshot::Sender<Answer>>>>,
 }
 
 pub(crate) enum Answer {
@@ -31,38 +35,61 @@ pub(crate) enum Answer {
 }
 
 impl Pending {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, address: &str) -> Self {
         Pending {
             max,
-            waiting: Mutex::default(),
+            address: address.into(),
+            waiting: Mutex::new(Some(HashMap::new())),
         }
     }
 
-    pub(crate) fn max(&self) -> usize {
-        self.max
+    pub(crate) fn receiving(self: &Arc<Self>) -> Receiving {
+        Receiving(self.clone())
     }
 
-    /// Adds a query; `None` if too many wait.
-    pub(crate) fn expect(self: &Arc<Self>, id: &str) -> Option<Waiting> {
+    /// Adds a query.
+    ///
+    /// # Errors
+    /// If too many wait, or no reply is received any more.
+    pub(crate) fn expect(self: &Arc<Self>, id: &str) -> Result<Waiting, TransportError> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
+        let Some(waiting) = &mut *waiting else {
+            return Err(gone(self.address.clone()));
+        };
         if waiting.len() >= self.max {
-            return None;
+            return Err(self.too_many());
         }
         waiting.insert(id.to_owned(), sender);
-        drop(waiting);
-        Some(Waiting {
+        Ok(Waiting {
             pending: self.clone(),
             id: id.to_owned(),
             receiver,
         })
     }
 
+    fn too_many(&self) -> TransportError {
+        let max = self.max;
+        let reason = format!(
+            "{max} queries wait for their answers already: send fewer at a time, or raise `max_pending`"
+        );
+        // Transient: replies and timeouts make room.
+        TransportError::new(
+            TransportErrorKind::Unreachable,
+            self.address.clone(),
+            reason,
+        )
+    }
+
     /// Passes an answer to its query. A late answer is dropped.
     fn answer(&self, id: &str, answer: Answer) {
-        if let Some(sender) = lock(&self.waiting).remove(id) {
+        if let Some(sender) = self.remove(id) {
             _ = sender.send(answer);
         }
+    }
+
+    fn remove(&self, id: &str) -> Option<oneshot::Sender<Answer>> {
+        lock(&self.waiting).as_mut()?.remove(id)
     }
 }
 
@@ -84,31 +111,34 @@ impl Waiting {
     }
 
     pub(crate) async fn answer(&mut self) -> Answer {
-        let gone = || {
-            Answer::Refused(TransportError::new(
-                TransportErrorKind::Closed,
-                "",
-                "the client has stopped",
-            ))
-        };
-        (&mut self.receiver).await.unwrap_or_else(|_| gone())
+        let answer = (&mut self.receiver).await;
+        answer.unwrap_or_else(|_| Answer::Refused(gone(self.pending.address.clone())))
     }
 }
 impl Drop for Waiting {
     fn drop(&mut self) {
-        lock(&self.pending.waiting).remove(&self.id);
+        self.pending.remove(&self.id);
+    }
+}
+
+/// Fails all queries when it is dropped, and those that follow: with the task that receives replies, or its runtime.
+pub(crate) struct Receiving(Arc<Pending>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        lock(&self.0.waiting).take();
     }
 }
 
 /// Passes each reply to the query that waits for it, until the client is gone.
 pub(crate) async fn pass_replies<R: Receiver>(
     replies: R,
-    pending: Arc<Pending>,
-    gone: oneshot::Receiver<Infallible>,
+    receiving: Receiving,
+    client: oneshot::Receiver<Infallible>,
 ) {
     tokio::select! {
-        _ = gone => {}
-        () = pass_all(&replies, &pending) => {}
+        _ = client => {}
+        () = pass_all(&replies, &receiving.0) => {}
     }
     _ = replies.close().await;
 }

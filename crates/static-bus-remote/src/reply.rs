@@ -3,11 +3,12 @@
 use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::{
     Codec, Envelope,
+    received::Received,
     transport::{Kind, Record, Topic},
 };
 use static_bus::asynchronous::BusError;
@@ -23,8 +24,12 @@ pub(crate) enum Status {
     NoHandler,
 }
 
-/// Writes the reply to a query; `None` if the query has no address for it.
-pub(crate) fn write(query: &Envelope<'_>, source: &str, status: Status) -> Option<(Topic, Record)> {
+/// Writes the reply to a query; `None` if the query has no address for it, or no attributes that can be read.
+pub(crate) fn write(query: &Received, source: &str, status: Status) -> Option<(Topic, Record)> {
+    let left = query.deadline().map_or(WITHOUT_DEADLINE, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    });
+    let query = query.envelope().ok()?;
     let topic = Topic {
         kind: Kind::Reply,
         name: Cow::Owned(query.reply_to.as_deref()?.to_owned()),
@@ -34,7 +39,7 @@ pub(crate) fn write(query: &Envelope<'_>, source: &str, status: Status) -> Optio
     envelope.correlation_id = query.correlation_id.as_deref().map(Cow::Borrowed);
     envelope.trace_parent = query.trace_parent.as_deref().map(Cow::Borrowed);
     envelope.trace_state = query.trace_state.as_deref().map(Cow::Borrowed);
-    let mut record = envelope.record(Bytes::new(), Some(time_left(query)));
+    let mut record = envelope.record(Bytes::new(), Some(left));
     let headers = &mut record.headers;
     match status {
         Status::Answered(body) => {
@@ -49,14 +54,6 @@ pub(crate) fn write(query: &Envelope<'_>, source: &str, status: Status) -> Optio
         Status::NoHandler => headers.push("status", "nohandler"),
     }
     Some((topic, record))
-}
-
-/// The time left to the caller.
-fn time_left(query: &Envelope<'_>) -> Duration {
-    let left = |deadline: Timestamp| deadline.duration_since(Timestamp::now());
-    let left = query.deadline.map(left);
-    left.and_then(|left| left.try_into().ok())
-        .unwrap_or(WITHOUT_DEADLINE)
 }
 
 /// The attributes of a reply that its receiver reads.

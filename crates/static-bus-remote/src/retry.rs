@@ -10,7 +10,8 @@ use std::time::Duration;
 ///
 /// An attempt that failed because of a [transient](crate::TransportErrorKind::is_transient) error of the broker when
 /// the handler sent something, a [`BusError::Transport`](static_bus::asynchronous::BusError::Transport), is repeated
-/// with the same delays and does not count: an outage makes no dead letters. Other errors of the broker count, and a
+/// with the same delays and does not count: an outage makes no dead letters. It may be the
+/// [source](std::error::Error::source) of an error of another type. Other errors of the broker count, and a
 /// record that is [too large](crate::TransportErrorKind::TooLarge) makes a dead letter at once.
 ///
 /// A worker forgets the attempts of a message when it releases the message.
@@ -43,6 +44,18 @@ impl Default for RetryPolicy {
     }
 }
 impl RetryPolicy {
+    /// The number of deliveries without a result after which a message is handled alone: it may have ended its workers.
+    pub(crate) fn isolate_after(&self) -> u32 {
+        self.max_attempts.saturating_sub(2).clamp(1, 2)
+    }
+
+    /// The number of deliveries without a result after which a message becomes a dead letter. In two of them at least
+    /// it was alone, so its handler began as soon as it was delivered; in the others it may have waited behind the
+    /// message that ended its workers.
+    pub(crate) fn give_up_after(&self) -> u32 {
+        self.max_attempts.max(self.isolate_after() + 2)
+    }
+
     /// A random delay after this number of failed attempts.
     pub fn delay(&self, failed: u32) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);

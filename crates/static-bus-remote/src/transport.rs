@@ -5,14 +5,28 @@
 //! guide's page *Writing an engine* says in which order to implement it.
 
 mod error;
+mod key;
 mod record;
 mod subscription;
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 pub use error::{TransportError, TransportErrorKind};
+pub use key::{key_from_bytes, key_to_bytes};
 pub use record::{DeadLetterRecord, Kind, Record, Scope, Topic};
 pub use subscription::{Backlog, Claim, Delivery, Lease, Subscription};
+
+/// The time for which queries are accepted after the last receiver of their topic has closed or disappeared: a worker
+/// that restarts, or is replaced during a deployment, finds them. 30 s.
+///
+/// An engine may have a setting for it, with this default.
+pub const RECEIVER_GRACE: Duration = Duration::from_secs(30);
+
+/// The number of bytes by which a dead letter may be larger than the message in it: the error, the origin, and the
+/// message's attributes as one of its own. 16 KiB.
+///
+/// An engine with a limit for the size of a record adds this to the limit of dead letters, where the broker allows it.
+pub const DEAD_LETTER_HEADROOM: usize = 16 * 1024;
 
 /// A broker engine: a handle to one broker, cheap to clone.
 ///
@@ -34,7 +48,14 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// `Ok` when the broker has it, with the durability that the broker offers.
     ///
     /// Records with one topic and one key are consumed in the order in which they were appended.
-    /// An event may be dropped while its topic has no group.
+    /// An event may be dropped while its topic has no group. A record that is larger than the broker accepts is
+    /// refused with [`TooLarge`](TransportErrorKind::TooLarge), and the others are not; the text names the size and
+    /// the limit. Dead letters have [`DEAD_LETTER_HEADROOM`].
+    ///
+    /// A query is refused with [`NoReceiver`](TransportErrorKind::NoReceiver) if the engine knows that its topic has
+    /// had no open receiver for [`RECEIVER_GRACE`], or has never had one. From the return of
+    /// [`listen`](Transport::listen) on, before the first `receive`, queries are accepted. An engine that cannot know,
+    /// or may have lost its knowledge with the broker's data, accepts.
     fn append(
         &self,
         records: Vec<(Topic, Record)>,

@@ -8,6 +8,7 @@ mod health;
 mod lane;
 mod meter;
 mod query_lane;
+mod running;
 mod served;
 mod slots;
 
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use super::{
     RetryPolicy, Transport, TransportError, TransportErrorKind,
     outbound::Outbound,
+    time::later,
     transport::{Consumer, Kind, Receiver, Subscription},
 };
 use static_bus::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
@@ -30,15 +32,14 @@ use static_bus::message::{Command, Event, Message, Query};
 
 pub use handle::{ShutdownReport, WorkerHandle};
 pub use health::Health;
+pub use running::RunningHandler;
 
 use health::{Report, Reports};
 use lane::Lane;
 use meter::{BacklogMeter, Meter};
 use query_lane::QueryLane;
+use running::{Running, RunningFor};
 use served::Served;
-
-/// The time for cancelled handlers and the last calls to the broker, after the deadline of a shutdown.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Handles messages from a broker with the handlers of a bus in this process.
 ///
@@ -98,8 +99,37 @@ struct LaneContext {
     slots: Arc<Semaphore>,
     outbound: Outbound,
     report: Report,
-    /// The deadline of the handlers, when the worker shuts down.
-    draining: watch::Receiver<Option<Instant>>,
+    draining: Draining,
+}
+
+/// The deadlines of the shutdown; `None` until the worker shuts down.
+type Draining = watch::Receiver<Option<Deadlines>>;
+
+/// The deadlines of a shutdown.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    /// The time until which calls to the broker that were under way at the beginning may take.
+    intake: Instant,
+    /// The time at which running handlers are cancelled.
+    handlers: Instant,
+    /// The time until which messages are settled.
+    settling: Instant,
+    /// The end of the shutdown.
+    end: Instant,
+}
+
+impl Deadlines {
+    fn new(patience: Duration, settle: Duration) -> Self {
+        let now = Instant::now();
+        let handlers = later(now, patience);
+        Deadlines {
+            intake: later(now, settle / 3),
+            handlers,
+            // The lanes end before the worker stops waiting for them.
+            settling: later(handlers, settle - settle / 10),
+            end: later(handlers, settle),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -109,6 +139,8 @@ struct Settings {
     lease: Duration,
     deduplication: Option<Duration>,
     retries: RetryPolicy,
+    handler_timeout: Option<Duration>,
+    settle_timeout: Duration,
 }
 
 impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
@@ -129,6 +161,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 lease: Duration::from_secs(30),
                 deduplication: Some(Duration::from_secs(600)),
                 retries: RetryPolicy::default(),
+                handler_timeout: None,
+                settle_timeout: Duration::from_secs(5),
             },
         }
     }
@@ -219,6 +253,24 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
+    /// The longest time for one run of a handler. A handler that takes longer is cancelled, which is a failed attempt.
+    /// Default: no limit. Queries also have the deadline of their caller.
+    ///
+    /// A handler is cancelled where it awaits: one that blocks its thread is not. [`Health::slow_handlers`] names
+    /// handlers that run for long.
+    pub fn handler_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.handler_timeout = timeout.into();
+        self
+    }
+
+    /// The time for the last calls to the broker in a [shutdown](WorkerHandle::shutdown), after its patience with
+    /// running handlers. Default: 5 s. Messages that are not settled then, because the broker does not answer, go to
+    /// other workers when their leases run out.
+    pub fn settle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.settle_timeout = timeout;
+        self
+    }
+
     /// Creates topics and groups where they are missing, and starts to handle messages.
     ///
     /// # Errors
@@ -250,6 +302,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         let (outbound, sending) = Outbound::start(transport.clone());
         let reports = Reports::new(served.iter().map(Served::to_string));
         let mut measured = Vec::new();
+        let mut running: Vec<Arc<dyn RunningFor>> = Vec::new();
         let mut lanes = Vec::new();
         for (i, (served, source)) in served.into_iter().zip(sources).enumerate() {
             let context = LaneContext {
@@ -263,11 +316,18 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
                 draining: draining.clone(),
             };
             lanes.push(match source {
-                Source::Receiver(receiver) => tokio::spawn(QueryLane::new(context, receiver).run()),
+                Source::Receiver(receiver) => {
+                    let begun = Running::new(&context.served, |()| None);
+                    running.push(begun.clone());
+                    tokio::spawn(QueryLane::new(context, receiver, begun).run())
+                }
                 Source::Consumer(consumer) => {
                     let consumer = Arc::new(consumer);
                     measured.push((consumer.clone(), BacklogMeter::new(&context.served)));
-                    tokio::spawn(Lane::new(context, consumer).run())
+                    let place = consumer.clone();
+                    let begun = Running::new(&context.served, move |receipt| place.place(receipt));
+                    running.push(begun.clone());
+                    tokio::spawn(Lane::new(context, consumer, begun).run())
                 }
             });
         }
@@ -277,6 +337,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             measuring: tokio::spawn(meter::measure(measured)),
             transport,
             reports,
+            running,
+            settings,
             drain,
         })
     }

@@ -1,5 +1,7 @@
 //! A connection to the broker of a case.
 
+use std::time::Duration;
+
 use crate::{Capabilities, Harness, Outcome, Sharing, Skipped};
 use static_bus_remote::transport::{
     DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
@@ -29,6 +31,18 @@ impl<T: Transport> Connection<T> {
             self.capabilities.key_order,
             "the engine does not keep the order of keys",
         )
+    }
+
+    /// The grace time after which queries without a receiver are refused.
+    pub fn needs_receiver_grace(&self) -> Result<Duration, Skipped> {
+        let reason = "the engine does not know the receivers of queries";
+        self.capabilities.receiver_grace.ok_or(Skipped(reason))
+    }
+
+    /// The limit of the size of a record.
+    pub fn needs_max_record(&self) -> Result<usize, Skipped> {
+        let reason = "the engine has no limit for the size of a record";
+        self.capabilities.max_record.ok_or(Skipped(reason))
     }
 
     pub fn needs_other_processes(&self) -> Outcome {

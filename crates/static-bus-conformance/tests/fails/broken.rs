@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OnceCell;
+
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::{
     Headers, MemoryBroker, Transport,
@@ -15,7 +17,7 @@ use static_bus_remote::{
     memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
         Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record,
-        Subscription, Topic, TransportError,
+        Subscription, Topic, TransportError, TransportErrorKind,
     },
 };
 
@@ -59,6 +61,12 @@ pub enum Fault {
     ConsumesEveryKind,
     ListensToEveryKind,
     HasOneReplyChannel,
+    AcceptsQueriesWithoutReceiver,
+    KnowsReceiversThatReceive,
+    HasNoGrace,
+    RefusesWholeAppends,
+    TakesSizesForOutages,
+    DropsLargeRecords,
     KeepsExpiredRecords,
     ListsDeadLettersBackwards,
     RemovesDeadLettersUpTo,
@@ -66,6 +74,9 @@ pub enum Fault {
     ForgetsEverythingOnRestart,
 }
 
+const MAX_RECORD: usize = 2 << 20;
+/// The time for which a topic of queries without a receiver accepts them.
+const GRACE: Duration = Duration::from_secs(2);
 /// The harness of an engine with a fault, with the capabilities of a broker.
 pub struct Broken {
     fault: Fault,
@@ -104,7 +115,18 @@ use Fault::*;
 
 impl Broken {
     pub fn new(fault: Fault) -> Self {
-        let shared = Arc::default();
+        let grace = match fault {
+            HasNoGrace => Duration::ZERO,
+            _ => GRACE,
+        };
+        let broker = MemoryBroker::builder()
+            .receiver_grace(grace)
+            .max_record(MAX_RECORD)
+            .build();
+        let shared = Arc::new(Shared {
+            broker: Mutex::new(broker),
+            ..Shared::default()
+        });
         Broken { fault, shared }
     }
 }
@@ -122,6 +144,8 @@ impl Harness for Broken {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::BROKER
+            .with_receiver_grace(GRACE)
+            .with_max_record(MAX_RECORD)
     }
 
     fn restarts(&self) -> bool {
@@ -189,10 +213,47 @@ impl Transport for BrokenBroker {
                 let id = record.headers.get("id");
                 !id.is_some_and(|id| id.ends_with("42"))
             }),
-            ReturnsOneResult => results.truncate(1),
             _ => {}
         }
-        self.broker().append(records).await;
+        let is_dead = records
+            .iter()
+            .any(|(topic, _)| topic.kind == Kind::DeadLetter);
+        let sizes: Vec<_> = records.iter().map(|(_, r)| r.body.len()).collect();
+        let appended = self.broker().append(records).await;
+        let too_large = |result: &Result<_, TransportError>| {
+            result
+                .as_ref()
+                .is_err_and(|e| e.kind() == TransportErrorKind::TooLarge)
+        };
+        match self.fault {
+            ConfirmsBufferedRecords | LosesOneInAHundred | AcceptsQueriesWithoutReceiver => {}
+            ReturnsOneResult => results.truncate(1),
+            RefusesWholeAppends if appended.iter().any(too_large) => {
+                let refused = appended.iter().find(|result| too_large(result));
+                results.fill(refused.cloned().unwrap_or(Ok(())));
+            }
+            TakesSizesForOutages => {
+                let outage = |size| {
+                    let kind = TransportErrorKind::Unreachable;
+                    let reason = format!("{size} bytes cannot be sent");
+                    TransportError::new(kind, "broken", reason)
+                };
+                let results_of = appended.into_iter().zip(sizes).map(|(result, size)| {
+                    // Dead letters have no headroom.
+                    match size > MAX_RECORD - 3000 {
+                        true if result.is_err() || is_dead => Err(outage(size)),
+                        _ => result,
+                    }
+                });
+                results = results_of.collect();
+            }
+            DropsLargeRecords => {
+                let confirmed =
+                    |result: Result<_, _>| if too_large(&result) { Ok(()) } else { result };
+                results = appended.into_iter().map(confirmed).collect();
+            }
+            _ => results = appended,
+        }
         results
     }
 
@@ -239,12 +300,16 @@ impl Transport for BrokenBroker {
             topic.kind = Kind::Query;
         }
         let topic = spoil_topic(self.fault, topic);
-        Ok(BrokenReceiver {
+        let receiver = BrokenReceiver {
             fault: self.fault,
-            receiver: self.broker().listen(topic.clone()).await?,
+            receiver: OnceCell::new(),
             broker: self.broker(),
             topic,
-        })
+        };
+        if self.fault != KnowsReceiversThatReceive {
+            receiver.open().await?;
+        }
+        Ok(receiver)
     }
 
     async fn dead_letters(
@@ -484,9 +549,16 @@ impl Consumer for BrokenConsumer {
 
 pub struct BrokenReceiver {
     fault: Fault,
-    receiver: MemoryReceiver,
+    receiver: OnceCell<MemoryReceiver>,
     broker: MemoryBroker,
     topic: Topic,
+}
+
+impl BrokenReceiver {
+    async fn open(&self) -> Result<&MemoryReceiver, TransportError> {
+        let open = || self.broker.listen(self.topic.clone());
+        self.receiver.get_or_try_init(open).await
+    }
 }
 
 impl Receiver for BrokenReceiver {
@@ -504,7 +576,7 @@ impl Receiver for BrokenReceiver {
             WaitsForeverForZero if wait.is_zero() => Duration::from_secs(3600),
             _ => wait,
         };
-        let got = self.receiver.receive(max, wait).await?;
+        let got = self.open().await?.receive(max, wait).await?;
         if self.fault == LosesRecordsOfDroppedReceives {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -516,7 +588,7 @@ impl Receiver for BrokenReceiver {
     }
 
     async fn close(&self) -> Result<(), TransportError> {
-        self.receiver.close().await
+        self.open().await?.close().await
     }
 }
 

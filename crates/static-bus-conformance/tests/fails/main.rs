@@ -274,6 +274,51 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "every fifth query has not expired, and 0 to 19 came",
     ),
     (
+        KeepsExpiredRecords,
+        "a_received_query_has_the_time_that_is_left",
+        "the first expires",
+    ),
+    (
+        AcceptsQueriesWithoutReceiver,
+        "a_query_without_a_receiver_is_refused",
+        "query lonely has no receiver, and its query is accepted",
+    ),
+    (
+        KnowsReceiversThatReceive,
+        "a_query_is_accepted_when_its_receiver_has_opened",
+        "append: memory: query opened-0 has no receiver",
+    ),
+    (
+        HasNoGrace,
+        "a_query_is_accepted_while_its_receiver_restarts",
+        "append: memory: query restarting has no receiver",
+    ),
+    (
+        AcceptsQueriesWithoutReceiver,
+        "a_query_is_refused_when_its_receiver_has_been_gone_for_the_grace_time",
+        "query closed has had no receiver for ",
+    ),
+    (
+        AcceptsQueriesWithoutReceiver,
+        "a_query_that_no_worker_serves_has_no_handler",
+        "a query ends: not done after 30s",
+    ),
+    (
+        RefusesWholeAppends,
+        "a_record_above_the_limit_is_refused_and_no_other",
+        "query large, 1 bytes",
+    ),
+    (
+        TakesSizesForOutages,
+        "a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error",
+        "both are handled: not done after 30s",
+    ),
+    (
+        DropsLargeRecords,
+        "an_answer_above_the_limit_fails_its_query",
+        "not an error that names 2097154 bytes: ",
+    ),
+    (
         ListsDeadLettersBackwards,
         "dead_letters_are_listed_in_order_and_complete",
         "in pages of 10, of 0 to 24 came 9, 8, 7",

@@ -23,6 +23,23 @@ impl Entry {
         }
     }
 
+    /// The record with the time that is left; `None` if it has expired.
+    pub fn into_received(self, now: Instant) -> Option<Arc<Record>> {
+        let Entry {
+            mut record,
+            expires,
+            ..
+        } = self;
+        if let Some(expires) = expires {
+            let left = expires.saturating_duration_since(now);
+            if left.is_zero() {
+                return None;
+            }
+            Arc::make_mut(&mut record).expires = Some(left);
+        }
+        Some(record)
+    }
+
     pub fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }

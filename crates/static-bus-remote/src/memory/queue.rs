@@ -33,6 +33,10 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Content {
+    /// The number of open receivers.
+    receivers: usize,
+    /// The time at which the last receiver closed.
+    left: Option<Instant>,
     entries: VecDeque<Entry>,
     /// The length at which expired records are removed.
     sweep: usize,
@@ -52,6 +56,12 @@ impl Queue {
         self.arrived.notify_one();
     }
 
+    /// Returns `true` if a receiver is open, or was at most this long ago.
+    pub fn has_receiver(&self, now: Instant, grace: Duration) -> bool {
+        let content = lock(&self.content);
+        content.receivers > 0 || content.left.is_some_and(|left| now < later(left, grace))
+    }
+
     fn take(&self, max: usize) -> Vec<Arc<Record>> {
         let now = Instant::now();
         let mut taken = Vec::new();
@@ -59,9 +69,7 @@ impl Queue {
         while taken.len() < max
             && let Some(entry) = content.entries.pop_front()
         {
-            if !entry.is_expired(now) {
-                taken.push(entry.record);
-            }
+            taken.extend(entry.into_received(now));
         }
         if !content.entries.is_empty() {
             self.arrived.notify_one();
@@ -110,11 +118,26 @@ pub struct MemoryReceiver {
 
 impl MemoryReceiver {
     pub(super) fn new(queue: Arc<Queue>) -> Self {
+        lock(&queue.content).receivers += 1;
         MemoryReceiver {
             queue,
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         }
+    }
+
+    fn leave(&self) {
+        if !self.is_closed.swap(true, Ordering::AcqRel) {
+            let mut content = lock(&self.queue.content);
+            content.receivers -= 1;
+            content.left = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for MemoryReceiver {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -146,7 +169,7 @@ impl Receiver for MemoryReceiver {
 
     async fn close(&self) -> Result<(), TransportError> {
         consume_budget().await;
-        self.is_closed.store(true, Ordering::Release);
+        self.leave();
         self.closing.notify_one();
         Ok(())
     }

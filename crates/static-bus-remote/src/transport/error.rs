@@ -48,14 +48,19 @@ pub enum TransportErrorKind {
     /// A call on a consumer or client that is closed, or in a process that is shutting down. Transient: it says
     /// nothing about the record, and the call may succeed on a new handle or in another process, not on this one.
     Closed,
+    /// A query of a topic without a receiver: none is open, and none has been for the
+    /// [grace time](super::RECEIVER_GRACE). Transient: a receiver may open. A client turns it into
+    /// [`BusError::NoHandler`](static_bus::asynchronous::BusError::NoHandler).
+    NoReceiver,
 }
 
 impl TransportErrorKind {
     /// Returns `true` if the same record may be accepted later without a change of the record, the configuration or the
-    /// rights: `true` for [`Unreachable`](Self::Unreachable) and [`Closed`](Self::Closed).
+    /// rights: `true` for [`Unreachable`](Self::Unreachable), [`Closed`](Self::Closed) and
+    /// [`NoReceiver`](Self::NoReceiver).
     pub const fn is_transient(self) -> bool {
         match self {
-            Self::Unreachable | Self::Closed => true,
+            Self::Unreachable | Self::Closed | Self::NoReceiver => true,
             Self::Refused | Self::TooLarge | Self::Unauthorized => false,
         }
     }
@@ -96,6 +101,15 @@ impl TransportError {
         };
         let reason = format!("{topic} has no receivers: {remedy}");
         Self::new(TransportErrorKind::Refused, address, reason)
+    }
+
+    /// The refusal of [`append`](super::Transport::append) for a query whose topic has no receiver.
+    #[doc(hidden)]
+    pub fn no_receiver(address: impl Into<Arc<str>>, topic: &Topic) -> Self {
+        let reason = format!(
+            "{topic} has no receiver: start a worker that serves it, and send the query again"
+        );
+        Self::new(TransportErrorKind::NoReceiver, address, reason)
     }
 
     /// The same error with the error of the client library as its source.

@@ -70,9 +70,11 @@ pub struct Record {
     pub headers: Headers,
     /// The encoded message.
     pub body: Bytes,
-    /// The ordering key. Records of one topic and one key keep their order.
+    /// The ordering key. Records of one topic and one key keep their order. A key that is not text, from another
+    /// program, is represented as [`key_from_bytes`](super::key_from_bytes) does it.
     pub key: Option<Arc<str>>,
-    /// The time until the record expires, counted from `append`: the deadline of a query. `None`: never.
+    /// The time until the record expires, counted from `append`: the deadline of a query. `None`: never. Of a received
+    /// record, the time that is left, best by the clock of the broker: it decides when the handler is cancelled.
     pub expires: Option<Duration>,
     /// The attempt to handle a message that sends this record; `None` outside of handlers, and of a record that
     /// was received.

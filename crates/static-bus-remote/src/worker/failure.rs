@@ -1,10 +1,10 @@
 //! The failure of a handler.
 
-use std::{any::Any, error::Error};
+use std::{any::Any, error::Error, fmt};
 
 use tokio::task::JoinError;
 
-use crate::{TransportError, TransportErrorKind};
+use crate::{TransportError, TransportErrorKind, error_text::error_text};
 use static_bus::asynchronous::BusError;
 use static_bus::message::PublishError;
 
@@ -25,44 +25,31 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no text")
 }
 
-/// The kind of the error of the engine; `Unreachable` if there is none among the sources.
-fn kind_of(source: &(dyn Error + 'static)) -> TransportErrorKind {
-    std::iter::successors(Some(source), |&error| error.source())
-        .find_map(|error| error.downcast_ref::<TransportError>())
-        .map_or(TransportErrorKind::Unreachable, TransportError::kind)
-}
-
-/// Returns `true` if all causes of an error are errors of the broker of a kind that passes.
-fn is_by_broker(error: &BusError, passes: fn(TransportErrorKind) -> bool) -> bool {
-    match error {
-        BusError::Transport { source, .. } => passes(kind_of(&**source)),
-        BusError::Rejected { source, .. } => {
-            let published = source.downcast_ref::<PublishError<BusError>>();
-            let handler = source.downcast_ref::<BusError>();
-            published.is_some_and(|p| p.failures().iter().all(|f| is_by_broker(&f.error, passes)))
-                || handler.is_some_and(|handler| is_by_broker(handler, passes))
-        }
-        _ => false,
+/// Returns `true` if an error has no other cause than errors of the broker of a kind that passes. The cause is found in
+/// the sources of an error of any type, and is that of each failure of a published event.
+fn is_by_broker(error: &(dyn Error + 'static), passes: fn(TransportErrorKind) -> bool) -> bool {
+    if let Some(error) = error.downcast_ref::<TransportError>() {
+        return passes(error.kind());
     }
+    if let Some(published) = error.downcast_ref::<PublishError<BusError>>() {
+        let mut failures = published.failures().iter();
+        return failures.all(|failure| is_by_broker(&failure.error, passes));
+    }
+    let source = error.source();
+    source.is_some_and(|source| is_by_broker(source, passes))
 }
 
 /// Returns `true` if another attempt may succeed. An oversized record stays oversized.
 fn is_retryable(error: &BusError) -> bool {
-    let may_succeed = match error {
-        BusError::Transport { source, .. } => kind_of(&**source) != TransportErrorKind::TooLarge,
-        BusError::Rejected { source, .. } => {
-            if let Some(published) = source.downcast_ref::<PublishError<BusError>>() {
-                published.failures().iter().any(|f| is_retryable(&f.error))
-            } else if let Some(handler) = source.downcast_ref::<BusError>() {
-                // Other errors are retryable: the handler decided so.
-                !is_by_broker(handler, |kind| kind == TransportErrorKind::TooLarge)
-            } else {
-                true
-            }
-        }
-        _ => true,
+    let published = match error {
+        BusError::Rejected { source, .. } => source.downcast_ref::<PublishError<BusError>>(),
+        _ => None,
     };
-    may_succeed && error.is_retryable()
+    error.is_retryable()
+        && match published {
+            Some(published) => published.failures().iter().any(|f| is_retryable(&f.error)),
+            None => !is_by_broker(error, |kind| kind == TransportErrorKind::TooLarge),
+        }
 }
 
 impl From<BusError> for Failure {
@@ -73,15 +60,15 @@ impl From<BusError> for Failure {
             cannot_send: is_by_broker(&error, |kind| {
                 kind.is_transient() || kind == TransportErrorKind::Unauthorized
             }),
-            error: error.to_string(),
+            error: error_text(error),
         }
     }
 }
 impl Failure {
     /// A failure that is not by the broker.
-    pub(super) fn new(error: String, retryable: bool) -> Self {
+    pub(super) fn new(error: impl fmt::Display, retryable: bool) -> Self {
         Failure {
-            error,
+            error: error_text(error),
             retryable,
             is_by_broker: false,
             cannot_send: false,
@@ -91,11 +78,14 @@ impl Failure {
     pub(super) fn panicked(error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(panic) => Self::of_panic(&*panic),
-            Err(error) => Self::new(error.to_string(), true),
+            Err(error) => Self::new(error, true),
         }
     }
 
     pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        Self::new(format!("its handler panicked: {}", panic_text(panic)), true)
+        Self::new(
+            format_args!("its handler panicked: {}", panic_text(panic)),
+            true,
+        )
     }
 }

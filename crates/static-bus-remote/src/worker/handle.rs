@@ -1,18 +1,15 @@
 //! A running worker.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout_at};
 
 use super::{
-    FAREWELL,
+    Deadlines, Settings,
     health::{Health, Reports},
+    running::RunningFor,
 };
-use crate::{Transport, time::later};
+use crate::Transport;
 
 /// A running worker. Dropping it stops it at once: running handlers are cancelled, and other workers handle its
 /// messages when their leases have run out.
@@ -24,7 +21,9 @@ pub struct WorkerHandle<T> {
     pub(super) sending: JoinHandle<()>,
     pub(super) measuring: JoinHandle<()>,
     pub(super) reports: Reports,
-    pub(super) drain: watch::Sender<Option<Instant>>,
+    pub(super) running: Vec<Arc<dyn RunningFor>>,
+    pub(super) settings: Settings,
+    pub(super) drain: watch::Sender<Option<Deadlines>>,
 }
 
 /// The messages of a worker at its shutdown.
@@ -38,6 +37,10 @@ pub struct ShutdownReport {
     pub cancelled: usize,
     /// The number of messages that were released, or refused, before their handler began.
     pub released: usize,
+    /// The number of messages, of those that are counted here and others, whose acknowledgement or release the broker
+    /// did not confirm in time. They go to other workers, at the latest when their leases run out: also those that were
+    /// handled.
+    pub unsettled: usize,
 }
 
 impl<T: Transport> WorkerHandle<T> {
@@ -45,23 +48,31 @@ impl<T: Transport> WorkerHandle<T> {
     pub async fn health(&self) -> Health {
         let broker = self.transport.check().await;
         let alive = self.lanes.iter().all(|lane| !lane.is_finished());
-        self.reports.health(alive, broker.err())
+        let running = self.running.iter();
+        let slow = running.flat_map(|lane| lane.longer_than(self.settings.lease));
+        self.reports.health(alive, broker.err(), slow.collect())
     }
 
     /// Stops the worker. It receives nothing more, lets running handlers finish until `patience` is over, and
     /// releases all other messages, for other workers to handle at once. Other queries are refused.
+    ///
+    /// This takes no longer than `patience` and [`Worker::settle_timeout`](super::Worker::settle_timeout) together,
+    /// also if the broker does not answer. Keep the sum below the time after which the process is killed: 20 s of
+    /// patience and the default of 5 s are less than the 30 s of Kubernetes.
     pub async fn shutdown(mut self, patience: Duration) -> ShutdownReport {
-        self.drain
-            .send_replace(Some(later(Instant::now(), patience)));
+        let deadlines = Deadlines::new(patience, self.settings.settle_timeout);
+        self.drain.send_replace(Some(deadlines));
         let mut total = ShutdownReport::default();
         for lane in &mut self.lanes {
-            if let Ok(of_lane) = lane.await {
+            // A lane that does not end in time is blocked by a handler.
+            if let Ok(Ok(of_lane)) = timeout_at(deadlines.end, lane).await {
                 total.finished += of_lane.finished;
                 total.cancelled += of_lane.cancelled;
                 total.released += of_lane.released;
+                total.unsettled += of_lane.unsettled;
             }
         }
-        _ = timeout(FAREWELL, &mut self.sending).await;
+        _ = timeout_at(deadlines.end, &mut self.sending).await;
         total
     }
 }

@@ -10,15 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::Semaphore,
     task::{Id, JoinError, JoinSet},
     time::{Instant, timeout},
 };
 
 use super::{
+    LaneContext,
     failure::Failure,
     meter::Meter,
-    served::{Served, Work},
+    running::{Entry, InHand, Running},
+    served::Work,
     slots::{Slot, Slots},
 };
 use static_bus::asynchronous::BusError;
@@ -33,13 +34,16 @@ type TaskResult = Result<Bytes, Failure>;
 /// The running handlers of a lane, each with its message.
 ///
 /// A handler is polled once inline. If it does not finish then, it goes on in a task of its own.
-pub(super) struct Handlers<M> {
+pub(super) struct Handlers<M: InHand> {
     message: &'static str,
     limit: usize,
+    /// The longest time for a handler; `None` if it is not limited.
+    timeout: Option<Duration>,
+    begun: Arc<Running<M::Receipt>>,
     meter: Meter,
     slots: Slots,
     tasks: JoinSet<TaskResult>,
-    running: HashMap<Id, Running<M>>,
+    running: HashMap<Id, Task<M>>,
     cancelled: Vec<M>,
     /// `true` if the last handler finished inline.
     finishes_inline: bool,
@@ -47,11 +51,13 @@ pub(super) struct Handlers<M> {
     not_inline: usize,
 }
 
-struct Running<M> {
+/// A handler that runs in a task of its own.
+struct Task<M: InHand> {
     message: M,
     started: Instant,
     /// Returned when the handler has ended.
     _slot: Slot,
+    _begun: Entry<M::Receipt>,
 }
 
 /// A message whose handler has ended.
@@ -60,13 +66,15 @@ pub(super) struct Handled<M> {
     pub(super) result: TaskResult,
 }
 
-impl<M> Handlers<M> {
-    pub(super) fn new(served: &Served, meter: Meter, shared: Arc<Semaphore>) -> Self {
+impl<M: InHand> Handlers<M> {
+    pub(super) fn new(context: &LaneContext, begun: Arc<Running<M::Receipt>>) -> Self {
         Handlers {
-            message: served.message,
-            limit: served.limit,
-            meter,
-            slots: Slots::new(shared),
+            message: context.served.message,
+            limit: context.served.limit,
+            timeout: context.settings.handler_timeout,
+            begun,
+            meter: context.meter.clone(),
+            slots: Slots::new(context.slots.clone()),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             cancelled: Vec::new(),
@@ -112,7 +120,8 @@ impl<M> Handlers<M> {
         self.slots.cancel_request();
     }
 
-    /// Starts a handler. Returns its message if it has finished already.
+    /// Starts a handler; `time_left` is the time for which its caller waits. Returns its message if it has finished
+    /// already.
     pub(super) fn start(
         &mut self,
         slot: Slot,
@@ -121,6 +130,7 @@ impl<M> Handlers<M> {
         time_left: Option<Duration>,
     ) -> Option<Handled<M>> {
         let started = Instant::now();
+        let begun = self.begun.begin(&message, started);
         if self.not_inline > 0 {
             self.not_inline -= 1;
         } else if let Poll::Ready(result) = poll_once(&mut work) {
@@ -132,22 +142,12 @@ impl<M> Handlers<M> {
         } else {
             self.finishes_inline = false;
         }
-        let name = self.message;
-        let work = async move {
-            let result = match time_left {
-                Some(after) => timeout(after, work).await.unwrap_or(Err(BusError::Timeout {
-                    message: name,
-                    after,
-                })),
-                None => work.await,
-            };
-            // In the task: the error of a handler is code of the user, and may panic when it is written.
-            result.map_err(Failure::from)
-        };
-        let running = Running {
+        let work = limited(work, self.message, time_left, self.timeout);
+        let running = Task {
             message,
             started,
             _slot: slot,
+            _begun: begun,
         };
         self.running.insert(self.tasks.spawn(work).id(), running);
         None
@@ -194,6 +194,29 @@ impl<M> Handlers<M> {
             Err(_) => self.meter.failed.increment(1),
         }
         Handled { message, result }
+    }
+}
+
+/// Runs a handler until its caller stops waiting, and no longer than the worker allows.
+async fn limited(
+    work: Work,
+    message: &'static str,
+    time_left: Option<Duration>,
+    allowed: Option<Duration>,
+) -> TaskResult {
+    let Some(after) = time_left.into_iter().chain(allowed).min() else {
+        // In the task: the error of a handler is code of the user, and may panic when it is written.
+        return work.await.map_err(Failure::from);
+    };
+    match timeout(after, work).await {
+        Ok(result) => result.map_err(Failure::from),
+        Err(_) if time_left == Some(after) => Err(BusError::Timeout { message, after }.into()),
+        Err(_) => Err(Failure::new(
+            format_args!(
+                "{message}: its handler was cancelled after {after:?}, the limit of this worker"
+            ),
+            true,
+        )),
     }
 }
 

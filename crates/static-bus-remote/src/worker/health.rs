@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::running::RunningHandler;
 use crate::{TransportError, lock::lock};
 
 /// The health of a worker, for liveness and readiness probes.
@@ -14,7 +15,14 @@ pub struct Health {
     pub ready: bool,
     /// The reasons why it is not ready, one line each, without secrets.
     pub reasons: Vec<String>,
+    /// The handlers that have run for longer than [a lease](super::Worker::lease), the longest first, up to 100. They
+    /// are no reason to be not ready: long handlers are allowed, and a stuck one holds up only the messages with its
+    /// key, and one of the handlers that may run at a time.
+    pub slow_handlers: Vec<RunningHandler>,
 }
+
+/// The largest number of slow handlers in a report.
+const SLOW: usize = 100;
 
 /// The last report of each lane.
 #[derive(Clone)]
@@ -39,19 +47,23 @@ pub(super) enum Task {
     Claim,
     Release,
     Renew,
+    RenewInTime,
     Acknowledge,
     WriteDeadLetter,
     /// Of a handler.
     Send,
+    Reply,
 }
-const TASKS: [&str; 7] = [
+const TASKS: [&str; 9] = [
     "messages cannot be received",
     "deduplication keys cannot be claimed",
     "messages cannot be released",
     "leases cannot be renewed",
+    "leases were renewed late",
     "messages cannot be acknowledged",
     "dead letters cannot be written",
     "handlers cannot send",
+    "replies cannot be sent",
 ];
 
 impl Reports {
@@ -70,7 +82,14 @@ impl Reports {
         }
     }
 
-    pub(super) fn health(&self, live: bool, broker: Option<TransportError>) -> Health {
+    pub(super) fn health(
+        &self,
+        live: bool,
+        broker: Option<TransportError>,
+        mut slow_handlers: Vec<RunningHandler>,
+    ) -> Health {
+        slow_handlers.sort_by_key(|handler| std::cmp::Reverse(handler.running_for));
+        slow_handlers.truncate(SLOW);
         let mut reasons = Vec::new();
         if !live {
             reasons.push("the worker has stopped".to_owned());
@@ -87,6 +106,7 @@ impl Reports {
             live,
             ready: reasons.is_empty(),
             reasons,
+            slow_handlers,
         }
     }
 }

@@ -37,12 +37,14 @@ use self::{
     triage::{Decision, Triage, TriageConfig},
 };
 use super::{
-    FAREWELL, LaneContext, ShutdownReport,
+    Deadlines, Draining, LaneContext, ShutdownReport,
     failure::Failure,
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
+    running::Running,
 };
 use crate::{
+    error_text::error_text,
     time::later,
     transport::{Consumer, Lease},
 };
@@ -78,12 +80,15 @@ pub(super) struct Lane<C: Consumer> {
 }
 
 impl<C: Consumer> Lane<C> {
-    pub(super) fn new(context: LaneContext, consumer: Arc<C>) -> Self {
+    pub(super) fn new(
+        context: LaneContext,
+        consumer: Arc<C>,
+        begun: Arc<Running<C::Receipt>>,
+    ) -> Self {
         let LaneContext {
             served,
             settings,
             report,
-            meter,
             ..
         } = &context;
         let config = TriageConfig {
@@ -91,13 +96,12 @@ impl<C: Consumer> Lane<C> {
             group: served.group.clone(),
             deduplicates: settings.deduplication.is_some(),
         };
-        let isolate_after = settings.retries.max_attempts.saturating_sub(1).clamp(1, 2);
         let draining = context.draining.clone();
         Lane {
             intake: Intake::new(
                 consumer.clone(),
                 config,
-                isolate_after,
+                settings.retries.isolate_after(),
                 settings.lease,
                 report.clone(),
                 draining,
@@ -108,8 +112,12 @@ impl<C: Consumer> Lane<C> {
             arrived: VecDeque::new(),
             ready: VecDeque::new(),
             schedule: Schedule::new(),
-            handlers: Handlers::new(served, meter.clone(), context.slots.clone()),
-            dead_letters: DeadLettering::new(context.outbound.clone(), report.clone()),
+            handlers: Handlers::new(&context, begun),
+            dead_letters: DeadLettering::new(
+                context.outbound.clone(),
+                context.member.clone(),
+                report.clone(),
+            ),
             acknowledgements: Acknowledgements::new(consumer.clone(), report.clone()),
             held: 0,
             sending_fails: false,
@@ -122,7 +130,11 @@ impl<C: Consumer> Lane<C> {
     }
 
     pub(super) async fn run(mut self) -> ShutdownReport {
-        while self.context.draining.borrow().is_none() {
+        loop {
+            let deadlines = *self.context.draining.borrow();
+            if let Some(deadlines) = deadlines {
+                return self.close(deadlines).await;
+            }
             if self.may_receive() {
                 self.intake.start(self.room().min(BATCH));
             }
@@ -131,7 +143,6 @@ impl<C: Consumer> Lane<C> {
             self.intake.start_releasing();
             self.step(None).await;
         }
-        self.close().await
     }
 
     /// Waits for the next event, or until this time, and reacts to it.
@@ -188,6 +199,13 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn enter(&mut self, received: Vec<Triage<C::Receipt>>) {
+        let is_alone = self.held <= self.queues.parked();
+        if self.intake.is_isolating() && !is_alone {
+            // Its handler could not begin before others have ended: it is received again then.
+            let received = received.into_iter();
+            let leases = received.map(|triage| triage.into_item().into_lease());
+            return self.intake.release(leases.collect());
+        }
         self.held += received.len();
         self.leases
             .add(received.iter().map(|triage| &triage.item.lease));
@@ -203,21 +221,24 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn sort_arrived(&mut self) {
-        let max_attempts = self.context.settings.retries.max_attempts;
+        let give_up_after = self.context.settings.retries.give_up_after();
         while let Some(Triage { item, decision }) = self.arrived.pop_front() {
             match decision {
-                Decision::Handle if item.delivered_before() >= max_attempts => {
+                Decision::Handle if item.delivered_before() >= give_up_after => {
                     self.dead_letter(item);
                 }
                 Decision::Handle => self.ready.push_back(item),
-                Decision::ClaimLater => match self.queues.exchange(item) {
-                    Ok(duplicate) => self.arrived.push_front(duplicate),
-                    Err(item) => {
-                        let delay = self.context.settings.lease / 4;
-                        let bounds = (Duration::from_millis(20), Duration::from_secs(1));
-                        self.park(delay.clamp(bounds.0, bounds.1), Step::Claim, item);
+                Decision::ClaimLater => {
+                    let next = self.queues.exchange(item);
+                    if next.is_handled() {
+                        self.arrived.push_front(next);
+                        continue;
                     }
-                },
+                    let delay = self.context.settings.lease / 4;
+                    let bounds = (Duration::from_millis(20), Duration::from_secs(1));
+                    let item = next.into_item();
+                    self.park(delay.clamp(bounds.0, bounds.1), Step::Claim, item);
+                }
                 Decision::Duplicate => {
                     self.context.meter.duplicates.increment(1);
                     self.settle(item);
@@ -263,6 +284,10 @@ impl<C: Consumer> Lane<C> {
             let Some(mut item) = self.ready.pop_front() else {
                 return;
             };
+            if self.leases.has_run_out(item.received) {
+                self.give_back(item);
+                continue;
+            }
             let scope = self.consumer.begin(&item.lease.receipt);
             let message = item.message.clone();
             match self.context.served.decode(message, item.codec, scope) {
@@ -314,7 +339,7 @@ impl<C: Consumer> Lane<C> {
     }
 
     fn unreadable(&mut self, mut item: Item<C::Receipt>, reason: &str) {
-        item.fail(format!("it cannot be read: {reason}"));
+        item.fail(error_text(format_args!("it cannot be read: {reason}")));
         self.dead_letter(item);
     }
 
@@ -329,20 +354,28 @@ impl<C: Consumer> Lane<C> {
     /// Writes the dead letter of a message, which is acknowledged when the broker has accepted it.
     fn dead_letter(&mut self, item: Item<C::Receipt>) {
         let LaneContext {
-            served,
-            settings,
-            member,
-            ..
+            served, settings, ..
         } = &self.context;
         let place = self.consumer.place(&item.lease.receipt);
         let letter = item.dead_letter(served, place, &settings.service);
-        self.dead_letters.start(item, letter.to_record(member));
+        self.dead_letters.start(item, letter);
     }
 
     fn on_dead_letter(&mut self, item: Item<C::Receipt>) {
         self.context.meter.dead_lettered.increment(1);
         self.next_of_key(&item);
         self.acknowledgements.add_unclaimed(item.into_lease());
+    }
+
+    /// Leaves a message whose lease has run out to the worker that has it now, and those behind it.
+    fn give_back(&mut self, item: Item<C::Receipt>) {
+        let behind = item.key().map(|key| self.queues.remove(key));
+        let behind = behind.into_iter().flatten().map(Item::into_lease);
+        let mut leases: Vec<_> = behind.collect();
+        leases.insert(0, item.into_lease());
+        self.held -= leases.len();
+        self.leases.remove(&leases);
+        self.intake.release(leases);
     }
 
     fn next_of_key(&mut self, item: &Item<C::Receipt>) {

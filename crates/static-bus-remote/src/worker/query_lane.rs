@@ -1,25 +1,25 @@
 //! The lane of a query: from the broker, through the handler, to a reply.
 
+mod replies;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::replies::Replies;
 use super::{
-    FAREWELL, LaneContext, ShutdownReport,
+    Deadlines, Draining, LaneContext, ShutdownReport,
     call::Call,
     failure::Failure,
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
+    running::Running,
 };
 use crate::{
     Codec,
     received::Received,
-    reply::{self, Status},
+    reply::Status,
     transport::{Receiver, Record, TransportError},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct QueryLane<R> {
     receiving: Call<Vec<Arc<Record>>>,
     ready: VecDeque<Query>,
     handlers: Handlers<Arc<Received>>,
+    replies: Arc<Replies>,
     /// The result of a lane that closes.
     shutdown: Option<ShutdownReport>,
 }
@@ -42,22 +43,20 @@ pub(super) struct QueryLane<R> {
 struct Query {
     message: Arc<Received>,
     codec: Codec,
-    /// The time at which the caller stops waiting.
-    deadline: Option<Timestamp>,
 }
 
 impl<R: Receiver> QueryLane<R> {
-    pub(super) fn new(context: LaneContext, receiver: R) -> Self {
+    pub(super) fn new(context: LaneContext, receiver: R, begun: Arc<Running<()>>) -> Self {
         let LaneContext {
-            served,
-            meter,
-            slots,
             report,
+            outbound,
+            settings,
             ..
         } = &context;
         QueryLane {
+            replies: Replies::new(outbound.clone(), settings.service.clone(), report.clone()),
             receiving: Call::new(report.clone(), Task::Receive),
-            handlers: Handlers::new(served, meter.clone(), slots.clone()),
+            handlers: Handlers::new(&context, begun),
             receiver: Arc::new(receiver),
             ready: VecDeque::new(),
             shutdown: None,
@@ -66,7 +65,11 @@ impl<R: Receiver> QueryLane<R> {
     }
 
     pub(super) async fn run(mut self) -> ShutdownReport {
-        while self.context.draining.borrow().is_none() {
+        loop {
+            let deadlines = *self.context.draining.borrow();
+            if let Some(deadlines) = deadlines {
+                return self.close(deadlines).await;
+            }
             if self.may_receive() && self.receiving.may_start() {
                 let receiver = self.receiver.clone();
                 let draining = self.context.draining.clone();
@@ -76,7 +79,6 @@ impl<R: Receiver> QueryLane<R> {
             self.start_handlers();
             self.step(None).await;
         }
-        self.close().await
     }
 
     /// Waits for the next event, or until this time, and reacts to it.
@@ -118,12 +120,11 @@ impl<R: Receiver> QueryLane<R> {
                 continue;
             };
             if envelope.message_type != self.context.served.message {
-                self.reply(&message, Status::NoHandler);
+                self.replies.send(&message, Status::NoHandler);
                 continue;
             }
             match Codec::of(&envelope.content_type) {
                 Ok(codec) => self.ready.push_back(Query {
-                    deadline: envelope.deadline,
                     message: message.clone(),
                     codec,
                 }),
@@ -143,16 +144,12 @@ impl<R: Receiver> QueryLane<R> {
             let Some(query) = self.ready.pop_front() else {
                 return;
             };
-            let Query {
-                message,
-                codec,
-                deadline,
-            } = query;
-            let left = deadline.map(|deadline| deadline.duration_since(Timestamp::now()));
-            if left.is_some_and(|left| !left.is_positive()) {
+            let Query { message, codec } = query;
+            let deadline = message.deadline();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 continue;
             }
-            let left = left.and_then(|left| Duration::try_from(left).ok());
             match self.context.served.decode(message.clone(), codec, None) {
                 Ok(work) => {
                     if let Some(handled) = self.handlers.start(slot, message, work, left) {
@@ -168,31 +165,26 @@ impl<R: Receiver> QueryLane<R> {
         if let Some(report) = &mut self.shutdown {
             report.finished += 1;
         }
-        self.reply(&handled.message, status(handled.result));
+        self.replies.send(&handled.message, status(handled.result));
     }
 
-    fn unreadable(&self, query: &Received, reason: &str) {
-        let error = format!("it cannot be read: {reason}");
-        self.reply(query, status(Err(Failure::new(error, false))));
-    }
-
-    fn reply(&self, query: &Received, status: Status) {
-        let Ok(envelope) = query.envelope() else {
-            return;
-        };
-        let reply = reply::write(&envelope, &self.context.settings.service, status);
-        if let Some((topic, record)) = reply {
-            // A reply that is lost is a timeout at the caller.
-            self.context.outbound.try_hand_over(topic, record);
-        }
+    fn unreadable(&self, query: &Arc<Received>, reason: &str) {
+        let error = format_args!("it cannot be read: {reason}");
+        self.replies
+            .send(query, status(Err(Failure::new(error, false))));
     }
 
     /// Lets running handlers finish until the deadline, and refuses the other queries.
-    async fn close(mut self) -> ShutdownReport {
-        let deadline = self.context.draining.borrow().unwrap_or_else(Instant::now);
+    async fn close(mut self, deadlines: Deadlines) -> ShutdownReport {
+        let Deadlines {
+            intake,
+            handlers,
+            settling,
+            ..
+        } = deadlines;
         self.handlers.cancel_request();
         if self.receiving.is_under_way()
-            && let Ok(received) = timeout(FAREWELL, self.receiving.ended()).await
+            && let Ok(received) = timeout_at(intake, self.receiving.ended()).await
         {
             self.enter(received.unwrap_or_default());
         }
@@ -205,19 +197,18 @@ impl<R: Receiver> QueryLane<R> {
             released: waiting.len(),
             ..ShutdownReport::default()
         });
-        while self.handlers.len() > 0 && Instant::now() < deadline {
-            self.step(Some(deadline)).await;
+        while self.handlers.len() > 0 && Instant::now() < handlers {
+            self.step(Some(handlers)).await;
         }
         self.handlers.cancel();
-        let farewell = Instant::now() + FAREWELL;
-        while self.handlers.len() > 0 && Instant::now() < farewell {
-            self.step(Some(farewell)).await;
+        while self.handlers.len() > 0 && Instant::now() < settling {
+            self.step(Some(settling)).await;
         }
         let cancelled = self.handlers.drain_cancelled();
         for query in &cancelled {
             self.refuse(query);
         }
-        _ = self.receiver.close().await;
+        _ = timeout_at(settling, self.receiver.close()).await;
         ShutdownReport {
             cancelled: cancelled.len(),
             ..self.shutdown.unwrap_or_default()
@@ -225,9 +216,10 @@ impl<R: Receiver> QueryLane<R> {
     }
 
     /// Tells the caller that the query is not handled here: a query cannot be given back.
-    fn refuse(&self, query: &Received) {
-        let error = "the worker is shutting down".to_owned();
-        self.reply(query, status(Err(Failure::new(error, true))));
+    fn refuse(&self, query: &Arc<Received>) {
+        let error = "the worker is shutting down";
+        self.replies
+            .send(query, status(Err(Failure::new(error, true))));
     }
 }
 
@@ -235,7 +227,7 @@ impl<R: Receiver> QueryLane<R> {
 async fn receive<R: Receiver>(
     receiver: Arc<R>,
     max: usize,
-    mut draining: watch::Receiver<Option<Instant>>,
+    mut draining: Draining,
 ) -> Result<Vec<Arc<Record>>, (Vec<Arc<Record>>, TransportError)> {
     let received = tokio::select! {
         biased;

@@ -9,12 +9,13 @@ use static_bus::{
 };
 use static_bus_remote::{
     Codec, MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
-    transport::{Kind, Receiver, Record, Topic},
+    transport::{Kind, RECEIVER_GRACE, Receiver, Record, Topic},
 };
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
-    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, listen, record, settled, soon, until,
+    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, listen, record, settled, silent,
+    soon, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +88,9 @@ async fn each_of_many_queries_gets_its_own_answer_in_either_format() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_nobody_answers_times_out() {
-    let remote = connect(&TestBroker::new()).await.with_timeout(250 * MS);
+    let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
+    let remote = connect(&broker).await.with_timeout(250 * MS);
     let begun = Instant::now();
     let error = remote.send_async(Double(1)).await.unwrap_err();
     assert!(begun.elapsed() >= 250 * MS);
@@ -96,6 +99,74 @@ async fn a_query_that_nobody_answers_times_out() {
         "{error}"
     );
     assert!(error.is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_no_worker_serves_fails_at_once() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    let begun = Instant::now();
+    let error = remote.send_async(Double(1)).await.unwrap_err();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(error.to_string(), "test.double: no worker serves it");
+    assert!(matches!(error, BusError::NoHandler { .. }) && error.is_retryable());
+    // Commands and events are accepted.
+    remote.execute_async(Note(1)).await.unwrap();
+    remote.publish_async(&Noted(1)).await.unwrap();
+
+    let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    assert_eq!(remote.send_async(Double(1)).await.unwrap(), 2);
+    worker.shutdown(LONG).await;
+    tokio::time::sleep(RECEIVER_GRACE).await;
+    let error = remote.send_async(Double(1)).await.unwrap_err();
+    assert!(matches!(error, BusError::NoHandler { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_is_sent_while_its_worker_restarts_is_answered() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await.with_timeout(LONG);
+    for crashes in [false, true] {
+        let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+        let worker = worker.start().await.unwrap();
+        match crashes {
+            false => _ = worker.shutdown(SECOND).await,
+            true => drop(worker),
+        }
+        tokio::time::sleep(RECEIVER_GRACE - SECOND).await;
+        let (other, number) = (remote.clone(), u32::from(crashes));
+        let asking = tokio::spawn(async move { other.send_async(Double(number)).await });
+        until("it has left", async || {
+            broker.appended(Kind::Query).len() == 1 + number as usize
+        })
+        .await;
+        let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+        let worker = worker.start().await.unwrap();
+        assert_eq!(asking.await.unwrap().unwrap(), 2 * number);
+        worker.shutdown(SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_refusal_of_one_record_says_nothing_about_the_next() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    for kind in [TransportErrorKind::NoReceiver, TransportErrorKind::TooLarge] {
+        broker.rule(move |op| match op {
+            Op::Append(Kind::Query) => Fault::LateKind(10 * SECOND, kind),
+            _ => Fault::None,
+        });
+        let other = remote.clone();
+        let asking = tokio::spawn(async move { other.send_async(Double(1)).await });
+        until("it is under way", async || {
+            broker.calls(Op::Append(Kind::Query)) > 0
+        })
+        .await;
+        remote.execute_async(Note(1)).await.unwrap();
+        assert!(asking.await.unwrap().is_err());
+        broker.forget_calls();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,6 +196,7 @@ async fn a_late_answer_is_dropped_and_its_place_is_free() {
 #[tokio::test(start_paused = true)]
 async fn more_queries_than_may_wait_are_refused_and_a_dropped_one_frees_its_place() {
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
     let remote = RemoteBus::builder(broker.clone()).max_pending(2);
     let remote = remote.connect().await.unwrap();
     let ask = |n| {
@@ -210,6 +282,68 @@ async fn a_handlers_panic_is_a_remote_error_and_the_worker_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_large_is_an_error_with_its_size_and_the_limit() {
+    #[derive(Serialize, Deserialize)]
+    struct Repeat(usize);
+    query!(Repeat -> String, name = "test.repeat");
+    const LIMIT: usize = 8192;
+    let broker = MemoryBroker::builder().max_record(LIMIT).build();
+    let bus = BusBuilder::new()
+        .register_query_fn(|repeat: Repeat| "x".repeat(repeat.0))
+        .build();
+    let worker = Worker::new(broker.clone(), bus).query::<Repeat>();
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    let begun = Instant::now();
+    let error = remote.send_async(Repeat(LIMIT)).await.unwrap_err();
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    let text = error.to_string();
+    assert!(
+        text.starts_with(
+            "test.repeat: its handler failed remotely: its answer has 8194 bytes, and the broker does not accept \
+             it: memory: the record of reply "
+        ) && text.ends_with("and the limit is 8192: send less, or raise `max_record`"),
+        "{text}"
+    );
+    assert!(matches!(error, BusError::Remote { .. }) && !error.is_retryable());
+    assert_eq!(remote.send_async(Repeat(7)).await.unwrap(), "xxxxxxx");
+    assert_eq!(worker.health().await.reasons, [""; 0]);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_error_of_a_query_is_cut_and_arrives() {
+    let broker = TestBroker::around(MemoryBroker::builder().max_record(8192).build());
+    let bus = BusBuilder::new()
+        .register_query_async_fn(|_: Double| async {
+            Err(BusError::refused::<Double>("x".repeat(1 << 20)))
+        })
+        .build();
+    let (error, _) = failing(&broker, bus).await;
+    let cut = format!("x… (cut: 4096 of {} bytes)", 33 + (1 << 20));
+    assert!(error.to_string().ends_with(&cut), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_the_broker_refuses_show_in_the_health_until_one_is_accepted() {
+    let broker = TestBroker::new();
+    let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    broker.fail(Op::Append(Kind::Reply), TransportErrorKind::Unauthorized, 1);
+    let error = remote.send_async(Double(1)).await.unwrap_err();
+    assert!(matches!(error, BusError::Timeout { .. }), "{error}");
+    let health = worker.health().await;
+    assert_eq!(
+        health.reasons,
+        ["query test.double: replies cannot be sent: test://broker: it is refused"]
+    );
+    assert_eq!(remote.send_async(Double(1)).await.unwrap(), 2);
+    assert!(worker.health().await.ready);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_query_that_its_worker_cannot_read_is_a_remote_error() {
     #[derive(Serialize)]
     struct Newer(&'static str);
@@ -245,6 +379,7 @@ async fn a_query_that_reaches_one_who_does_not_serve_it_has_no_handler() {
     struct Stranger;
     query!(Stranger -> u32, name = "test.stranger");
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.stranger").await;
     let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
     let worker = worker.start().await.unwrap();
     let remote = connect(&broker).await;
@@ -313,7 +448,102 @@ async fn a_broker_that_refuses_is_a_transport_error() {
     remote.ready().await.unwrap();
 }
 
-// ----- deadlines; those in records are by the system clock
+#[test]
+fn a_bus_whose_runtime_is_gone_says_so_at_once() {
+    const GONE: &str = ": the broker did not take it: test://broker: the tokio runtime on which this was connected \
+                        has shut down: connect again";
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let broker = TestBroker::new();
+    let connected = runtime();
+    let (remote, _silent) = connected.block_on(async {
+        let remote = connect(&broker).await.with_timeout(10 * LONG);
+        (remote, silent(&broker, "test.double").await)
+    });
+    let sender = runtime();
+    let begun = std::time::Instant::now();
+    // One waits for its answer, one is being sent, and one is in the queue.
+    let ask = |n| {
+        let remote = remote.clone();
+        sender.spawn(async move { remote.send_async(Double(n)).await.unwrap_err() })
+    };
+    let waiting = ask(1);
+    sender.block_on(until("the query has left", async || {
+        broker.appended(Kind::Query).len() == 1
+    }));
+    broker.rule(|_| Fault::Hang);
+    let sending = ask(2);
+    sender.block_on(until("it is being sent", async || {
+        broker.calls(Op::Append(Kind::Query)) == 2
+    }));
+    let note = remote.clone();
+    let queued = sender.spawn(async move { note.execute_async(Note(1)).await.unwrap_err() });
+    let asked = ask(3);
+    drop(connected);
+    let errors = sender.block_on(async {
+        [
+            waiting.await.unwrap(),
+            sending.await.unwrap(),
+            queued.await.unwrap(),
+            asked.await.unwrap(),
+            remote.send_async(Double(4)).await.unwrap_err(),
+            remote.execute_async(Note(2)).await.unwrap_err(),
+            remote.publish_async(&Noted(3)).await.unwrap_err(),
+        ]
+    });
+    for error in errors {
+        assert!(error.to_string().ends_with(GONE), "{error}");
+        let BusError::Transport { source, .. } = error else {
+            panic!("{error}");
+        };
+        let error = source.downcast_ref::<TransportError>().unwrap();
+        assert_eq!(error.kind(), TransportErrorKind::Closed);
+    }
+    assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+}
+
+// ----- deadlines; those in the attributes of records are by the system clock
+
+#[tokio::test(start_paused = true)]
+async fn a_query_whose_caller_has_another_clock_has_the_time_that_the_broker_says() {
+    let broker = TestBroker::new();
+    let bus = BusBuilder::new()
+        .register_query_async_fn(|query: Double| async move {
+            tokio::time::sleep(Duration::from_secs(u64::from(query.0))).await;
+            Ok(0)
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    let hour = 3600 * SECOND;
+    let now = jiff::Timestamp::now();
+    for deadline in [now - hour, now + hour] {
+        // One takes less than the time that it has, one takes more.
+        for (takes, status) in [("3", "answered"), ("30", "failed")] {
+            let mut query = record("test.double", takes, |envelope| {
+                envelope.deadline = Some(deadline);
+                envelope.reply_to = Some("caller".into());
+            });
+            query.expires = Some(10 * SECOND);
+            let before = broker.appended(Kind::Reply).len();
+            let begun = Instant::now();
+            append(&broker, Kind::Query, "test.double", query).await;
+            until("there is a reply", async || {
+                broker.appended(Kind::Reply).len() > before
+            })
+            .await;
+            let reply = broker.appended(Kind::Reply).pop().unwrap();
+            assert_eq!(reply.headers.get("status").as_deref(), Some(status));
+            assert!(begun.elapsed() < 11 * SECOND, "{:?}", begun.elapsed());
+        }
+    }
+    worker.shutdown(LONG).await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_query_past_its_deadline_is_dropped_and_not_run() {
@@ -324,6 +554,7 @@ async fn a_query_past_its_deadline_is_dropped_and_not_run() {
             0
         })
         .build();
+    let _silent = silent(&broker, "test.double").await;
     let now = jiff::Timestamp::now();
     for (body, deadline) in [("1", now - SECOND), ("2", now + LONG)] {
         let late = record("test.double", body, |envelope| {
@@ -340,7 +571,7 @@ async fn a_query_past_its_deadline_is_dropped_and_not_run() {
     assert_eq!(broker.appended(Kind::Reply).len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_handler_runs_no_longer_than_its_caller_waits() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let bus = BusBuilder::new()
@@ -380,6 +611,7 @@ async fn a_nested_query_inherits_what_is_left_of_its_callers_time() {
     struct Outer;
     query!(Outer -> u32, name = "test.outer");
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
     // Its own limit is much greater.
     let nested = connect(&broker).await.with_timeout(1000 * SECOND);
     let bus = BusBuilder::new()
@@ -590,6 +822,7 @@ async fn two_subscribers_in_one_worker_each_get_everything() {
 #[tokio::test(start_paused = true)]
 async fn when_the_last_clone_is_dropped_its_reply_channel_is_closed() {
     let broker = TestBroker::new();
+    let _silent = silent(&broker, "test.double").await;
     let remote = connect(&broker).await;
     let other = remote.clone();
     let asking = tokio::spawn(async move { other.send_async(Double(1)).await });

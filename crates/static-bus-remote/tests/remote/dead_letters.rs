@@ -13,12 +13,12 @@ use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
     DeadLetters, Headers, MemoryBroker, RemoteBus, RetryPolicy, Transport, TransportErrorKind,
     Worker, current,
-    transport::{Consumer, Kind, Record, Subscription, Topic},
+    transport::{Consumer, Kind, Record, Subscription, Topic, key_from_bytes, key_to_bytes},
 };
 
 use crate::support::{
-    LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, end_three_members, letters,
-    listen, quick, record, settled, until,
+    Fault, LONG, MS, Op, SECOND, TestBroker, append, connect, dead_lettered, end_three_members,
+    letters, listen, quick, record, settled, until,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -623,6 +623,171 @@ async fn a_failing_message_comes_again_after_a_while_and_the_next_of_its_key_wai
     worker.shutdown(LONG).await;
 }
 
+// ----- sizes
+
+/// A command with an ordering key, of any size.
+#[derive(Serialize, Deserialize)]
+struct Load {
+    key: u32,
+    text: String,
+}
+command!(Load, name = "test.load", key = key);
+
+const LOAD: &str = "test.load";
+const LIMIT: usize = 64 * 1024;
+
+fn limited() -> TestBroker {
+    TestBroker::around(MemoryBroker::builder().max_record(LIMIT).build())
+}
+
+/// A bus whose handler refuses the texts that are not empty, with this error.
+fn loading(
+    error: &str,
+    tell: crate::support::Tell<usize>,
+) -> impl static_bus::asynchronous::AsyncExecuteCommand<Load> + Send + 'static {
+    let error = error.to_owned();
+    BusBuilder::new()
+        .register_command_async_fn(move |load: Load| {
+            tell.send(load.text.len()).unwrap();
+            let error = error.clone();
+            async move {
+                match load.text.is_empty() {
+                    true => Ok(()),
+                    false => Err(BusError::refused::<Load>(error)),
+                }
+            }
+        })
+        .build()
+}
+
+/// Sends a command of this size, and one behind it with the same key.
+async fn load(broker: &TestBroker, len: usize) {
+    let remote = connect(broker).await;
+    for len in [len, 0] {
+        let text = "x".repeat(len);
+        remote.execute_async(Load { key: 7, text }).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_just_under_the_limit_becomes_a_complete_dead_letter_with_its_error_cut() {
+    const ALMOST: usize = LIMIT - 1024;
+    let (broker, (tell, mut heard)) = (limited(), listen());
+    let error = "ß".repeat(1 << 20);
+    let worker = Worker::new(broker.clone(), loading(&error, tell)).command::<Load>();
+    let worker = worker.start().await.unwrap();
+    load(&broker, ALMOST).await;
+    assert_eq!(heard.take(2).await, [ALMOST, 0], "its key goes on");
+    let letter = dead_lettered(&broker, 1).await.remove(0);
+    assert_eq!(
+        (letter.omitted, letter.record.body.len() > ALMOST),
+        (0, true)
+    );
+    let cut = format!("ßß… (cut: 4095 of {} bytes)", 31 + error.len());
+    assert!(
+        letter
+            .error
+            .starts_with("test.load: its handler failed: ßß")
+    );
+    assert!(letter.error.ends_with(&cut), "{}", letter.error);
+    assert_eq!(letter.error.len(), 4095 - "ßß".len() + cut.len());
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_too_large_is_written_without_the_body_and_says_so() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    broker.fail(
+        Op::Append(Kind::DeadLetter),
+        TransportErrorKind::TooLarge,
+        1,
+    );
+    let worker = Worker::new(broker.clone(), loading("no", tell)).command::<Load>();
+    let worker = worker.start().await.unwrap();
+    load(&broker, 1000).await;
+    assert_eq!(heard.take(2).await, [1000, 0], "its key goes on");
+    let letter = dead_lettered(&broker, 1).await.remove(0);
+    let sent = broker.appended(Kind::Command).remove(0);
+    assert_eq!(letter.omitted, sent.body.len());
+    let body = Default::default();
+    assert_eq!(letter.record, Record { body, ..sent });
+
+    let error = DeadLetters::of(broker.clone()).replay(&letter).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        format!(
+            "test://broker: the dead letter {} of command test.load cannot be replayed: {} bytes of the message \
+             were too large to be stored with it; send the message again, and discard the dead letter",
+            letter.position, letter.omitted
+        )
+    );
+    assert_eq!(letters(&broker).await.len(), 1, "it is still there");
+    assert_eq!(worker.health().await.reasons, [""; 0]);
+    worker.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_whose_attributes_are_too_large_is_written_without_the_message() {
+    let (broker, (tell, mut heard)) = (limited(), listen());
+    // Two bytes of each character are added to the record, and four to its dead letter.
+    let large = record(LOAD, r#"{"key":7,"text":"x"}"#, |envelope| {
+        envelope.trace_state = Some("%".repeat(LIMIT / 3 - 500).into());
+        envelope.partition_key = Some("7".into());
+    });
+    let large = Record {
+        key: Some("7".into()),
+        ..large
+    };
+    append(&broker, Kind::Command, LOAD, large.clone()).await;
+    load(&broker, 0).await;
+    // After a restart as well.
+    for _ in 0..2 {
+        let worker = Worker::new(broker.clone(), loading("no", tell.clone())).command::<Load>();
+        let worker = worker.start().await.unwrap();
+        settled(&broker, Kind::Command, LOAD, "handlers").await;
+        worker.shutdown(LONG).await;
+    }
+    assert_eq!(heard.rest(), [1, 0, 0], "its key goes on");
+    let letter = letters(&broker).await.remove(0);
+    assert_eq!(letter.record, Record::default());
+    let whole = large.headers.as_str().len() + large.body.len() + "7".len();
+    assert_eq!(letter.omitted, whole);
+    assert_eq!(letter.error, "test.load: its handler failed: no");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_text_survives_a_dead_letter_and_its_replay() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let worker = Worker::new(broker.clone(), loading("no", tell)).command::<Load>();
+    let worker = worker.start().await.unwrap();
+    let all: Vec<u8> = (0..=255).rev().collect();
+    let placeholder = "\u{10FFC3}\u{10FFA9}%\n";
+    let dead = DeadLetters::of(broker.clone());
+    for bytes in [
+        &all[..],
+        b"7\xFF",
+        b"",
+        placeholder.as_bytes(),
+        "é%25".as_bytes(),
+    ] {
+        let sent = Record {
+            key: Some(key_from_bytes(bytes)),
+            ..record(LOAD, r#"{"key":7,"text":"x"}"#, |_| {})
+        };
+        append(&broker, Kind::Command, LOAD, sent.clone()).await;
+        heard.next().await;
+        let letter = dead_lettered(&broker, 1).await.remove(0);
+        assert_eq!(letter.record, sent);
+        dead.replay(&letter).await.unwrap();
+        heard.next().await;
+        let replayed = broker.appended(Kind::Command).pop().unwrap();
+        assert_eq!(*key_to_bytes(replayed.key.as_deref().unwrap()), *bytes);
+        let letter = dead_lettered(&broker, 1).await.remove(0);
+        dead.discard(&letter).await.unwrap();
+    }
+    worker.shutdown(LONG).await;
+}
+
 /// A message without a worker.
 #[derive(Serialize, Deserialize)]
 struct Thank {
@@ -770,6 +935,108 @@ async fn a_handler_whose_sending_is_refused_uses_up_its_attempts_and_its_key_goe
         assert_eq!(broker.appended(Kind::Event).len(), 1, "of the second");
         worker.shutdown(LONG).await;
     }
+}
+
+/// An error of a handler, with another one as its source.
+#[derive(Debug)]
+struct Unpaid(Box<dyn std::error::Error + Send + Sync>);
+impl std::fmt::Display for Unpaid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("unpaid")
+    }
+}
+impl std::error::Error for Unpaid {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_broker_in_an_error_of_the_handler_counts_by_its_kind() {
+    const TIMES: usize = 20;
+    for (kind, runs, attempts) in [
+        (TransportErrorKind::TooLarge, 1, Some(1)),
+        (TransportErrorKind::Refused, 3, Some(3)),
+        (TransportErrorKind::Unauthorized, 3, Some(3)),
+        (TransportErrorKind::Unreachable, TIMES + 1, None),
+        (TransportErrorKind::Closed, TIMES + 1, None),
+    ] {
+        let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+        let remote = Arc::new(connect(&broker).await);
+        let sending = remote.clone();
+        // A handler that publishes on a bus of its own, one of whose subscribers is the broker.
+        let inner = BusBuilder::new()
+            .subscribe_async_fn(move |paid: &Paid| {
+                let (remote, invoice) = (sending.clone(), paid.invoice);
+                async move {
+                    let sent = remote.execute_async(Thank { invoice }).await;
+                    sent.map_err(|error| BusError::rejected::<Paid>(Unpaid(error.into())))
+                }
+            })
+            .build();
+        let inner = Arc::new(inner);
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |Pay { invoice }: Pay| {
+                tell.send(()).unwrap();
+                let inner = inner.clone();
+                async move {
+                    let published = inner.publish_async(&Paid { invoice }).await;
+                    let twice = |error: BusError| Unpaid(Unpaid(error.into()).into());
+                    published.map_err(|error| BusError::rejected::<Pay>(twice(error)))
+                }
+            })
+            .build();
+        let worker = Worker::new(broker.clone(), bus).command::<Pay>();
+        let worker = worker.retries(quick(3)).start().await.unwrap();
+        // The two payments are accepted, and then this number of other commands is not.
+        let mut sent = 0;
+        let failing = if attempts.is_some() { runs } else { TIMES };
+        broker.rule(move |op| {
+            sent += usize::from(op == Op::Append(Kind::Command));
+            match op {
+                Op::Append(Kind::Command) if sent > 2 && sent <= 2 + failing => Fault::Kind(kind),
+                _ => Fault::None,
+            }
+        });
+        let pay = || Pay { invoice: 7 };
+        remote.execute_many([pay(), pay()]).await.unwrap();
+        settled(&broker, Kind::Command, PAY, "handlers").await;
+        let letters = letters(&broker).await;
+        let found = letters.first().map(|letter| letter.attempts);
+        assert_eq!(
+            (found, letters.len()),
+            (attempts, usize::from(attempts.is_some()))
+        );
+        assert_eq!(
+            heard.rest().len(),
+            runs + 1,
+            "and the next of its key: {kind:?}"
+        );
+        worker.shutdown(LONG).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_another_transport_counts_as_an_attempt() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |_: Pay| {
+            tell.send(()).unwrap();
+            async {
+                Err(BusError::Transport {
+                    message: "mail.thank",
+                    source: "the mail server is down".into(),
+                })
+            }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus).command::<Pay>();
+    let worker = worker.retries(quick(3)).start().await.unwrap();
+    let remote = connect(&broker).await;
+    remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+    assert_eq!(dead_lettered(&broker, 1).await.remove(0).attempts, 3);
+    assert_eq!(heard.rest().len(), 3);
+    worker.shutdown(LONG).await;
 }
 
 #[tokio::test(start_paused = true)]

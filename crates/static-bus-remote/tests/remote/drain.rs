@@ -375,6 +375,106 @@ async fn a_worker_stops_also_when_the_broker_is_gone() {
     assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
 }
 
+/// A command that is refused, one that waits, and one whose handler never ends, by their numbers.
+const REFUSED: u32 = 0;
+const ENDLESS: u32 = 1;
+const HANDLED: u32 = 2;
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_takes_no_longer_than_it_may_whatever_call_of_the_broker_hangs() {
+    let calls: [(&str, fn(Op) -> bool); 9] = [
+        ("receive", |op| matches!(op, Op::Receive(_))),
+        ("append", |op| matches!(op, Op::Append(_))),
+        ("claim", |op| op == Op::Claim),
+        ("acknowledge", |op| op == Op::Acknowledge),
+        ("renew", |op| op == Op::Renew),
+        ("release", |op| op == Op::Release),
+        ("close", |op| op == Op::Close),
+        ("backlog", |op| op == Op::Backlog),
+        ("everything", |_| true),
+    ];
+    for (what, hangs) in calls {
+        for (patience, settle) in [(10, 5), (0, 5), (0, 0), (7, 0)] {
+            let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+            let bus = BusBuilder::new()
+                .register_command_async_fn(move |print: Print| {
+                    tell.send(print.0).unwrap();
+                    async move {
+                        match print.0 {
+                            REFUSED => Err(BusError::refused::<Print>("no")),
+                            ENDLESS => std::future::pending().await,
+                            _ => Ok(()),
+                        }
+                    }
+                })
+                .register_query_async_fn(|_: Ask| std::future::pending())
+                .build();
+            let worker = Worker::new(broker.clone(), bus)
+                .command::<Print>()
+                .query::<Ask>()
+                .limit::<Print>(NonZeroUsize::MIN.saturating_add(1))
+                .settle_timeout(settle * SECOND);
+            let worker = worker.start().await.unwrap();
+            let remote = connect(&broker).await.with_timeout(LONG);
+            let asking = remote.clone();
+            let asking = tokio::spawn(async move {
+                static_bus::asynchronous::AsyncSendQuery::send_async(&asking, Ask).await
+            });
+            tokio::time::sleep(SECOND).await;
+            broker.rule(
+                move |op| match hangs(op) && !matches!(op, Op::Append(Kind::Command)) {
+                    true => Fault::Hang,
+                    false => Fault::None,
+                },
+            );
+            let prints = [REFUSED, HANDLED, ENDLESS, ENDLESS, ENDLESS].map(Print);
+            remote.execute_many(prints).await.unwrap();
+            tokio::time::sleep(SECOND).await;
+            let begun = Instant::now();
+            worker.shutdown(patience * SECOND).await;
+            let took = begun.elapsed();
+            let total = (patience + settle) * SECOND + MS;
+            assert!(
+                took <= total,
+                "{what} hangs, {patience} s and {settle} s: {took:?}"
+            );
+            asking.abort();
+            heard.rest();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_settled_in_a_shutdown_is_counted_and_left_to_its_lease() {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let worker = Worker::new(broker.clone(), printer(tell, gate(2), Gauge::default()))
+        .command::<Print>()
+        .limit::<Print>(NonZeroUsize::MIN.saturating_add(2))
+        .lease(30 * SECOND);
+    let worker = worker.start().await.unwrap();
+    broker.rule(|op| match op {
+        Op::Acknowledge | Op::Release | Op::Close => Fault::Hang,
+        _ => Fault::None,
+    });
+    print(&connect(&broker).await, 0..6).await;
+    heard.take(5).await;
+    tokio::time::sleep(MS).await;
+    let report = worker.shutdown(SECOND).await;
+    // Two are handled and not acknowledged, three are cancelled, and one waits.
+    assert_eq!(
+        (report.cancelled, report.released, report.unsettled),
+        (3, 1, 6)
+    );
+    broker.mend();
+    let (tell, mut heard) = listen();
+    let begun = Instant::now();
+    let second = start(&broker, printer(tell, gate(100), Gauge::default()), 6).await;
+    heard.take(6).await;
+    assert!(begun.elapsed() < 31 * SECOND, "{:?}", begun.elapsed());
+    let report = second.shutdown(LONG).await;
+    assert_eq!(report.unsettled, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_given_back_unbegun_uses_up_no_attempt() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());

@@ -9,5 +9,8 @@ mod duplicates;
 mod envelope;
 mod flow;
 mod health;
+mod killed;
+mod leases;
 mod order;
 mod support;
+mod timeouts;

@@ -49,6 +49,10 @@ pub enum Fault {
     Late(Duration),
     /// It fails later, without an effect.
     NoAnswer(Duration),
+    /// It never ends.
+    Hang,
+    /// It fails later with an error of this kind, without an effect.
+    LateKind(Duration, TransportErrorKind),
 }
 
 type Rule = Box<dyn FnMut(Op) -> Fault + Send>;
@@ -72,6 +76,13 @@ pub struct TestBroker {
 impl TestBroker {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub fn around(inner: MemoryBroker) -> Self {
+        TestBroker {
+            inner,
+            ..Self::default()
+        }
     }
 
     /// From now on this function decides the effect of each call.
@@ -103,6 +114,11 @@ impl TestBroker {
 
     pub fn mend(&self) {
         *self.state.rule.lock().unwrap() = None;
+    }
+
+    /// Counts from zero again.
+    pub fn forget_calls(&self) {
+        self.state.calls.lock().unwrap().clear();
     }
 
     /// The number of calls of this kind.
@@ -159,6 +175,11 @@ impl TestBroker {
                 tokio::time::sleep(time).await;
                 Err(broken())
             }
+            Fault::LateKind(time, kind) => {
+                tokio::time::sleep(time).await;
+                Err(failed(kind))
+            }
+            Fault::Hang => std::future::pending().await,
         }
     }
 }
@@ -203,13 +224,16 @@ impl Transport for TestBroker {
                 self.fault(op, 1)
             };
             last = Some(op);
-            if !matches!(fault, Fault::Before | Fault::Kind(_) | Fault::NoAnswer(_)) {
+            if let Fault::None | Fault::Late(_) | Fault::After = fault {
                 kept.push((topic, record));
             }
             faults.push(fault);
         }
+        if faults.contains(&Fault::Hang) {
+            std::future::pending::<()>().await;
+        }
         let no_answer = faults.iter().filter_map(|fault| match fault {
-            Fault::NoAnswer(time) => Some(*time),
+            Fault::NoAnswer(time) | Fault::LateKind(time, _) => Some(*time),
             _ => None,
         });
         tokio::time::sleep(no_answer.max().unwrap_or_default()).await;
@@ -218,18 +242,19 @@ impl Transport for TestBroker {
                 tokio::time::sleep(*time).await;
             }
         }
-        self.state
-            .records
-            .lock()
-            .unwrap()
-            .extend(kept.iter().cloned());
-        for result in self.inner.append(kept).await {
-            result.unwrap();
-        }
+        let appended = self.inner.append(kept.clone()).await;
+        let accepted = kept.into_iter().zip(&appended);
+        let accepted = accepted.filter_map(|(one, result)| result.is_ok().then_some(one));
+        self.state.records.lock().unwrap().extend(accepted);
+        let mut appended = appended.into_iter();
         let results = faults.into_iter().map(|fault| match fault {
-            Fault::None | Fault::Late(_) => Ok(()),
-            Fault::Before | Fault::After | Fault::NoAnswer(_) => Err(broken()),
-            Fault::Kind(kind) => Err(failed(kind)),
+            Fault::None | Fault::Late(_) => appended.next().unwrap(),
+            Fault::After => {
+                appended.next();
+                Err(broken())
+            }
+            Fault::Before | Fault::NoAnswer(_) | Fault::Hang => Err(broken()),
+            Fault::Kind(kind) | Fault::LateKind(_, kind) => Err(failed(kind)),
         });
         results.collect()
     }
@@ -462,7 +487,15 @@ pub async fn dead_lettered<T: Transport>(broker: &T, count: usize) -> Vec<DeadLe
     letters(broker).await
 }
 
-/// Waits until a group has settled all records.
+/// An open receiver of queries, which receives none.
+pub async fn silent<T: Transport>(broker: &T, name: &'static str) -> T::Receiver {
+    let topic = Topic {
+        kind: Kind::Query,
+        name: name.into(),
+    };
+    broker.listen(topic).await.unwrap()
+}
+
 /// Receives the first command three times, each time with a member that ends without settling it: it may have ended
 /// its workers.
 pub async fn end_three_members(broker: &MemoryBroker, name: &'static str) {
@@ -479,6 +512,7 @@ pub async fn end_three_members(broker: &MemoryBroker, name: &'static str) {
     }
 }
 
+/// Waits until a group has settled all records.
 pub async fn settled<T: Transport>(
     broker: &T,
     kind: Kind,

@@ -1,30 +1,34 @@
 //! The writing of dead letters.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::task::{Id, JoinSet};
 
 use super::item::Item;
 use crate::{
+    DeadLetter, TransportErrorKind,
     dead_letters::DEAD_LETTERS,
     outbound::Outbound,
     retry,
-    transport::{Lease, Record},
+    transport::Lease,
     worker::health::{Report, Task},
 };
 
 /// The messages whose dead letters are being written. Each is written until the broker accepts it.
 pub(super) struct DeadLettering<R> {
     outbound: Outbound,
+    /// The worker that writes.
+    member: Arc<str>,
     report: Report,
     tasks: JoinSet<()>,
-    items: HashMap<Id, (Item<R>, Record)>,
+    items: HashMap<Id, (Item<R>, DeadLetter)>,
 }
 
 impl<R> DeadLettering<R> {
-    pub fn new(outbound: Outbound, report: Report) -> Self {
+    pub fn new(outbound: Outbound, member: Arc<str>, report: Report) -> Self {
         DeadLettering {
             outbound,
+            member,
             report,
             tasks: JoinSet::new(),
             items: HashMap::new(),
@@ -36,11 +40,11 @@ impl<R> DeadLettering<R> {
     }
 
     /// Writes the dead letter of an item.
-    pub fn start(&mut self, item: Item<R>, dead_letter: Record) {
-        let record = dead_letter.clone();
+    pub fn start(&mut self, item: Item<R>, letter: DeadLetter) {
         let (outbound, report) = (self.outbound.clone(), self.report.clone());
-        let writing = self.tasks.spawn(write(outbound, report, dead_letter));
-        self.items.insert(writing.id(), (item, record));
+        let writing = write(outbound, report, letter.clone(), self.member.clone());
+        let id = self.tasks.spawn(writing).id();
+        self.items.insert(id, (item, letter));
     }
 
     /// Waits until a dead letter is written, and returns its item; forever if none is being written.
@@ -54,8 +58,8 @@ impl<R> DeadLettering<R> {
                 Some(Err(error)) => error.id(),
                 None => std::future::pending().await,
             };
-            if let Some((item, record)) = self.items.remove(&id) {
-                self.start(item, record);
+            if let Some((item, letter)) = self.items.remove(&id) {
+                self.start(item, letter);
             }
         }
     }
@@ -67,13 +71,18 @@ impl<R> DeadLettering<R> {
     }
 }
 
-async fn write(outbound: Outbound, report: Report, dead_letter: Record) {
+/// Writes a dead letter until the broker accepts it: without parts of the message, if it is too large.
+async fn write(outbound: Outbound, report: Report, mut letter: DeadLetter, member: Arc<str>) {
     let mut backoff = retry::reconnect();
     loop {
-        let appended = outbound.append(DEAD_LETTERS, dead_letter.clone()).await;
-        let is_written = appended.is_ok();
+        let record = letter.to_record(&member);
+        let appended = outbound.append(DEAD_LETTERS, record).await;
+        let failed = appended.as_ref().err().map(|error| error.kind());
+        if failed == Some(TransportErrorKind::TooLarge) && letter.shrink() {
+            continue;
+        }
         report.of(Task::WriteDeadLetter, appended);
-        if is_written {
+        if failed.is_none() {
             return;
         }
         tokio::time::sleep(backoff.next_delay()).await;

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    claims,
+    Draining, claims,
     triage::{Triage, TriageConfig},
 };
 use crate::{
@@ -27,10 +27,10 @@ pub(super) struct Intake<C: Consumer> {
     /// The number of deliveries without an end after which a message is handled alone.
     isolate_after: u32,
     report: Report,
-    draining: watch::Receiver<Option<Instant>>,
+    draining: Draining,
     receiving: Call<Batch<C::Receipt>>,
     lease: Duration,
-    /// Leases whose release has failed. No record is received before they are released or have run out: the
+    /// Leases that are to be released. No record is received before they are released or have run out: the
     /// next records of their keys would overtake them.
     unreleased: Vec<Lease<C::Receipt>>,
     unreleased_until: Instant,
@@ -53,7 +53,7 @@ impl<C: Consumer> Intake<C> {
         isolate_after: u32,
         lease: Duration,
         report: Report,
-        draining: watch::Receiver<Option<Instant>>,
+        draining: Draining,
     ) -> Self {
         Intake {
             consumer,
@@ -113,7 +113,15 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
-    /// Repeats a failed release, unless it has just failed again.
+    /// Releases messages. No record is received before they are released, or a lease is over.
+    pub fn release(&mut self, leases: Vec<Lease<C::Receipt>>) {
+        if !leases.is_empty() {
+            self.unreleased.extend(leases);
+            self.unreleased_until = later(Instant::now(), self.lease);
+        }
+    }
+
+    /// Releases what waits for it, and repeats a failed release, unless it has just failed again.
     pub fn start_releasing(&mut self) {
         if self.unreleased.is_empty() {
             return;
@@ -127,8 +135,10 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
-    pub fn cancel(&mut self) {
+    /// Cancels the request under way. Returns the leases that are to be released.
+    pub fn cancel(&mut self) -> Vec<Lease<C::Receipt>> {
         self.receiving.cancel();
+        std::mem::take(&mut self.unreleased)
     }
 
     /// Waits for the messages of the request under way, or the end of a release; forever if there is neither.
@@ -139,15 +149,14 @@ impl<C: Consumer> Intake<C> {
                 Err(_) => return Vec::new(),
             },
             released = self.releasing.ended() => {
-                self.unreleased = released.err().unwrap_or_default();
+                self.unreleased.extend(released.err().into_iter().flatten());
                 return Vec::new();
             }
         };
         if batch.is_suspect || !batch.messages.is_empty() {
             self.is_isolating = batch.is_suspect;
         }
-        self.unreleased = batch.unreleased;
-        self.unreleased_until = later(Instant::now(), self.lease);
+        self.release(batch.unreleased);
         batch.messages
     }
 }
@@ -160,7 +169,7 @@ async fn receive<C: Consumer>(
     isolate_after: u32,
     max: usize,
     report: Report,
-    mut draining: watch::Receiver<Option<Instant>>,
+    mut draining: Draining,
 ) -> Result<Batch<C::Receipt>, (Batch<C::Receipt>, TransportError)> {
     let received = tokio::select! {
         biased;

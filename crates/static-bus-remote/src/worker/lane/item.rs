@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     Codec, DeadLetter,
     envelope::now,
     received::Received,
     transport::{Delivery, Lease},
-    worker::served::Served,
+    worker::{running::InHand, served::Served},
 };
 
 /// A message that a lane holds, from intake to acknowledgement.
@@ -17,6 +19,7 @@ pub(super) struct Item<R> {
     pub codec: Codec,
     /// The deduplication key; empty where nothing is deduplicated.
     pub deduplication_key: Arc<str>,
+    pub received: Instant,
     /// The number of earlier deliveries.
     delivered_before: u32,
     /// The number of attempts of this worker that count.
@@ -32,6 +35,18 @@ struct Failures {
     last: String,
 }
 
+impl<R: Clone + Send + 'static> InHand for Item<R> {
+    type Receipt = R;
+
+    fn received(&self) -> &Arc<Received> {
+        &self.message
+    }
+
+    fn receipt(&self) -> R {
+        self.lease.receipt.clone()
+    }
+}
+
 impl<R> Item<R> {
     pub fn new(delivery: Delivery<R>) -> Self {
         Item {
@@ -42,6 +57,7 @@ impl<R> Item<R> {
             message: Arc::new(Received::new(delivery.record)),
             codec: Codec::default(),
             deduplication_key: Arc::default(),
+            received: Instant::now(),
             delivered_before: delivery.attempt.saturating_sub(1),
             begun: 0,
             failed_by_broker: 0,
@@ -118,6 +134,7 @@ impl<R> Item<R> {
             first_failure: first,
             last_failure: last,
             record: self.message.record().clone(),
+            omitted: 0,
         }
     }
 

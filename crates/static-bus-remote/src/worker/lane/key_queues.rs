@@ -71,6 +71,13 @@ impl<R> KeyQueues<R> {
         next
     }
 
+    /// Removes the message of this key that is under way, and those that wait for it, which are returned.
+    pub fn remove(&mut self, key: &Arc<str>) -> impl Iterator<Item = Item<R>> {
+        let queue = self.queues.remove(key);
+        let waiting = queue.into_iter().flat_map(|queue| queue.waiting);
+        waiting.map(Triage::into_item)
+    }
+
     pub fn park(&mut self, item: &Item<R>) {
         self.parked += self.set_parked(item, true);
     }
@@ -88,18 +95,19 @@ impl<R> KeyQueues<R> {
         1 + queue.waiting.len()
     }
 
-    /// Exchanges an item that is under way with a duplicate behind it that holds the claim, or returns the item.
-    /// Otherwise each would wait for the other.
-    pub fn exchange(&mut self, item: Item<R>) -> Result<Triage<R>, Item<R>> {
+    /// Exchanges an item whose claim is refused with a duplicate behind it that holds the claim, and returns the
+    /// duplicate, or else the item. Otherwise each would wait for the other.
+    pub fn exchange(&mut self, item: Item<R>) -> Triage<R> {
         let queue = item.key().and_then(|key| self.queues.get_mut(key));
         let mut waiting = queue.into_iter().flat_map(|queue| &mut queue.waiting);
         let duplicate = waiting.find(|triage| {
             triage.is_handled() && triage.item.deduplication_key == item.deduplication_key
         });
         let decision = Decision::ClaimLater;
+        let refused = Triage { item, decision };
         match duplicate {
-            Some(duplicate) => Ok(std::mem::replace(duplicate, Triage { item, decision })),
-            None => Err(item),
+            Some(duplicate) => std::mem::replace(duplicate, refused),
+            None => refused,
         }
     }
 

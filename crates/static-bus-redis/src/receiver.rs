@@ -211,20 +211,25 @@ impl Receiver for RedisReceiver {
         }
         self.closing.notify_one();
         let mut reader = self.reader.lock().await;
+        let limit = self.server.farewell();
         if let Some(read) = reader.read.take() {
-            let number = self.reading.load(Ordering::Acquire);
-            if number > 0 {
-                self.link.unblock(number).await;
-            }
-            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline(), read).await {
+            let end = async {
+                let number = self.reading.load(Ordering::Acquire);
+                if number > 0 {
+                    self.link.unblock(number).await;
+                }
+                read.await
+            };
+            if let Ok((_, Ok(answer))) = timeout(limit, end).await {
                 reader.taken.extend(answer);
             }
         }
         reader.connection = None;
-        match reader.taken.is_empty() {
-            true => Ok(()),
-            false => self.put_back(reader.taken.drain(..)).await,
+        if reader.taken.is_empty() {
+            return Ok(());
         }
+        let put_back = timeout(limit, self.put_back(reader.taken.drain(..))).await;
+        put_back.unwrap_or_else(|_| Err(self.server.unanswered(limit)))
     }
 }
 

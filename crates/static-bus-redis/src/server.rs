@@ -63,6 +63,11 @@ impl Server {
         self.deadline
     }
 
+    /// The longest time that the end of a consumer or receiver waits for an answer.
+    pub fn farewell(&self) -> Duration {
+        self.deadline.min(Duration::from_secs(2))
+    }
+
     /// The longest time that a call waits that sends this number of bytes: a second more for each 250 kB.
     pub fn deadline_of(&self, bytes: usize) -> Duration {
         self.deadline + Duration::from_micros(4 * bytes as u64)

@@ -1,28 +1,24 @@
 //! Appends records: all records of one call in one round trip, or in several where they are large.
 
+mod push;
+
 use std::{collections::HashMap, time::Duration};
 
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Cmd, Pipeline, Value};
 
+use self::push::Push;
 use super::{
     audiences::{Audiences, RETURN},
     budget::BYTES,
     keys,
     link::Link,
-    scripts,
-    wire::{add_fields, size, to_blob},
+    presence::Presences,
+    wire::{add_fields, size},
 };
 use static_bus_remote::{
-    time::{millis, now_millis},
-    transport::{Kind, Record, Topic, TransportError, TransportErrorKind},
+    time::now_millis,
+    transport::{DEAD_LETTER_HEADROOM, Kind, Record, Topic, TransportError, TransportErrorKind},
 };
-
-/// The time for which replies are kept for a process that does not take them.
-const REPLIES: Duration = Duration::from_secs(60);
-/// The time for which queries without a later deadline are kept after the last one.
-const QUERIES: Duration = Duration::from_secs(600);
-/// The number of elements of a list after which expired ones are removed.
-const LONG: i64 = 1024;
 
 type Partitions<'a> = HashMap<&'a Topic, Result<usize, TransportError>>;
 
@@ -33,19 +29,10 @@ struct Batch {
     entries: Vec<Cmd>,
 }
 
-/// The elements that a call appends to one list.
-struct Push {
-    key: String,
-    command: Cmd,
-    count: i64,
-    /// The time after which the list is removed.
-    life: Duration,
-}
-
 /// The command of a batch that appends a record.
 #[derive(Clone, Copy)]
 enum Place {
-    /// The `RPUSH` of the list with this number.
+    /// The command of the list with this number.
     Element(usize),
     /// The `XADD` with this number.
     Entry(usize),
@@ -57,6 +44,9 @@ pub(super) struct Destination<'a> {
     pub namespace: &'a str,
     pub partitions: Partitions<'a>,
     pub audiences: &'a Audiences,
+    pub presences: &'a Presences,
+    /// The largest size of a record.
+    pub max_record: usize,
 }
 
 pub(super) async fn append(
@@ -102,13 +92,14 @@ async fn append_some(
     let (link, namespace, partitions) = (to.link, to.namespace, &to.partitions);
     let now = now_millis();
     let mut batch = Batch::default();
-    let place = |(topic, record): &(Topic, Record)| match topic.kind {
-        Kind::Query | Kind::Reply => {
-            Ok(batch.push(keys::shared(namespace, topic), topic, record, now))
-        }
-        _ => {
-            let key = stream(namespace, topic, record, partitions)?;
-            Ok(batch.add(&key, topic, record, now))
+    let place = |(topic, record): &(Topic, Record)| {
+        check_size(to, topic, record)?;
+        match topic.kind {
+            Kind::Query | Kind::Reply => Ok(batch.push(namespace, topic, record, now)),
+            _ => {
+                let key = stream(namespace, topic, record, partitions)?;
+                Ok(batch.add(&key, topic, record, now))
+            }
         }
     };
     let places: Vec<Result<Place, TransportError>> = records.iter().map(place).collect();
@@ -117,23 +108,52 @@ async fn append_some(
         return Ok(places.into_iter().map(|place| place.map(drop)).collect());
     }
     let answers = link.send_all_within(&commands, limit).await?;
-    batch.prune(link, &answers, now).await;
-    let result =
-        |(place, (topic, _)): (Result<Place, TransportError>, &(Topic, Record))| match answers
-            .get(batch.command(place?))
-        {
-            Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
-            Some(answer) if topic.kind == Kind::Event => {
-                let exists = *answer != Value::Nil;
-                match to.audiences.has_vanished(topic, exists) {
-                    true => Err(vanished(link, topic)),
-                    false => Ok(()),
-                }
+    let mut lists = Vec::with_capacity(batch.lists.len());
+    for (number, list) in batch.lists.iter().enumerate() {
+        lists.push(list.result(to, answers.get(number), now).await);
+    }
+    let entry = |number, topic: &Topic| match answers.get(lists.len() + number) {
+        Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
+        Some(answer) if topic.kind == Kind::Event => {
+            match to.audiences.has_vanished(topic, *answer != Value::Nil) {
+                true => Err(vanished(link, topic)),
+                false => Ok(()),
             }
-            Some(_) => Ok(()),
-            None => Err(link.server().unexpected("a pipeline")),
-        };
-    Ok(places.into_iter().zip(records).map(result).collect())
+        }
+        Some(_) => Ok(()),
+        None => Err(link.server().unexpected("a pipeline")),
+    };
+    let results = places
+        .into_iter()
+        .zip(records)
+        .map(|(place, (topic, _))| match place? {
+            Place::Element(list) => lists[list].clone(),
+            Place::Entry(number) => entry(number, topic),
+        });
+    Ok(results.collect())
+}
+
+/// # Errors
+/// If the record is larger than the limit.
+fn check_size(to: &Destination<'_>, topic: &Topic, record: &Record) -> Result<(), TransportError> {
+    let limit = match topic.kind {
+        Kind::DeadLetter => to.max_record.saturating_add(DEAD_LETTER_HEADROOM),
+        _ => to.max_record,
+    };
+    let size = size(record);
+    if size <= limit {
+        return Ok(());
+    }
+    let reason = format!(
+        "the record of {topic} has {size} bytes, and the limit is {limit}: send less, or raise `max_record` and \
+         the server's `proto-max-bulk-len`"
+    );
+    let address = to.link.server().address().clone();
+    Err(TransportError::new(
+        TransportErrorKind::TooLarge,
+        address,
+        reason,
+    ))
 }
 
 /// The error of an event whose stream has vanished, and its groups with it.
@@ -164,10 +184,10 @@ fn stream(
 
 impl Batch {
     /// Appends a record to a list.
-    fn push(&mut self, key: String, topic: &Topic, record: &Record, now: u64) -> Place {
-        let number = self.lists.iter().position(|list| list.key == key);
+    fn push(&mut self, namespace: &str, topic: &Topic, record: &Record, now: u64) -> Place {
+        let number = self.lists.iter().position(|list| list.takes(topic));
         let number = number.unwrap_or_else(|| {
-            self.lists.push(Push::new(key, topic));
+            self.lists.push(Push::new(namespace, topic));
             self.lists.len() - 1
         });
         self.lists[number].add(record, now);
@@ -189,65 +209,15 @@ impl Batch {
         Place::Entry(self.entries.len() - 1)
     }
 
-    /// The commands: `RPUSH` and `PEXPIRE` of each list, then `XADD` of each entry.
+    /// The commands: one for each list, then `XADD` of each entry.
     fn commands(&mut self) -> Pipeline {
-        let mut commands = Pipeline::with_capacity(2 * self.lists.len() + self.entries.len());
-        for list in &mut self.lists {
-            commands.add_command(std::mem::take(&mut list.command));
-            commands
-                .cmd("PEXPIRE")
-                .arg(&list.key)
-                .arg(millis(list.life));
+        let mut commands = Pipeline::with_capacity(self.lists.len() + self.entries.len());
+        for list in &self.lists {
+            commands.add_command(list.command(false));
         }
         for entry in self.entries.drain(..) {
             commands.add_command(entry);
         }
         commands
-    }
-
-    /// The number of the command of a place.
-    fn command(&self, place: Place) -> usize {
-        match place {
-            Place::Element(list) => 2 * list,
-            Place::Entry(entry) => 2 * self.lists.len() + entry,
-        }
-    }
-
-    /// Removes expired elements of lists that have grown over a multiple of [`LONG`].
-    async fn prune(&self, link: &Link, answers: &[Value], now: u64) {
-        for (number, list) in self.lists.iter().enumerate() {
-            let Some(Value::Int(length)) = answers.get(self.command(Place::Element(number))) else {
-                continue;
-            };
-            if length / LONG > (length - list.count) / LONG {
-                let mut call = scripts::PRUNE.call([&list.key]);
-                call.arg(now);
-                // The records are appended, also if this fails.
-                let _ = link.run(&scripts::PRUNE, &call).await;
-            }
-        }
-    }
-}
-
-impl Push {
-    fn new(key: String, topic: &Topic) -> Self {
-        let mut command = cmd("RPUSH");
-        command.arg(&key);
-        let life = match topic.kind {
-            Kind::Reply => REPLIES,
-            _ => QUERIES,
-        };
-        Push {
-            key,
-            command,
-            count: 0,
-            life,
-        }
-    }
-
-    fn add(&mut self, record: &Record, now: u64) {
-        self.command.arg(to_blob(record, now));
-        self.count += 1;
-        self.life = self.life.max(record.expires.unwrap_or_default());
     }
 }

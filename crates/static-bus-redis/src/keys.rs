@@ -3,6 +3,7 @@
 //! | key | type | content |
 //! |---|---|---|
 //! | `<ns>:query:<name>`, `<ns>:reply:<name>` | list | records, one blob each |
+//! | `<ns>:receivers:<name>` | string | expires when a query has had no receiver for the grace time |
 //! | `<ns>:command:<name>`, `<ns>:event:<name>` | stream | records without a key |
 //! | `<ns>:command/<n>:<name>`, `<ns>:event/<n>:<name>` | stream | records of the keys of partition n |
 //! | `<ns>:dead-letter` | stream | dead letters |
@@ -21,6 +22,11 @@ pub(super) fn shared(namespace: &str, topic: &Topic) -> String {
         Kind::DeadLetter => dead_letters(namespace),
         kind => format!("{namespace}:{}:{}", kind.as_str(), topic.name),
     }
+}
+
+/// The presence of receivers of a query.
+pub(super) fn receivers(namespace: &str, topic: &Topic) -> String {
+    format!("{namespace}:receivers:{}", topic.name)
 }
 
 /// Returns whether a topic is kept in streams: the shared one, and one for each partition.

@@ -1,7 +1,7 @@
 //! Redis 7.0 or later, and Valkey, as the broker.
 //!
-//! Queries and replies are elements of lists, delivered at most once. A query without a receiver is kept for ten
-//! minutes, or until its deadline if that is later. Commands and events are entries of streams with consumer groups,
+//! Queries and replies are elements of lists, delivered at most once. A query is kept for ten minutes, or
+//! until its deadline if that is later. It is refused if its topic has had no receiver for the grace time. Commands and events are entries of streams with consumer groups,
 //! delivered at least once. Records with a key go to one of a fixed number of partitions of their topic. Each
 //! partition is a stream that one member of a group reads at a time, which keeps the order of keys. Every second,
 //! entries that every group has read and acknowledged are removed from the streams. A group without members holds up
@@ -41,6 +41,7 @@ mod keys;
 mod link;
 mod membership;
 mod partitions;
+mod presence;
 mod reader;
 mod receipt;
 mod receiver;

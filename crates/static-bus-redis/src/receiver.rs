@@ -21,6 +21,7 @@ use super::{
     budget::Budget,
     errors::ends_connection,
     link::Link,
+    presence::Presence,
     server::{Connection, Server, late},
     wire::from_blob,
 };
@@ -38,6 +39,8 @@ pub struct RedisReceiver {
     key: String,
     block: Duration,
     budget: Arc<Budget>,
+    /// Of a receiver of queries.
+    presence: tokio::sync::Mutex<Option<Presence>>,
     reader: tokio::sync::Mutex<Reader>,
     /// The number of the connection on which a read may block; 0 if there was none.
     reading: AtomicI64,
@@ -59,6 +62,7 @@ impl RedisReceiver {
         link: Arc<Link>,
         key: String,
         block: Duration,
+        presence: Option<Presence>,
     ) -> Result<Self, TransportError> {
         let server = link.server().clone();
         let connection = server.open_reader_in_time().await?;
@@ -68,6 +72,7 @@ impl RedisReceiver {
             key,
             block,
             budget: Arc::new(Budget::new()),
+            presence: tokio::sync::Mutex::new(presence),
             reader: tokio::sync::Mutex::new(Reader {
                 connection: Some(connection),
                 read: None,
@@ -210,6 +215,9 @@ impl Receiver for RedisReceiver {
             return Ok(());
         }
         self.closing.notify_one();
+        if let Some(mut presence) = self.presence.lock().await.take() {
+            presence.leave().await;
+        }
         let mut reader = self.reader.lock().await;
         let limit = self.server.farewell();
         if let Some(read) = reader.read.take() {

@@ -20,6 +20,7 @@ use super::{
     keys::{self, is_partitioned},
     link::Link,
     partitions::PartitionCounts,
+    presence::{Presence, Presences},
     receiver::RedisReceiver,
     scripts,
     wire::{self, EntryId},
@@ -52,6 +53,9 @@ struct Shared {
     block: Duration,
     counts: Arc<PartitionCounts>,
     audiences: Audiences,
+    presences: Presences,
+    receiver_grace: Duration,
+    max_record: usize,
 }
 
 impl RedisTransport {
@@ -72,15 +76,19 @@ impl RedisTransport {
         RedisTransport::builder(url).connect().await
     }
 
-    fn new(link: Link, namespace: &str, partitions: usize, block: Duration) -> Self {
-        let (link, namespace) = (Arc::new(link), Arc::<str>::from(namespace));
+    fn new(link: Link, settings: &RedisTransportBuilder) -> Self {
+        let (link, namespace) = (Arc::new(link), Arc::<str>::from(&*settings.namespace));
+        let partitions = settings.partitions;
         let counts = PartitionCounts::new(link.clone(), namespace.clone(), partitions);
         let shared = Shared {
             link,
             namespace,
-            block,
+            block: settings.block,
             counts: Arc::new(counts),
             audiences: Audiences::default(),
+            presences: Presences::default(),
+            receiver_grace: settings.receiver_grace,
+            max_record: settings.max_record,
         };
         RedisTransport {
             shared: Arc::new(shared),
@@ -123,6 +131,8 @@ impl Transport for RedisTransport {
             namespace: &shared.namespace,
             partitions,
             audiences: &shared.audiences,
+            presences: &shared.presences,
+            max_record: shared.max_record,
         };
         append(&destination, &records).await
     }
@@ -142,8 +152,15 @@ impl Transport for RedisTransport {
             return Err(TransportError::not_received(self.address(), &topic));
         }
         let shared = &self.shared;
-        let key = keys::shared(&shared.namespace, &topic);
-        RedisReceiver::open(shared.link.clone(), key, shared.block).await
+        let (link, key) = (&shared.link, keys::shared(&shared.namespace, &topic));
+        let presence = match topic.kind {
+            Kind::Query => {
+                let key = keys::receivers(&shared.namespace, &topic);
+                Some(Presence::enter(link.clone(), &key, shared.receiver_grace).await?)
+            }
+            _ => None,
+        };
+        RedisReceiver::open(link.clone(), key, shared.block, presence).await
     }
 
     async fn dead_letters(

@@ -14,16 +14,18 @@ use super::{
     RedisTransport,
     inspect::inspect,
 };
-use static_bus_remote::transport::{TransportError, TransportErrorKind};
+use static_bus_remote::transport::{RECEIVER_GRACE, TransportError, TransportErrorKind};
 
 /// The settings of a connection: [`RedisTransport::builder`], then [`connect`](RedisTransportBuilder::connect).
 #[derive(Clone)]
 pub struct RedisTransportBuilder {
     url: String,
-    namespace: String,
-    partitions: usize,
+    pub(super) namespace: String,
+    pub(super) partitions: usize,
     deadline: Duration,
-    block: Duration,
+    pub(super) block: Duration,
+    pub(super) receiver_grace: Duration,
+    pub(super) max_record: usize,
     root_certificate: Option<Vec<u8>>,
 }
 
@@ -35,6 +37,8 @@ impl RedisTransportBuilder {
             partitions: 8,
             deadline: Duration::from_secs(5),
             block: Duration::from_secs(2),
+            receiver_grace: RECEIVER_GRACE,
+            max_record: 512 << 20,
             root_certificate: None,
         }
     }
@@ -88,6 +92,25 @@ impl RedisTransportBuilder {
         self
     }
 
+    /// The time for which queries are accepted after the last receiver of their topic has closed or disappeared. Then they
+    /// are refused with [`NoReceiver`](TransportErrorKind::NoReceiver), as are those of a topic that never had one.
+    /// Receivers announce themselves every second, or four times in a shorter grace time. Default: 30 s.
+    #[must_use]
+    pub fn receiver_grace(mut self, grace: Duration) -> Self {
+        self.receiver_grace = grace;
+        self
+    }
+
+    /// The largest size of a record in bytes, of headers, body and key together. Larger ones are refused with
+    /// [`TooLarge`](TransportErrorKind::TooLarge) before they are sent. Dead letters may be larger by
+    /// [`DEAD_LETTER_HEADROOM`](static_bus_remote::transport::DEAD_LETTER_HEADROOM). The setting `proto-max-bulk-len` of
+    /// the server must be greater by this and a kilobyte. Default: 512 MB, the default of the server.
+    #[must_use]
+    pub fn max_record(mut self, bytes: usize) -> Self {
+        self.max_record = bytes;
+        self
+    }
+
     /// Connects, and checks that the server is suitable.
     ///
     /// # Errors
@@ -119,8 +142,7 @@ impl RedisTransportBuilder {
             .map_err(|e| connect_error(&address, &e))?;
         inspect(&server, &mut connection).await?;
         let link = Link::new(server, connection);
-        let (namespace, partitions) = (&self.namespace, self.partitions);
-        Ok(RedisTransport::new(link, namespace, partitions, self.block))
+        Ok(RedisTransport::new(link, &self))
     }
 
     fn with_certificate(&self, client: Client, info: ConnectionInfo) -> RedisResult<Client> {
@@ -156,6 +178,8 @@ impl fmt::Debug for RedisTransportBuilder {
             .field("partitions", &self.partitions)
             .field("deadline", &self.deadline)
             .field("block", &self.block)
+            .field("receiver_grace", &self.receiver_grace)
+            .field("max_record", &self.max_record)
             .field("root_certificate", &self.root_certificate.is_some())
             .finish()
     }

@@ -78,7 +78,7 @@ async fn refusal(transport: &RedisTransport) -> (TransportErrorKind, String) {
 }
 
 async fn impatient(redis: &Redis) -> RedisTransport {
-    let builder = RedisTransport::builder(redis.url()).deadline(Duration::from_millis(500));
+    let builder = RedisTransport::builder(redis.url()).deadline(Duration::from_secs(3));
     builder.connect().await.unwrap()
 }
 

@@ -64,8 +64,10 @@ async fn no_call_stops_the_server_for_long_with_a_million_entries() {
     assert_eq!(backlog.pending, 100_000);
     assert!(backlog.lag >= ENTRIES - 100_001, "{backlog:?}");
     append(&transport, &topic, (0..500).map(|n| record(n.to_string()))).await;
+    let queries = crate::support::topic(Kind::Query, "q");
+    let _receiver = transport.listen(queries.clone()).await.unwrap();
     let query = (0..2000).map(|n| record(n.to_string()));
-    append(&transport, &crate::support::topic(Kind::Query, "q"), query).await;
+    append(&transport, &queries, query).await;
     let held = receive(&consumer, 20_000).await;
     let keys: Vec<Arc<str>> = (0..held.len()).map(|n| format!("key {n}").into()).collect();
     for keys in keys.chunks(512) {

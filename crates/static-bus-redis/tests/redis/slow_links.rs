@@ -7,7 +7,7 @@ use static_bus::{asynchronous::AsyncExecuteCommand, prelude::*};
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     DEAD_LETTERS, DeadLetters, RemoteBus, Transport, Worker,
-    transport::{Consumer, Kind},
+    transport::{Consumer, Kind, Receiver},
 };
 use tokio::sync::mpsc;
 
@@ -124,6 +124,8 @@ async fn large_queries_are_received_over_a_slow_link() {
     let redis = Redis::start();
     let near = connect(&redis).await;
     let topic = topic(Kind::Query, "q");
+    let first = near.listen(topic.clone()).await.unwrap();
+    first.close().await.unwrap();
     let large = |n: usize| record(format!("{n} {}", "x".repeat(MEGABYTE)));
     append(&near, &topic, (0..30).map(large)).await;
     let (_tunnel, transport) = far_away_within(&redis, Duration::from_secs(1)).await;

@@ -12,6 +12,10 @@ pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> Transport
     let tls = address.starts_with("rediss:");
     let reason: Cow<'static, str> = if error.is_connection_refusal() {
         "connection refused: start the server, or correct the host and port of the URL".into()
+    } else if error.kind() == ErrorKind::MasterNameNotFoundBySentinel {
+        "the Sentinels know no primary of this name: a failover is under way, or the name is wrong, the last part of \
+         the URL"
+            .into()
     } else if error.kind() == ErrorKind::RESP3NotSupported {
         "the server is too old: Redis 7.0 or later, or Valkey, is needed".into()
     } else if denied(error, &text) {
@@ -56,6 +60,9 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         Some("CLUSTERDOWN") => "a part of the cluster has no primary: see `CLUSTER INFO`",
         Some("UNBLOCKED") => "the server has become a replica: the URL must name the primary",
         Some("LOADING") => "the server is starting: try again",
+        Some("NOREPLICAS") => {
+            "too few replicas are connected: check them, and `min-replicas-to-write`"
+        }
         Some("BUSY") => "a script of another program does not end: end it with SCRIPT KILL",
         Some("MISCONF") => "the server cannot save: check its disk and its log",
         Some("WRONGTYPE") => "another program uses the key: choose another namespace",
@@ -81,7 +88,7 @@ pub(super) fn ends_connection(error: &RedisError) -> bool {
 pub(super) fn is_no_primary(error: &RedisError) -> bool {
     matches!(
         error.code(),
-        Some("READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN")
+        Some("READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOREPLICAS")
     ) || error.code() == Some("UNBLOCKED") && !is_missing(error)
 }
 
@@ -302,6 +309,7 @@ mod tests {
             ("LOADING Redis is loading the dataset in memory", true),
             ("MASTERDOWN Link with MASTER is down", true),
             ("CLUSTERDOWN The cluster is down", true),
+            ("NOREPLICAS Not enough good replicas to write.", true),
             ("NOAUTH Authentication required.", true),
             (BECAME_A_REPLICA, true),
             ("UNBLOCKED the stream key no longer exists", false),

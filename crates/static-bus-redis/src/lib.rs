@@ -8,7 +8,7 @@
 //! the removal, until it is removed with `XGROUP DESTROY`.
 //!
 //! The server must run with `maxmemory-policy noeviction`, and with `appendonly yes` if records are to outlive it. It
-//! must be a single primary: Sentinel and Cluster are not supported. The clocks of clients that send and handle
+//! must be a single primary, which Sentinels may watch; Cluster is not supported. The clocks of clients that send and handle
 //! queries should differ by less than a fraction of the deadlines.
 //!
 //! ```no_run

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +13,7 @@ use std::{
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
     RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection, cmd,
+    sentinel::SentinelClient,
 };
 use tokio::time::{sleep, timeout};
 
@@ -24,11 +26,19 @@ use static_bus_remote::{
 
 /// A server, and the deadline of its answers.
 pub(super) struct Server {
-    client: Client,
+    source: Source,
     address: Arc<str>,
     deadline: Duration,
     /// The failure of the last attempt to connect.
     trouble: Mutex<Option<RedisError>>,
+}
+
+/// Where the primary is.
+pub(super) enum Source {
+    /// At an address.
+    Address(Client),
+    /// Where Sentinels say.
+    Sentinels(tokio::sync::Mutex<SentinelClient>),
 }
 
 /// One connection.
@@ -40,14 +50,28 @@ pub(super) struct Connection {
     number: Option<i64>,
 }
 
-impl Server {
-    pub fn new(client: Client, address: Arc<str>, deadline: Duration) -> Self {
+impl Source {
+    pub fn address(client: &Client) -> Self {
         // With RESP3 the client library reports the end of an idle connection.
         let info = client.get_connection_info().clone();
         let settings = info.redis_settings().clone();
         let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+        Source::Address(Client::open(info).expect("the settings of a client are valid"))
+    }
+
+    /// A client of the server that is the primary now.
+    async fn client(&self) -> RedisResult<Client> {
+        match self {
+            Source::Address(client) => Ok(client.clone()),
+            Source::Sentinels(sentinels) => sentinels.lock().await.async_get_client().await,
+        }
+    }
+}
+
+impl Server {
+    pub fn new(source: Source, address: Arc<str>, deadline: Duration) -> Self {
         Server {
-            client: Client::open(info).expect("the settings of a client are valid"),
+            source,
             address,
             deadline,
             trouble: Mutex::new(None),
@@ -87,9 +111,13 @@ impl Server {
                 }
                 Ok::<(), fmt::Error>(())
             });
-        let open = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
+        // The type of the client library's future is deep: every future that may open a connection would contain it.
+        let open: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async {
+            let client = self.source.client().await?;
+            client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+        });
         let opened = timeout(self.deadline, open)
             .await
             .unwrap_or_else(|_| Err(late(self.deadline)));
@@ -203,7 +231,9 @@ impl Connection {
 fn passes(error: &RedisError) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Io | ErrorKind::Server(ServerErrorKind::BusyLoading)
+        ErrorKind::Io
+            | ErrorKind::MasterNameNotFoundBySentinel
+            | ErrorKind::Server(ServerErrorKind::BusyLoading)
     )
 }
 

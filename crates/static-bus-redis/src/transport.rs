@@ -2,6 +2,7 @@
 
 mod builder;
 mod inspect;
+mod sentinel;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -61,6 +62,10 @@ struct Shared {
 impl RedisTransport {
     /// The settings of a connection to the server at `redis://[[user]:password@]host[:port][/database]`, or
     /// `rediss://` for TLS.
+    ///
+    /// A primary that Sentinels watch has the URL `redis+sentinel://[[user]:password@]host[:port],…/name[/database]`, with the
+    /// addresses of the Sentinels and the name of the primary; user and password are those of the servers.
+    /// `rediss+sentinel://` for TLS.
     ///
     /// TLS trusts the certificates of the operating system, or those of the file that `SSL_CERT_FILE` names. Its
     /// cryptography is that of `rustls` with `ring`, unless the program has installed another provider.

@@ -260,9 +260,9 @@ fn commands(server: &str, commands: &[&[&str]]) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut request = Vec::new();
     for words in commands {
-        encode(words, &mut request);
+        request.extend(encode(words));
     }
-    encode(&["QUIT"], &mut request);
+    request.extend(encode(&["QUIT"]));
     stream.write_all(&request)?;
     let mut replies = Vec::new();
     stream.read_to_end(&mut replies)?;
@@ -273,9 +273,11 @@ fn commands(server: &str, commands: &[&[&str]]) -> std::io::Result<String> {
         .to_owned())
 }
 
-fn encode(words: &[&str], request: &mut Vec<u8>) {
-    request.extend(format!("*{}\r\n", words.len()).bytes());
+/// A command as the server reads it.
+pub(crate) fn encode(words: &[&str]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", words.len());
     for word in words {
-        request.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
+        request += &format!("${}\r\n{word}\r\n", word.len());
     }
+    request.into_bytes()
 }

@@ -9,10 +9,11 @@ use super::{
         errors::{address, address_of_malformed, connect_error},
         link::Link,
         partitions::PARTITIONS,
-        server::Server,
+        server::{Server, Source},
     },
     RedisTransport,
     inspect::inspect,
+    sentinel::SentinelUrl,
 };
 use static_bus_remote::transport::{RECEIVER_GRACE, TransportError, TransportErrorKind};
 
@@ -27,6 +28,7 @@ pub struct RedisTransportBuilder {
     pub(super) receiver_grace: Duration,
     pub(super) max_record: usize,
     root_certificate: Option<Vec<u8>>,
+    sentinel_password: Option<String>,
 }
 
 impl RedisTransportBuilder {
@@ -40,7 +42,15 @@ impl RedisTransportBuilder {
             receiver_grace: RECEIVER_GRACE,
             max_record: 512 << 20,
             root_certificate: None,
+            sentinel_password: None,
         }
+    }
+
+    /// The password of the Sentinels, if they have one: that in the URL is the servers'. Default: none.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
     }
 
     /// The certificate authority, in PEM, that a `rediss://` server's certificate must come from. Default: those
@@ -115,16 +125,42 @@ impl RedisTransportBuilder {
     ///
     /// # Errors
     /// If the URL is invalid, or the server cannot be reached, refuses the credentials, is older than Redis 7.0, is
-    /// part of a cluster, or may evict messages when memory is short.
+    /// a Sentinel or part of a cluster, or may evict messages when memory is short.
     pub async fn connect(self) -> Result<RedisTransport, TransportError> {
-        let client = Client::open(&*self.url).map_err(|e| {
+        let (source, address) = self.source()?;
+        let server = Arc::new(Server::new(source, address.clone(), self.deadline));
+        let mut connection = server
+            .open()
+            .await
+            .map_err(|e| connect_error(&address, &e))?;
+        inspect(&server, &mut connection).await?;
+        let link = Link::new(server, connection);
+        Ok(RedisTransport::new(link, &self))
+    }
+
+    /// Where the primary is, and the address for errors.
+    fn source(&self) -> Result<(Source, Arc<str>), TransportError> {
+        let malformed = |e| {
             let reason = format!(
                 "the URL cannot be read ({e}): it is redis://[[user]:password@]host[:port][/database], \
-                 or rediss:// for TLS, with special characters of user and password percent-encoded"
+                 or redis+sentinel://[[user]:password@]host[:port],…/name[/database], or begins with rediss for TLS, \
+                 with special characters of user and password percent-encoded"
             );
             let kind = TransportErrorKind::Refused;
             TransportError::new(kind, address_of_malformed(&self.url), reason)
-        })?;
+        };
+        if let Some(url) = SentinelUrl::parse(&self.url) {
+            let url = url.map_err(malformed)?;
+            let address = url.address().into();
+            if url.is_tls() {
+                install_cryptography();
+            }
+            let password = self.sentinel_password.as_deref();
+            let client = url.client(password, self.root_certificate.as_deref());
+            let client = client.map_err(|e| connect_error(&address, &e))?;
+            return Ok((Source::Sentinels(client.into()), address));
+        }
+        let client = Client::open(&*self.url).map_err(malformed)?;
         let info = client.get_connection_info().clone();
         let address = address(&info);
         let client = match info.addr() {
@@ -135,14 +171,7 @@ impl RedisTransportBuilder {
             }
             _ => client,
         };
-        let server = Arc::new(Server::new(client, address.clone(), self.deadline));
-        let mut connection = server
-            .open()
-            .await
-            .map_err(|e| connect_error(&address, &e))?;
-        inspect(&server, &mut connection).await?;
-        let link = Link::new(server, connection);
-        Ok(RedisTransport::new(link, &self))
+        Ok((Source::address(&client), address))
     }
 
     fn with_certificate(&self, client: Client, info: ConnectionInfo) -> RedisResult<Client> {
@@ -168,9 +197,10 @@ fn install_cryptography() {
 
 impl fmt::Debug for RedisTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match Client::open(&*self.url) {
-            Ok(client) => address(client.get_connection_info()),
-            Err(_) => address_of_malformed(&self.url),
+        let url = match (SentinelUrl::parse(&self.url), Client::open(&*self.url)) {
+            (Some(Ok(url)), _) => url.address().into(),
+            (None, Ok(client)) => address(client.get_connection_info()),
+            _ => address_of_malformed(&self.url),
         };
         f.debug_struct("RedisTransportBuilder")
             .field("url", &url)

@@ -41,7 +41,8 @@ pub(super) async fn inspect(
         }
         "sentinel" => {
             return refuse(
-                "this is a Sentinel, which is not supported: the URL must name the primary".into(),
+                "this is a Sentinel: its URL is redis+sentinel://host:port/name, with the name of the primary"
+                    .into(),
             );
         }
         _ => {}

@@ -9,6 +9,7 @@ mod lost_groups;
 mod outages;
 mod partitions;
 mod queries;
+mod sentinel;
 mod slow_links;
 mod support;
 mod traps;

@@ -16,7 +16,7 @@ use super::{
     wire::{add_fields, size},
 };
 use static_bus_remote::{
-    time::now_millis,
+    time::{millis, now_millis},
     transport::{DEAD_LETTER_HEADROOM, Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Destination<'a> {
     pub presences: &'a Presences,
     /// The largest size of a record.
     pub max_record: usize,
+    /// The number of replicas that must have a record.
+    pub replicas: usize,
 }
 
 pub(super) async fn append(
@@ -103,11 +105,21 @@ async fn append_some(
         }
     };
     let places: Vec<Result<Place, TransportError>> = records.iter().map(place).collect();
-    let commands = batch.commands();
+    let mut commands = batch.commands();
     if commands.is_empty() {
         return Ok(places.into_iter().map(|place| place.map(drop)).collect());
     }
+    if to.replicas > 0 {
+        let time = millis(link.server().deadline() / 2).max(1);
+        commands.cmd("WAIT").arg(to.replicas).arg(time);
+    }
     let answers = link.send_all_within(&commands, limit).await?;
+    let replicated = match (to.replicas, answers.last()) {
+        (0, _) => Ok(()),
+        (_, Some(Value::ServerError(e))) => Err(link.server().error(&e.clone().into())),
+        (wanted, Some(Value::Int(n))) if usize::try_from(*n).is_ok_and(|n| n >= wanted) => Ok(()),
+        (wanted, _) => Err(not_replicated(link, wanted)),
+    };
     let mut lists = Vec::with_capacity(batch.lists.len());
     for (number, list) in batch.lists.iter().enumerate() {
         lists.push(list.result(to, answers.get(number), now).await);
@@ -123,14 +135,24 @@ async fn append_some(
         Some(_) => Ok(()),
         None => Err(link.server().unexpected("a pipeline")),
     };
-    let results = places
-        .into_iter()
-        .zip(records)
-        .map(|(place, (topic, _))| match place? {
-            Place::Element(list) => lists[list].clone(),
-            Place::Entry(number) => entry(number, topic),
-        });
+    let results = places.into_iter().zip(records).map(|(place, (topic, _))| {
+        match place? {
+            Place::Element(list) => lists[list].clone()?,
+            Place::Entry(number) => entry(number, topic)?,
+        }
+        replicated.clone()
+    });
     Ok(results.collect())
+}
+
+/// The error of records that too few replicas have.
+fn not_replicated(link: &Link, wanted: usize) -> TransportError {
+    let reason = format!(
+        "fewer than {wanted} replicas have confirmed the record, and a failover may lose it: check the replicas, and \
+         send it again"
+    );
+    let kind = TransportErrorKind::Unreachable;
+    TransportError::new(kind, link.server().address().clone(), reason)
 }
 
 /// # Errors

@@ -57,6 +57,7 @@ struct Shared {
     presences: Presences,
     receiver_grace: Duration,
     max_record: usize,
+    replicas: usize,
 }
 
 impl RedisTransport {
@@ -94,6 +95,7 @@ impl RedisTransport {
             presences: Presences::default(),
             receiver_grace: settings.receiver_grace,
             max_record: settings.max_record,
+            replicas: settings.replicas,
         };
         RedisTransport {
             shared: Arc::new(shared),
@@ -138,6 +140,7 @@ impl Transport for RedisTransport {
             audiences: &shared.audiences,
             presences: &shared.presences,
             max_record: shared.max_record,
+            replicas: shared.replicas,
         };
         append(&destination, &records).await
     }

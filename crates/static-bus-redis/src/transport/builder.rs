@@ -27,6 +27,7 @@ pub struct RedisTransportBuilder {
     pub(super) block: Duration,
     pub(super) receiver_grace: Duration,
     pub(super) max_record: usize,
+    pub(super) replicas: usize,
     root_certificate: Option<Vec<u8>>,
     sentinel_password: Option<String>,
 }
@@ -41,6 +42,7 @@ impl RedisTransportBuilder {
             block: Duration::from_secs(2),
             receiver_grace: RECEIVER_GRACE,
             max_record: 512 << 20,
+            replicas: 0,
             root_certificate: None,
             sentinel_password: None,
         }
@@ -108,6 +110,15 @@ impl RedisTransportBuilder {
     #[must_use]
     pub fn receiver_grace(mut self, grace: Duration) -> Self {
         self.receiver_grace = grace;
+        self
+    }
+
+    /// The number of replicas that must have a record before it is confirmed, with `WAIT`: a failover to one of them does
+    /// not lose it. If they are fewer within half of the deadline, the result is an error, and the server may have the
+    /// record. Each send then takes the time of a replication, and other calls of the process wait for it. Default: 0.
+    #[must_use]
+    pub fn replicas(mut self, replicas: usize) -> Self {
+        self.replicas = replicas;
         self
     }
 
@@ -210,6 +221,7 @@ impl fmt::Debug for RedisTransportBuilder {
             .field("block", &self.block)
             .field("receiver_grace", &self.receiver_grace)
             .field("max_record", &self.max_record)
+            .field("replicas", &self.replicas)
             .field("root_certificate", &self.root_certificate.is_some())
             .finish()
     }

@@ -109,7 +109,7 @@ macro_rules! event {
 /// ```
 #[macro_export]
 macro_rules! name_key {
-    ($name:expr) => { $crate::__name_key!($crate::__private::hash($name), 0 1 2 3 4 5 6 7) };
+    ($name:expr) => { $crate::__name_key!($crate::__private::hash($name)) };
 }
 
 #[doc(hidden)]
@@ -131,7 +131,7 @@ macro_rules! __message {
             const __HASH: ::core::primitive::u64 = $crate::__private::hash($name);
             impl<$($lifetime),*> $crate::message::Message for $message {
                 const NAME: &'static ::core::primitive::str = $name;
-                type NameKey = $crate::__name_key!($(for $static,)? __HASH, 0 1 2 3 4 5 6 7);
+                type NameKey = $crate::__name_key!($(for $static,)? __HASH);
                 $(#[inline]
                 fn ordering_key(&self, __show: &mut dyn ::core::ops::FnMut(&dyn ::core::fmt::Display)) {
                     __show(&self.$key);
@@ -219,14 +219,17 @@ macro_rules! __declare {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __name_key {
-    (for $message:ty, $($digits:tt)*) => {
-        $crate::key::Borrowed<$crate::__name_key!($($digits)*), $message>
+    (for $message:ty, $hash:expr) => {
+        $crate::key::Borrowed<$crate::__name_key!($hash), $message>
     };
-    ($hash:expr,) => { $crate::__private::KeyEnd };
-    ($hash:expr, $digit:literal $($more:literal)*) => {
-        $crate::__private::Digits<
-            { $crate::__private::digit($hash, $digit) },
-            $crate::__name_key!($hash, $($more)*)
-        >
+    ($hash:expr) => {
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 0) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 1) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 2) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 3) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 4) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 5) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 6) },
+        $crate::__private::Digits<{ $crate::__private::digit($hash, 7) }, $crate::__private::KeyEnd>>>>>>>>
     };
 }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use measure::{Cost, Job, Package};
 use program::Bus;
-use report::{Figure, Report};
+use report::{Cold, Figure, Report};
 use std::path::Path;
 
 /// A run that takes longer than this, in seconds, is not repeated.
@@ -52,10 +52,18 @@ fn main() -> Result<()> {
 
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let library = here.join("../..").canonicalize()?;
-    let package = Package::new(&library, here.join("target/program"))?;
-    package.prepare(&cli.job)?;
+    let package = Package::new(&library, here.join("target/program"), true)?;
+    let core = Package::new(&library, here.join("target/program-of-core"), false)?;
 
     let mut report = Report::default();
+    for job in [Job::Check, Job::Debug, Job::Release] {
+        report.cold.push(Cold {
+            job,
+            default: package.cold(job)?,
+            core: core.cold(job)?,
+        });
+    }
+    package.prepare(&cli.job)?;
     for &handlers in &cli.handlers {
         for &job in &cli.job {
             report

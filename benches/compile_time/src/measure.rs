@@ -100,11 +100,11 @@ pub struct Package {
 }
 
 impl Package {
-    pub fn new(library: &Path, dir: PathBuf) -> Result<Self> {
+    pub fn new(library: &Path, dir: PathBuf, default_features: bool) -> Result<Self> {
         fs::create_dir_all(dir.join("src"))?;
         let manifest = format!(
-            "[package]\nname = \"program\"\nedition = \"2024\"\n\n\
-             [dependencies]\nstatic-bus = {{ path = {library:?} }}\n\n[workspace]\n"
+            "[package]\nname = \"program\"\nedition = \"2024\"\n\n[dependencies]\n\
+             static-bus = {{ path = {library:?}, default-features = {default_features} }}\n\n[workspace]\n"
         );
         fs::write(dir.join("Cargo.toml"), manifest)?;
         fs::copy(library.join("Cargo.lock"), dir.join("Cargo.lock"))?;
@@ -124,18 +124,31 @@ impl Package {
         self.compile("use static_bus as _;\nfn main() {}\n", job)
     }
 
+    /// Compiles the library, its dependencies and an empty program, without anything compiled before.
+    pub fn cold(&self, job: Job) -> Result<Cost> {
+        let target = self.target(job);
+        if target.exists() {
+            fs::remove_dir_all(target)?;
+        }
+        self.empty(job)
+    }
+
     pub fn measure(&self, bus: Bus, handlers: usize, job: Job) -> Result<Cost> {
         self.compile(&bus.program(handlers), job)
             .with_context(|| format!("{bus:?} with {handlers} handlers, {job:?}"))
     }
 
-    fn compile(&self, source: &str, job: Job) -> Result<Cost> {
-        fs::write(self.dir.join("src/main.rs"), source)?;
-        let target = self.dir.join(match job {
+    fn target(&self, job: Job) -> PathBuf {
+        self.dir.join(match job {
             Job::NextSolver => "target-next-solver",
             Job::LineTables => "target-line-tables",
             _ => "target",
-        });
+        })
+    }
+
+    fn compile(&self, source: &str, job: Job) -> Result<Cost> {
+        fs::write(self.dir.join("src/main.rs"), source)?;
+        let target = self.target(job);
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .args(job.arguments())

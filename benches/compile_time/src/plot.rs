@@ -18,7 +18,7 @@ struct Line {
 
 pub fn draw(report: &Report, file: &Path) -> Result<()> {
     let color = |i: usize| {
-        const COLORS: [RGBColor; 8] = [
+        const COLORS: [RGBColor; 11] = [
             RGBColor(0x60, 0x60, 0x60),
             RGBColor(0x00, 0x72, 0xb2),
             RGBColor(0x00, 0x9e, 0x73),
@@ -27,6 +27,9 @@ pub fn draw(report: &Report, file: &Path) -> Result<()> {
             RGBColor(0x56, 0xb4, 0xe9),
             RGBColor(0xd5, 0x5e, 0x00),
             RGBColor(0x00, 0x00, 0x00),
+            RGBColor(0xb0, 0xb0, 0x00),
+            RGBColor(0x8b, 0x45, 0x13),
+            RGBColor(0x66, 0x33, 0x99),
         ];
         COLORS[i % COLORS.len()]
     };

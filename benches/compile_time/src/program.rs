@@ -11,6 +11,10 @@ const MODULE: usize = 40;
 const FUNCTION: usize = 10;
 /// The number of handlers of one of several buses.
 const SMALL: usize = 100;
+/// The number of messages that `main` sends if handlers send the others.
+const ROOTS: usize = 3;
+/// The number of messages that one handler sends.
+const BRANCHES: usize = 8;
 
 /// A way of writing the bus of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,6 +23,12 @@ pub enum Bus {
     Floor,
     /// Handler types, mounted in modules of 40.
     Modules,
+    /// Handler types that hold a reference, in modules of 40.
+    Borrowing,
+    /// Handler types in modules of 40. `main` sends three messages, and handlers send the others.
+    Inner,
+    /// The same, with handler types that hold a reference.
+    BorrowingInner,
     /// The same, each ten messages sent by a function that is generic over the bus.
     Generic,
     /// Handler types in modules of 40, on several buses of 100 each.
@@ -38,6 +48,9 @@ impl Bus {
         match self {
             Bus::Floor => "by hand",
             Bus::Modules => "modules of 40",
+            Bus::Borrowing => "borrowing",
+            Bus::Inner => "sent by handlers",
+            Bus::BorrowingInner => "sent by handlers, borrowing",
             Bus::Generic => "modules, generic callers",
             Bus::Several => "buses of 100",
             Bus::Chain => "one chain",
@@ -47,13 +60,31 @@ impl Bus {
         }
     }
 
+    /// Handlers hold a reference.
+    fn borrows(self) -> bool {
+        matches!(self, Bus::Borrowing | Bus::BorrowingInner)
+    }
+
+    /// Handlers send the messages that `main` does not send.
+    fn inner(self) -> bool {
+        matches!(self, Bus::Inner | Bus::BorrowingInner)
+    }
+
     /// The maximum number of handlers. Closures are for small programs, a longer plain list takes
     /// minutes, and the ways to shorten `cargo check` are measured with that job only.
     pub fn most(self, job: Job) -> usize {
         match (self, job) {
-            (Bus::Closures | Bus::ClosureModules, Job::NextSolver) => 10,
+            (Bus::Closures | Bus::ClosureModules, Job::NextSolver) => 50,
             (Bus::Closures | Bus::ClosureModules, _) | (Bus::Naive, Job::Check) => 200,
-            (Bus::Generic | Bus::Several | Bus::Naive, _) if job != Job::Check => 0,
+            (
+                Bus::Borrowing
+                | Bus::Inner
+                | Bus::BorrowingInner
+                | Bus::Generic
+                | Bus::Several
+                | Bus::Naive,
+                _,
+            ) if job != Job::Check => 0,
             _ => usize::MAX,
         }
     }
@@ -86,11 +117,17 @@ impl Bus {
                 })
                 .collect(),
             Bus::Naive => (0..n).map(|i| format!("bus.send(Q{i})")).collect(),
-            Bus::Floor | Bus::Modules | Bus::Chain | Bus::Closures | Bus::ClosureModules => {
-                (0..n).map(|i| format!("bus.send::<Q{i}>(Q{i})")).collect()
+            _ => {
+                let sent = if self.inner() { n.min(ROOTS) } else { n };
+                (0..sent)
+                    .map(|i| format!("bus.send::<Q{i}>(Q{i})"))
+                    .collect()
             }
         };
         out += "fn main() {\n";
+        if self.borrows() {
+            out += "    let cell = std::cell::Cell::new(0);\n";
+        }
         if self != Bus::Several {
             out += "    let bus = ";
             self.wiring(0..n, &mut out);
@@ -124,10 +161,23 @@ impl Bus {
                 _ => writeln!(out, "struct Q{i};\nquery!(Q{i} -> usize);"),
             };
             if !matches!(self, Bus::Closures | Bus::ClosureModules) {
+                let first = ROOTS + i * BRANCHES;
+                let sent = if self.inner() {
+                    first.min(n)..n.min(first + BRANCHES)
+                } else {
+                    0..0
+                };
+                let needs = each(&sent, " + ", |j| format!("SendQuery<Q{j}>"));
+                let colon = if needs.is_empty() { "" } else { ": " };
+                let sum = each(&sent, "", |j| format!(" + bus.send(Q{j})"));
+                let (fields, lifetime) = match self.borrows() {
+                    true => ("<'a>(&'a std::cell::Cell<usize>)", "<'_>"),
+                    false => ("", ""),
+                };
                 let _ = writeln!(
                     out,
-                    "struct H{i};\nimpl<B> QueryHandler<Q{i}, B> for H{i} {{\n    \
-                     fn handle(&self, _: Q{i}, _: &B) -> usize {{ {i} }}\n}}"
+                    "struct H{i}{fields};\nimpl<B{colon}{needs}> QueryHandler<Q{i}, B> for H{i}{lifetime} {{\n    \
+                     fn handle(&self, _: Q{i}, bus: &B) -> usize {{ {i}{sum} }}\n}}"
                 );
             }
         }
@@ -155,10 +205,8 @@ impl Bus {
 
     /// The expression that makes the bus.
     fn wiring(self, handlers: Range<usize>, out: &mut String) {
-        let in_modules = matches!(
-            self,
-            Bus::Modules | Bus::Generic | Bus::Several | Bus::ClosureModules
-        );
+        let in_modules = !matches!(self, Bus::Floor | Bus::Chain | Bus::Closures | Bus::Naive);
+        let fields = if self.borrows() { "(&cell)" } else { "" };
         *out += match self {
             Bus::Floor => "ByHand {",
             Bus::Naive => "Naive(End)",
@@ -171,15 +219,13 @@ impl Bus {
             for i in first..handlers.end.min(first + MODULE) {
                 let _ = match self {
                     Bus::Floor => write!(out, "\n        h{i}: H{i},"),
-                    Bus::Modules | Bus::Generic | Bus::Several => {
-                        write!(out, "\n            on_query::<Q{i}, _>(H{i}),")
-                    }
                     Bus::Chain => write!(out, "\n        .register_query::<Q{i}, _>(H{i})"),
                     Bus::ClosureModules => {
                         write!(out, "\n            on_query_fn(|_: Q{i}| {i}),")
                     }
                     Bus::Closures => write!(out, "\n        .register_query_fn(|_: Q{i}| {i})"),
                     Bus::Naive => write!(out, "\n        .on::<Q{i}, _>(H{i})"),
+                    _ => write!(out, "\n            on_query::<Q{i}, _>(H{i}{fields}),"),
                 };
             }
             if in_modules {

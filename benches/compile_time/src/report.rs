@@ -14,8 +14,16 @@ pub struct Figure {
     pub cost: Cost,
 }
 
+/// The cost of the library and its dependencies, compiled from nothing.
+pub struct Cold {
+    pub job: Job,
+    pub default: Cost,
+    pub core: Cost,
+}
+
 #[derive(Default)]
 pub struct Report {
+    pub cold: Vec<Cold>,
     pub figures: Vec<Figure>,
 }
 
@@ -77,59 +85,40 @@ impl Report {
 
     fn goals(&self) -> Vec<Goal> {
         let check = |bus, handlers| self.cost(Job::Check, bus, handlers);
-        let ratio =
-            |(bus, base), handlers| Some(check(bus, handlers)?.cpu / check(base, handlers)?.cpu);
+        let times = |job, bus, base, handlers| {
+            Some(self.cost(job, bus, handlers)?.cpu / self.cost(job, base, handlers)?.cpu)
+        };
+        let ratio = |bus, base, handlers| times(Job::Check, bus, base, handlers);
         let growth = || {
             let times = check(Bus::Modules, 1000)?.cpu / check(Bus::Modules, 200)?.cpu;
             Some(times.ln() / 5_f64.ln())
         };
-        let to_hand = (Bus::Modules, Bus::Floor);
-        [
-            (
-                "200 handlers in modules, times by hand",
-                5.0,
-                ratio(to_hand, 200),
-            ),
-            (
-                "1000 handlers in modules, times by hand",
-                10.0,
-                ratio(to_hand, 1000),
-            ),
-            (
-                "1000 handlers in modules, seconds",
-                8.0,
-                check(Bus::Modules, 1000).map(|c| c.cpu),
-            ),
-            (
-                "1000 handlers in modules, peak memory in MB",
-                1000.0,
-                check(Bus::Modules, 1000).map(|c| c.memory),
-            ),
-            (
-                "200 closures, times 200 handler types in one chain",
-                3.0,
-                ratio((Bus::Closures, Bus::Chain), 200),
-            ),
-            (
-                "200 closures in modules, times 200 handler types in modules",
-                3.0,
-                ratio((Bus::ClosureModules, Bus::Modules), 200),
-            ),
-            (
-                "growth from 200 to 1000 in modules, as an exponent of N",
-                1.5,
-                growth(),
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(what, limit, figure)| {
-            Some(Goal {
-                what,
-                limit,
-                figure: figure?,
+        #[rustfmt::skip]
+        let goals = [
+            ("200 handlers in modules, times by hand", 5.0, ratio(Bus::Modules, Bus::Floor, 200)),
+            ("1000 handlers in modules, times by hand", 10.0, ratio(Bus::Modules, Bus::Floor, 1000)),
+            ("1000 handlers in modules, seconds", 8.0, check(Bus::Modules, 1000).map(|c| c.cpu)),
+            ("1000 handlers in modules, peak memory in MB", 1000.0, check(Bus::Modules, 1000).map(|c| c.memory)),
+            ("growth from 200 to 1000 in modules, as an exponent of N", 1.5, growth()),
+            ("200 borrowing handlers, times owning ones", 2.0, ratio(Bus::Borrowing, Bus::Modules, 200)),
+            ("1000 borrowing handlers, times owning ones", 3.0, ratio(Bus::Borrowing, Bus::Modules, 1000)),
+            ("200 borrowing handlers, sent by handlers, times owning ones", 2.0, ratio(Bus::BorrowingInner, Bus::Inner, 200)),
+            ("1000 borrowing handlers, sent by handlers, times owning ones", 3.0, ratio(Bus::BorrowingInner, Bus::Inner, 1000)),
+            ("200 closures, times 200 handler types in one chain", 3.0, ratio(Bus::Closures, Bus::Chain, 200)),
+            ("200 closures in modules, times 200 handler types in modules", 3.0, ratio(Bus::ClosureModules, Bus::Modules, 200)),
+            ("50 closures, next solver, times 50 handler types in one chain", 10.0, times(Job::NextSolver, Bus::Closures, Bus::Chain, 50)),
+            ("50 closures in modules, next solver, times 50 handler types in modules", 10.0, times(Job::NextSolver, Bus::ClosureModules, Bus::Modules, 50)),
+        ];
+        goals
+            .into_iter()
+            .filter_map(|(what, limit, figure)| {
+                Some(Goal {
+                    what,
+                    limit,
+                    figure: figure?,
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 }
 
@@ -147,6 +136,20 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
+        writeln!(
+            f,
+            "The library and its dependencies, from nothing:\n\n| | default features | no default features |\n|---|---:|---:|"
+        )?;
+        for Cold { job, default, core } in &self.cold {
+            writeln!(
+                f,
+                "| {} | {} | {} |",
+                job.title(),
+                Cell(*default),
+                Cell(*core)
+            )?;
+        }
+        writeln!(f)?;
         for &job in Job::value_variants() {
             self.table(job, f)?;
         }

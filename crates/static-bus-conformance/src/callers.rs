@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::support::{
-    SILENCE, append, connect,
+    LONG, SILENCE, append, connect,
     jobs::{Ask, Stranger, client},
     listen, must, topic, within,
 };
@@ -36,17 +36,19 @@ pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> O
     Ok(())
 }
 
-/// A query that no worker serves fails with `NoHandler` at once, and is answered when a worker has started.
+/// A query that no worker serves fails with `NoHandler` at once, or with a timeout if the engine does not know the
+/// receivers. It is answered when a worker has started.
 pub async fn a_query_that_no_worker_serves_has_no_handler<H: Harness>(harness: &H) -> Outcome {
-    const WAIT: Duration = Duration::from_secs(600);
     let transport = connect(harness).await;
-    transport.needs_receiver_grace()?;
-    let bus = client(connect(harness).await).await.with_timeout(WAIT);
-    let error = ask(&bus, 1).await.expect_err("no worker serves it");
-    assert!(
-        matches!(error, BusError::NoHandler { message } if message == Ask::NAME),
-        "not `NoHandler`: {error}"
-    );
+    let bus = client(connect(harness).await).await;
+    if transport.receiver_grace().is_some() {
+        let error = ask(&bus.with_timeout(LONG), 1).await;
+        let error = error.expect_err("no worker serves it");
+        assert!(
+            matches!(error, BusError::NoHandler { message } if message == Ask::NAME),
+            "not `NoHandler`: {error}"
+        );
+    }
     let worker = serve(transport).await;
     assert_eq!(ask(&bus, 21).await.ok(), Some(42), "when a worker runs");
     worker.shutdown(SILENCE).await;

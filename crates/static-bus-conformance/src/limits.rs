@@ -37,7 +37,9 @@ query!(Repeat -> String, name = "conformance.repeat");
 /// Fails for an engine that refuses the whole append, or that takes a refusal for its size as an outage.
 pub async fn a_record_above_the_limit_is_refused_and_no_other<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
-    let limit = transport.needs_max_record()?;
+    let Some(limit) = transport.max_record() else {
+        return Ok(());
+    };
     for kind in [Kind::Query, Kind::Reply, Kind::Command, Kind::Event] {
         let topic = topic(kind, "large");
         let reader = read(&transport, &topic, "reader").await;
@@ -70,7 +72,9 @@ pub async fn a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error<H
     harness: &H,
 ) -> Outcome {
     let transport = connect(harness).await;
-    let limit = transport.needs_max_record()?;
+    let Some(limit) = transport.max_record() else {
+        return Ok(());
+    };
     let (reporter, mut reports) = report_channel();
     let bus = BusBuilder::new()
         .register_command_async_fn(move |load: Load| {
@@ -112,7 +116,9 @@ pub async fn a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error<H
 /// Fails for an engine that confirms a reply which is never delivered.
 pub async fn an_answer_above_the_limit_fails_its_query<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
-    let limit = transport.needs_max_record()?;
+    let Some(limit) = transport.max_record() else {
+        return Ok(());
+    };
     let bus = BusBuilder::new()
         .register_query_fn(|repeat: Repeat| "x".repeat(repeat.0))
         .build();

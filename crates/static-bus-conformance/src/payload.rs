@@ -10,7 +10,7 @@ use super::support::{
 use super::{Harness, Outcome, Sharing};
 use static_bus_remote::{
     Headers,
-    transport::{Kind, Record, Transport},
+    transport::{Kind, Record, Transport, key_from_bytes},
 };
 
 /// Body, headers and key are received as they were appended: an empty body, a body of 1 MB, every value of a byte,
@@ -129,5 +129,9 @@ pub(super) fn awkward_records() -> Vec<(&'static str, Record)> {
         ("a key", key("customer-7")),
         ("an empty key", key("")),
         ("an awkward key", key("é:{b}\n%7 🔑")),
+        (
+            "a key that is not text",
+            key(&key_from_bytes(b"7\xFF\n\x80")),
+        ),
     ]
 }

@@ -122,18 +122,7 @@ impl<T: Transport> DeadLetters<T> {
     /// when the origin of the dead letter cannot be parsed: then no [`Worker`](super::Worker) wrote it.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<(), TransportError> {
         let address = self.transport.address();
-        if letter.omitted > 0 {
-            let text = format!(
-                "the dead letter {} of {} cannot be replayed: {} bytes of the message were too large to be stored \
-                 with it; send the message again, and discard the dead letter",
-                letter.position, letter.origin, letter.omitted
-            );
-            return Err(TransportError::new(
-                TransportErrorKind::Refused,
-                address,
-                text,
-            ));
-        }
+        letter.check_complete(address)?;
         let topic = topic(&letter.origin).ok_or_else(|| {
             let text = format!(
                 "the dead letter's origin cannot be read: {:?}",
@@ -167,6 +156,24 @@ impl<T: Transport> DeadLetters<T> {
 }
 
 impl DeadLetter {
+    /// # Errors
+    /// If parts of the message are omitted.
+    fn check_complete(&self, address: &str) -> Result<(), TransportError> {
+        if self.omitted == 0 {
+            return Ok(());
+        }
+        let text = format!(
+            "the dead letter {} of {} cannot be replayed: {} bytes of the message were too large to be stored with \
+             it; send the message again, and discard the dead letter",
+            self.position, self.origin, self.omitted
+        );
+        Err(TransportError::new(
+            TransportErrorKind::Refused,
+            address,
+            text,
+        ))
+    }
+
     /// Omits the largest part of the message that is not omitted yet. Returns `false` if nothing is left.
     pub(crate) fn shrink(&mut self) -> bool {
         let Record {

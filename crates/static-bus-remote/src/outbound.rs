@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinHandle,
     time::Instant,
 };
@@ -87,9 +90,15 @@ impl Outbound {
         _ = self.queue.send(self.item(topic, record, done)).await;
     }
 
-    /// Adds a record, unless the queue is full. `done` is called with the result, once.
+    /// Adds a record, or drops it if the queue is full. `done` is called with the result, once.
     pub(crate) fn try_hand_over(&self, topic: Topic, record: Record, done: Callback) {
-        _ = self.queue.try_send(self.item(topic, record, done));
+        let item = self.item(topic, record, done);
+        if let Err(TrySendError::Full(item)) = self.queue.try_send(item) {
+            let reason = format!("{CAPACITY} messages wait to be sent already");
+            let kind = TransportErrorKind::Unreachable;
+            let error = TransportError::new(kind, self.address.clone(), reason);
+            item.done.call(Err(error));
+        }
     }
 
     fn item(&self, topic: Topic, record: Record, done: Callback) -> Item {

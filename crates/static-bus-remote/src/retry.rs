@@ -27,7 +27,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// The number of attempts for one message, at least 1. Default: 5.
+    /// The number of attempts for one message, at least 1. Default: 5. Deliveries to workers that were killed count as
+    /// attempts; a message that failed in no handler becomes a dead letter after three of them at the earliest.
     pub max_attempts: u32,
     /// The upper bound of the delay before the second attempt. Default: 100 ms.
     pub initial_delay: Duration,

@@ -33,16 +33,14 @@ impl<T: Transport> Connection<T> {
         )
     }
 
-    /// The grace time after which queries without a receiver are refused.
-    pub fn needs_receiver_grace(&self) -> Result<Duration, Skipped> {
-        let reason = "the engine does not know the receivers of queries";
-        self.capabilities.receiver_grace.ok_or(Skipped(reason))
+    /// The grace time after which queries without a receiver are refused; `None` if they are accepted.
+    pub fn receiver_grace(&self) -> Option<Duration> {
+        self.capabilities.receiver_grace
     }
 
     /// The limit of the size of a record.
-    pub fn needs_max_record(&self) -> Result<usize, Skipped> {
-        let reason = "the engine has no limit for the size of a record";
-        self.capabilities.max_record.ok_or(Skipped(reason))
+    pub fn max_record(&self) -> Option<usize> {
+        self.capabilities.max_record
     }
 
     pub fn needs_other_processes(&self) -> Outcome {

@@ -12,5 +12,7 @@ mod health;
 mod killed;
 mod leases;
 mod order;
+mod sending;
+mod sizes;
 mod support;
 mod timeouts;

@@ -5,7 +5,9 @@
 -- Up to the lowest pending entry of all groups, whole nodes of the stream are removed: about a hundred entries may stay.
 -- A walk removes single entries behind it.
 if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {0} end
-local trimmable, walkable, bytes = 10000, 1000, 1000000
+-- The bounds of the work of a call: entries that are removed in nodes, entries and pending entries that a walk looks at,
+-- and their bytes.
+local trimmable, walkable, bytes = 10000, 1500, 1000000
 
 local function parts(id)
   local millis, sequence = string.match(id, '(%d+)-(%d+)')
@@ -27,13 +29,14 @@ end
 local function walk(key, groups, from, to)
   local count = 1
   while walkable > 0 and bytes > 0 do
-    local page = redis.call('XRANGE', key, from, '(' .. to, 'COUNT', math.min(count, walkable))
+    local page = redis.call('XRANGE', key, from, '(' .. to, 'COUNT', count)
     if #page == 0 then return '' end
     local first, last, kept, done = page[1][1], page[#page][1], {}, {}
     for _, group in ipairs(groups) do
       -- Entries that were deleted may be pending too: then the page may have more of them than entries.
       local rows = redis.call('XPENDING', key, field(group, 'name'), first, last, 1000)
       for _, row in ipairs(rows) do kept[row[1]] = true end
+      walkable = walkable - #rows
       if #rows == 1000 then kept = nil break end
     end
     for _, entry in ipairs(page) do

@@ -178,7 +178,8 @@ pub async fn a_held_key_blocks_no_other<H: Harness>(harness: &H) -> Outcome {
     if holder.sharing() == Sharing::Partitions {
         return behind_a_held_key(&holder, &held, other).await;
     }
-    let mut got = other.take_within(17, AT_ONCE).await;
+    // Of 32 keys about half are the other member's: a hash spreads them.
+    let mut got = other.take_within(8, AT_ONCE).await;
     let start = Instant::now();
     while !ids(&got).contains(&532) {
         assert!(

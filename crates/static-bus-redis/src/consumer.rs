@@ -132,15 +132,19 @@ impl Consumer for RedisConsumer {
             return Ok(());
         }
         let mut tasks = self.tasks.lock().await;
-        // Without it, entries of an abandoned read would be delivered only after their leases.
-        if let Some(number) = demand.blocked() {
-            member.link().unblock(number).await;
-        }
-        let patience = member.beat() + member.server().deadline();
-        let _ = timeout(patience, tasks.reader.join_next()).await;
+        let reader = async {
+            // Without it, entries of an abandoned read would be delivered only after their leases.
+            if let Some(number) = demand.blocked() {
+                member.link().unblock(number).await;
+            }
+            tasks.reader.join_next().await;
+        };
+        let limit = member.server().farewell();
+        let _ = timeout(limit / 2, reader).await;
         tasks.reader.shutdown().await;
         tasks.heartbeat.shutdown().await;
-        member.leave().await
+        let left = timeout(limit, member.leave()).await;
+        left.unwrap_or_else(|_| Err(member.server().unanswered(limit)))
     }
 
     async fn backlog(&self) -> Result<Backlog, TransportError> {

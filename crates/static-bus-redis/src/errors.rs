@@ -12,6 +12,10 @@ pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> Transport
     let tls = address.starts_with("rediss:");
     let reason: Cow<'static, str> = if error.is_connection_refusal() {
         "connection refused: start the server, or correct the host and port of the URL".into()
+    } else if error.kind() == ErrorKind::MasterNameNotFoundBySentinel {
+        "the Sentinels know no primary of this name: a failover is under way, or the name is wrong, the last part of \
+         the URL"
+            .into()
     } else if error.kind() == ErrorKind::RESP3NotSupported {
         "the server is too old: Redis 7.0 or later, or Valkey, is needed".into()
     } else if denied(error, &text) {
@@ -50,7 +54,16 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         Some("NOPERM") => "give the user the permission with ACL SETUSER",
         Some("OOM") => "the server is full: raise `maxmemory`",
         Some("READONLY") => "this is a replica: the URL must name the primary",
+        Some("MASTERDOWN") => {
+            "this is a replica without its primary: the URL must name the primary"
+        }
+        Some("CLUSTERDOWN") => "a part of the cluster has no primary: see `CLUSTER INFO`",
+        Some("UNBLOCKED") => "the server has become a replica: the URL must name the primary",
         Some("LOADING") => "the server is starting: try again",
+        Some("NOREPLICAS") => {
+            "too few replicas are connected: check them, and `min-replicas-to-write`"
+        }
+        Some("BUSY") => "a script of another program does not end: end it with SCRIPT KILL",
         Some("MISCONF") => "the server cannot save: check its disk and its log",
         Some("WRONGTYPE") => "another program uses the key: choose another namespace",
         _ if error.is_timeout() => {
@@ -62,6 +75,31 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         _ => "see the server's log",
     };
     with_source(address, format!("{text}; {remedy}").into(), error)
+}
+
+/// Returns whether a new connection is to be opened after this error: the connection is lost, its server is not the
+/// primary (any more), or it does not know the user (any more).
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    let is_lost = error.is_unrecoverable_error() || error.kind() == ErrorKind::Io;
+    is_lost || is_no_primary(error) || matches!(error.code(), Some("NOAUTH"))
+}
+
+/// Returns whether the server has refused a command because it is not the primary (any more), or not ready.
+pub(super) fn is_no_primary(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOREPLICAS")
+    ) || error.code() == Some("UNBLOCKED") && !is_missing(error)
+}
+
+/// Returns whether the stream or the group is missing: the server was restarted without its data, or emptied.
+pub(super) fn is_missing(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    match error.code() {
+        Some("NOGROUP") => true,
+        Some("UNBLOCKED") => detail.contains("no longer exists"),
+        _ => detail.contains("NOGROUP"),
+    }
 }
 
 /// The class of an error.
@@ -90,6 +128,7 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
                 | "MISCONF"
                 | "NOREPLICAS"
                 | "TRYAGAIN"
+                | "UNBLOCKED"
                 // Streams, groups and scripts are created again.
                 | "NOGROUP"
                 | "NOSCRIPT"
@@ -179,7 +218,7 @@ mod tests {
         self, Refused, TooLarge, Unauthorized, Unreachable,
     };
 
-    use super::{ErrorKind, RedisError, connect_error, reply_error};
+    use super::{ErrorKind, RedisError, connect_error, ends_connection, is_missing, reply_error};
 
     /// The error that the client library makes of this line.
     fn answer(line: &str) -> RedisError {
@@ -221,6 +260,11 @@ mod tests {
                 Unreachable,
             ),
             ("NOREPLICAS Not enough good replicas to write.", Unreachable),
+            (
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                Unreachable,
+            ),
+            (BECAME_A_REPLICA, Unreachable),
             ("ERR max number of clients reached", Unreachable),
             ("NOAUTH Authentication required.", Unauthorized),
             ("WRONGPASS invalid username-password pair", Unauthorized),
@@ -250,6 +294,54 @@ mod tests {
         ] {
             assert_eq!(kinds(&answer(line)), [kind; 2], "{line}");
         }
+    }
+
+    const BECAME_A_REPLICA: &str = "UNBLOCKED force unblock from blocking operation, instance \
+         state changed (master -> replica?)";
+
+    #[test]
+    fn a_connection_is_opened_again_if_its_server_is_not_the_primary_or_forgot_the_user() {
+        for (line, ends) in [
+            (
+                "READONLY You can't write against a read only replica.",
+                true,
+            ),
+            ("LOADING Redis is loading the dataset in memory", true),
+            ("MASTERDOWN Link with MASTER is down", true),
+            ("CLUSTERDOWN The cluster is down", true),
+            ("NOREPLICAS Not enough good replicas to write.", true),
+            ("NOAUTH Authentication required.", true),
+            (BECAME_A_REPLICA, true),
+            ("UNBLOCKED the stream key no longer exists", false),
+            ("NOGROUP No such key 's' or consumer group 'g'", false),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                false,
+            ),
+            (
+                "MISCONF Errors writing to the AOF file: No space left",
+                false,
+            ),
+            ("BUSY Redis is busy running a script.", false),
+            (
+                "NOPERM User a has no permissions to run the 'xadd' command",
+                false,
+            ),
+        ] {
+            assert_eq!(ends_connection(&answer(line)), ends, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_deleted_under_a_read_is_missing() {
+        for line in [
+            "UNBLOCKED the stream key no longer exists",
+            "NOGROUP the consumer group this client was blocked on no longer exists",
+            "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option",
+        ] {
+            assert!(is_missing(&answer(line)), "{line}");
+        }
+        assert!(!is_missing(&answer(BECAME_A_REPLICA)));
     }
 
     #[test]

@@ -5,20 +5,21 @@ use std::{sync::Arc, time::Duration};
 use redis::Value;
 use tokio::time::Instant;
 
-use super::{membership::Membership, scripts, streams::Assignment};
+use super::{
+    membership::Membership,
+    scripts,
+    streams::Assignment,
+    trimming::{TRIM, Trimming},
+};
 use static_bus_remote::{
     time::{later, millis},
     transport::TransportError,
 };
 
-/// The interval in which one of the members removes entries that every group has acknowledged.
-const TRIM: Duration = Duration::from_secs(1);
 /// The interval in which one of the members removes ended claims, old keys and names of former members.
 const SWEEP: Duration = Duration::from_secs(5);
 /// The time after which the name of a member that reads nothing is removed.
 const IDLE: Duration = Duration::from_secs(300);
-/// The number of entries that one call removes from a stream, at most.
-const TRIMMED: i64 = 20_000;
 
 /// The task.
 pub(super) struct Heartbeat {
@@ -48,6 +49,7 @@ impl Heartbeat {
     pub async fn run(mut self) {
         let member = self.member.clone();
         let start = Instant::now();
+        let mut trimming = Trimming::new(member.keys().streams().len());
         let (mut trim_at, mut sweep_at, mut search_at) = (start + TRIM, start + SWEEP, start);
         loop {
             member.demand().heartbeat_woken(member.beat()).await;
@@ -55,8 +57,9 @@ impl Heartbeat {
             let _ = self.beat().await;
             let now = Instant::now();
             if now >= trim_at {
-                trim_at = now + TRIM;
-                let _ = self.trim().await;
+                let until = now + member.beat() / 2;
+                let has_more = trimming.run(&member, until).await.unwrap_or(false);
+                trim_at = if has_more { now } else { now + TRIM };
             }
             if now >= sweep_at {
                 sweep_at = now + SWEEP;
@@ -95,47 +98,45 @@ impl Heartbeat {
     }
 
     /// Renews the membership and the partitions. Gives partitions up that the member has left, and takes free ones.
+    /// Creates the group again if it is missing, also while nothing is read.
     async fn rebalance(&self, is_active: bool, takes: bool) -> Result<Balance, TransportError> {
         let member = &*self.member;
         let owners = member.keys().owners().iter().map(String::as_str);
-        let keys = std::iter::once(member.keys().members()).chain(owners);
-        let mut call = scripts::REBALANCE.call(keys);
-        call.arg(member.name()).arg(millis(member.lease()));
+        let streams = member.keys().streams().iter().map(String::as_str);
+        let keys = std::iter::once(member.keys().members());
+        let mut call = scripts::REBALANCE.call(keys.chain(owners).chain(streams));
+        call.arg(member.name()).arg(member.group());
+        call.arg(millis(member.lease()));
         call.arg(u8::from(is_active)).arg(u8::from(takes));
         for stream in member.streams().left() {
             call.arg(stream - 1);
         }
-        let answer = member.link().run(&scripts::REBALANCE, &call).await?;
+        let limit = member.server().deadline();
+        let answer = member.run_on_group(&scripts::REBALANCE, &call, limit);
+        let answer = match answer.await? {
+            Some(answer) => answer,
+            None => member.link().run(&scripts::REBALANCE, &call).await?,
+        };
         Balance::parse(answer)
             .ok_or_else(|| member.server().unexpected("the renewal of a membership"))
-    }
-
-    /// Removes entries that every group has read and acknowledged.
-    async fn trim(&self) -> Result<(), TransportError> {
-        let keys = self.member.keys();
-        let mut interval = millis(TRIM) - 100;
-        loop {
-            let streams = keys.streams().iter().map(String::as_str);
-            let mut call = scripts::TRIM.call(std::iter::once(keys.trim()).chain(streams));
-            call.arg(interval);
-            match self.member.link().run(&scripts::TRIM, &call).await? {
-                Value::Int(removed) if removed >= TRIMMED => interval = 0,
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// Removes ended claims, old keys and names of former members.
     async fn sweep(&self) -> Result<(), TransportError> {
         let member = &*self.member;
         let keys = member.keys();
-        let streams = keys.streams().iter().map(String::as_str);
-        let keys = [keys.sweep(), keys.claims(), keys.done_prefix()].into_iter();
-        let mut call = scripts::SWEEP.call(keys.chain(streams));
-        call.arg(millis(SWEEP) - 500).arg(member.group());
-        call.arg(member.deduplication().window());
-        call.arg(millis(member.lease().max(IDLE)));
-        member.link().run(&scripts::SWEEP, &call).await.map(drop)
+        for interval in [millis(SWEEP) - 500].into_iter().chain([0; 50]) {
+            let streams = keys.streams().iter().map(String::as_str);
+            let keys = [keys.sweep(), keys.claims(), keys.done_prefix()].into_iter();
+            let mut call = scripts::SWEEP.call(keys.chain(streams));
+            call.arg(interval).arg(member.group());
+            call.arg(member.deduplication().window());
+            call.arg(millis(member.lease().max(IDLE)));
+            if member.link().run(&scripts::SWEEP, &call).await? != Value::Int(1) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
 //! Redis 7.0 or later, and Valkey, as the broker.
 //!
-//! Queries and replies are elements of lists, delivered at most once. A query without a receiver is kept for ten
-//! minutes, or until its deadline if that is later. Commands and events are entries of streams with consumer groups,
+//! Queries and replies are elements of lists, delivered at most once. A query is kept for ten minutes, or
+//! until its deadline if that is later. It is refused if its topic has had no receiver for the grace time. Commands and events are entries of streams with consumer groups,
 //! delivered at least once. Records with a key go to one of a fixed number of partitions of their topic. Each
 //! partition is a stream that one member of a group reads at a time, which keeps the order of keys. Every second,
 //! entries that every group has read and acknowledged are removed from the streams. A group without members holds up
 //! the removal, until it is removed with `XGROUP DESTROY`.
 //!
 //! The server must run with `maxmemory-policy noeviction`, and with `appendonly yes` if records are to outlive it. It
-//! must be a single primary: Sentinel and Cluster are not supported. The clocks of clients that send and handle
+//! must be a single primary, which Sentinels may watch; Cluster is not supported. The clocks of clients that send and handle
 //! queries should differ by less than a fraction of the deadlines.
 //!
 //! ```no_run
@@ -30,6 +30,8 @@
 #![warn(missing_docs)]
 
 mod append;
+mod audiences;
+mod budget;
 mod consumer;
 mod deduplication;
 mod demand;
@@ -40,15 +42,18 @@ mod keys;
 mod link;
 mod membership;
 mod partitions;
+mod presence;
 mod reader;
 mod receipt;
 mod receiver;
 mod recovery;
 mod replies;
 mod scripts;
+mod server;
 mod streams;
 mod transaction;
 mod transport;
+mod trimming;
 mod wire;
 
 pub use self::{

@@ -1,205 +1,49 @@
-//! Connections, which are opened again when they are lost.
+//! The shared connection, which is opened again when it is lost or its server is no primary.
 
 use std::{
-    fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection, cmd,
-};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
-    errors::{connect_error, reply_error},
+    errors::{connect_error, ends_connection, is_no_primary},
     scripts::Lua,
+    server::{Connection, Server, late},
 };
 use static_bus_remote::{
     lock::lock,
-    retry,
-    transport::{TransportError, TransportErrorKind},
+    retry::{self, Backoff},
+    transport::TransportError,
 };
-
-/// A server, and the deadline of its answers.
-pub(super) struct Server {
-    client: Client,
-    address: Arc<str>,
-    deadline: Duration,
-    /// The failure of the last attempt to connect.
-    trouble: Mutex<Option<RedisError>>,
-}
-
-/// One connection.
-#[derive(Clone)]
-pub(super) struct Connection {
-    inner: MultiplexedConnection,
-    lost: Arc<AtomicBool>,
-    /// The server's number for the connection, if it tells.
-    number: Option<i64>,
-}
 
 /// A shared connection for commands that do not block. It is opened when it is needed, and again after it
 /// was lost.
 pub(super) struct Link {
     server: Arc<Server>,
-    current: Mutex<Option<Connection>>,
+    current: Mutex<Current>,
     /// Held by the call that connects.
     connecting: tokio::sync::Mutex<()>,
 }
 
-impl Server {
-    pub fn new(client: Client, address: Arc<str>, deadline: Duration) -> Self {
-        // With RESP3 the client library reports the end of an idle connection.
-        let info = client.get_connection_info().clone();
-        let settings = info.redis_settings().clone();
-        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
-        Server {
-            client: Client::open(info).expect("the settings of a client are valid"),
-            address,
-            deadline,
-            trouble: Mutex::new(None),
-        }
-    }
-
-    pub fn address(&self) -> &Arc<str> {
-        &self.address
-    }
-
-    pub fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
-    /// Opens a connection, in one attempt.
-    pub async fn open(&self) -> RedisResult<Connection> {
-        let lost = Arc::new(AtomicBool::new(false));
-        let told = lost.clone();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.deadline))
-            // Each call sets its own limit.
-            .set_response_timeout(None)
-            .set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    told.store(true, Ordering::Release);
-                }
-                Ok::<(), fmt::Error>(())
-            });
-        let open = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let opened = timeout(self.deadline, open)
-            .await
-            .unwrap_or_else(|_| Err(late(self.deadline)));
-        let trouble = opened.as_ref().err().cloned();
-        *lock(&self.trouble) = trouble;
-        opened.map(|inner| Connection {
-            inner,
-            lost,
-            number: None,
-        })
-    }
-
-    /// Opens a connection for reads that block, as soon as the server can be reached.
-    pub async fn open_reader(&self) -> RedisResult<Connection> {
-        let mut connection = self.reopen().await?;
-        let mut command = cmd("CLIENT");
-        command.arg("ID");
-        if let Ok(Value::Int(number)) = connection.send(&command).await {
-            connection.number = Some(number);
-        }
-        Ok(connection)
-    }
-
-    /// Opens a connection for reads that block, within the deadline.
-    pub async fn open_reader_in_time(&self) -> Result<Connection, TransportError> {
-        match timeout(self.deadline, self.open_reader()).await {
-            Ok(opened) => opened.map_err(|e| self.error(&e)),
-            Err(_) => Err(self.unanswered(self.deadline)),
-        }
-    }
-
-    /// Opens a connection as soon as the server can be reached. Fails only when the server refuses it.
-    pub async fn reopen(&self) -> RedisResult<Connection> {
-        let mut backoff = retry::reconnect();
-        loop {
-            match self.open().await {
-                Err(e) if passes(&e) => {
-                    sleep(backoff.next_delay()).await;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    /// The failure of the last attempt to connect, if it failed.
-    pub fn trouble(&self) -> Option<TransportError> {
-        let trouble = lock(&self.trouble).clone();
-        trouble.map(|e| connect_error(&self.address, &e))
-    }
-
-    /// The error of a call that got no answer.
-    pub fn unanswered(&self, waited: Duration) -> TransportError {
-        self.trouble()
-            .unwrap_or_else(|| reply_error(&self.address, &late(waited)))
-    }
-
-    pub fn error(&self, error: &RedisError) -> TransportError {
-        reply_error(&self.address, error)
-    }
-
-    /// A call on a consumer or receiver that is closed.
-    pub fn closed(&self, what: &str) -> TransportError {
-        let reason = format!("this {what} is closed");
-        TransportError::new(TransportErrorKind::Closed, self.address.clone(), reason)
-    }
-
-    /// The error of an answer that has not the type that the command returns.
-    pub fn unexpected(&self, command: &'static str) -> TransportError {
-        TransportError::new(
-            TransportErrorKind::Refused,
-            self.address.clone(),
-            format!(
-                "the answer to {command} cannot be read: check that this is a Redis or Valkey server"
-            ),
-        )
-    }
-}
-
-impl Connection {
-    /// Sends a command. An error that the server reports is an `Err`.
-    pub async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match self.inner.send_packed_command(command).await {
-            Ok(Value::ServerError(e)) => Err(e.into()),
-            answer => answer,
-        }
-    }
-
-    /// Sends commands in one round trip. Errors that the server reports are among the values.
-    pub async fn send_all(&mut self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
-        self.inner
-            .send_packed_commands(commands, 0, commands.len())
-            .await
-    }
-
-    /// The server's number for the connection, if it tells.
-    pub fn number(&self) -> Option<i64> {
-        self.number
-    }
-
-    pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
+struct Current {
+    connection: Option<Connection>,
+    /// The time from which a connection may be opened.
+    not_before: Instant,
+    backoff: Backoff,
 }
 
 impl Link {
     pub fn new(server: Arc<Server>, connection: Connection) -> Self {
         Link {
             server,
-            current: Mutex::new(Some(connection)),
+            current: Mutex::new(Current {
+                connection: Some(connection),
+                not_before: Instant::now(),
+                backoff: retry::reconnect(),
+            }),
             connecting: tokio::sync::Mutex::new(()),
         }
     }
@@ -217,37 +61,39 @@ impl Link {
 
     /// Like `send`; an error that the server reports is the inner one.
     pub async fn attempt(&self, command: &Cmd) -> Result<RedisResult<Value>, TransportError> {
-        self.call(async |connection| Ok(connection.send(command).await))
-            .await
+        self.call(One(command), self.server.deadline()).await
     }
 
     /// Sends commands in one round trip, and waits for all answers.
     pub async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, TransportError> {
-        self.call(async |connection| connection.send_all(commands).await)
-            .await
+        self.send_all_within(commands, self.server.deadline()).await
+    }
+
+    /// Like `send_all`, with another limit than the deadline.
+    pub async fn send_all_within(
+        &self,
+        commands: &Pipeline,
+        limit: Duration,
+    ) -> Result<Vec<Value>, TransportError> {
+        self.call(All(commands), limit).await
     }
 
     /// Runs a script, which is loaded if the server does not have it.
     pub async fn run(&self, script: &Lua, command: &Cmd) -> Result<Value, TransportError> {
-        self.attempt_run(script, command)
+        let limit = self.server.deadline();
+        self.attempt_run(script, command, limit)
             .await?
             .map_err(|e| self.server.error(&e))
     }
 
-    /// Like `run`; an error that the server reports is the inner one.
+    /// Like `run`, with another limit than the deadline; an error that the server reports is the inner one.
     pub async fn attempt_run(
         &self,
         script: &Lua,
         command: &Cmd,
+        limit: Duration,
     ) -> Result<RedisResult<Value>, TransportError> {
-        self.call(async |connection| match connection.send(command).await {
-            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                connection.send(&script.load()).await?;
-                Ok(connection.send(command).await)
-            }
-            answer => Ok(answer),
-        })
-        .await
+        self.call(Script(script, command), limit).await
     }
 
     /// Ends a read that blocks, as if its time was over. Ignores failures: the read ends by itself too.
@@ -257,40 +103,46 @@ impl Link {
         let _ = self.attempt(&command).await;
     }
 
-    async fn call<T>(
+    /// Calls the server. A call that a server without the role of a primary has refused is repeated on a new connection
+    /// within the limit: the name of the primary may lead to another server by now.
+    async fn call<R: Request>(
         &self,
-        work: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
-    ) -> Result<T, TransportError>
-    where
-        T: Broken,
-    {
-        let deadline = self.server.deadline();
-        let end = Instant::now() + deadline;
-        let mut connection = match self.usable() {
-            Some(connection) => connection,
-            None => match timeout_at(end, self.connection()).await {
-                Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
-                Err(_) => return Err(self.server.unanswered(deadline)),
-            },
-        };
-        match timeout_at(end, work(&mut connection)).await {
-            Ok(Ok(done)) => match done.broken() {
-                Some(e) => {
-                    self.forget(&connection);
-                    Err(self.server.error(e))
+        request: R,
+        limit: Duration,
+    ) -> Result<R::Answer, TransportError> {
+        let end = Instant::now() + limit;
+        let mut refused = None;
+        loop {
+            let mut connection = match self.usable() {
+                Some(connection) => connection,
+                None => match timeout_at(end, self.connection()).await {
+                    Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
+                    Err(_) => return Err(refused.unwrap_or_else(|| self.server.unanswered(limit))),
+                },
+            };
+            let done = match timeout_at(end, request.send_on(&mut connection)).await {
+                Ok(Ok(done)) => done,
+                Ok(Err(e)) => {
+                    if ends_connection(&e) {
+                        self.forget(&connection);
+                    }
+                    return Err(self.server.error(&e));
                 }
-                None => Ok(done),
-            },
-            Ok(Err(e)) => {
-                if ends_connection(&e) {
+                Err(_) => {
                     self.forget(&connection);
+                    return Err(refused.unwrap_or_else(|| self.server.error(&late(limit))));
                 }
-                Err(self.server.error(&e))
+            };
+            let Some(error) = done.failure() else {
+                self.succeeded();
+                return Ok(done);
+            };
+            self.forget(&connection);
+            let may_repeat = is_no_primary(&error) && done.is_all_refused();
+            if !may_repeat || self.pause() >= end {
+                return Ok(done);
             }
-            Err(_) => {
-                self.forget(&connection);
-                Err(self.server.error(&late(deadline)))
-            }
+            refused = Some(self.server.error(&error));
         }
     }
 
@@ -299,13 +151,15 @@ impl Link {
         if let Some(connection) = self.usable() {
             return Ok(connection);
         }
+        let not_before = lock(&self.current).not_before;
+        sleep_until(not_before).await;
         let connection = self.server.reopen().await?;
-        *lock(&self.current) = Some(connection.clone());
+        lock(&self.current).connection = Some(connection.clone());
         Ok(connection)
     }
 
     fn usable(&self) -> Option<Connection> {
-        let mut current = lock(&self.current);
+        let current = &mut lock(&self.current).connection;
         if current.as_ref().is_some_and(Connection::is_lost) {
             *current = None;
         }
@@ -313,48 +167,108 @@ impl Link {
     }
 
     fn forget(&self, connection: &Connection) {
-        let mut current = lock(&self.current);
-        if matches!(&*current, Some(c) if Arc::ptr_eq(&c.lost, &connection.lost)) {
+        let current = &mut lock(&self.current).connection;
+        if current.as_ref().is_some_and(|c| c.is(connection)) {
             *current = None;
+        }
+    }
+
+    /// Delays the next connection, as the last one was of no use. Returns the time from which it may be opened.
+    fn pause(&self) -> Instant {
+        let mut current = lock(&self.current);
+        let now = Instant::now();
+        if current.not_before <= now {
+            current.not_before = now + current.backoff.next_delay();
+        }
+        current.not_before
+    }
+
+    fn succeeded(&self) {
+        lock(&self.current).backoff.reset();
+    }
+}
+
+/// What is sent on a connection, once or again.
+trait Request {
+    type Answer: Answer;
+
+    fn send_on(
+        &self,
+        connection: &mut Connection,
+    ) -> impl Future<Output = RedisResult<Self::Answer>> + Send;
+}
+
+struct One<'a>(&'a Cmd);
+struct All<'a>(&'a Pipeline);
+struct Script<'a>(&'a Lua, &'a Cmd);
+
+impl Request for One<'_> {
+    type Answer = RedisResult<Value>;
+
+    async fn send_on(&self, connection: &mut Connection) -> RedisResult<Self::Answer> {
+        Ok(connection.send(self.0).await)
+    }
+}
+
+impl Request for All<'_> {
+    type Answer = Vec<Value>;
+
+    async fn send_on(&self, connection: &mut Connection) -> RedisResult<Self::Answer> {
+        connection.send_all(self.0).await
+    }
+}
+
+impl Request for Script<'_> {
+    type Answer = RedisResult<Value>;
+
+    async fn send_on(&self, connection: &mut Connection) -> RedisResult<Self::Answer> {
+        let Script(script, command) = self;
+        match connection.send(command).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                connection.send(&script.load()).await?;
+                Ok(connection.send(command).await)
+            }
+            answer => Ok(answer),
         }
     }
 }
 
-/// An answer that may show that the connection is lost.
-trait Broken {
-    fn broken(&self) -> Option<&RedisError>;
+/// An answer, which may show that the connection is of no use.
+trait Answer {
+    /// The error after which a new connection is opened.
+    fn failure(&self) -> Option<RedisError>;
+
+    /// Returns whether the server has refused every command.
+    fn is_all_refused(&self) -> bool;
 }
 
-impl Broken for RedisResult<Value> {
-    fn broken(&self) -> Option<&RedisError> {
-        self.as_ref().err().filter(|e| ends_connection(e))
+impl Answer for RedisResult<Value> {
+    fn failure(&self) -> Option<RedisError> {
+        let error = self.as_ref().err();
+        error.filter(|e| ends_connection(e)).cloned()
+    }
+
+    fn is_all_refused(&self) -> bool {
+        self.is_err()
     }
 }
 
-impl Broken for Vec<Value> {
-    fn broken(&self) -> Option<&RedisError> {
-        None
+impl Answer for Vec<Value> {
+    fn failure(&self) -> Option<RedisError> {
+        let mut errors = self.iter().filter_map(|value| match value {
+            Value::ServerError(e) => Some(RedisError::from(e.clone())),
+            _ => None,
+        });
+        errors.find(ends_connection)
     }
-}
 
-/// Returns whether the connection is lost after this error.
-pub(super) fn ends_connection(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.kind() == ErrorKind::Io
-}
-
-/// Returns whether another attempt to connect may succeed.
-fn passes(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Io | ErrorKind::Server(ServerErrorKind::BusyLoading)
-    )
-}
-
-/// The error of an answer that did not come in time.
-pub(super) fn late(waited: Duration) -> RedisError {
-    std::io::Error::new(
-        std::io::ErrorKind::TimedOut,
-        format!("no answer within {waited:?}"),
-    )
-    .into()
+    fn is_all_refused(&self) -> bool {
+        // Of a transaction that is aborted, `MULTI` has succeeded.
+        let is_aborted = match self.last() {
+            Some(Value::ServerError(e)) => e.code() == "EXECABORT",
+            _ => false,
+        };
+        let is_error = |value: &Value| matches!(value, Value::ServerError(_));
+        is_aborted || self.iter().all(is_error)
+    }
 }

@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 
 use super::{
+    budget::Budget,
     deduplication::{Deduplication, HeldClaim},
     demand::Demand,
+    errors::is_missing,
     keys::GroupKeys,
-    link::{Link, Server},
+    link::Link,
     partitions::PartitionCounts,
-    receipt::{Ids, RedisReceipt, ids},
+    receipt::{Ids, RedisReceipt, ids, pieces},
     scripts,
     scripts::Lua,
+    server::Server,
     streams::Streams,
     transaction::Transaction,
 };
@@ -24,6 +27,9 @@ use static_bus_remote::{
     time::{later, millis},
     transport::{Backlog, Kind, Lease, Subscription, TransportError},
 };
+
+/// The largest number of entries that one call settles. Other clients of the server wait for it.
+const CALL: usize = 500;
 
 /// A member of a group.
 ///
@@ -35,6 +41,7 @@ pub(super) struct Membership {
     counts: Arc<PartitionCounts>,
     subscription: Subscription,
     block: Duration,
+    budget: Budget,
     demand: Demand,
     deduplication: Deduplication,
     streams: Mutex<Streams>,
@@ -52,6 +59,7 @@ impl Membership {
         let subscription = subscription.with_lease(lease);
         let keys = Arc::new(counts.group_keys(&subscription).await?);
         let member = Membership {
+            budget: Budget::new(),
             demand: Demand::new(),
             deduplication: Deduplication::new(link.clone(), keys.clone(), &subscription),
             streams: Mutex::new(Streams::new(keys.streams().len())),
@@ -104,6 +112,11 @@ impl Membership {
         (self.lease() / 3).min(Duration::from_millis(500))
     }
 
+    /// The bounds of answers with entries.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub fn demand(&self) -> &Demand {
         &self.demand
     }
@@ -137,8 +150,9 @@ impl Membership {
         &self,
         script: &Lua,
         call: &Cmd,
+        limit: Duration,
     ) -> Result<Option<Value>, TransportError> {
-        match self.link.attempt_run(script, call).await? {
+        match self.link.attempt_run(script, call, limit).await? {
             Ok(answer) => Ok(Some(answer)),
             Err(e) if is_missing(&e) => self.recreate().await.map(|()| None),
             Err(e) => Err(self.server().error(&e)),
@@ -147,6 +161,13 @@ impl Membership {
 
     /// Confirms deduplication keys and acknowledges entries, both or neither.
     pub async fn acknowledge(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        for leases in leases.chunks(CALL) {
+            self.acknowledge_some(leases).await?;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge_some(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
         let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
         let mut transaction = Transaction::new();
         self.deduplication.confirm(&mut transaction, claims.clone());
@@ -165,19 +186,23 @@ impl Membership {
 
     /// Renews leases and claims that this member still has.
     pub async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        let until = later(tokio::time::Instant::now(), self.lease());
-        let claims = self.claims_of(leases);
-        self.renew_entries(&ids(leases), &claims).await?;
-        self.streams().renew(leases, until);
+        for leases in leases.chunks(CALL) {
+            let until = later(tokio::time::Instant::now(), self.lease());
+            let claims = self.claims_of(leases);
+            self.renew_entries(&ids(leases), &claims).await?;
+            self.streams().renew(leases, until);
+        }
         Ok(())
     }
 
     /// Renews the leases of buffered entries that end soon.
     pub async fn renew_buffered(&self) -> Result<(), TransportError> {
-        let until = later(tokio::time::Instant::now(), self.lease());
-        let ids = self.streams().expiring(self.lease());
-        self.renew_entries(&ids, &[]).await?;
-        self.streams().renew_buffered(&ids, until);
+        let expiring = self.streams().expiring(self.lease());
+        for ids in pieces(&expiring, CALL) {
+            let until = later(tokio::time::Instant::now(), self.lease());
+            self.renew_entries(&ids, &[]).await?;
+            self.streams().renew_buffered(&ids, until);
+        }
         Ok(())
     }
 
@@ -191,19 +216,24 @@ impl Membership {
 
     /// Gives entries and claims up.
     pub async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
-        let claims = self.claims_of(leases);
-        self.settle(&scripts::RELEASE, &[], &claims, &ids(leases))
-            .await?;
-        let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
-        self.deduplication.forget(claims);
-        self.streams().release(leases);
+        for leases in leases.chunks(CALL) {
+            let claims = self.claims_of(leases);
+            self.settle(&scripts::RELEASE, &[], &claims, &ids(leases))
+                .await?;
+            let claims = leases.iter().filter_map(|lease| lease.claim.as_ref());
+            self.deduplication.forget(claims);
+            self.streams().release(leases);
+        }
         self.demand.wake_reader();
         Ok(())
     }
 
     /// Gives entries up that were not handed out.
     pub async fn release_buffered(&self, ids: &Ids) -> Result<(), TransportError> {
-        self.settle(&scripts::RELEASE, &[], &[], ids).await
+        for ids in pieces(ids, CALL) {
+            self.settle(&scripts::RELEASE, &[], &[], &ids).await?;
+        }
+        Ok(())
     }
 
     async fn settle(
@@ -226,7 +256,8 @@ impl Membership {
         for ids in ids.values() {
             call.arg(ids.len()).arg(ids);
         }
-        self.link.run(script, &call).await.map(drop)
+        let limit = self.server().deadline();
+        self.run_on_group(script, &call, limit).await.map(drop)
     }
 
     fn claims_of(&self, leases: &[Lease<RedisReceipt>]) -> Vec<HeldClaim> {
@@ -237,17 +268,20 @@ impl Membership {
     /// Leaves the group, and releases all entries, partitions and claims.
     pub async fn leave(&self) -> Result<(), TransportError> {
         self.streams().clear_buffers();
-        let keys = [self.keys.members(), self.keys.claims()].into_iter();
+        let claims: Vec<_> = self.deduplication.take_all().into_iter().collect();
+        for claims in claims.chunks(CALL) {
+            self.settle(&scripts::RELEASE, &[], claims, &Ids::new())
+                .await?;
+        }
+        let keys = std::iter::once(self.keys.members());
         let mut call = scripts::LEAVE.call(
             keys.chain(self.keys.streams().iter().map(String::as_str))
                 .chain(self.keys.owners().iter().map(String::as_str)),
         );
         call.arg(self.group()).arg(self.name());
         call.arg(self.keys.streams().len());
-        for (key, ends) in self.deduplication.take_all() {
-            call.arg(&*key).arg(ends);
-        }
-        self.link.run(&scripts::LEAVE, &call).await.map(drop)
+        while self.link.run(&scripts::LEAVE, &call).await? == Value::Int(0) {}
+        Ok(())
     }
 
     pub async fn backlog(&self) -> Result<Backlog, TransportError> {
@@ -264,10 +298,4 @@ impl Membership {
             _ => Err(self.server().unexpected("the script of the backlog")),
         }
     }
-}
-
-/// Returns whether the stream or the group is missing: the server was restarted without its data, or emptied.
-pub(super) fn is_missing(error: &RedisError) -> bool {
-    let detail = error.detail().unwrap_or_default();
-    matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) || detail.contains("NOGROUP")
 }

@@ -6,13 +6,15 @@ use redis::{Cmd, RedisResult, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    link::{Connection, ends_connection, late},
-    membership::{Membership, is_missing},
+    errors::{ends_connection, is_missing},
+    membership::Membership,
     recovery::recover,
     replies::entries_by_stream,
-    wire::Entry,
+    server::{Connection, late},
+    wire::{Entry, size},
 };
 use static_bus_remote::{
+    retry,
     time::{later, millis},
     transport::TransportError,
 };
@@ -37,14 +39,21 @@ impl Reader {
     pub async fn run(mut self) {
         let member = self.member.clone();
         let demand = member.demand();
+        let mut backoff = retry::reconnect();
         while !demand.is_closed() {
             match demand.wanted() {
                 Some((max, end)) if !member.streams().is_ready() => {
                     let result = self.fetch(max, end).await;
-                    let has_failed = result.is_err();
+                    let pause = match &result {
+                        Ok(()) => {
+                            backoff.reset();
+                            None
+                        }
+                        Err(_) => Some(backoff.next_delay()),
+                    };
                     demand.report(result);
-                    if has_failed {
-                        sleep(Duration::from_millis(50)).await;
+                    if let Some(pause) = pause {
+                        sleep(pause).await;
                     }
                 }
                 wanted => {
@@ -132,12 +141,19 @@ async fn wait_for_new(
     let block = end
         .saturating_duration_since(Instant::now())
         .min(member.block());
-    let command = read_command(member, streams, max, block);
-    let limit = block + member.server().deadline();
-    let mut read = pin!(timeout(limit, connection.send(&command)));
+    let budget = member.budget();
+    let command = read_command(member, streams, budget.count(max), block);
+    let (begun, limit) = (Instant::now(), budget.limit(member.server().deadline()));
+    let mut read = pin!(timeout(block + limit, connection.send(&command)));
     let answer = loop {
         tokio::select! {
-            answer = &mut read => break answer.unwrap_or_else(|_| Err(late(limit)))?,
+            answer = &mut read => match answer {
+                Ok(answer) => break answer?,
+                Err(_) => {
+                    budget.unanswered();
+                    return Err(late(block + limit));
+                }
+            },
             () = member.demand().reader_woken(), if !member.demand().is_closed() => {
                 // Entries may have been released. An error comes again without a read under way.
                 if recover(member, max).await.is_ok() && member.streams().is_ready() {
@@ -146,7 +162,11 @@ async fn wait_for_new(
             }
         }
     };
-    Ok(entries_by_stream(answer))
+    let read = entries_by_stream(answer);
+    let entries = read.iter().flat_map(|(_, entries)| entries);
+    let took = begun.elapsed().saturating_sub(block);
+    budget.answered(entries.map(|entry| size(&entry.record)), took, limit);
+    Ok(read)
 }
 
 fn read_command(member: &Membership, streams: &[usize], max: usize, block: Duration) -> Cmd {

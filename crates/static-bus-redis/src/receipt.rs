@@ -28,8 +28,24 @@ impl RedisReceipt {
     }
 }
 
-/// The ids of entries by the number of their stream, ascending.
+/// The ids of entries by the number of their stream.
 pub(super) type Ids = BTreeMap<usize, Vec<EntryId>>;
+
+/// The same ids in parts of up to `max`.
+pub(super) fn pieces(ids: &Ids, max: usize) -> Vec<Ids> {
+    let all = ids
+        .iter()
+        .flat_map(|(n, ids)| ids.iter().map(|id| (*n, *id)));
+    let all: Vec<_> = all.collect();
+    let piece = |part: &[(usize, EntryId)]| {
+        let mut piece = Ids::new();
+        for (stream, id) in part {
+            piece.entry(*stream).or_default().push(*id);
+        }
+        piece
+    };
+    all.chunks(max).map(piece).collect()
+}
 
 /// The ids of leased entries.
 pub(super) fn ids(leases: &[Lease<RedisReceipt>]) -> Ids {
@@ -38,6 +54,5 @@ pub(super) fn ids(leases: &[Lease<RedisReceipt>]) -> Ids {
         let receipt = lease.receipt;
         all.entry(receipt.stream()).or_default().push(receipt.id());
     }
-    all.values_mut().for_each(|ids| ids.sort_unstable());
     all
 }

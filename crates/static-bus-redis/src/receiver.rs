@@ -18,7 +18,11 @@ use tokio::{
 };
 
 use super::{
-    link::{Connection, Link, Server, ends_connection, late},
+    budget::Budget,
+    errors::ends_connection,
+    link::Link,
+    presence::Presence,
+    server::{Connection, Server, late},
     wire::from_blob,
 };
 use static_bus_remote::{
@@ -34,6 +38,9 @@ pub struct RedisReceiver {
     link: Arc<Link>,
     key: String,
     block: Duration,
+    budget: Arc<Budget>,
+    /// Of a receiver of queries.
+    presence: tokio::sync::Mutex<Option<Presence>>,
     reader: tokio::sync::Mutex<Reader>,
     /// The number of the connection on which a read may block; 0 if there was none.
     reading: AtomicI64,
@@ -41,7 +48,7 @@ pub struct RedisReceiver {
     closing: Notify,
 }
 
-type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Value>)> + Send>>;
+type Read = Pin<Box<dyn Future<Output = (Connection, RedisResult<Vec<Vec<u8>>>)> + Send>>;
 
 struct Reader {
     connection: Option<Connection>,
@@ -55,6 +62,7 @@ impl RedisReceiver {
         link: Arc<Link>,
         key: String,
         block: Duration,
+        presence: Option<Presence>,
     ) -> Result<Self, TransportError> {
         let server = link.server().clone();
         let connection = server.open_reader_in_time().await?;
@@ -63,6 +71,8 @@ impl RedisReceiver {
             link,
             key,
             block,
+            budget: Arc::new(Budget::new()),
+            presence: tokio::sync::Mutex::new(presence),
             reader: tokio::sync::Mutex::new(Reader {
                 connection: Some(connection),
                 read: None,
@@ -106,7 +116,7 @@ impl RedisReceiver {
             match answer {
                 Ok(answer) => {
                     reader.connection = Some(connection);
-                    reader.taken.extend(elements(answer));
+                    reader.taken.extend(answer);
                 }
                 Err(e) => {
                     if !ends_connection(&e) {
@@ -149,11 +159,22 @@ impl RedisReceiver {
             None => cmd("LMPOP"),
         };
         command.arg(1).arg(&self.key).arg("LEFT");
-        command.arg("COUNT").arg(max);
-        let limit = block.unwrap_or_default() + self.server.deadline();
+        command.arg("COUNT").arg(self.budget.count(max));
+        let (block, budget) = (block.unwrap_or_default(), self.budget.clone());
+        let limit = budget.limit(self.server.deadline());
         Box::pin(async move {
-            let answer = timeout(limit, connection.send(&command)).await;
-            (connection, answer.unwrap_or_else(|_| Err(late(limit))))
+            let begun = Instant::now();
+            let answer = timeout(block + limit, connection.send(&command)).await;
+            let Ok(answer) = answer else {
+                budget.unanswered();
+                return (connection, Err(late(block + limit)));
+            };
+            let answer = answer.map(elements);
+            if let Ok(blobs) = &answer {
+                let took = begun.elapsed().saturating_sub(block);
+                budget.answered(blobs.iter().map(Vec::len), took, limit);
+            }
+            (connection, answer)
         })
     }
 
@@ -194,21 +215,29 @@ impl Receiver for RedisReceiver {
             return Ok(());
         }
         self.closing.notify_one();
+        if let Some(mut presence) = self.presence.lock().await.take() {
+            presence.leave().await;
+        }
         let mut reader = self.reader.lock().await;
+        let limit = self.server.farewell();
         if let Some(read) = reader.read.take() {
-            let number = self.reading.load(Ordering::Acquire);
-            if number > 0 {
-                self.link.unblock(number).await;
-            }
-            if let Ok((_, Ok(answer))) = timeout(self.block + self.server.deadline(), read).await {
-                reader.taken.extend(elements(answer));
+            let end = async {
+                let number = self.reading.load(Ordering::Acquire);
+                if number > 0 {
+                    self.link.unblock(number).await;
+                }
+                read.await
+            };
+            if let Ok((_, Ok(answer))) = timeout(limit, end).await {
+                reader.taken.extend(answer);
             }
         }
         reader.connection = None;
-        match reader.taken.is_empty() {
-            true => Ok(()),
-            false => self.put_back(reader.taken.drain(..)).await,
+        if reader.taken.is_empty() {
+            return Ok(());
         }
+        let put_back = timeout(limit, self.put_back(reader.taken.drain(..))).await;
+        put_back.unwrap_or_else(|_| Err(self.server.unanswered(limit)))
     }
 }
 
@@ -233,7 +262,7 @@ impl Reader {
 }
 
 /// The elements in `[key, [element, …]]`.
-fn elements(answer: Value) -> impl Iterator<Item = Vec<u8>> {
+fn elements(answer: Value) -> Vec<Vec<u8>> {
     let list = match answer {
         Value::Array(mut parts) if parts.len() == 2 => match parts.pop() {
             Some(Value::Array(list)) => list,
@@ -241,8 +270,9 @@ fn elements(answer: Value) -> impl Iterator<Item = Vec<u8>> {
         },
         _ => Vec::new(),
     };
-    list.into_iter().filter_map(|element| match element {
+    let blobs = list.into_iter().filter_map(|element| match element {
         Value::BulkString(blob) => Some(blob),
         _ => None,
-    })
+    });
+    blobs.collect()
 }

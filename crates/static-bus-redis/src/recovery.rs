@@ -1,14 +1,21 @@
-//! Fetches pending entries: those of former owners of a partition, released ones, and those whose lease ran out.
+//! Fetches pending entries: those of former owners of a partition, released ones, those whose lease ran out, and those
+//! of answers that were lost.
+//!
+//! Another member may have begun to handle an entry that it had, so each takeover counts as a delivery. The count is
+//! changed when the entry is here: an answer that is lost counts nothing.
 
-use redis::{Value, cmd};
+use std::collections::HashSet;
+
+use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
 
 use super::{
-    membership::{Membership, is_missing},
+    errors::is_missing,
+    membership::Membership,
     receipt::RedisReceipt,
-    replies::{counted_entries, pending_ids},
-    scripts,
-    wire::EntryId,
+    replies::{Taken, pending_ids, taken_entries},
+    scripts::{self, Lua},
+    wire::{EntryId, size},
 };
 use static_bus_remote::{
     time::{later, millis},
@@ -29,7 +36,6 @@ pub(super) async fn recover(member: &Membership, max: usize) -> Result<(), Trans
         member.streams().end_read(&[stream]);
         result?;
     }
-    // `XAUTOCLAIM` looks at ten times as many entries as it may return.
     for _ in 0..20 {
         let cursor = {
             let streams = member.streams();
@@ -38,7 +44,12 @@ pub(super) async fn recover(member: &Membership, max: usize) -> Result<(), Trans
                 _ => return Ok(()),
             }
         };
-        reclaim(member, cursor, max).await?;
+        let reclaimed = reclaim(member, cursor, max).await;
+        if reclaimed.is_err() {
+            // The entries may be this member's.
+            member.streams().search_shared();
+        }
+        reclaimed?;
     }
     Ok(())
 }
@@ -60,13 +71,15 @@ async fn search(member: &Membership, stream: usize, max: usize) -> Result<(), Tr
             let streams = member.streams();
             unknown.retain(|id| !streams.has(stream, *id));
         }
-        let is_cut = unknown.len() > max;
-        unknown.truncate(max);
-        take(member, stream, &unknown).await?;
-        let last = match is_cut {
-            true => unknown.last().copied(),
-            false if pending.len() < PAGE => None,
-            false => pending.last().copied(),
+        let asked = &unknown[..unknown.len().min(max)];
+        let looked_at = take(member, stream, asked).await?;
+        let last = match looked_at {
+            Some(number) if number < unknown.len() => match number {
+                0 => Some(position),
+                _ => Some(unknown[number - 1]),
+            },
+            _ if pending.len() < PAGE => None,
+            _ => pending.last().copied(),
         };
         member.streams().searched(stream, number, last);
     }
@@ -92,22 +105,40 @@ async fn pending_after(
     }
 }
 
-/// Takes entries over by their ids.
-async fn take(member: &Membership, stream: usize, ids: &[EntryId]) -> Result<(), TransportError> {
+/// Takes entries over by their ids. Returns the number of ids that were looked at; `None` if the group was missing.
+async fn take(
+    member: &Membership,
+    stream: usize,
+    ids: &[EntryId],
+) -> Result<Option<usize>, TransportError> {
     if ids.is_empty() {
-        return Ok(());
+        return Ok(Some(0));
     }
     let mut call = scripts::TAKE.call([&member.keys().streams()[stream]]);
     call.arg(member.group()).arg(member.name());
     call.arg(if stream == 0 { member.name() } else { "" });
-    call.arg(ids);
+    call.arg(member.budget().bytes()).arg(ids);
     let until = later(Instant::now(), member.lease());
-    let answer = member.run_on_group(&scripts::TAKE, &call).await?;
-    if let Some(Value::Array(entries)) = answer {
-        let entries = counted_entries(entries);
-        member.streams().insert(stream, entries, until);
-    }
-    Ok(())
+    let (looked_at, taken) = match run(member, &scripts::TAKE, &call).await? {
+        Some((Value::Int(number), taken)) => (usize::try_from(number).ok(), taken),
+        _ => return Ok(None),
+    };
+    let counted = {
+        let streams = member.streams();
+        let is_lost = |taken: &Taken| {
+            let is_own = taken.owner == member.name().as_bytes();
+            is_own && !streams.was_handed_out(stream, taken.entry.id)
+        };
+        let counted = taken.iter().filter(|taken| !is_lost(taken));
+        counted.map(|taken| taken.entry.id).collect::<HashSet<_>>()
+    };
+    count(member, stream, &taken, &counted).await?;
+    let entries = taken.into_iter().map(|taken| {
+        let is_counted = counted.contains(&taken.entry.id);
+        (taken.entry, taken.count + u32::from(is_counted))
+    });
+    member.streams().insert(stream, entries, until);
+    Ok(looked_at)
 }
 
 /// Takes over entries of the shared stream whose lease ran out.
@@ -115,24 +146,73 @@ async fn reclaim(member: &Membership, cursor: String, max: usize) -> Result<(), 
     let mut call = scripts::RECLAIM.call([&member.keys().streams()[0]]);
     call.arg(member.group()).arg(member.name());
     call.arg(millis(member.lease()));
-    call.arg(cursor).arg(max);
+    call.arg(cursor).arg(max).arg(member.budget().bytes());
     let until = later(Instant::now(), member.lease());
-    let answer = member.run_on_group(&scripts::RECLAIM, &call).await?;
-    let mut parts = match answer {
-        Some(Value::Array(parts)) => parts.into_iter(),
-        _ => Vec::new().into_iter(),
-    };
-    let next = match parts.next() {
-        Some(Value::BulkString(next)) if next != b"0-0" => String::from_utf8(next).ok(),
+    let (next, taken) = run(member, &scripts::RECLAIM, &call)
+        .await?
+        .unwrap_or_default();
+    let all = taken.iter().map(|taken| taken.entry.id).collect();
+    count(member, 0, &taken, &all).await?;
+    let next = match next {
+        Value::BulkString(next) if next != b"0-0" => String::from_utf8(next).ok(),
         _ => None,
     };
-    let entries = counted_entries(parts);
     let mut streams = member.streams();
     streams.set_reclaim_cursor(next, member.beat());
-    for (entry, _) in &entries {
+    for Taken { entry, .. } in &taken {
         // By the server's clock the lease ran out, also one of this member.
         streams.settle(&RedisReceipt::new(0, entry.id));
     }
+    let entries = taken
+        .into_iter()
+        .map(|taken| (taken.entry, taken.count + 1));
     streams.insert(0, entries, until);
+    Ok(())
+}
+
+/// Runs a script that takes entries over. Returns the first part of its reply, and the entries; `None` if the group was
+/// missing.
+async fn run(
+    member: &Membership,
+    script: &Lua,
+    call: &Cmd,
+) -> Result<Option<(Value, Vec<Taken>)>, TransportError> {
+    let (budget, begun) = (member.budget(), Instant::now());
+    let limit = budget.limit(member.server().deadline());
+    let answer = member.run_on_group(script, call, limit).await;
+    if answer.is_err() && begun.elapsed() >= limit {
+        budget.unanswered();
+    }
+    let Some(Value::Array(parts)) = answer? else {
+        return Ok(None);
+    };
+    let mut parts = parts.into_iter();
+    let head = parts.next().unwrap_or_default();
+    let taken = taken_entries(parts);
+    let sizes = taken.iter().map(|taken| size(&taken.entry.record));
+    budget.answered(sizes, begun.elapsed(), limit);
+    Ok(Some((head, taken)))
+}
+
+/// Counts a delivery of those entries that were taken over from another member, or from this one after it had handed
+/// them out.
+async fn count(
+    member: &Membership,
+    stream: usize,
+    taken: &[Taken],
+    counted: &HashSet<EntryId>,
+) -> Result<(), TransportError> {
+    if counted.is_empty() {
+        return Ok(());
+    }
+    let mut call = scripts::COUNT.call([&member.keys().streams()[stream]]);
+    call.arg(member.group()).arg(member.name());
+    for Taken { entry, count, .. } in taken {
+        if counted.contains(&entry.id) {
+            call.arg(entry.id).arg(count + 1);
+        }
+    }
+    let limit = member.server().deadline();
+    member.run_on_group(&scripts::COUNT, &call, limit).await?;
     Ok(())
 }

@@ -31,18 +31,30 @@ pub(super) fn entries_by_stream(answer: Value) -> Vec<(Vec<u8>, Vec<Entry>)> {
     }
 }
 
-/// The entries in `[[id, fields, number of deliveries], …]`.
-pub(super) fn counted_entries(entries: impl IntoIterator<Item = Value>) -> Vec<(Entry, u32)> {
+/// An entry that was taken over.
+pub(super) struct Taken {
+    pub entry: Entry,
+    /// The number of deliveries before.
+    pub count: u32,
+    /// The former owner.
+    pub owner: Vec<u8>,
+}
+
+/// The entries in `[[id, fields, number of deliveries, owner], …]`.
+pub(super) fn taken_entries(entries: impl IntoIterator<Item = Value>) -> Vec<Taken> {
     let now = now_millis();
     let entries = entries.into_iter().filter_map(|value| {
         let Value::Array(mut parts) = value else {
             return None;
         };
-        let count = match parts.pop()? {
-            Value::Int(count) => u32::try_from(count).unwrap_or(u32::MAX),
-            _ => 1,
+        let (Value::BulkString(owner), Value::Int(count)) = (parts.pop()?, parts.pop()?) else {
+            return None;
         };
-        Some((wire::entry(Value::Array(parts), now)?, count.max(1)))
+        Some(Taken {
+            entry: wire::entry(Value::Array(parts), now)?,
+            count: u32::try_from(count).unwrap_or(u32::MAX - 1),
+            owner,
+        })
     });
     entries.collect()
 }

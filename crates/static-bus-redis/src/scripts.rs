@@ -46,9 +46,11 @@ macro_rules! scripts {
 scripts! {
     BACKLOG "backlog.lua"
     CLAIM "claim.lua"
+    COUNT "count.lua"
     CREATE "create.lua"
     INSPECT "inspect.lua"
     LEAVE "leave.lua"
+    LETTERS "letters.lua"
     PRUNE "prune.lua"
     REBALANCE "rebalance.lua"
     RECLAIM "reclaim.lua"

@@ -102,6 +102,11 @@ impl Streams {
         self.streams[stream].has(id)
     }
 
+    /// Returns whether the entry was handed out and not settled.
+    pub fn was_handed_out(&self, stream: usize, id: EntryId) -> bool {
+        self.streams[stream].was_handed_out(id)
+    }
+
     pub fn is_holding(&self) -> bool {
         self.streams.iter().any(|stream| stream.held() > 0)
     }
@@ -194,6 +199,11 @@ impl Streams {
     /// Searches all streams, after the loss of an answer that may have had entries of any.
     pub fn search_all(&mut self) {
         self.streams.iter_mut().for_each(Stream::search);
+    }
+
+    /// Searches the shared stream, after the loss of an answer that may have had entries of it.
+    pub fn search_shared(&mut self) {
+        self.streams[0].search();
     }
 
     /// Searches the partitions, where the read of a former owner may have taken entries late.

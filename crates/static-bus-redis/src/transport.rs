@@ -2,6 +2,7 @@
 
 mod builder;
 mod inspect;
+mod sentinel;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,13 +14,17 @@ use std::{
 use redis::{Value, cmd};
 
 use super::{
-    append::append,
+    append::{Destination, append},
+    audiences::Audiences,
+    budget::BYTES,
     consumer::RedisConsumer,
     inspection,
     keys::{self, is_partitioned},
     link::Link,
     partitions::PartitionCounts,
+    presence::{Presence, Presences},
     receiver::RedisReceiver,
+    scripts,
     wire::{self, EntryId},
 };
 use static_bus_remote::{
@@ -31,6 +36,9 @@ use static_bus_remote::{
 };
 
 pub use builder::RedisTransportBuilder;
+
+/// The largest number of dead letters in one answer.
+const LETTERS: usize = 1000;
 
 /// A connection to Redis or Valkey; cheap to clone.
 ///
@@ -46,11 +54,20 @@ struct Shared {
     namespace: Arc<str>,
     block: Duration,
     counts: Arc<PartitionCounts>,
+    audiences: Audiences,
+    presences: Presences,
+    receiver_grace: Duration,
+    max_record: usize,
+    replicas: usize,
 }
 
 impl RedisTransport {
     /// The settings of a connection to the server at `redis://[[user]:password@]host[:port][/database]`, or
     /// `rediss://` for TLS.
+    ///
+    /// A primary that Sentinels watch has the URL `redis+sentinel://[[user]:password@]host[:port],…/name[/database]`, with the
+    /// addresses of the Sentinels and the name of the primary; user and password are those of the servers.
+    /// `rediss+sentinel://` for TLS.
     ///
     /// TLS trusts the certificates of the operating system, or those of the file that `SSL_CERT_FILE` names. Its
     /// cryptography is that of `rustls` with `ring`, unless the program has installed another provider.
@@ -66,14 +83,20 @@ impl RedisTransport {
         RedisTransport::builder(url).connect().await
     }
 
-    fn new(link: Link, namespace: &str, partitions: usize, block: Duration) -> Self {
-        let (link, namespace) = (Arc::new(link), Arc::<str>::from(namespace));
+    fn new(link: Link, settings: &RedisTransportBuilder) -> Self {
+        let (link, namespace) = (Arc::new(link), Arc::<str>::from(&*settings.namespace));
+        let partitions = settings.partitions;
         let counts = PartitionCounts::new(link.clone(), namespace.clone(), partitions);
         let shared = Shared {
             link,
             namespace,
-            block,
+            block: settings.block,
             counts: Arc::new(counts),
+            audiences: Audiences::default(),
+            presences: Presences::default(),
+            receiver_grace: settings.receiver_grace,
+            max_record: settings.max_record,
+            replicas: settings.replicas,
         };
         RedisTransport {
             shared: Arc::new(shared),
@@ -111,7 +134,16 @@ impl Transport for RedisTransport {
         for topic in keyed {
             partitions.insert(topic, shared.counts.of(topic).await);
         }
-        append(&shared.link, &shared.namespace, &records, &partitions).await
+        let destination = Destination {
+            link: &shared.link,
+            namespace: &shared.namespace,
+            partitions,
+            audiences: &shared.audiences,
+            presences: &shared.presences,
+            max_record: shared.max_record,
+            replicas: shared.replicas,
+        };
+        append(&destination, &records).await
     }
 
     async fn consume(&self, subscription: Subscription) -> Result<RedisConsumer, TransportError> {
@@ -129,8 +161,15 @@ impl Transport for RedisTransport {
             return Err(TransportError::not_received(self.address(), &topic));
         }
         let shared = &self.shared;
-        let key = keys::shared(&shared.namespace, &topic);
-        RedisReceiver::open(shared.link.clone(), key, shared.block).await
+        let (link, key) = (&shared.link, keys::shared(&shared.namespace, &topic));
+        let presence = match topic.kind {
+            Kind::Query => {
+                let key = keys::receivers(&shared.namespace, &topic);
+                Some(Presence::enter(link.clone(), &key, shared.receiver_grace).await?)
+            }
+            _ => None,
+        };
+        RedisReceiver::open(link.clone(), key, shared.block, presence).await
     }
 
     async fn dead_letters(
@@ -145,11 +184,13 @@ impl Transport for RedisTransport {
             Some(position) => format!("({}", self.entry_id(position)?),
             None => "-".to_owned(),
         };
-        let mut command = cmd("XRANGE");
-        command.arg(keys::dead_letters(&self.shared.namespace));
-        command.arg(start).arg("+").arg("COUNT").arg(limit);
-        let Value::Array(entries) = self.shared.link.send(&command).await? else {
-            return Err(self.shared.link.server().unexpected("XRANGE"));
+        let (link, server) = (&self.shared.link, self.shared.link.server());
+        let mut call = scripts::LETTERS.call([keys::dead_letters(&self.shared.namespace)]);
+        call.arg(start).arg(limit.min(LETTERS)).arg(BYTES);
+        let time = server.deadline_of(BYTES);
+        let answer = link.attempt_run(&scripts::LETTERS, &call, time).await?;
+        let Value::Array(entries) = answer.map_err(|e| server.error(&e))? else {
+            return Err(server.unexpected("XRANGE"));
         };
         let now = now_millis();
         let letters = entries.into_iter().filter_map(|entry| {

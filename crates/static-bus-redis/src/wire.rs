@@ -7,12 +7,16 @@
 //! An entry of a stream has the fields `h` (headers), `d` (body), and, where there is one, `k` (key)
 //! and `x` (time of expiry).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 
-use static_bus_remote::{Headers, time::millis, transport::Record};
+use static_bus_remote::{
+    Headers,
+    time::millis,
+    transport::{Record, key_from_bytes, key_to_bytes},
+};
 
 /// The id of an entry: its position in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -39,7 +43,8 @@ fn remaining(expiry: u64, now: u64) -> Duration {
 /// A record as an element of a list.
 pub(super) fn to_blob(record: &Record, now: u64) -> Vec<u8> {
     let headers = record.headers.as_str().as_bytes();
-    let key = record.key.as_deref().map(str::as_bytes);
+    let key = record.key.as_deref().map(key_to_bytes);
+    let key = key.as_deref();
     let length = |n: usize| u32::try_from(n).expect("less than 4 GiB").to_be_bytes();
     let mut blob =
         Vec::with_capacity(17 + key.map_or(0, <[u8]>::len) + headers.len() + record.body.len());
@@ -74,7 +79,7 @@ pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
     Some(Record {
         key: match key {
             0 => None,
-            _ => Some(text(17, headers_at)?.into()),
+            _ => Some(key_from_bytes(blob.get(17..headers_at)?)),
         },
         headers: Headers::parse(text(headers_at, body_at)?.to_owned()).ok()?,
         expires: (expiry != 0).then(|| remaining(expiry, now)),
@@ -83,12 +88,18 @@ pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
     })
 }
 
+/// The bytes of a record, but for the encoding.
+pub(super) fn size(record: &Record) -> usize {
+    let key = record.key.as_ref().map_or(0, |key| key.len());
+    key + record.headers.as_str().len() + record.body.len()
+}
+
 /// Adds the fields of a record to an `XADD`.
 pub(super) fn add_fields(command: &mut Cmd, record: &Record, now: u64) {
     command.arg("h").arg(record.headers.as_str());
     command.arg("d").arg(&record.body[..]);
     if let Some(key) = &record.key {
-        command.arg("k").arg(&**key);
+        command.arg("k").arg(&*key_to_bytes(key));
     }
     if let Some(expiry) = expiry(record, now) {
         command.arg("x").arg(expiry);
@@ -116,7 +127,7 @@ pub(super) fn entry(value: Value, now: u64) -> Option<Entry> {
                 record.headers = Headers::parse(text).unwrap_or_default();
             }
             b"d" => record.body = value.into(),
-            b"k" => record.key = String::from_utf8(value).ok().map(Arc::from),
+            b"k" => record.key = Some(key_from_bytes(&value)),
             b"x" => {
                 let expiry = str::from_utf8(&value).ok().and_then(|x| x.parse().ok());
                 record.expires = expiry.map(|x| remaining(x, now));

@@ -1,11 +1,17 @@
 //! The conformance suite on Redis, on one server for each case.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_redis::RedisTransport;
 use static_bus_remote::lock::lock;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
+
+/// Receivers announce themselves every second: a busy machine is not that late.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// The largest record. The server's own limit is 512 MB.
+const LARGEST: usize = 2_000_000;
 
 /// A server that stores its records.
 struct OneRedis(Mutex<Redis>);
@@ -25,6 +31,8 @@ impl Harness for OneRedis {
     async fn connect(&self) -> RedisTransport {
         let url = lock(&self.0).url().to_owned();
         RedisTransport::builder(url)
+            .receiver_grace(GRACE)
+            .max_record(LARGEST)
             .connect()
             .await
             .expect("a running server")
@@ -32,6 +40,8 @@ impl Harness for OneRedis {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::BROKER
+            .with_receiver_grace(GRACE)
+            .with_max_record(LARGEST)
     }
 
     fn restarts(&self) -> bool {

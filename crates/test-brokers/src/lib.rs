@@ -30,6 +30,8 @@ pub mod doomed;
 pub mod kafka;
 pub mod proxy;
 pub mod redis;
+pub mod sentinels;
+pub mod tunnel;
 
 /// A server, and the shell that kills it when this process ends, even by SIGKILL.
 struct Process {

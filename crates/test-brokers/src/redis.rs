@@ -96,9 +96,13 @@ impl Redis {
         &self.url
     }
 
+    pub fn port(&self) -> u16 {
+        self.own().port
+    }
+
     /// `127.0.0.1:port`.
     pub fn host_and_port(&self) -> String {
-        format!("127.0.0.1:{}", self.own().port)
+        format!("127.0.0.1:{}", self.port())
     }
 
     /// Kills the server, as a crash would. Data that is not on disk is lost.
@@ -134,43 +138,47 @@ impl Redis {
     }
 
     fn try_command(&self, words: &[&str]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(self.host_and_port())?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut request = Vec::new();
-        if let Some(password) = &self.options.password {
-            encode(&["AUTH", password], &mut request);
-        }
-        encode(words, &mut request);
-        encode(&["QUIT"], &mut request);
-        stream.write_all(&request)?;
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply)?;
-        let reply = String::from_utf8_lossy(&reply);
-        let reply = match &self.options.password {
-            Some(_) => reply.strip_prefix("+OK\r\n").unwrap_or(&reply),
-            None => &reply,
+        let server = self.host_and_port();
+        let Some(password) = &self.options.password else {
+            return command(&server, words);
         };
-        Ok(reply.strip_suffix("+OK\r\n").unwrap_or(reply).to_owned())
+        let replies = commands(&server, &[&["AUTH", password], words])?;
+        Ok(replies
+            .strip_prefix("+OK\r\n")
+            .unwrap_or(&replies)
+            .to_owned())
+    }
+
+    /// Deletes the directory of the server: it cannot save any more.
+    pub fn lose_disk(&self) {
+        fs::remove_dir_all(&self.own().directory).expect("the directory of the server");
+    }
+
+    /// Changes the password of the server. The URL keeps the old one.
+    pub fn set_password(&mut self, password: &str) {
+        self.command(&["CONFIG", "SET", "requirepass", password]);
+        self.options.password = Some(password.to_owned());
+    }
+
+    /// Kills the server and starts it again, so that it takes seconds to load its log, which is rewritten. Does not
+    /// wait for it.
+    pub fn restart_slowly(&mut self) {
+        let fill = "for n = 1, 3000 do redis.call('SET', 'load:' .. n, n) end";
+        self.command(&["EVAL", fill, "0"]);
+        self.command(&["BGREWRITEAOF"]);
+        while !self
+            .command(&["INFO", "persistence"])
+            .contains("aof_rewrite_in_progress:0")
+        {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.kill();
+        let often = ["--loading-process-events-interval-bytes", "1024"];
+        self.start_process(&[&["--key-load-delay", "1000"], &often[..]].concat());
     }
 
     fn try_launch(&mut self) -> bool {
-        let options = self.options.clone();
-        let own = self.own_mut();
-        let port = own.port.to_string();
-        let directory = own.directory.to_string_lossy();
-        let mut arguments = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", &directory];
-        arguments.extend(["--save", "", "--daemonize", "no", "--logfile", "log"]);
-        arguments.extend(match options.persistence {
-            Persistence::None => ["--appendonly", "no", "--appendfsync", "no"],
-            Persistence::EverySecond => ["--appendonly", "yes", "--appendfsync", "everysec"],
-            Persistence::Always => ["--appendonly", "yes", "--appendfsync", "always"],
-        });
-        if let Some(password) = &options.password {
-            arguments.extend(["--requirepass", password]);
-        }
-        arguments.extend(options.arguments.iter().map(String::as_str));
-        let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
-        own.process = Some(Process::start("redis-server", &arguments));
+        self.start_process(&[]);
         let limit = Instant::now() + Duration::from_secs(30);
         loop {
             if let Ok(reply) = self.try_command(&["PING"])
@@ -189,6 +197,27 @@ impl Redis {
             }
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    fn start_process(&mut self, more: &[&str]) {
+        let options = self.options.clone();
+        let own = self.own_mut();
+        let port = own.port.to_string();
+        let directory = own.directory.to_string_lossy();
+        let mut arguments = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", &directory];
+        arguments.extend(["--save", "", "--daemonize", "no", "--logfile", "log"]);
+        arguments.extend(match options.persistence {
+            Persistence::None => ["--appendonly", "no", "--appendfsync", "no"],
+            Persistence::EverySecond => ["--appendonly", "yes", "--appendfsync", "everysec"],
+            Persistence::Always => ["--appendonly", "yes", "--appendfsync", "always"],
+        });
+        if let Some(password) = &options.password {
+            arguments.extend(["--requirepass", password]);
+        }
+        arguments.extend(options.arguments.iter().map(String::as_str));
+        arguments.extend(more);
+        let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
+        own.process = Some(Process::start("redis-server", &arguments));
     }
 
     fn signal(&self, signal: &str) {
@@ -218,9 +247,37 @@ impl Drop for Redis {
     }
 }
 
-fn encode(words: &[&str], request: &mut Vec<u8>) {
-    request.extend(format!("*{}\r\n", words.len()).bytes());
-    for word in words {
-        request.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
+/// Sends one command to the server at `host:port`. Returns the bytes of the reply.
+///
+/// # Errors
+/// If the connection fails or ends.
+pub fn command(server: &str, words: &[&str]) -> std::io::Result<String> {
+    commands(server, &[words])
+}
+
+fn commands(server: &str, commands: &[&[&str]]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut request = Vec::new();
+    for words in commands {
+        request.extend(encode(words));
     }
+    request.extend(encode(&["QUIT"]));
+    stream.write_all(&request)?;
+    let mut replies = Vec::new();
+    stream.read_to_end(&mut replies)?;
+    let replies = String::from_utf8_lossy(&replies);
+    Ok(replies
+        .strip_suffix("+OK\r\n")
+        .unwrap_or(&replies)
+        .to_owned())
+}
+
+/// A command as the server reads it.
+pub(crate) fn encode(words: &[&str]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    request.into_bytes()
 }

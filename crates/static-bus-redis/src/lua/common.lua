@@ -10,6 +10,13 @@ local function field(list, name)
   end
 end
 
+-- The bytes of the fields of an entry.
+local function size(entry)
+  local bytes = 0
+  for _, part in ipairs(entry[2]) do bytes = bytes + #part end
+  return bytes
+end
+
 -- Calls f with parts of a list that fit on the stack of Lua.
 local function each_piece(list, f)
   for i = 1, #list, 1000 do f(unpack(list, i, math.min(i + 999, #list))) end
@@ -35,20 +42,17 @@ local function give_back(key, group, ids, counts)
   end
 end
 
--- Those of the ascending ids ARGV[from..to] that are pending for the member, and their delivery counts.
+-- Those of the ids ARGV[from..to] that are pending for the member, and their delivery counts.
 local function mine(key, group, member, from, to)
-  local pending, at = {}, ARGV[from]
-  while true do
-    local page = redis.call('XPENDING', key, group, at, ARGV[to], 1000, member)
-    for _, p in ipairs(page) do pending[p[1]] = p[4] end
-    if #page < 1000 then break end
-    at = '(' .. page[1000][1]
-  end
-  local ids = {}
+  local ids, counts = {}, {}
   for i = from, to do
-    if pending[ARGV[i]] then ids[#ids + 1] = ARGV[i] end
+    local pending = redis.call('XPENDING', key, group, ARGV[i], ARGV[i], 1, member)[1]
+    if pending then
+      ids[#ids + 1] = ARGV[i]
+      counts[ARGV[i]] = pending[4]
+    end
   end
-  return ids, pending
+  return ids, counts
 end
 
 -- The keys of those claims ARGV[from..to], each a key and its end, that still have this end. The end identifies
@@ -60,4 +64,11 @@ local function claimed(claims, from, to)
     if ends and tonumber(ends) == tonumber(ARGV[i + 1]) then keys[#keys + 1] = ARGV[i] end
   end
   return keys
+end
+
+-- Takes over a pending entry, a row of XPENDING, without a change of its delivery count. Returns its id, fields,
+-- delivery count and former owner; nil if the stream does not have it any more.
+local function taken(key, group, member, pending)
+  local entry = redis.call('XCLAIM', key, group, member, 0, pending[1], 'RETRYCOUNT', pending[4])[1]
+  return entry and {entry[1], entry[2], pending[4], pending[2]}
 end

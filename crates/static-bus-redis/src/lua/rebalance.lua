@@ -1,20 +1,25 @@
 -- Renews a membership: renews the partitions of the member, gives up those that it has left, and takes free ones,
 -- up to its share.
--- KEYS: members, owners of the partitions. ARGV: member, lease, 1 if it is active, 1 if it takes partitions,
--- partitions to give up (from 0).
--- Reply: the time, the share, and for each partition 0 (foreign), 1 (kept) or 2 (taken).
-local member, lease = ARGV[1], tonumber(ARGV[2])
+-- KEYS: members, owners of the partitions, streams (one more than partitions).
+-- ARGV: member, group, lease, 1 if it is active, 1 if it takes partitions, partitions to give up (from 0).
+-- Reply: the time, the share, and for each partition 0 (foreign), 1 (kept) or 2 (taken); NOGROUP if a stream has not
+-- the group.
+local member, lease, partitions = ARGV[1], tonumber(ARGV[3]), #KEYS / 2 - 1
+for s = partitions + 2, #KEYS do
+  local found = redis.pcall('XPENDING', KEYS[s], ARGV[2], '-', '+', 1, member)
+  if found.err then return found end
+end
 local time = now()
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
-if ARGV[3] == '1' then
+if ARGV[4] == '1' then
   redis.call('ZADD', KEYS[1], time + lease, member)
   redis.call('PEXPIRE', KEYS[1], lease * 2)
 else
   redis.call('ZREM', KEYS[1], member)
 end
-local owners = redis.call('MGET', unpack(KEYS, 2))
+local owners = redis.call('MGET', unpack(KEYS, 2, partitions + 1))
 local given = {}
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   local p = tonumber(ARGV[i]) + 1
   given[p] = true
   if owners[p] == member then
@@ -24,7 +29,7 @@ for i = 5, #ARGV do
 end
 local live = redis.call('ZRANGE', KEYS[1], 0, -1)
 table.sort(live)
-local share, partitions = 0, #KEYS - 1
+local share = 0
 for rank, name in ipairs(live) do
   if name == member then
     share = math.floor(partitions / #live)
@@ -42,7 +47,7 @@ for p = 1, partitions do
   reply[p + 2] = state
 end
 for p = 1, partitions do
-  if ARGV[4] == '1' and count < share and not owners[p] and not given[p] then
+  if ARGV[5] == '1' and count < share and not owners[p] and not given[p] then
     redis.call('SET', KEYS[p + 1], member, 'PX', lease)
     reply[p + 2] = 2
     count = count + 1

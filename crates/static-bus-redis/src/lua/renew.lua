@@ -1,6 +1,6 @@
 -- Renews the leases of entries that are pending for a member, and its claims.
 -- KEYS: claims, streams. ARGV: group, member, new end of the claims, expiry of the set of claims, twice the number
--- of claims, claims and their old ends, and for each stream the number of ids and the ids, ascending.
+-- of claims, claims and their old ends, and for each stream the number of ids and the ids.
 local group, member, claims = ARGV[1], ARGV[2], tonumber(ARGV[5])
 local at = 6 + claims
 if claims > 0 then

@@ -1,10 +1,12 @@
 -- Removes ended claims, old sets of confirmed keys, and idle members without pending entries. Runs once in an
--- interval, for all members.
--- KEYS: lock, claims, prefix of the sets of confirmed keys, streams. ARGV: interval, group, window, idle time of
+-- interval, for all members. Reply: 1 if there are more ended claims.
+-- KEYS: lock, claims, prefix of the sets of confirmed keys, streams. ARGV: interval, or 0 to go on, group, window, idle time of
 -- members to remove.
-if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 0 end
 local group, window, time = ARGV[2], tonumber(ARGV[3]), now()
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', time)
+if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 0 end
+local ended = redis.call('ZRANGE', KEYS[2], '-inf', time, 'BYSCORE', 'LIMIT', 0, 1000)
+if #ended > 0 then redis.call('ZREM', KEYS[2], unpack(ended)) end
+if #ended == 1000 then return 1 end
 if window > 0 then
   -- The clock of a member may be late. UNLINK frees the memory without blocking the server, other than expiry.
   local old = math.floor((time - 5000) / window) - 2
@@ -18,4 +20,4 @@ for s = 4, #KEYS do
     end
   end
 end
-return 1
+return 0

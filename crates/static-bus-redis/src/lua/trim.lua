@@ -1,28 +1,81 @@
 -- Removes entries that every group has read and acknowledged. Runs once in an interval, for all members.
--- KEYS: lock, streams. ARGV: interval, or 0 to go on. Reply: the number of removed entries.
--- Only whole nodes of a stream are removed: about a hundred entries may stay.
-if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 0 end
-local removed = 0
+-- KEYS: lock, streams. ARGV: interval, or 0 to go on, then for each stream an id to walk from, or empty.
+-- Reply: 1 if there is more to remove, then for each stream the lowest pending id, or empty, and the id to walk on
+-- from, or empty.
+-- Up to the lowest pending entry of all groups, whole nodes of the stream are removed: about a hundred entries may stay.
+-- A walk removes single entries behind it.
+if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {0} end
+-- The bounds of the work of a call: entries that are removed in nodes, entries and pending entries that a walk looks at,
+-- and their bytes.
+local trimmable, walkable, bytes = 10000, 1500, 1000000
+
+local function parts(id)
+  local millis, sequence = string.match(id, '(%d+)-(%d+)')
+  return tonumber(millis), tonumber(sequence)
+end
+
+local function is_less(a, b)
+  local a_millis, a_sequence = parts(a)
+  local b_millis, b_sequence = parts(b)
+  return a_millis < b_millis or (a_millis == b_millis and a_sequence < b_sequence)
+end
+
+local function after(id)
+  local millis, sequence = parts(id)
+  return string.format('%d-%d', millis, sequence + 1)
+end
+
+-- Removes entries from an id to another one, exclusive, that are pending for no group. Returns the id to walk on from.
+local function walk(key, groups, from, to)
+  local count = 1
+  while walkable > 0 and bytes > 0 do
+    local page = redis.call('XRANGE', key, from, '(' .. to, 'COUNT', count)
+    if #page == 0 then return '' end
+    local first, last, kept, done = page[1][1], page[#page][1], {}, {}
+    for _, group in ipairs(groups) do
+      -- Entries that were deleted may be pending too: then the page may have more of them than entries.
+      local rows = redis.call('XPENDING', key, field(group, 'name'), first, last, 1000)
+      for _, row in ipairs(rows) do kept[row[1]] = true end
+      walkable = walkable - #rows
+      if #rows == 1000 then kept = nil break end
+    end
+    for _, entry in ipairs(page) do
+      bytes = bytes - size(entry)
+      if kept and not kept[entry[1]] then done[#done + 1] = entry[1] end
+    end
+    if #done > 0 then redis.call('XDEL', key, unpack(done)) end
+    walkable = walkable - #page
+    count = math.min(count * 2, 100)
+    from = after(last)
+  end
+  return from
+end
+
+local reply = {0}
 for s = 2, #KEYS do
-  local key = KEYS[s]
-  local lowest, lowest_millis, lowest_sequence
+  local key, lowest, read, stuck, next = KEYS[s], nil, nil, '', ''
   local groups = redis.pcall('XINFO', 'GROUPS', key)
   for _, group in ipairs(groups) do
-    local id
-    if field(group, 'pending') > 0 then
-      id = redis.call('XPENDING', key, field(group, 'name'))[2]
-    else
-      id = field(group, 'last-delivered-id')
+    local last = field(group, 'last-delivered-id')
+    local first = after(last)
+    if field(group, 'pending') > 0 then first = redis.call('XPENDING', key, field(group, 'name'))[2] end
+    if not lowest or is_less(first, lowest) then
+      lowest = first
+      stuck = field(group, 'pending') > 0 and first or ''
     end
-    local millis, sequence = string.match(id, '(%d+)-(%d+)')
-    millis, sequence = tonumber(millis), tonumber(sequence)
-    if field(group, 'pending') == 0 then sequence = sequence + 1 end
-    if not lowest or millis < lowest_millis
-      or (millis == lowest_millis and sequence < lowest_sequence) then
-      lowest = string.format('%d-%d', millis, sequence)
-      lowest_millis, lowest_sequence = millis, sequence
-    end
+    if not read or is_less(last, read) then read = last end
   end
-  if lowest then removed = removed + redis.call('XTRIM', key, 'MINID', '~', lowest, 'LIMIT', 20000) end
+  if lowest and trimmable > 0 then
+    trimmable = trimmable - redis.call('XTRIM', key, 'MINID', '~', lowest, 'LIMIT', trimmable)
+  end
+  if ARGV[s] ~= '' and lowest then
+    next = ARGV[s]
+    if is_less(next, lowest) then next = lowest end
+    -- The last entry that was read stays: without it the server has no lag for the group.
+    next = walk(key, groups, next, read)
+  end
+  reply[s * 2 - 2], reply[s * 2 - 1] = stuck, next
+  if next ~= '' then reply[1] = 1 end
 end
-return removed
+if trimmable <= 0 then reply[1] = 1 end
+return reply

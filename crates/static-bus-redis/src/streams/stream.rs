@@ -1,6 +1,6 @@
 //! One stream, as a member sees it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio::time::Instant;
 
@@ -17,6 +17,8 @@ pub(super) struct Stream {
     buffer: BTreeMap<EntryId, Buffered>,
     /// Entries that were handed out and not settled, with the ends of their leases.
     held: HashMap<EntryId, Instant>,
+    /// Entries that were handed out, and whose leases ran out before they were settled.
+    lapsed: HashSet<EntryId>,
     /// The number of calls under way that may return entries.
     reads: usize,
     /// The number of searches for pending entries that were begun.
@@ -74,6 +76,7 @@ impl Stream {
             is_partition,
             buffer: BTreeMap::new(),
             held: HashMap::new(),
+            lapsed: HashSet::new(),
             reads: 0,
             searches: 0,
         }
@@ -189,6 +192,7 @@ impl Stream {
     pub fn insert(&mut self, buffered: Buffered, now: Instant) {
         let id = buffered.entry.id;
         if self.may_read(now) && !self.held.contains_key(&id) {
+            self.lapsed.remove(&id);
             self.buffer.insert(id, buffered);
         }
     }
@@ -222,9 +226,15 @@ impl Stream {
         self.held.len()
     }
 
+    /// Returns whether the entry was handed out and not settled.
+    pub fn was_handed_out(&self, id: EntryId) -> bool {
+        self.held.contains_key(&id) || self.lapsed.contains(&id)
+    }
+
     /// Ends a lease.
     pub fn settle(&mut self, id: EntryId) {
         self.held.remove(&id);
+        self.lapsed.remove(&id);
     }
 
     /// Sets the end of a lease that has not ended.
@@ -236,9 +246,10 @@ impl Stream {
 
     /// Ends the leases that ran out. Returns whether there were any.
     pub fn expire(&mut self, now: Instant) -> bool {
-        let before = self.held.len();
-        self.held.retain(|_, until| *until > now);
-        self.held.len() < before
+        let ended = self.held.extract_if(|_, until| *until <= now);
+        let before = self.lapsed.len();
+        self.lapsed.extend(ended.map(|(id, _)| id));
+        self.lapsed.len() > before
     }
 
     /// The buffered entries whose leases end between `after` and `before`.

@@ -7,23 +7,29 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates
 use super::{
     super::{
         errors::{address, address_of_malformed, connect_error},
-        link::{Link, Server},
+        link::Link,
         partitions::PARTITIONS,
+        server::{Server, Source},
     },
     RedisTransport,
     inspect::inspect,
+    sentinel::SentinelUrl,
 };
-use static_bus_remote::transport::{TransportError, TransportErrorKind};
+use static_bus_remote::transport::{RECEIVER_GRACE, TransportError, TransportErrorKind};
 
 /// The settings of a connection: [`RedisTransport::builder`], then [`connect`](RedisTransportBuilder::connect).
 #[derive(Clone)]
 pub struct RedisTransportBuilder {
     url: String,
-    namespace: String,
-    partitions: usize,
+    pub(super) namespace: String,
+    pub(super) partitions: usize,
     deadline: Duration,
-    block: Duration,
+    pub(super) block: Duration,
+    pub(super) receiver_grace: Duration,
+    pub(super) max_record: usize,
+    pub(super) replicas: usize,
     root_certificate: Option<Vec<u8>>,
+    sentinel_password: Option<String>,
 }
 
 impl RedisTransportBuilder {
@@ -34,8 +40,19 @@ impl RedisTransportBuilder {
             partitions: 8,
             deadline: Duration::from_secs(5),
             block: Duration::from_secs(2),
+            receiver_grace: RECEIVER_GRACE,
+            max_record: 512 << 20,
+            replicas: 0,
             root_certificate: None,
+            sentinel_password: None,
         }
+    }
+
+    /// The password of the Sentinels, if they have one: that in the URL is the servers'. Default: none.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
     }
 
     /// The certificate authority, in PEM, that a `rediss://` server's certificate must come from. Default: those
@@ -71,7 +88,8 @@ impl RedisTransportBuilder {
         self
     }
 
-    /// The longest time that a call waits for the server. Default: 5 s.
+    /// The longest time that a call waits for the server. Default: 5 s. Large records have more time: a second for each
+    /// 250 kB that are sent in one round trip, and up to eight times the deadline for one that is received.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -86,20 +104,74 @@ impl RedisTransportBuilder {
         self
     }
 
+    /// The time for which queries are accepted after the last receiver of their topic has closed or disappeared. Then they
+    /// are refused with [`NoReceiver`](TransportErrorKind::NoReceiver), as are those of a topic that never had one.
+    /// Receivers announce themselves every second, or four times in a shorter grace time. Default: 30 s.
+    #[must_use]
+    pub fn receiver_grace(mut self, grace: Duration) -> Self {
+        self.receiver_grace = grace;
+        self
+    }
+
+    /// The number of replicas that must have a record before it is confirmed, with `WAIT`: a failover to one of them does
+    /// not lose it. If they are fewer within half of the deadline, the result is an error, and the server may have the
+    /// record. Each send then takes the time of a replication, and other calls of the process wait for it. Default: 0.
+    #[must_use]
+    pub fn replicas(mut self, replicas: usize) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// The largest size of a record in bytes, of headers, body and key together. Larger ones are refused with
+    /// [`TooLarge`](TransportErrorKind::TooLarge) before they are sent. Dead letters may be larger by
+    /// [`DEAD_LETTER_HEADROOM`](static_bus_remote::transport::DEAD_LETTER_HEADROOM). The setting `proto-max-bulk-len` of
+    /// the server must be greater by this and a kilobyte. Default: 512 MB, the default of the server.
+    #[must_use]
+    pub fn max_record(mut self, bytes: usize) -> Self {
+        self.max_record = bytes;
+        self
+    }
+
     /// Connects, and checks that the server is suitable.
     ///
     /// # Errors
     /// If the URL is invalid, or the server cannot be reached, refuses the credentials, is older than Redis 7.0, is
-    /// part of a cluster, or may evict messages when memory is short.
+    /// a Sentinel or part of a cluster, or may evict messages when memory is short.
     pub async fn connect(self) -> Result<RedisTransport, TransportError> {
-        let client = Client::open(&*self.url).map_err(|e| {
+        let (source, address) = self.source()?;
+        let server = Arc::new(Server::new(source, address.clone(), self.deadline));
+        let mut connection = server
+            .open()
+            .await
+            .map_err(|e| connect_error(&address, &e))?;
+        inspect(&server, &mut connection).await?;
+        let link = Link::new(server, connection);
+        Ok(RedisTransport::new(link, &self))
+    }
+
+    /// Where the primary is, and the address for errors.
+    fn source(&self) -> Result<(Source, Arc<str>), TransportError> {
+        let malformed = |e| {
             let reason = format!(
                 "the URL cannot be read ({e}): it is redis://[[user]:password@]host[:port][/database], \
-                 or rediss:// for TLS, with special characters of user and password percent-encoded"
+                 or redis+sentinel://[[user]:password@]host[:port],…/name[/database], or begins with rediss for TLS, \
+                 with special characters of user and password percent-encoded"
             );
             let kind = TransportErrorKind::Refused;
             TransportError::new(kind, address_of_malformed(&self.url), reason)
-        })?;
+        };
+        if let Some(url) = SentinelUrl::parse(&self.url) {
+            let url = url.map_err(malformed)?;
+            let address = url.address().into();
+            if url.is_tls() {
+                install_cryptography();
+            }
+            let password = self.sentinel_password.as_deref();
+            let client = url.client(password, self.root_certificate.as_deref());
+            let client = client.map_err(|e| connect_error(&address, &e))?;
+            return Ok((Source::Sentinels(client.into()), address));
+        }
+        let client = Client::open(&*self.url).map_err(malformed)?;
         let info = client.get_connection_info().clone();
         let address = address(&info);
         let client = match info.addr() {
@@ -110,15 +182,7 @@ impl RedisTransportBuilder {
             }
             _ => client,
         };
-        let server = Arc::new(Server::new(client, address.clone(), self.deadline));
-        let mut connection = server
-            .open()
-            .await
-            .map_err(|e| connect_error(&address, &e))?;
-        inspect(&server, &mut connection).await?;
-        let link = Link::new(server, connection);
-        let (namespace, partitions) = (&self.namespace, self.partitions);
-        Ok(RedisTransport::new(link, namespace, partitions, self.block))
+        Ok((Source::address(&client), address))
     }
 
     fn with_certificate(&self, client: Client, info: ConnectionInfo) -> RedisResult<Client> {
@@ -144,9 +208,10 @@ fn install_cryptography() {
 
 impl fmt::Debug for RedisTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match Client::open(&*self.url) {
-            Ok(client) => address(client.get_connection_info()),
-            Err(_) => address_of_malformed(&self.url),
+        let url = match (SentinelUrl::parse(&self.url), Client::open(&*self.url)) {
+            (Some(Ok(url)), _) => url.address().into(),
+            (None, Ok(client)) => address(client.get_connection_info()),
+            _ => address_of_malformed(&self.url),
         };
         f.debug_struct("RedisTransportBuilder")
             .field("url", &url)
@@ -154,6 +219,9 @@ impl fmt::Debug for RedisTransportBuilder {
             .field("partitions", &self.partitions)
             .field("deadline", &self.deadline)
             .field("block", &self.block)
+            .field("receiver_grace", &self.receiver_grace)
+            .field("max_record", &self.max_record)
+            .field("replicas", &self.replicas)
             .field("root_certificate", &self.root_certificate.is_some())
             .finish()
     }

@@ -4,7 +4,7 @@ use redis::cmd;
 
 use super::super::{
     errors::{connect_error, reply_error},
-    link::{Connection, Server},
+    server::{Connection, Server},
 };
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
@@ -41,7 +41,8 @@ pub(super) async fn inspect(
         }
         "sentinel" => {
             return refuse(
-                "this is a Sentinel, which is not supported: the URL must name the primary".into(),
+                "this is a Sentinel: its URL is redis+sentinel://host:port/name, with the name of the primary"
+                    .into(),
             );
         }
         _ => {}

@@ -1,5 +1,7 @@
 //! Commands and events: the entries of streams, and their delivery counts.
 
+use std::time::Duration;
+
 use static_bus_remote::{
     Transport,
     transport::{Consumer, Subscription},
@@ -33,7 +35,10 @@ async fn a_released_record_keeps_its_delivery_count() {
     let gone = transport.consume(short(topic.clone(), "a")).await.unwrap();
     assert_eq!(receive(&gone, 2).await.len(), 2);
     drop(gone);
-    let b = transport.consume(short(topic.clone(), "b")).await.unwrap();
+    // A lease that a busy machine does not outlast.
+    let mut patient = subscription(topic.clone(), "b");
+    patient.lease = Duration::from_secs(5);
+    let b = transport.consume(patient).await.unwrap();
     let again = receive(&b, 2).await;
     append(&transport, &topic, [record("3"), keyed("k", "4")]).await;
     let mut all = [again, receive(&b, 2).await].concat();

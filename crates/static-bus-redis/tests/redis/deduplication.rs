@@ -38,7 +38,7 @@ async fn handled_keys_are_forgotten_in_time_and_leave_no_memory() {
     let transport = connect(&redis).await;
     let topic = command("c");
     let mut subscription = short(topic.clone(), "a");
-    subscription.deduplication = Some(Duration::from_secs(2));
+    subscription.deduplication = Some(Duration::from_secs(6));
     let consumer = transport.consume(subscription).await.unwrap();
     append(&transport, &topic, (0..2000).map(|n| record(n.to_string()))).await;
     let held = receive(&consumer, 2000).await;

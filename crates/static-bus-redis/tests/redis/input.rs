@@ -44,6 +44,8 @@ async fn a_malformed_url_is_refused() {
         "redis://:s3cr3t@host:6379/abc",
         "redis://:pa/s3cr3t@host:6379/0",
         "redis://user:s3cr3t/host",
+        "redis+sentinel://user:s3cr3t@host",
+        "redis+sentinel://user:12/s3cr3t@host/name",
     ] {
         let text = refusal(url).await;
         assert!(text.contains("the URL cannot be read"), "{url}: {text}");

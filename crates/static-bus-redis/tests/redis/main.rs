@@ -2,11 +2,16 @@
 
 mod commands;
 mod deduplication;
+mod failovers;
 mod input;
 mod inspection;
+mod large_backlogs;
+mod lost_groups;
 mod outages;
 mod partitions;
 mod queries;
+mod sentinel;
+mod slow_links;
 mod support;
 mod traps;
 mod workers;

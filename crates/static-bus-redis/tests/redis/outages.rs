@@ -144,6 +144,36 @@ async fn no_call_waits_longer_than_its_deadline() {
 }
 
 #[tokio::test]
+async fn consumers_and_receivers_close_in_seconds_when_the_server_is_gone() {
+    for hangs in [true, false] {
+        let mut redis = Redis::start();
+        // The longest deadline of a call is no bound of the end.
+        let builder = RedisTransport::builder(redis.url()).deadline(LONG);
+        let transport = builder.connect().await.unwrap();
+        let consumer = transport.consume(subscription(command("c"), "a"));
+        let consumer = consumer.await.unwrap();
+        let receiver = transport.listen(topic(Kind::Query, "q")).await.unwrap();
+        append(&transport, &command("c"), [record("1")]).await;
+        let _held = receive(&consumer, 1).await;
+        // Both reads outlive their calls.
+        let short = Duration::from_millis(20);
+        _ = tokio::time::timeout(short, consumer.receive(1, LONG)).await;
+        _ = tokio::time::timeout(short, receiver.receive(1, LONG)).await;
+        match hangs {
+            true => redis.pause(),
+            false => redis.kill(),
+        }
+        let closing = async { tokio::join!(consumer.close(), receiver.close()) };
+        let closed = tokio::time::timeout(LONG / 3, closing).await;
+        let (consumer, _) = closed.expect("both have closed");
+        consumer.expect_err("it could not leave the group");
+        if hangs {
+            redis.resume();
+        }
+    }
+}
+
+#[tokio::test]
 async fn consumers_go_on_after_a_restart_that_lost_everything() {
     let mut redis = Redis::start();
     let transport = connect(&redis).await;

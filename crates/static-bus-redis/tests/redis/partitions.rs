@@ -81,7 +81,10 @@ async fn pending_records_of_a_dead_member_come_in_order_before_new_ones() {
     let held = receive(&dead, 1500).await;
     dead.acknowledge(&leases(&held[..700])).await.unwrap();
     drop(dead);
-    let heir = transport.consume(short(topic, "heir")).await.unwrap();
+    let heir = transport
+        .consume(subscription(topic, "heir"))
+        .await
+        .unwrap();
     let mut got = Vec::new();
     while got.len() < 1800 {
         let deliveries = receive(&heir, 1).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
-    Transport,
+    Transport, TransportErrorKind,
     transport::{Consumer, Kind, Receiver, Record},
 };
 
@@ -26,6 +26,7 @@ async fn replies_expire_after_a_minute_and_queries_after_their_deadline() {
     let life = integer(&redis.command(&["PTTL", "static-bus:reply:gone"]));
     assert!((1..=60_000).contains(&life), "{life}");
     let query = topic(Kind::Query, "q");
+    let _receiver = transport.listen(query.clone()).await.unwrap();
     append(
         &transport,
         &query,
@@ -42,6 +43,7 @@ async fn expired_queries_do_not_accumulate() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let topic = topic(Kind::Query, "q");
+    let _receiver = transport.listen(topic.clone()).await.unwrap();
     for _ in 0..100 {
         let records = (0..100).map(|_| expiring("x", Duration::from_millis(1)));
         append(&transport, &topic, records).await;
@@ -107,6 +109,67 @@ async fn closing_ends_a_read_that_waits() {
     let (consumer, receiver) = closed.unwrap();
     consumer.unwrap();
     receiver.unwrap();
+}
+
+#[tokio::test]
+async fn queries_are_accepted_when_the_server_has_lost_the_presence_of_their_receivers() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = topic(Kind::Query, "q");
+    let receiver = transport.listen(topic.clone()).await.unwrap();
+    let sender = connect(&redis).await;
+    append(&sender, &topic, [record("0")]).await;
+    assert_eq!(listen(&receiver, 1).await, ["0"]);
+    for n in 1..=20 {
+        redis.command(&["FLUSHALL"]);
+        append(&sender, &topic, [record(n.to_string())]).await;
+        assert_eq!(listen(&receiver, 1).await, [n.to_string()]);
+    }
+    // A process that has sent nothing before waits until the receiver has announced itself again.
+    redis.command(&["FLUSHALL"]);
+    let other = connect(&redis).await;
+    eventually("it is accepted", async || {
+        let query = vec![(topic.clone(), record("other"))];
+        other.append(query).await.remove(0).is_ok()
+    })
+    .await;
+    assert_eq!(listen(&receiver, 1).await, ["other"]);
+}
+
+#[tokio::test]
+async fn a_query_costs_one_command_and_its_refusal_leaves_no_key() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let (served, lonely) = (topic(Kind::Query, "served"), topic(Kind::Query, "lonely"));
+    let _receiver = transport.listen(served.clone()).await.unwrap();
+    redis.command(&["CONFIG", "RESETSTAT"]);
+    append(&transport, &served, (0..900).map(|n| record(n.to_string()))).await;
+    let refused = transport
+        .append(vec![(lonely, record("1"))])
+        .await
+        .remove(0);
+    assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::NoReceiver);
+    let calls = calls(&redis);
+    let evals = calls.iter().find(|(name, _)| name == "eval").unwrap().1;
+    assert_eq!(evals, 2, "{calls:?}");
+    let keys = redis.command(&["KEYS", "*lonely*"]);
+    assert_eq!(keys, "*0\r\n");
+}
+
+#[tokio::test]
+async fn ten_thousand_queries_of_one_call_are_received_in_their_order() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = topic(Kind::Query, "q");
+    let receiver = transport.listen(topic.clone()).await.unwrap();
+    append(
+        &transport,
+        &topic,
+        (0..10_000).map(|n| record(n.to_string())),
+    )
+    .await;
+    let received = listen(&receiver, 10_000).await;
+    assert!(received.into_iter().eq((0..10_000).map(|n| n.to_string())));
 }
 
 #[tokio::test]

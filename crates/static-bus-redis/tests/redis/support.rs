@@ -116,6 +116,26 @@ pub async fn receive(consumer: &RedisConsumer, count: usize) -> Vec<Delivery<Red
     all
 }
 
+/// Receives this many records, over all errors.
+pub async fn receive_over_errors(
+    consumer: &RedisConsumer,
+    count: usize,
+) -> Vec<Delivery<RedisReceipt>> {
+    let mut all = Vec::new();
+    let end = Instant::now() + LONG;
+    while all.len() < count {
+        assert!(Instant::now() < end, "{} of {count} came", all.len());
+        let wait = Duration::from_secs(1);
+        all.extend(
+            consumer
+                .receive(count - all.len(), wait)
+                .await
+                .unwrap_or_default(),
+        );
+    }
+    all
+}
+
 /// Receives this many queries or replies.
 pub async fn listen(receiver: &RedisReceiver, count: usize) -> Vec<String> {
     let mut all = Vec::new();

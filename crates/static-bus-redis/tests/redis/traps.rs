@@ -38,6 +38,56 @@ async fn trimming_removes_nothing_that_a_group_has_not_read_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_is_acknowledged_behind_a_stuck_entry_is_removed_and_nothing_else() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = event("e");
+    let group = |name: &'static str| Subscription::new(topic.clone(), name, name);
+    let quick = transport.consume(group("quick")).await.unwrap();
+    let slow = transport.consume(group("slow")).await.unwrap();
+    let number = |n: usize| match n % 2 {
+        0 => record(n.to_string()),
+        _ => keyed("k", n.to_string()),
+    };
+    append(&transport, &topic, (0..6000).map(number)).await;
+    let mut held = receive(&quick, 2).await;
+    let mut bodies_held = bodies(&held);
+    bodies_held.sort();
+    assert_eq!(bodies_held, ["0", "1"], "the first of each stream");
+    drain(&quick, 5998).await;
+    let mut read = receive(&slow, 3000).await;
+    let stuck = read.split_off(2990);
+    slow.acknowledge(&leases(&read)).await.unwrap();
+    let length = async || {
+        let streams = redis.command(&["KEYS", "static-bus:event*"]);
+        let streams = streams.lines().filter(|line| line.starts_with("static"));
+        let lengths = streams.map(|key| integer(&redis.command(&["XLEN", key])));
+        lengths.sum::<u64>()
+    };
+    // The stuck entries, what the slow group has not read, and the last entry that it has read.
+    let left = 2 + 10 + 3000;
+    eventually("what is acknowledged is removed", async || {
+        let leases = [leases(&held), leases(&stuck)];
+        quick.renew(&leases[0]).await.unwrap();
+        slow.renew(&leases[1]).await.unwrap();
+        length().await <= left + 2
+    })
+    .await;
+    assert!(length().await >= left);
+    slow.release(&leases(&stuck)).await.unwrap();
+    let rest: HashSet<_> = drain(&slow, 3010).await.into_iter().collect();
+    let mut seen: HashSet<_> = bodies(&read).into_iter().collect();
+    seen.extend(rest);
+    assert_eq!(seen.len(), 6000, "nothing is lost");
+    let again = quick.backlog().await.unwrap();
+    assert_eq!((again.pending, again.lag), (2, 0));
+    quick
+        .acknowledge(&leases(&std::mem::take(&mut held)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_new_group_of_a_trimmed_stream_reports_its_lag() {
     let redis = Redis::start();
     let transport = connect(&redis).await;

@@ -175,6 +175,37 @@ async fn a_message_of_a_newer_version_becomes_a_dead_letter_unchanged() {
     worker.shutdown(LONG).await;
 }
 
+#[tokio::test]
+async fn a_key_of_any_bytes_survives_its_dead_letter_and_the_replay() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    let worker = Worker::new(transport.clone(), paying(tell, true)).command::<Pay>();
+    let worker = worker.start().await.unwrap();
+    // Another program writes messages too. Its key is not UTF-8.
+    let script =
+        "return redis.call('XADD', KEYS[1], '*', 'k', '7\\255', 'h', ARGV[1], 'd', ARGV[2])";
+    let headers = "specversion: 1.0\nid: 1\nsource: other\ntype: billing.pay\ndatacontenttype: application/json\n";
+    let stream = "static-bus:command/3:billing.pay";
+    redis.command(&["EVAL", script, "1", stream, headers, r#"{"invoice":7}"#]);
+    assert_eq!(next(&mut heard).await, 7);
+    let letters = dead_letters(&transport).await;
+    let dead = DeadLetters::of(transport);
+    dead.replay(&letters[0]).await.unwrap();
+    assert_eq!(next(&mut heard).await, 7);
+    worker.shutdown(LONG).await;
+    let find = "for n = 0, 7 do
+          for _, entry in ipairs(redis.call('XRANGE', KEYS[1] .. n .. ':billing.pay', '-', '+')) do
+            local record = {}
+            for i = 1, #entry[2], 2 do record[entry[2][i]] = entry[2][i + 1] end
+            if record.k == '7\\255' and string.find(record.h, 'attempt: 2') then return 1 end
+          end
+        end
+        return 0";
+    let found = redis.command(&["EVAL", find, "1", "static-bus:command/"]);
+    assert_eq!(found, ":1\r\n", "the replay has the same key");
+}
+
 mod one {
     #[derive(serde::Serialize, serde::Deserialize)]
     pub struct Note(pub u32);

@@ -1,0 +1,134 @@
+//! Three Sentinels that watch a primary and its replicas, run by the installed `redis-server`.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Process, directory, free_port, need,
+    redis::{Redis, encode},
+};
+
+/// The name of the primary.
+const NAME: &str = "primary";
+
+/// The answer to the last command of an exchange.
+const END: &str = "the end of the replies";
+
+/// Three Sentinels, stopped when this is dropped.
+pub struct Sentinels(Vec<Sentinel>);
+
+struct Sentinel {
+    port: u16,
+    directory: PathBuf,
+    process: Option<Process>,
+}
+
+impl Sentinels {
+    /// Starts Sentinels that watch this primary, and waits until they know its replicas and each other. They replace
+    /// a primary that has not answered for two seconds.
+    pub fn watch(primary: &Redis, replicas: usize) -> Self {
+        need("redis-server");
+        let sentinels = Sentinels((0..3).map(|_| Sentinel::start(primary.port())).collect());
+        let limit = Instant::now() + Duration::from_secs(60);
+        let expected = [
+            format!(
+                "num-slaves\r\n${}\r\n{replicas}\r\n",
+                replicas.to_string().len()
+            ),
+            "num-other-sentinels\r\n$1\r\n2\r\n".to_owned(),
+        ];
+        for sentinel in &sentinels.0 {
+            loop {
+                let state = sentinel.command(&["SENTINEL", "MASTER", NAME]);
+                if expected.iter().all(|part| state.contains(part)) {
+                    break;
+                }
+                assert!(
+                    Instant::now() < limit,
+                    "the Sentinels do not agree: {state}"
+                );
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        sentinels
+    }
+
+    /// The URL of the primary.
+    pub fn url(&self) -> String {
+        let hosts = self.0.iter().map(|s| format!("127.0.0.1:{}", s.port));
+        let hosts: Vec<_> = hosts.collect();
+        format!("redis+sentinel://{}/{NAME}", hosts.join(","))
+    }
+
+    /// The port of the primary, as the first Sentinel knows it.
+    pub fn primary(&self) -> u16 {
+        let address = self.0[0].command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
+        let port = address.lines().nth(4).and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("no port in {address:?}"))
+    }
+
+    /// Kills the first Sentinel.
+    pub fn kill_one(&mut self) {
+        self.0[0].process = None;
+    }
+}
+
+impl Sentinel {
+    fn start(primary: u16) -> Self {
+        let (directory, port) = (directory("sentinel"), free_port());
+        let file = directory.join("sentinel.conf");
+        let configuration = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds {NAME} 2000\n\
+             sentinel failover-timeout {NAME} 10000\n",
+            directory.display()
+        );
+        fs::write(&file, configuration).expect("a file in the directory");
+        let file = file.to_string_lossy().into_owned();
+        let arguments = [file, "--sentinel".to_owned()];
+        Sentinel {
+            port,
+            directory,
+            process: Some(Process::start("redis-server", &arguments)),
+        }
+    }
+
+    /// Sends a command. Returns an empty text while the Sentinel does not answer.
+    fn command(&self, words: &[&str]) -> String {
+        self.try_command(words).unwrap_or_default()
+    }
+
+    fn try_command(&self, words: &[&str]) -> io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        // A Sentinel does not know `QUIT`: the second reply is the end.
+        let mut request = encode(words);
+        request.extend(encode(&["PING", END]));
+        stream.write_all(&request)?;
+        let (mut replies, mut bytes) = (String::new(), [0; 4096]);
+        loop {
+            let length = stream.read(&mut bytes)?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            replies += &String::from_utf8_lossy(&bytes[..length]);
+            if let Some((reply, _)) = replies.split_once(&format!("${}\r\n{END}\r\n", END.len())) {
+                return Ok(reply.to_owned());
+            }
+        }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        self.process = None;
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

@@ -1,0 +1,137 @@
+//! A network between a server and its clients: with a bandwidth, and a server behind its address that may change.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// An address of its own for a server of this machine. It runs until this process ends.
+pub struct Tunnel {
+    port: u16,
+    route: Arc<Route>,
+}
+
+struct Route {
+    /// The port of the server for new connections.
+    server: AtomicU16,
+    /// To the server, and to the clients.
+    directions: [Direction; 2],
+}
+
+/// One direction of all connections together.
+struct Direction {
+    /// Bits in a second; 0 for no bound.
+    bandwidth: AtomicU64,
+    /// The time at which all bytes so far have passed.
+    passed: Mutex<Instant>,
+    bytes: AtomicU64,
+}
+
+impl Tunnel {
+    /// A tunnel to the server at this port, which may be started later.
+    pub fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let direction = || Direction {
+            bandwidth: AtomicU64::new(0),
+            passed: Mutex::new(Instant::now()),
+            bytes: AtomicU64::new(0),
+        };
+        let route = Arc::new(Route {
+            server: AtomicU16::new(server),
+            directions: [direction(), direction()],
+        });
+        let tunnel = Tunnel {
+            port,
+            route: route.clone(),
+        };
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                // While the server is down, connections are closed.
+                let server = route.server.load(Ordering::Relaxed);
+                let server = TcpStream::connect(("127.0.0.1", server));
+                if let (Ok(client), Ok(server)) = (client, server) {
+                    connect(client, server, &route).expect("files can be opened");
+                }
+            }
+        });
+        tunnel
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn host_and_port(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Sets the bandwidth of each direction in bits per second; 0 for no bound.
+    pub fn set_bandwidth(&self, bits_per_second: u64) {
+        for direction in &self.route.directions {
+            direction
+                .bandwidth
+                .store(bits_per_second, Ordering::Relaxed);
+        }
+    }
+
+    /// Leads new connections to the server at this port. The others stay where they are.
+    pub fn lead_to(&self, server: u16) {
+        self.route.server.store(server, Ordering::Relaxed);
+    }
+
+    /// The number of bytes that have passed to clients.
+    pub fn received(&self) -> u64 {
+        self.route.directions[1].bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn connect(client: TcpStream, server: TcpStream, route: &Arc<Route>) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let ways = [(client.try_clone()?, server.try_clone()?), (server, client)];
+    for (direction, (from, to)) in ways.into_iter().enumerate() {
+        let route = route.clone();
+        thread::spawn(move || {
+            // One of the two may be closed.
+            _ = route.directions[direction].forward(&from, &to);
+            _ = from.shutdown(Shutdown::Both);
+            _ = to.shutdown(Shutdown::Both);
+        });
+    }
+    Ok(())
+}
+
+impl Direction {
+    fn forward(&self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            let length = from.read(&mut bytes)?;
+            if length == 0 {
+                return Ok(());
+            }
+            self.pass(length as u64);
+            to.write_all(&bytes[..length])?;
+        }
+    }
+
+    /// Waits until this number of bytes has passed.
+    fn pass(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let bandwidth = self.bandwidth.load(Ordering::Relaxed);
+        if bandwidth == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let until = {
+            let mut passed = self.passed.lock().expect("no panic while it is locked");
+            let time = Duration::from_secs_f64(bytes as f64 * 8.0 / bandwidth as f64);
+            *passed = now.max(*passed) + time;
+            *passed
+        };
+        thread::sleep(until - now);
+    }
+}

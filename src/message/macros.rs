@@ -109,7 +109,9 @@ macro_rules! event {
 /// ```
 #[macro_export]
 macro_rules! name_key {
-    ($name:expr) => { $crate::__name_key!($crate::__private::hash($name)) };
+    ($name:expr) => {
+        $crate::__name_key!($crate::__private::hash($name))
+    };
 }
 
 #[doc(hidden)]

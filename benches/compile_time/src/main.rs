@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --manifest-path benches/compile_time/Cargo.toml` generates programs with N
 //! messages, has cargo compile each of them several times in turn, and prints a table of medians.
-//! `--write` also puts the table into `docs/BENCHMARKS.md` and the plot into `docs/compile_time.svg`.
+//! `--write` also puts the tables of the measured jobs into `docs/BENCHMARKS.md`, and the plot of all jobs into
+//! `docs/compile_time.svg`.
 
 mod measure;
 mod plot;
@@ -34,7 +35,7 @@ struct Cli {
     /// The number of compilations of each program; one that takes longer than 20 s is compiled once.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
-    /// Rewrites the section in docs/BENCHMARKS.md and the plot.
+    /// Rewrites the sections in docs/BENCHMARKS.md, and with all jobs the plot.
     #[arg(long)]
     write: bool,
     /// Prints the program of one kind of bus with this number of handlers, and stops.
@@ -73,7 +74,10 @@ fn main() -> Result<()> {
         // Now and not at the end, so the figures of the smaller programs remain if the run is stopped.
         if cli.write {
             report.write_into(&library.join("docs/BENCHMARKS.md"))?;
-            plot::draw(&report, &library.join("docs/compile_time.svg"))?;
+            // A plot of some jobs only would not be that of the documentation.
+            if cli.job.len() == Job::value_variants().len() {
+                plot::draw(&report, &library.join("docs/compile_time.svg"))?;
+            }
         }
     }
     println!("\n{report}");

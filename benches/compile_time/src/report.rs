@@ -27,9 +27,6 @@ pub struct Report {
     pub figures: Vec<Figure>,
 }
 
-const BEGIN: &str = "<!-- compile_time: begin -->";
-const END: &str = "<!-- compile_time: end -->";
-
 impl Report {
     pub fn cost(&self, job: Job, bus: Bus, handlers: usize) -> Option<Cost> {
         self.figures
@@ -38,15 +35,55 @@ impl Report {
             .map(|f| f.cost)
     }
 
-    /// Replaces the text between the two markers of a Markdown file.
+    /// Replaces the sections of a Markdown file that were measured, each between two markers with its name.
     pub fn write_into(&self, file: &Path) -> Result<()> {
-        let old = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-        let (before, rest) = old
-            .split_once(BEGIN)
-            .with_context(|| format!("no {BEGIN}"))?;
-        let (_, after) = rest.split_once(END).with_context(|| format!("no {END}"))?;
-        fs::write(file, format!("{before}{BEGIN}\n\n{self}\n{END}{after}"))?;
+        let mut text = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+        for (name, section) in self.sections() {
+            let begin = format!("<!-- compile_time, {name}: begin -->");
+            let end = format!("<!-- compile_time, {name}: end -->");
+            let (before, rest) = text
+                .split_once(&begin)
+                .with_context(|| format!("no {begin}"))?;
+            let (_, after) = rest.split_once(&end).with_context(|| format!("no {end}"))?;
+            text = format!("{before}{begin}\n\n{section}{end}{after}");
+        }
+        fs::write(file, text)?;
         Ok(())
+    }
+
+    /// The goals and the table of each job that was measured, with their names.
+    fn sections(&self) -> Vec<(&'static str, String)> {
+        let tables = Job::value_variants()
+            .iter()
+            .map(|&job| (job.title(), self.table(job)));
+        [("goals", self.summary())]
+            .into_iter()
+            .chain(tables)
+            .filter(|(_, section)| !section.is_empty())
+            .collect()
+    }
+
+    fn summary(&self) -> String {
+        let mut out = format!("{}\n\n", machine());
+        let goals = self.goals();
+        if !goals.is_empty() {
+            out += "| `cargo check` of | goal, at most | measured | |\n|---|---:|---:|---|\n";
+            for goal in goals {
+                out += &format!("{goal}\n");
+            }
+            out += "\n";
+        }
+        out += "The library and its dependencies, from nothing:\n\n\
+                | | default features | no default features |\n|---|---:|---:|\n";
+        for Cold { job, default, core } in &self.cold {
+            out += &format!(
+                "| {} | {} | {} |\n",
+                job.title(),
+                Cell(*default),
+                Cell(*core)
+            );
+        }
+        out + "\n"
     }
 
     fn handlers(&self) -> Vec<usize> {
@@ -56,31 +93,36 @@ impl Report {
         all
     }
 
-    fn table(&self, job: Job, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Empty if the job was not measured.
+    fn table(&self, job: Job) -> String {
         let buses: Vec<Bus> = Bus::value_variants()
             .iter()
             .copied()
             .filter(|&bus| self.figures.iter().any(|f| f.job == job && f.bus == bus))
             .collect();
         if buses.is_empty() {
-            return Ok(());
+            return String::new();
         }
-        write!(f, "{}:\n\n| handlers |", job.title())?;
-        for bus in &buses {
-            write!(f, " {} |", bus.title())?;
-        }
-        writeln!(f, "\n|---:|{}", "---:|".repeat(buses.len()))?;
+        let titles: String = buses
+            .iter()
+            .map(|bus| format!(" {} |", bus.title()))
+            .collect();
+        let mut out = format!(
+            "{}:\n\n| handlers |{titles}\n|---:|{}\n",
+            job.title(),
+            "---:|".repeat(buses.len())
+        );
         for handlers in self.handlers() {
-            write!(f, "| {handlers} |")?;
-            for &bus in &buses {
-                match self.cost(job, bus, handlers) {
-                    Some(cost) => write!(f, " {} |", Cell(cost))?,
-                    None => write!(f, " |")?,
-                }
-            }
-            writeln!(f)?;
+            let cells: String = buses
+                .iter()
+                .map(|&bus| match self.cost(job, bus, handlers) {
+                    Some(cost) => format!(" {} |", Cell(cost)),
+                    None => " |".to_owned(),
+                })
+                .collect();
+            out += &format!("| {handlers} |{cells}\n");
         }
-        writeln!(f)
+        out + "\n"
     }
 
     fn goals(&self) -> Vec<Goal> {
@@ -124,36 +166,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n", machine())?;
-        let goals = self.goals();
-        if !goals.is_empty() {
-            writeln!(
-                f,
-                "| `cargo check` of | goal, at most | measured | |\n|---|---:|---:|---|"
-            )?;
-            for goal in goals {
-                writeln!(f, "{goal}")?;
-            }
-            writeln!(f)?;
-        }
-        writeln!(
-            f,
-            "The library and its dependencies, from nothing:\n\n| | default features | no default features |\n|---|---:|---:|"
-        )?;
-        for Cold { job, default, core } in &self.cold {
-            writeln!(
-                f,
-                "| {} | {} | {} |",
-                job.title(),
-                Cell(*default),
-                Cell(*core)
-            )?;
-        }
-        writeln!(f)?;
-        for &job in Job::value_variants() {
-            self.table(job, f)?;
-        }
-        Ok(())
+        self.sections()
+            .iter()
+            .try_for_each(|(_, section)| f.write_str(section))
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) async fn inspect(
         };
         let partitions = found.partitions().len();
         let count = i32::try_from(partitions).unwrap_or(i32::MAX);
-        let offsets = GroupOffsets::read(cluster, any.clone(), &name, count).await?;
+        let offsets = GroupOffsets::read(cluster, any.clone(), &name).await?;
         let mut state = TopicState::new(topic.clone());
         state.partitions = partitions;
         let bounds = (0..count).filter_map(|number| offsets.bounds(number));
@@ -117,7 +117,7 @@ pub(super) async fn inspect(
             if let Some(short) = group.id.strip_prefix(&prefix) {
                 let mut state = GroupState::new(short);
                 state.members = group.members.clone();
-                inspections.push((states.len(), group.id.clone(), name.clone(), count, state));
+                inspections.push((states.len(), group.id.clone(), name.clone(), state));
             }
         }
         states.push(state);
@@ -126,11 +126,11 @@ pub(super) async fn inspect(
     let mut running = JoinSet::new();
     loop {
         while running.len() < AT_ONCE
-            && let Some((at, id, name, partitions, state)) = inspections.next()
+            && let Some((at, id, name, state)) = inspections.next()
         {
             let cluster = cluster.clone();
             running.spawn(async move {
-                let state = inspect_group(&cluster, &id, &name, partitions, state).await?;
+                let state = inspect_group(&cluster, &id, &name, state).await?;
                 Ok::<_, TransportError>((at, state))
             });
         }
@@ -154,11 +154,10 @@ async fn inspect_group(
     cluster: &Cluster,
     id: &str,
     topic: &Arc<str>,
-    partitions: i32,
     mut state: GroupState,
 ) -> Result<GroupState, TransportError> {
     let client = cluster.inspectors().of(cluster.settings(), id)?;
-    let offsets = GroupOffsets::read(cluster, client, topic, partitions).await?;
+    let offsets = GroupOffsets::read(cluster, client, topic).await?;
     let waiting = offsets.waiting(cluster, |_| false).await?;
     let record = |(number, waiting): (&i32, &Waiting)| {
         let place = format!("partition {number}, offset {}", waiting.first);

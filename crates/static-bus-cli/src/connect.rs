@@ -49,7 +49,7 @@ impl Address {
     /// The text of an error never contains the URL, which may have a password in any place.
     fn parse(url: &str) -> Result<Self, Failure> {
         match url.split_once("://") {
-            Some(("redis" | "rediss", _)) => Ok(Address::Redis(url.to_owned())),
+            Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel", _)) => Ok(Address::Redis(url.to_owned())),
             Some(("kafka", rest)) => {
                 let rest = rest.trim_end_matches('/');
                 let (user, servers) = match rest.rsplit_once('@') {
@@ -60,7 +60,7 @@ impl Address {
                 Ok(Address::Kafka { servers, user })
             }
             _ => Err(Failure::Usage(
-                "the URL of the broker begins with redis://, rediss:// or kafka://".to_owned(),
+                "the URL of the broker begins with redis://, rediss://, redis+sentinel://, rediss+sentinel:// or kafka://".to_owned(),
             )),
         }
     }

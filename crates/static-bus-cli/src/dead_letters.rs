@@ -162,6 +162,11 @@ pub fn fields(letter: &DeadLetter) -> Vec<(&'static str, String)> {
     if let Some(key) = &letter.record.key {
         fields.push(("key", text::visible(key)));
     }
+    if letter.omitted > 0 {
+        let bytes = text::number(letter.omitted as u64);
+        let omitted = format!("{bytes} bytes of the message, so it cannot be replayed");
+        fields.push(("omitted", omitted));
+    }
     fields
 }
 

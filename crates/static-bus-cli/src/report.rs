@@ -97,6 +97,8 @@ pub struct LetterDetails {
     pub body: String,
     /// `utf-8` or `hex`.
     pub body_encoding: &'static str,
+    /// The bytes of the message that are not stored. If there are any, it cannot be replayed.
+    pub omitted: usize,
 }
 
 /// The result of `static-bus dead-letters replay` and `discard`.
@@ -261,6 +263,7 @@ impl LetterDetails {
                 .collect(),
             body,
             body_encoding,
+            omitted: letter.omitted,
         }
     }
 }

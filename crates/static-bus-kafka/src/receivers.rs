@@ -89,13 +89,21 @@ impl Receivers {
 
     /// Asks the cluster. Returns `false` if a query has no receiver.
     async fn look(&self, admin: &Arc<Admin>, topic: &Topic) -> bool {
-        let Some(group) = look_up(&self.settings, admin, topic).await else {
+        let group = look_up(&self.settings, admin, topic).await;
+        let is_unknown = match group {
+            Some(Group::Missing) => !self.may_see(topic).await,
+            _ => false,
+        };
+        let now = Instant::now();
+        let Some(group) = group.filter(|_| !is_unknown) else {
+            // Not asked for again at once: the other records of the connection would wait for it.
+            let new = Known {
+                at: now,
+                gone: None,
+            };
+            lock(&self.known).entry(topic.clone()).or_insert(new).at = now;
             return true;
         };
-        if matches!(group, Group::Missing) && !self.may_see(topic).await {
-            return true;
-        }
-        let now = Instant::now();
         let mut all = lock(&self.known);
         let before = all.get(topic).copied();
         let gone = match (group, before) {

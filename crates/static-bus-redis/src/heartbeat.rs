@@ -58,8 +58,8 @@ impl Heartbeat {
             let now = Instant::now();
             if now >= trim_at {
                 let until = now + member.beat() / 2;
-                let has_more = trimming.run(&member, until).await.unwrap_or(false);
-                trim_at = if has_more { now } else { now + TRIM };
+                let _ = trimming.run(&member, until).await;
+                trim_at = now + TRIM;
             }
             if now >= sweep_at {
                 sweep_at = now + SWEEP;

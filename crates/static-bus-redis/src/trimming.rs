@@ -40,18 +40,14 @@ impl Trimming {
     }
 
     /// Removes entries of all streams, if no other member has done so in this interval, in calls of limited work until
-    /// this time. Returns whether there is more to remove.
-    pub async fn run(
-        &mut self,
-        member: &Membership,
-        until: Instant,
-    ) -> Result<bool, TransportError> {
+    /// this time.
+    pub async fn run(&mut self, member: &Membership, until: Instant) -> Result<(), TransportError> {
         let mut interval = millis(TRIM) - 100;
         loop {
             let begun = Instant::now();
             let has_more = self.trim(member, interval).await?;
             if !has_more || Instant::now() >= until {
-                return Ok(has_more);
+                return Ok(());
             }
             interval = 0;
             // Half of the server's time is left to others.

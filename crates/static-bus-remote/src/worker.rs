@@ -17,6 +17,7 @@ use std::{borrow::Cow, collections::HashSet, num::NonZeroUsize, sync::Arc, time:
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Semaphore, watch},
+    task::JoinSet,
     time::Instant,
 };
 use uuid::Uuid;
@@ -351,36 +352,44 @@ enum Source<T: Transport> {
     Consumer(T::Consumer),
 }
 
-/// Opens the source of each served message, or none.
+/// Opens the source of each served message, or none. All at once: an engine may need seconds for each.
 async fn open<T: Transport>(
     transport: &T,
     served: &[Served],
     settings: &Settings,
     member: &Arc<str>,
 ) -> Result<Vec<Source<T>>, TransportError> {
-    let mut sources: Vec<Source<T>> = Vec::with_capacity(served.len());
-    for Served { topic, group, .. } in served {
-        let source = match topic.kind {
-            Kind::Query => transport.listen(topic.clone()).await.map(Source::Receiver),
-            _ => {
-                let subscription = Subscription::new(topic.clone(), group.clone(), member.clone())
-                    .with_lease(settings.lease)
-                    .with_deduplication(settings.deduplication);
-                transport.consume(subscription).await.map(Source::Consumer)
-            }
-        };
+    let mut opening = JoinSet::new();
+    for (at, Served { topic, group, .. }) in served.iter().enumerate() {
+        let (transport, topic) = (transport.clone(), topic.clone());
+        let subscription = Subscription::new(topic.clone(), group.clone(), member.clone())
+            .with_lease(settings.lease)
+            .with_deduplication(settings.deduplication);
+        opening.spawn(async move {
+            let source = match topic.kind {
+                Kind::Query => transport.listen(topic).await.map(Source::Receiver),
+                _ => transport.consume(subscription).await.map(Source::Consumer),
+            };
+            (at, source)
+        });
+    }
+    let mut opened = opening.join_all().await;
+    opened.sort_by_key(|(at, _)| *at);
+    let (mut sources, mut failure) = (Vec::with_capacity(opened.len()), None);
+    for (_, source) in opened {
         match source {
             Ok(source) => sources.push(source),
-            Err(error) => {
-                for source in sources {
-                    _ = match source {
-                        Source::Receiver(receiver) => receiver.close().await,
-                        Source::Consumer(consumer) => consumer.close().await,
-                    };
-                }
-                return Err(error);
-            }
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok(sources)
+    let Some(error) = failure else {
+        return Ok(sources);
+    };
+    for source in sources {
+        _ = match source {
+            Source::Receiver(receiver) => receiver.close().await,
+            Source::Consumer(consumer) => consumer.close().await,
+        };
+    }
+    Err(error)
 }

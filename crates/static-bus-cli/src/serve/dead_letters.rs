@@ -352,7 +352,7 @@ fn details(letter: &DeadLetter) -> Markup {
         h2 { "Body" }
         p class="quiet" { (bytes) " bytes" }
         @if body.is_empty() {
-            p class="empty" { "The body is empty." }
+            p class="empty" { @if letter.omitted > 0 { "The body is not stored." } @else { "The body is empty." } }
         } @else {
             pre tabindex="0" { @for line in text::body(body) { (line) "\n" } }
         }

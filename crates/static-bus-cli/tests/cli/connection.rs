@@ -16,7 +16,7 @@ fn a_wrong_command_line_ends_with_status_2() {
         ),
         (
             &["topics", "--bus", "amqp://:secret@host"],
-            "error: the URL of the broker begins with redis://, rediss:// or kafka://\n",
+            "error: the URL of the broker begins with redis://, rediss://, redis+sentinel://, rediss+sentinel:// or kafka://\n",
         ),
         (
             &["topics", "--bus", "kafka://secret@host:1"],

@@ -96,7 +96,7 @@ const FAILURES: &[(Fault, &str, &str)] = &[
     (
         HasOneKey,
         "a_held_key_blocks_no_other",
-        "other: waited 10s for 17 records, and none came",
+        "other: waited 10s for 8 records, and none came",
     ),
     (
         KeepsLeasesForever,

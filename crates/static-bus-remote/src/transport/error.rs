@@ -50,7 +50,7 @@ pub enum TransportErrorKind {
     Closed,
     /// A query of a topic without a receiver: none is open, and none has been for the
     /// [grace time](super::RECEIVER_GRACE). Transient: a receiver may open. A client turns it into
-    /// [`BusError::NoHandler`](static_bus::asynchronous::BusError::NoHandler).
+    /// [`BusError::NoHandler`](static_bus::asynchronous::BusError::NoHandler), which counts as an attempt.
     NoReceiver,
 }
 

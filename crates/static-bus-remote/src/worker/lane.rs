@@ -207,16 +207,14 @@ impl<C: Consumer> Lane<C> {
             return self.intake.release(leases.collect());
         }
         self.held += received.len();
-        self.leases
-            .add(received.iter().map(|triage| &triage.item.lease));
+        self.leases.add(received.iter().map(Triage::lease));
         for triage in received {
             self.arrived.extend(self.queues.enter(triage));
         }
     }
 
     fn on_claimed(&mut self, claimed: Vec<Triage<C::Receipt>>) {
-        self.leases
-            .add(claimed.iter().map(|triage| &triage.item.lease));
+        self.leases.add(claimed.iter().map(Triage::lease));
         self.arrived.extend(claimed);
     }
 
@@ -284,7 +282,7 @@ impl<C: Consumer> Lane<C> {
             let Some(mut item) = self.ready.pop_front() else {
                 return;
             };
-            if self.leases.has_run_out(item.received) {
+            if self.leases.has_run_out(&item.lease.receipt) {
                 self.give_back(item);
                 continue;
             }

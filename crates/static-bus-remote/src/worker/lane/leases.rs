@@ -23,34 +23,43 @@ use crate::{
 /// handler that blocks the lane does not lose them.
 pub(super) struct Leases<C: Consumer> {
     held: Arc<Held<C>>,
-    times: Arc<Mutex<Times>>,
+    lease: Duration,
     renewing: JoinHandle<()>,
 }
 
-/// The claims, by the receipts of their records.
-type Held<C> = Mutex<HashMap<<C as Consumer>::Receipt, Option<Arc<str>>>>;
+/// The leases by the receipts of their records.
+type Held<C> = Mutex<HashMap<<C as Consumer>::Receipt, HeldLease>>;
+
+struct HeldLease {
+    claim: Option<Arc<str>>,
+    /// The time at which it runs out, as far as this worker knows. A lease that has run out is not given again.
+    until: Instant,
+}
 
 impl<C: Consumer> Leases<C> {
     pub fn new(consumer: Arc<C>, lease: Duration, report: Report) -> Self {
         let held = Arc::new(Mutex::default());
-        let times = Arc::new(Mutex::new(Times::new(lease)));
         let renewal = Renewal {
             held: held.clone(),
-            times: times.clone(),
             consumer,
             lease,
             report,
         };
         Leases {
             held,
-            times,
+            lease,
             renewing: tokio::spawn(renewal.run()),
         }
     }
 
-    pub fn add<'l>(&self, leases: impl Iterator<Item = &'l Lease<C::Receipt>>) {
-        let leases = leases.map(|lease| (lease.receipt.clone(), lease.claim.clone()));
-        lock(&self.held).extend(leases);
+    /// Adds leases, or their claims, with the times at which their records were received.
+    pub fn add<'l>(&self, leases: impl Iterator<Item = (&'l Lease<C::Receipt>, Instant)>) {
+        let mut held = lock(&self.held);
+        for (Lease { receipt, claim }, received) in leases {
+            let until = later(received, self.lease);
+            let new = HeldLease { claim: None, until };
+            held.entry(receipt.clone()).or_insert(new).claim = claim.clone();
+        }
     }
 
     pub fn remove(&self, leases: &[Lease<C::Receipt>]) {
@@ -60,9 +69,11 @@ impl<C: Consumer> Leases<C> {
         }
     }
 
-    /// Returns `true` if the lease of a record that was received at this time may have run out.
-    pub fn has_run_out(&self, received: Instant) -> bool {
-        lock(&self.times).has_run_out(received, Instant::now())
+    /// Returns `true` if a lease may have run out.
+    pub fn has_run_out(&self, receipt: &C::Receipt) -> bool {
+        let held = lock(&self.held);
+        let until = held.get(receipt).map(|lease| lease.until);
+        until.is_none_or(|until| until <= Instant::now())
     }
 }
 impl<C: Consumer> Drop for Leases<C> {
@@ -72,49 +83,16 @@ impl<C: Consumer> Drop for Leases<C> {
 }
 
 fn leases<C: Consumer>(held: &Held<C>) -> Vec<Lease<C::Receipt>> {
-    let lease = |(receipt, claim): (&C::Receipt, &Option<_>)| Lease {
+    let lease = |(receipt, held): (&C::Receipt, &HeldLease)| Lease {
         receipt: receipt.clone(),
-        claim: claim.clone(),
+        claim: held.claim.clone(),
     };
     lock(held).iter().map(lease).collect()
-}
-
-/// The times at which the leases of a lane were renewed.
-struct Times {
-    lease: Duration,
-    /// The beginning of the last renewal that succeeded.
-    renewed: Instant,
-    /// The leases of records that were received no later than this ran out before a renewal.
-    lost: Option<Instant>,
-}
-
-impl Times {
-    fn new(lease: Duration) -> Self {
-        Times {
-            lease,
-            renewed: Instant::now(),
-            lost: None,
-        }
-    }
-
-    fn has_run_out(&self, received: Instant, now: Instant) -> bool {
-        let is_lost = self.lost.is_some_and(|lost| received <= lost);
-        is_lost || later(self.renewed.max(received), self.lease) <= now
-    }
-
-    /// Notes a renewal that succeeded, and the time at which it began.
-    fn renewed(&mut self, began: Instant) {
-        if later(self.renewed, self.lease) <= began {
-            self.lost = began.checked_sub(self.lease).or(self.lost);
-        }
-        self.renewed = began;
-    }
 }
 
 /// The task that renews the leases.
 struct Renewal<C: Consumer> {
     held: Arc<Held<C>>,
-    times: Arc<Mutex<Times>>,
     consumer: Arc<C>,
     lease: Duration,
     report: Report,
@@ -140,12 +118,24 @@ impl<C: Consumer> Renewal<C> {
             };
             match &renewed {
                 Ok(()) => {
-                    lock(&self.times).renewed(began);
+                    self.note(&leases, began);
                     backoff.reset();
                 }
                 Err(_) => next = backoff.next_delay().min(pause),
             }
             self.report.of(Task::Renew, renewed);
+        }
+    }
+
+    /// Notes a renewal that succeeded, and the time at which it began.
+    fn note(&self, renewed: &[Lease<C::Receipt>], began: Instant) {
+        let mut held = lock(&self.held);
+        for lease in renewed {
+            if let Some(lease) = held.get_mut(&lease.receipt)
+                && lease.until > began
+            {
+                lease.until = later(began, self.lease);
+            }
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use tokio::time::Instant;
+
 use super::item::Item;
 use crate::{
     Codec,
-    transport::{Claim, Delivery},
+    transport::{Claim, Delivery, Lease},
 };
 
 pub(super) struct TriageConfig {
@@ -53,6 +55,11 @@ impl<R> Triage<R> {
             Some(Claim::Held) | None => Decision::ClaimLater,
         };
         Triage { item, decision }
+    }
+
+    /// The lease of the message, and the time at which it was received.
+    pub fn lease(&self) -> (&Lease<R>, Instant) {
+        (&self.item.lease, self.item.received)
     }
 
     /// Returns `true` if the message is handled.

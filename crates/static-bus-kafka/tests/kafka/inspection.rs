@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use static_bus_kafka::{KafkaReceipt, KafkaTransport};
 use static_bus_remote::{
     Transport,
-    transport::{Consumer, Delivery, Inspect, Kind, Lease, Subscription, Topic, TopicState},
+    transport::{
+        Consumer, Delivery, Inspect, Kind, Lease, Receiver, Subscription, Topic, TopicState,
+    },
 };
 use test_brokers::kafka::Kafka;
 
@@ -54,6 +56,9 @@ async fn every_topic_is_found() {
         topic(Kind::Event, "b: ä"),
         topic(Kind::DeadLetter, ""),
     ];
+    // A query is accepted for a time after the last receiver has closed.
+    let receiver = kafka.listen(topics[0].clone()).await.unwrap();
+    receiver.close().await.unwrap();
     for (count, topic) in topics.iter().enumerate() {
         append(&kafka, topic, 0..count + 1).await;
     }

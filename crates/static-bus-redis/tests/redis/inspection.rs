@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Transport,
-    transport::{Consumer, Inspect, Kind, Subscription, Topic, TopicState},
+    transport::{Consumer, Inspect, Kind, Receiver, Subscription, Topic, TopicState},
 };
 use test_brokers::redis::Redis;
 
@@ -25,7 +25,11 @@ async fn every_topic_is_found() {
     let redis = redis.connect().await.unwrap();
     assert_eq!(redis.topics().await.unwrap(), []);
 
-    append(&redis, &topic(Kind::Query, "users.get"), [record("1")]).await;
+    // A query is accepted for a time after the last receiver has closed.
+    let users = topic(Kind::Query, "users.get");
+    let receiver = redis.listen(users.clone()).await.unwrap();
+    receiver.close().await.unwrap();
+    append(&redis, &users, [record("1")]).await;
     append(&redis, &command("a.unkeyed"), [record("1")]).await;
     append(&redis, &command("b: keyed/0"), [keyed("k", "1")]).await;
     append(&redis, &topic(Kind::DeadLetter, ""), [record("1")]).await;

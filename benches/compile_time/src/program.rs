@@ -29,7 +29,7 @@ pub enum Bus {
     Inner,
     /// The same, with handler types that hold a reference.
     BorrowingInner,
-    /// The same, each ten messages sent by a function that is generic over the bus.
+    /// Handler types in modules of 40. Functions that are generic over the bus send ten messages each.
     Generic,
     /// Handler types in modules of 40, on several buses of 100 each.
     Several,

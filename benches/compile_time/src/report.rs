@@ -63,17 +63,20 @@ impl Report {
             .collect()
     }
 
+    /// Empty without a program that has a goal.
     fn summary(&self) -> String {
-        let mut out = format!("{}\n\n", machine());
         let goals = self.goals();
-        if !goals.is_empty() {
-            out += "| `cargo check` of | goal, at most | measured | |\n|---|---:|---:|---|\n";
-            for goal in goals {
-                out += &format!("{goal}\n");
-            }
-            out += "\n";
+        if goals.is_empty() {
+            return String::new();
         }
-        out += "The library and its dependencies, from nothing:\n\n\
+        let mut out = format!(
+            "{}\n\n| `cargo check` of | goal, at most | measured | |\n|---|---:|---:|---|\n",
+            machine()
+        );
+        for goal in goals {
+            out += &format!("{goal}\n");
+        }
+        out += "\nThe library and its dependencies, from nothing:\n\n\
                 | | default features | no default features |\n|---|---:|---:|\n";
         for Cold { job, default, core } in &self.cold {
             out += &format!(

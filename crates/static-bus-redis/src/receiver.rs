@@ -215,23 +215,29 @@ impl Receiver for RedisReceiver {
             return Ok(());
         }
         self.closing.notify_one();
-        if let Some(mut presence) = self.presence.lock().await.take() {
-            presence.leave().await;
-        }
+        let presence = self.presence.lock().await.take();
+        let leave = async {
+            if let Some(mut presence) = presence {
+                presence.leave().await;
+            }
+        };
         let mut reader = self.reader.lock().await;
         let limit = self.server.farewell();
-        if let Some(read) = reader.read.take() {
-            let end = async {
-                let number = self.reading.load(Ordering::Acquire);
-                if number > 0 {
-                    self.link.unblock(number).await;
+        let end_read = async {
+            if let Some(read) = reader.read.take() {
+                let end = async {
+                    let number = self.reading.load(Ordering::Acquire);
+                    if number > 0 {
+                        self.link.unblock(number).await;
+                    }
+                    read.await
+                };
+                if let Ok((_, Ok(answer))) = timeout(limit, end).await {
+                    reader.taken.extend(answer);
                 }
-                read.await
-            };
-            if let Ok((_, Ok(answer))) = timeout(limit, end).await {
-                reader.taken.extend(answer);
             }
-        }
+        };
+        tokio::join!(leave, end_read);
         reader.connection = None;
         if reader.taken.is_empty() {
             return Ok(());

@@ -15,23 +15,33 @@ use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use services::*;
+use static_bus::layer::{Counter, Timed};
+use static_bus::log::Writer;
 use static_bus::prelude::*;
 use through_the_bus::{GetCategory, GetPrice, GetRate, GetTax, Sold, TakeStock};
 
 #[path = "instructions/asynchronous.rs"]
 mod asynchronous;
+#[path = "../tests/zero_cost/built.rs"]
+mod built;
 #[path = "../tests/zero_cost/by_hand.rs"]
 mod by_hand;
+#[path = "instructions/counting.rs"]
+mod counting;
 #[path = "instructions/fallible.rs"]
 mod fallible;
 #[path = "instructions/mailbox.rs"]
 mod mailbox;
+#[path = "instructions/recording.rs"]
+mod recording;
 #[path = "../tests/zero_cost/services.rs"]
 mod services;
 #[path = "instructions/sizes.rs"]
 mod sizes;
 #[path = "../tests/zero_cost/through_the_bus.rs"]
 mod through_the_bus;
+#[path = "instructions/timing.rs"]
+mod timing;
 
 main!(
     library_benchmark_groups = [
@@ -42,9 +52,12 @@ main!(
         event_9,
         event_fallible,
         nested,
+        counted,
+        timed,
         async_nested,
         handlers,
-        posted
+        posted,
+        recorded
     ]
 );
 
@@ -186,6 +199,30 @@ library_benchmark_group!(
 );
 
 #[library_benchmark]
+#[bench::call(on_heap(counting::ByHand::default()))]
+fn counted_by_hand(shop: &counting::ByHand) -> u64 {
+    counting::by_hand(shop, black_box(3), black_box(1_000))
+}
+#[library_benchmark]
+#[bench::call(on_heap(counting::bus()))]
+fn counted_by_bus(bus: &counting::Bus) -> u64 {
+    counting::by_bus(bus, black_box(3), black_box(1_000))
+}
+library_benchmark_group!(
+    name = counted,
+    compare_by_id = true,
+    benchmarks = [counted_by_hand, counted_by_bus]
+);
+
+#[library_benchmark]
+#[bench::local(on_heap(timing::bus(Timed::local())))]
+#[bench::shared(on_heap(timing::bus(Timed::new())))]
+fn timed_by_bus<C: Counter>(bus: &timing::Bus<C>) -> u64 {
+    timing::by_bus(bus, black_box(3), black_box(1_000))
+}
+library_benchmark_group!(name = timed, benchmarks = [timed_by_bus]);
+
+#[library_benchmark]
 #[bench::ready(on_heap(asynchronous::Shop::<false>::default()))]
 #[bench::waits(on_heap(asynchronous::Shop::<true>::default()))]
 fn async_nested_by_hand<S: asynchronous::Taxes>(shop: &S) -> u64 {
@@ -235,3 +272,10 @@ library_benchmark_group!(
     compare_by_id = true,
     benchmarks = [posted_by_hand, posted_and_settled]
 );
+
+#[library_benchmark]
+#[bench::one(recording::writer())]
+fn recorded_input(writer: Writer<recording::Input>) -> Writer<recording::Input> {
+    recording::record(writer, black_box(&recording::input()))
+}
+library_benchmark_group!(name = recorded, benchmarks = [recorded_input]);

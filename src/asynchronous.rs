@@ -60,3 +60,4 @@ pub use module::{
     on_event_async, on_event_async_fn, on_query_async, on_query_async_fn,
 };
 pub use object::{DynAsyncExecuteCommand, DynAsyncPublishEvent, DynAsyncSendQuery};
+pub(crate) use outcome::Reportable;

@@ -7,12 +7,13 @@ pub use any_bus::AnyBus;
 
 use crate::bus::{Bus, NoMailbox};
 use crate::handler::{CommandHandler, EventHandler, Function, QueryHandler};
+use crate::layer::Layer;
 #[cfg(feature = "alloc")]
 use crate::mailbox::Mailbox;
 use crate::message::{Command, Event, Message, Query};
 use crate::module::{Module, Mount, Mounted};
 use crate::table::{
-    CommandEntry, Fit, InsertInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired,
+    CommandEntry, Fit, InsertInto, QueryEntry, ROOT, Root, SingleSubscriber, Wired, Wrap,
 };
 
 /// The type of the bus built from module `M`, so that it can be stored in a struct or a static.
@@ -304,6 +305,43 @@ impl<T, O> BusBuilder<T, O> {
     pub fn mount<M: Module<Handlers: Mount<T>>>(self, module: M) -> BusBuilder<Mounted<M, T>, O> {
         BusBuilder {
             table: module.handlers().mount(self.table),
+            mailbox: self.mailbox,
+        }
+    }
+
+    /// Puts a [layer](mod@crate::layer) around each handler registered so far. The one added last is the outermost.
+    ///
+    /// What is registered after it is not within it. On a builder without handlers it does nothing.
+    ///
+    /// ```
+    /// use static_bus::{layer::{AroundQuery, Layer}, prelude::*, wiring::Registration};
+    ///
+    /// /// Refuses odd numbers, without the handler.
+    /// struct Even;
+    /// impl Layer for Even {
+    ///     type Around = Even;
+    ///     fn around(&self, _: Registration) -> Even { Even }
+    /// }
+    /// impl<B: ?Sized> AroundQuery<Halve, B> for Even {
+    ///     fn query(&self, n: Halve, _bus: &B, next: impl Fn(Halve) -> Option<u32>) -> Option<u32> {
+    ///         if n.0 % 2 == 0 { next(n) } else { None }
+    ///     }
+    /// }
+    ///
+    /// struct Halve(u32);
+    /// query!(Halve -> Option<u32>);
+    /// let bus = BusBuilder::new().register_query_fn(|n: Halve| Some(n.0 / 2)).layer(Even).build();
+    /// assert_eq!(bus.send::<Halve>(Halve(42)), Some(21));
+    /// assert_eq!(bus.send::<Halve>(Halve(43)), None);
+    /// ```
+    pub fn layer<L: Layer>(self, layer: L) -> BusBuilder<T::In<L>, O>
+    where
+        T: Wrap,
+    {
+        BusBuilder {
+            table: self
+                .table
+                .wrap(&mut |registration| layer.around(registration)),
             mailbox: self.mailbox,
         }
     }

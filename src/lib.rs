@@ -5,7 +5,15 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(feature = "serde", feature = "sim"))]
+#[cfg(any(
+    feature = "live",
+    feature = "metrics",
+    feature = "serde",
+    feature = "sim",
+    feature = "testing",
+    feature = "timing",
+    feature = "tokio"
+))]
 extern crate std;
 
 #[cfg(feature = "async")]
@@ -15,6 +23,11 @@ pub mod bus;
 pub mod dispatch;
 pub mod handler;
 pub mod key;
+pub mod layer;
+#[cfg(feature = "live")]
+pub mod live;
+#[cfg(feature = "log")]
+pub mod log;
 #[cfg(feature = "alloc")]
 pub mod mailbox;
 #[cfg(not(feature = "alloc"))]
@@ -26,6 +39,10 @@ pub mod module;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(feature = "sim")]
+pub mod time;
 pub mod wiring;
 
 #[cfg(doc)]
@@ -75,6 +92,14 @@ pub mod __private {
     pub use frunk::{HList as ShortList, hlist as short_list};
 }
 
+/// Nothing: without the feature `testing`, no message is kept.
+#[cfg(not(feature = "testing"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __keep {
+    ($($static:ty)?) => {};
+}
+
 /// Checks at compile time that a bus type implements the listed traits, such as `SendQuery<Ping>` and
 /// `for<'a> PublishEvent<Tick<'a>>`.
 ///
@@ -121,8 +146,8 @@ mod code_blocks {
         getting_started "guide/src/getting-started.md"
         messages "guide/src/messages.md"
         handlers_and_modules "guide/src/handlers-and-modules.md"
+        layers "guide/src/layers.md"
         cycles "guide/src/cycles-and-the-mailbox.md"
-        testing "guide/src/testing-your-modules.md"
         storing "guide/src/storing-a-bus.md"
         reading_the_assembly "guide/src/reading-the-assembly.md"
         compile_time "guide/src/compile-time.md"
@@ -134,5 +159,14 @@ mod code_blocks {
     #[cfg(feature = "sim")]
     pages! {
         simulated_time "guide/src/simulated-time.md"
+    }
+    #[cfg(feature = "live")]
+    pages! {
+        from_backtest_to_live "guide/src/from-backtest-to-live.md"
+        threads "guide/src/threads.md"
+    }
+    #[cfg(feature = "log")]
+    pages! {
+        recording "guide/src/recording.md"
     }
 }

@@ -220,27 +220,28 @@ impl<T, C: Cascade<Self>> Bus<T, Mailbox<C>> {
     /// ```
     #[inline]
     pub fn settle(&self) -> Result<usize, CascadeError> {
-        let (mailbox, mut delivered) = (&self.mailbox, 0);
+        let mailbox = &self.mailbox;
+        let mut left = mailbox.limit;
         while let Some(message) = mailbox.pop() {
-            if delivered == mailbox.limit {
+            let Some(fewer) = left.checked_sub(1) else {
                 let next = message.name();
                 mailbox.unpop(message);
                 return Err(CascadeError {
                     limit: mailbox.limit,
                     next,
                 });
-            }
+            };
+            left = fewer;
             message.deliver(self);
-            delivered += 1;
         }
-        Ok(delivered)
+        Ok(mailbox.limit - left)
     }
 }
 
 impl<T, O: Queue, M: Message + ListedIn<O::Content>> PostMessage<M> for Bus<T, O> {
     #[inline]
     fn post(&self, message: M) {
-        self.mailbox.push(message.wrap());
+        self.mailbox.push(|| message.wrap());
     }
 }
 
@@ -290,23 +291,24 @@ impl Error for CascadeError {}
 #[doc(hidden)]
 pub trait Queue {
     type Content;
-    fn push(&self, content: Self::Content);
+    /// Appends the content, which is made where it is stored.
+    fn push(&self, content: impl FnOnce() -> Self::Content);
 }
 impl<C> Queue for Mailbox<C> {
     type Content = C;
     #[inline]
-    fn push(&self, content: C) {
+    fn push(&self, content: impl FnOnce() -> C) {
         let waiting = self.waiting.get();
         self.waiting.set(waiting + 1);
         match waiting {
-            0 => self.next.set(Some(content)),
-            _ => push_later(&self.later, content),
+            0 => self.next.set(Some(content())),
+            _ => push_later(&self.later, content()),
         }
     }
 }
 impl Queue for NoMailbox {
     type Content = NoMailbox;
-    fn push(&self, _: NoMailbox) {}
+    fn push(&self, _: impl FnOnce() -> NoMailbox) {}
 }
 
 /// A message listed in mailbox `C`; implemented by [`mailbox!`](crate::mailbox!).
@@ -318,6 +320,9 @@ impl Queue for NoMailbox {
 pub trait ListedIn<C> {
     #[doc(hidden)]
     fn wrap(self) -> C;
+    /// The message in a content that `wrap` made.
+    #[doc(hidden)]
+    fn unwrap(content: C) -> Self;
 }
 
 /// The content of a mailbox: one of the messages that it lists. Implemented by
@@ -336,11 +341,40 @@ pub trait ListedIn<C> {
 /// posted.deliver(&bus);
 /// assert_eq!(ticks.get(), 1);
 /// ```
-pub trait Cascade<B> {
+pub trait Cascade<B>: Names {
     /// The message's name.
-    fn name(&self) -> &'static str;
+    #[inline]
+    fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
     /// Publishes the event or executes the command.
     fn deliver(self, bus: &B);
+}
+
+/// The names of the messages that an enum lists. Implemented by [`mailbox!`](crate::mailbox!).
+///
+/// ```
+/// use static_bus::{mailbox::Names, prelude::*};
+/// struct Tick;
+/// event!(Tick, name = "clock.tick");
+/// struct Stop;
+/// command!(Stop, name = "clock.stop");
+/// mailbox! { enum Posted { event Tick, command Stop } }
+///
+/// assert_eq!(Posted::NAMES, ["clock.tick", "clock.stop"]);
+/// assert_eq!(Posted::from(Stop).index(), 1);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not list messages",
+    label = "not declared with `mailbox!`",
+    note = "declare the inputs with `mailbox! {{ enum Input {{ event Tick }} }}`"
+)]
+pub trait Names {
+    /// The names, in the order of the variants.
+    const NAMES: &'static [&'static str];
+
+    /// The position of this message's name in [`NAMES`](Names::NAMES).
+    fn index(&self) -> usize;
 }
 
 /// Delivers message `M` as kind `K`.
@@ -410,16 +444,29 @@ macro_rules! mailbox {
             impl $crate::mailbox::ListedIn<$name> for $message {
                 #[inline]
                 fn wrap(self) -> $name { $name::$message(self) }
+                #[allow(unreachable_patterns)]
+                fn unwrap(__content: $name) -> Self {
+                    match __content {
+                        $name::$message(__message) => __message,
+                        _ => ::core::unreachable!(),
+                    }
+                }
             }
             const _: () = $crate::__mailbox_check!($kind $message);
         )*
+        impl $crate::mailbox::Names for $name {
+            const NAMES: &'static [&'static ::core::primitive::str] =
+                &[$(<$message as $crate::message::Message>::NAME),*];
+            #[inline]
+            fn index(&self) -> ::core::primitive::usize {
+                #[allow(dead_code)]
+                enum __Index { $($message),* }
+                match *self { $($name::$message(_) => __Index::$message as ::core::primitive::usize),* }
+            }
+        }
         impl<__Bus> $crate::mailbox::Cascade<__Bus> for $name
         where $(__Bus: $crate::__private::DeliverAs<$crate::__private::kind::$kind, $message>),*
         {
-            #[inline]
-            fn name(&self) -> &'static ::core::primitive::str {
-                match *self { $($name::$message(_) => <$message as $crate::message::Message>::NAME),* }
-            }
             #[inline]
             fn deliver(self, __bus: &__Bus) {
                 match self { $($name::$message(__message) =>
@@ -466,11 +513,11 @@ mod tests {
     fn no_message_is_lost_when_one_panics_as_it_is_printed() {
         let fragile = Cell::new(true);
         let mailbox = Mailbox::with_capacity(2);
-        (1..4).for_each(|number| mailbox.push(Fragile(number, &fragile)));
+        (1..4).for_each(|number| mailbox.push(|| Fragile(number, &fragile)));
         let print = panic::AssertUnwindSafe(|| format!("{mailbox:?}"));
         assert!(panic::catch_unwind(print).is_err());
         fragile.set(false);
-        mailbox.push(Fragile(4, &fragile));
+        mailbox.push(|| Fragile(4, &fragile));
         assert_eq!(format!("{mailbox:?}"), "[1, 2, 3, 4]");
         for number in 1..5 {
             assert_eq!(mailbox.pop().map(|fragile| fragile.0), Some(number));

@@ -69,6 +69,13 @@ pub trait Message {
     fn ordering_key(&self, show: &mut dyn FnMut(&dyn core::fmt::Display)) {
         _ = show;
     }
+
+    /// What a [`Recorder`](crate::testing::Recorder) keeps of it; written by the macros.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    fn __keep(&self) -> crate::testing::Kept {
+        crate::testing::Kept::default()
+    }
 }
 
 /// A question to one handler, which answers with [`Response`](Query::Response).
@@ -188,7 +195,7 @@ pub trait EventOutput: sealed::Sealed + Sized {
     #[doc(hidden)]
     type Log: Default;
     #[doc(hidden)]
-    fn note(self, log: &mut Self::Log, position: usize, handler: &'static str);
+    fn note(self, log: &mut Self::Log, position: usize, handler: impl FnOnce() -> &'static str);
     #[doc(hidden)]
     fn finish(log: Self::Log, subscribers: usize, event: &'static str) -> Self::Published;
 }
@@ -196,13 +203,36 @@ impl EventOutput for () {
     type Published = ();
     type Log = ();
     #[inline]
-    fn note(self, _: &mut (), _: usize, _: &'static str) {}
+    fn note(self, _: &mut (), _: usize, _: impl FnOnce() -> &'static str) {}
     #[inline]
     fn finish(_: (), _: usize, _: &'static str) {}
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for () {}
-    impl<E> Sealed for Result<(), E> {}
+    pub trait Sealed {
+        const SUCCESS: Self;
+        fn is_failure(&self) -> bool;
+    }
+    impl Sealed for () {
+        const SUCCESS: () = ();
+        fn is_failure(&self) -> bool {
+            false
+        }
+    }
+    impl<E> Sealed for Result<(), E> {
+        const SUCCESS: Self = Ok(());
+        fn is_failure(&self) -> bool {
+            self.is_err()
+        }
+    }
+}
+/// The output of a handler of a command or an event that succeeded.
+#[cfg(feature = "testing")]
+pub(crate) fn success<O: sealed::Sealed>() -> O {
+    O::SUCCESS
+}
+/// True if a handler of a command or an event failed.
+#[cfg(any(feature = "metrics", feature = "testing", feature = "tracing"))]
+pub(crate) fn is_failure<O: sealed::Sealed>(output: &O) -> bool {
+    output.is_failure()
 }

@@ -41,6 +41,7 @@ pub(crate) use mount::Mounted;
 pub use mount::{FromHandler, Mount};
 
 use crate::handler::Function;
+use crate::layer::{Layer, Layered};
 use crate::message::{Command, Event, Query};
 use crate::table::{CommandEntry, QueryEntry, SingleSubscriber};
 use core::marker::PhantomData;
@@ -84,6 +85,17 @@ pub trait Module {
     type Handlers;
     /// Returns the handlers, and consumes the module.
     fn handlers(self) -> Self::Handlers;
+
+    /// Puts a [layer](mod@crate::layer) around each handler of the module. The one added last is the outermost.
+    fn layer<L: Layer>(self, layer: L) -> Layered<Self, L>
+    where
+        Self: Sized,
+    {
+        Layered {
+            module: self,
+            layer,
+        }
+    }
 }
 
 /// Defines an entry of modules, the function that makes one, and its place in the table.

@@ -32,6 +32,7 @@ mod bucket;
 mod event;
 mod fit;
 mod subscribers;
+mod within;
 
 pub use bucket::{CommandEntry, EventEntry, QueryEntry};
 #[cfg(feature = "async")]
@@ -52,7 +53,10 @@ pub use subscribers::{
 pub(crate) use fit::Fit;
 #[cfg(feature = "async")]
 pub(crate) use fit::{PlaceFor, Registered, SameHandlers, Take, TakeIf};
-pub(crate) use subscribers::Subscribers;
+pub(crate) use subscribers::{Subscribers, WrapEach};
+pub use within::{Within, Wrap};
+#[cfg(feature = "async")]
+pub(crate) use within::{wrap_handler, wrap_subscribers};
 
 use crate::key::{Digit, Digits, Key};
 use crate::message::Message;

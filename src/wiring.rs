@@ -2,15 +2,17 @@
 
 #[cfg(feature = "alloc")]
 mod drawing;
+mod names;
 
 #[cfg(feature = "alloc")]
 pub use drawing::Wiring;
+#[cfg(feature = "testing")]
+pub(crate) use drawing::{escaped, quoted};
+pub use names::Layers;
+pub(crate) use names::handler_name;
 
-#[cfg(feature = "async")]
-use crate::handler::AtOnce;
-use crate::handler::Function;
 use crate::message::Message;
-use core::{any::type_name, fmt};
+use core::fmt;
 
 /// The registration of one handler for one message.
 ///
@@ -38,19 +40,59 @@ pub struct Registration {
     pub message: &'static str,
     /// The type name of the handler; for a function or closure, the name of the function.
     pub handler: &'static str,
+    layers: Layers,
+    remote: bool,
 }
 impl Registration {
     pub(crate) fn new<M: Message, H>(kind: Kind) -> Self {
+        let (handler, layers) = names::of::<H>();
         Registration {
             kind,
             message: M::NAME,
-            handler: handler_name::<H>(),
+            handler,
+            layers,
+            remote: false,
         }
+    }
+
+    /// The registration of a remote handler, such as a broker, for a client that passes its messages through
+    /// [layers](mod@crate::layer). `handler` is its name, without secrets.
+    ///
+    /// ```
+    /// use static_bus::{prelude::*, wiring::{Kind, Registration}};
+    /// struct Ping;
+    /// query!(Ping -> u8, name = "net.ping");
+    /// let registration = Registration::remote::<Ping>(Kind::Query, "redis://10.0.0.7:6379");
+    /// assert_eq!(format!("{registration:?}"), "query net.ping -> redis://10.0.0.7:6379");
+    /// assert!(registration.is_remote());
+    /// ```
+    pub const fn remote<M: Message>(kind: Kind, handler: &'static str) -> Self {
+        Registration {
+            kind,
+            message: M::NAME,
+            handler,
+            layers: Layers::NONE,
+            remote: true,
+        }
+    }
+
+    /// True if the handler is behind a client that sends the message to another process.
+    pub const fn is_remote(&self) -> bool {
+        self.remote
+    }
+
+    /// The type names of the [layers](mod@crate::layer) around the handler, the innermost first.
+    pub const fn layers(&self) -> Layers {
+        self.layers
     }
 }
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} -> {}", self.kind, self.message, self.handler)
+        write!(f, "{} {} -> {}", self.kind, self.message, self.handler)?;
+        if !self.layers.is_empty() {
+            write!(f, " within {}", self.layers)?;
+        }
+        Ok(())
     }
 }
 
@@ -84,18 +126,4 @@ impl fmt::Display for Kind {
 #[doc(hidden)]
 pub trait Registrations {
     fn each(visit: &mut dyn FnMut(Registration));
-}
-
-/// The type name of a handler; for a function, without the wrapper [`Function`].
-pub(crate) fn handler_name<H>() -> &'static str {
-    let name = type_name::<H>();
-    #[cfg(feature = "async")]
-    let name = without(AtOnce::<()>::PATH, name);
-    without(Function::<()>::PATH, name)
-}
-#[inline]
-fn without(wrapper: &str, name: &'static str) -> &'static str {
-    name.strip_prefix(wrapper)
-        .and_then(|rest| rest.strip_suffix('>'))
-        .unwrap_or(name)
 }

@@ -12,19 +12,21 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 use serde_json::Value;
 
 /// The types of a table.
-const INTERNAL: [&str; 5] = ["Node<", "Free", "Entry<", "Digits<", "Missing"];
+const INTERNAL: [&str; 6] = ["Node<", "Within<", "Free", "Entry<", "Digits<", "Missing"];
 
 /// Mentions in one error.
 const LIMIT: usize = 10;
 
-/// rustc prints the whole type of the bus if a handler's trait is not implemented: the bus is a parameter
+/// rustc prints the whole type of the bus if the trait of a handler or layer is not implemented: the bus is a parameter
 /// of the missing trait, and no text of the library replaces it. It also prints two types that differ, and
 /// a type that resembles one with an impl.
-const WHOLE_BUS: [(&str, usize); 8] = [
+const WHOLE_BUS: [(&str, usize); 10] = [
+    ("async_layer_for_synchronous_handlers", 20),
     ("async_not_an_async_handler", 20),
     ("async_pointer_to_a_bus", 20),
     ("branches_of_two_types", 25),
     ("bus_without_a_listed_message", 15),
+    ("layer_for_another_kind", 20),
     ("module_with_mistakes", 20),
     ("not_a_handler_of_a_command", 20),
     ("not_a_handler_of_a_query", 20),

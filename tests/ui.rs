@@ -9,8 +9,16 @@ fn each_mistake_has_its_text() {
     cases.compile_fail("tests/ui/fail/*.rs");
     #[cfg(feature = "async")]
     cases.compile_fail("tests/ui/async/*.rs");
+    #[cfg(feature = "live")]
+    cases.compile_fail("tests/ui/live/*.rs");
     #[cfg(feature = "sim")]
     cases.compile_fail("tests/ui/sim/*.rs");
+    #[cfg(feature = "log")]
+    cases.compile_fail("tests/ui/log/*.rs");
+    #[cfg(all(feature = "async", feature = "testing"))]
+    cases.compile_fail("tests/ui/testing/*.rs");
+    #[cfg(feature = "tokio")]
+    cases.compile_fail("tests/ui/tokio/*.rs");
     cases.compile_fail("tests/ui/macros/*.rs");
     cases.pass("tests/ui/pass/*.rs");
 }
@@ -22,17 +30,18 @@ fn each_headline_is_explained() {
         .filter_map(|line| line.strip_prefix("### "))
         .map(without_names)
         .collect();
-    let texts = ["async", "fail", "macros", "sim"]
-        .map(|folder| {
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("tests/ui")
-                .join(folder)
-        })
-        .into_iter()
-        .flat_map(|folder| fs::read_dir(folder).expect("the cases are there"))
-        .map(|entry| entry.expect("the cases can be read").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "stderr"))
-        .map(|path| fs::read_to_string(path).expect("a text can be read"));
+    let ui = Path::new("tests/ui");
+    let texts = [
+        "async", "fail", "live", "log", "macros", "sim", "testing", "tokio",
+    ]
+    .map(|folder| ui.join(folder))
+    .into_iter()
+    .chain([Path::new("crates/static-bus-remote").join(ui)])
+    .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+    .flat_map(|folder| fs::read_dir(folder).expect("the cases are there"))
+    .map(|entry| entry.expect("the cases can be read").path())
+    .filter(|path| path.extension().is_some_and(|e| e == "stderr"))
+    .map(|path| fs::read_to_string(path).expect("a text can be read"));
     let mut met = BTreeSet::new();
     for text in texts {
         met.extend(text.lines().filter_map(headline).map(without_names));

@@ -43,12 +43,19 @@ fn a_query_nested_three_deep_is_the_code_of_three_calls() {
     assert_identical("nested");
 }
 
+#[test]
+fn a_message_within_layers_that_only_pass_it_on_is_the_handlers_code() {
+    for name in NAMES {
+        if let Some(difference) = difference(name, &BY_HAND, &WITHIN_LAYERS) {
+            panic!("`{name}` by hand (-) and within two layers (+) differ:\n{difference}");
+        }
+    }
+}
+
 /// Without this test, a comparison that never finds a difference would pass all tests above.
 #[test]
 fn a_call_that_is_one_counter_slower_is_told_apart() {
-    for name in [
-        "query", "command", "event_1", "event_3", "event_9", "nested",
-    ] {
+    for name in NAMES {
         let difference = difference(name, &BY_HAND, &SLOWER);
         assert!(
             difference.as_deref().is_some_and(|it| it.contains("\n+")),
@@ -57,9 +64,15 @@ fn a_call_that_is_one_counter_slower_is_told_apart() {
     }
 }
 
-static THROUGH_THE_BUS: LazyLock<String> = LazyLock::new(|| compile("through_the_bus"));
-static BY_HAND: LazyLock<String> = LazyLock::new(|| compile("by_hand"));
-static SLOWER: LazyLock<String> = LazyLock::new(|| compile("slower"));
+const NAMES: [&str; 6] = [
+    "query", "command", "event_1", "event_3", "event_9", "nested",
+];
+
+static THROUGH_THE_BUS: LazyLock<String> = LazyLock::new(|| compile("through_the_bus", "built"));
+static WITHIN_LAYERS: LazyLock<String> =
+    LazyLock::new(|| compile("through_the_bus", "built_within_layers"));
+static BY_HAND: LazyLock<String> = LazyLock::new(|| compile("by_hand", "built"));
+static SLOWER: LazyLock<String> = LazyLock::new(|| compile("slower", "built"));
 
 fn assert_identical(name: &str) {
     if let Some(difference) = difference(name, &BY_HAND, &THROUGH_THE_BUS) {
@@ -80,11 +93,11 @@ fn difference(name: &str, from: &str, to: &str) -> Option<String> {
     })
 }
 
-/// The assembly of the crate of `zero_cost/{side}.rs` and the services.
-fn compile(side: &str) -> String {
+/// The assembly of the crate of `zero_cost/{side}.rs` and the services. `built` is the file with the type of the bus.
+fn compile(side: &str, built: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let all = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("zero-cost");
-    let dir = all.join(side);
+    let dir = all.join(format!("{side}-{built}"));
     let sources = root.join("tests/zero_cost");
     fs::create_dir_all(dir.join("src")).unwrap();
     fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
@@ -99,8 +112,9 @@ fn compile(side: &str) -> String {
     fs::write(
         dir.join("src/lib.rs"),
         format!(
-            "#[path = {:?}]\npub mod services;\n#[path = {:?}]\npub mod {side};\n",
+            "#[path = {:?}]\npub mod services;\n#[path = {:?}]\npub mod built;\n#[path = {:?}]\npub mod {side};\n",
             sources.join("services.rs"),
+            sources.join(built).with_extension("rs"),
             sources.join(side).with_extension("rs"),
         ),
     )

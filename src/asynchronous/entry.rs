@@ -7,11 +7,12 @@
 use super::{AsyncCommandHandler, AsyncQueryHandler, BusError, outcome::Outcome, refusal::Unasked};
 use crate::handler::{CommandHandler, QueryHandler};
 use crate::key::{Other, Rest, Same};
+use crate::layer::{Layer, Wrapped};
 use crate::message::{Command, Message, Query};
 use crate::table::{
     CommandEntry, Find, FindIf, Fit, HasCommandHandler, HasQueryHandler, InsertIf, InsertInto,
     MergeInto, PlaceFor, QueryEntry, Registered, RestOf, SameHandlers, SecondCommandHandler,
-    SecondQueryHandler, Take, TakeIf, Wired, entry,
+    SecondQueryHandler, Take, TakeIf, Wired, entry, wrap_handler,
 };
 use crate::wiring::{Kind, Registration, Registrations};
 use core::marker::PhantomData;
@@ -178,6 +179,8 @@ impl<C: Command, H: AsyncCommandHandler<C, B>, T: Wired<B>, B> Wired<B>
     for AsyncCommandEntry<C, H, T>
 {
 }
+
+wrap_handler!(AsyncQueryEntry: Query, AsyncCommandEntry: Command);
 
 impl<Q: Query, H, T: Registrations> Registrations for AsyncQueryEntry<Q, H, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {

@@ -9,11 +9,12 @@ use super::refusal::{AllAtOnce, Unasked};
 use super::subscribers::{AsyncSubscribers, Call, IntoAsync, finish};
 use super::{BusError, outcome::Outcome};
 use crate::key::{Other, Rest, Same};
+use crate::layer::Layer;
 use crate::message::{Event, Message};
 use crate::table::{
     AppendTo, EachName, EventEntry, Find, FindIf, Fit, Handlers1, InsertIf, InsertInto, LogOf,
     MergeInto, Missing, MoreSubscribers, PlaceFor, Publish, Registered, RestOf, SameHandlers,
-    Subscribers, Take, TakeIf, Wired, entry,
+    Subscribers, Take, TakeIf, Wired, entry, wrap_subscribers,
 };
 use crate::wiring::{Registration, Registrations};
 use core::marker::PhantomData;
@@ -180,6 +181,8 @@ impl<E: Event, B, S: AllAtOnce<E>> Subscribers<E, B> for Unasked<S> {
         position
     }
 }
+
+wrap_subscribers!(AsyncEventEntry);
 
 impl<E: Event, S: EachName, T: Registrations> Registrations for AsyncEventEntry<E, S, T> {
     fn each(visit: &mut dyn FnMut(Registration)) {

@@ -120,10 +120,10 @@ impl<E> EventOutput for Result<(), E> {
     type Published = Result<(), PublishError<E>>;
     type Log = Vec<Failure<E>>;
     #[inline]
-    fn note(self, log: &mut Self::Log, position: usize, handler: &'static str) {
+    fn note(self, log: &mut Self::Log, position: usize, handler: impl FnOnce() -> &'static str) {
         if let Err(error) = self {
             log.push(Failure {
-                handler,
+                handler: handler(),
                 position,
                 error,
             });

@@ -138,6 +138,7 @@ macro_rules! __message {
                 fn ordering_key(&self, __show: &mut dyn ::core::ops::FnMut(&dyn ::core::fmt::Display)) {
                     __show(&self.$key);
                 })?
+                $crate::__keep!($($static)?);
             }
         };
     };

@@ -4,7 +4,7 @@
 //! parent. After the overall winner's item is yielded, only the matches on its path to the root are
 //! replayed. Stream `rank` of `k` is a leaf below node `(rank + k) / 2`; node 1 is the root.
 
-use super::Time;
+use crate::time::Time;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::{error::Error, fmt, hint, iter::FusedIterator, mem};
@@ -51,17 +51,19 @@ impl<I: Iterator> Stream<I> {
 /// and then ends. The items yielded before it are in order.
 ///
 /// ```
-/// use static_bus::sim::{Stream, merge};
+/// use static_bus::{sim::{Stream, merge}, time::Time};
 ///
-/// let quotes = Stream::new("quotes", [(1, "q1"), (2, "q2")]);
-/// let trades = Stream::new("trades", [(2, "t2"), (1, "t1")]);
+/// let [one, two] = [1, 2].map(Time::from_secs);
+/// let quotes = Stream::new("quotes", [(one, "q1"), (two, "q2")]);
+/// let trades = Stream::new("trades", [(two, "t2"), (one, "t1")]);
 /// let mut merged = merge([quotes.priority(1), trades]);
 ///
-/// assert_eq!(merged.next(), Some(Ok((1, "q1"))));
-/// assert_eq!(merged.next(), Some(Ok((2, "t2")))); // `trades` has the smaller priority
+/// assert_eq!(merged.next(), Some(Ok((one, "q1"))));
+/// assert_eq!(merged.next(), Some(Ok((two, "t2")))); // `trades` has the smaller priority
 /// assert_eq!(
 ///     merged.next().unwrap().unwrap_err().to_string(),
-///     "stream `trades` is not sorted: time 1 comes after time 2; sort it by time before merging",
+///     "stream `trades` is not sorted: 1970-01-01T00:00:01Z comes after 1970-01-01T00:00:02Z; \
+///      sort it by time before merging",
 /// );
 /// assert_eq!(merged.next(), None);
 /// ```
@@ -269,19 +271,18 @@ impl Due {
     fn play(&mut self, other: &mut Due) {
         let (a, b) = (*self, *other);
         let swap = b.order() < a.order();
-        let pick = |a, b| hint::select_unpredictable(swap, b, a);
         *other = Due {
-            time: pick(b.time, a.time),
-            rank: pick(b.rank, a.rank),
+            time: hint::select_unpredictable(swap, a.time, b.time),
+            rank: hint::select_unpredictable(swap, a.rank, b.rank),
         };
-        self.time = pick(a.time, b.time);
-        self.rank = pick(a.rank, b.rank);
+        self.time = hint::select_unpredictable(swap, b.time, a.time);
+        self.rank = hint::select_unpredictable(swap, b.rank, a.rank);
     }
 
     /// Time and rank as one number, which is cheaper to compare than two fields.
     #[inline]
-    fn order(self) -> u128 {
-        u128::from(self.time) << 64 | u128::from(self.rank)
+    fn order(self) -> i128 {
+        i128::from(self.time.as_nanos()) << 64 | i128::from(self.rank)
     }
 }
 
@@ -309,7 +310,7 @@ impl fmt::Display for Unsorted {
         } = self;
         write!(
             f,
-            "stream `{stream}` is not sorted: time {after} comes after time {before}; sort it by time before merging"
+            "stream `{stream}` is not sorted: {after} comes after {before}; sort it by time before merging"
         )
     }
 }

@@ -1,8 +1,8 @@
 //! The report of a replay.
 
-use super::Time;
+use crate::time::Time;
 use alloc::vec::Vec;
-use core::{fmt, ptr};
+use core::fmt;
 use std::time::Duration;
 
 /// The messages that a [`Replay`](super::Replay) delivered, and the time it took. `Display` prints a
@@ -12,11 +12,11 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Report {
-    /// Inputs by message, in order of first appearance.
+    /// The inputs that were delivered, by message, in the order in which they are declared.
     pub inputs: Vec<Count>,
-    /// Scheduled messages by message, in order of first appearance.
+    /// The scheduled messages that were delivered, in the same way.
     pub scheduled: Vec<Count>,
-    /// The simulated times of the first and the last event; `None` when there was none.
+    /// The times of the first and the last event; `None` when there was none.
     pub span: Option<(Time, Time)>,
     /// The duration of all runs, on the machine's clock.
     pub wall: Duration,
@@ -64,7 +64,7 @@ impl fmt::Display for Report {
         let (events, speed) = (self.events(), self.events_per_second());
         write!(f, "{events} events")?;
         if let Some((first, last)) = self.span {
-            write!(f, ", time {first} to {last}")?;
+            write!(f, ", {first} to {last}")?;
         }
         write!(f, ", in {:.3?}: {speed:.0} events per second", self.wall)?;
         if self.stopped {
@@ -74,28 +74,43 @@ impl fmt::Display for Report {
     }
 }
 
-/// The counters of a running replay.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) events: u64,
+/// The counters of a running loop.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) events: u64,
     first: Time,
-    pub(super) last: Time,
-    pub(super) wall: Duration,
-    pub(super) stopped: bool,
+    pub(crate) last: Time,
+    pub(crate) wall: Duration,
+    pub(crate) stopped: bool,
     inputs: Counts,
     scheduled: Counts,
 }
 
 impl Tally {
+    /// For inputs and scheduled messages of these names.
+    pub(crate) fn new(inputs: &'static [&'static str], scheduled: &'static [&'static str]) -> Self {
+        Tally {
+            events: 0,
+            first: Time::MIN,
+            last: Time::MIN,
+            wall: Duration::ZERO,
+            stopped: false,
+            inputs: Counts::new(inputs),
+            scheduled: Counts::new(scheduled),
+        }
+    }
+
+    /// Counts an input by the [`index`](crate::mailbox::Names::index) of its name.
     #[inline]
-    pub(super) fn count_input(&mut self, time: Time, name: &'static str) {
-        self.inputs.add(name);
+    pub(crate) fn count_input(&mut self, time: Time, index: usize) {
+        self.inputs.counts[index] += 1;
         self.count(time);
     }
 
+    /// Counts a scheduled message in the same way.
     #[inline]
-    pub(super) fn count_scheduled(&mut self, time: Time, name: &'static str) {
-        self.scheduled.add(name);
+    pub(crate) fn count_scheduled(&mut self, time: Time, index: usize) {
+        self.scheduled.counts[index] += 1;
         self.count(time);
     }
 
@@ -108,10 +123,10 @@ impl Tally {
         self.events += 1;
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         Report {
-            inputs: self.inputs.0.clone(),
-            scheduled: self.scheduled.0.clone(),
+            inputs: self.inputs.report(),
+            scheduled: self.scheduled.report(),
             span: (self.events > 0).then_some((self.first, self.last)),
             wall: self.wall,
             stopped: self.stopped,
@@ -119,33 +134,25 @@ impl Tally {
     }
 }
 
-/// Counters in order of first appearance. A program has few messages, so the list is short.
-#[derive(Debug, Default)]
-struct Counts(Vec<Count>);
+/// A counter for each name.
+#[derive(Debug)]
+struct Counts {
+    names: &'static [&'static str],
+    counts: Vec<u64>,
+}
 
 impl Counts {
-    /// Updates the counter of `name`. Visits every counter without branching, because the position is
-    /// unpredictable and a search would cost more.
-    #[inline]
-    fn add(&mut self, name: &'static str) {
-        let mut known = false;
-        for count in &mut self.0 {
-            let same = ptr::eq(count.name, name);
-            count.count += u64::from(same);
-            known |= same;
-        }
-        if !known {
-            self.add_by_content(name);
-        }
+    fn new(names: &'static [&'static str]) -> Self {
+        let counts = alloc::vec![0; names.len()];
+        Counts { names, counts }
     }
 
-    /// Compares by content, because equal names may have different addresses; adds a counter for a new
-    /// name.
-    #[cold]
-    fn add_by_content(&mut self, name: &'static str) {
-        match self.0.iter_mut().find(|known| known.name == name) {
-            Some(known) => known.count += 1,
-            None => self.0.push(Count { name, count: 1 }),
-        }
+    /// The counts that are not zero.
+    fn report(&self) -> Vec<Count> {
+        let mut counts = Vec::with_capacity(self.names.len());
+        let all = self.names.iter().zip(&self.counts);
+        let all = all.map(|(&name, &count)| Count { name, count });
+        counts.extend(all.filter(|count| count.count > 0));
+        counts
     }
 }

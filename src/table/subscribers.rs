@@ -19,6 +19,7 @@
 //! The list does not depend on the way of registration: a module's subscribers are appended one by one.
 
 use crate::handler::EventHandler;
+use crate::layer::{Layer, Wrapped};
 use crate::message::{Event, EventOutput};
 use crate::wiring::{Kind, Registration, handler_name};
 
@@ -190,6 +191,18 @@ impl<E: Event, B> Subscribers<E, B> for () {
         position
     }
 }
+/// A list of subscribers of which each can be put within a layer; see [`Wrap`](super::Wrap).
+pub trait WrapEach {
+    type In<L: Layer>;
+    fn wrap_each<E: Event, L: Layer>(
+        self,
+        around: &mut impl FnMut(Registration) -> L::Around,
+    ) -> Self::In<L>;
+    fn rewrap_each<E: Event, L: Layer, N: Layer>(
+        wrapped: Self::In<L>,
+        around: &mut impl FnMut(Registration, L::Around) -> N::Around,
+    ) -> Self::In<N>;
+}
 /// Visits the registration of each subscriber of a list, the oldest first.
 pub trait EachName {
     fn each<E: Event>(visit: &mut dyn FnMut(Registration));
@@ -201,7 +214,7 @@ macro_rules! handlers {
             #[inline]
             fn deliver(&self, event: &E, bus: &B, log: &mut LogOf<E>, position: usize) -> usize {
                 $(
-                    self.$i.handle(event, bus).note(log, position, handler_name::<$S>());
+                    self.$i.handle(event, bus).note(log, position, handler_name::<$S>);
                     let position = position + 1;
                 )*
                 position
@@ -210,6 +223,23 @@ macro_rules! handlers {
         impl<$($S),*> EachName for $Handlers<$($S),*> {
             fn each<E: Event>(visit: &mut dyn FnMut(Registration)) {
                 $(visit(Registration::new::<E, $S>(Kind::Event));)*
+            }
+        }
+        impl<$($S),*> WrapEach for $Handlers<$($S),*> {
+            type In<L: Layer> = $Handlers<$(Wrapped<$S, L>),*>;
+            fn wrap_each<E: Event, L: Layer>(
+                self,
+                around: &mut impl FnMut(Registration) -> L::Around,
+            ) -> Self::In<L> {
+                $Handlers($(Wrapped::new(self.$i, around(Registration::new::<E, $S>(Kind::Event)))),*)
+            }
+            fn rewrap_each<E: Event, L: Layer, N: Layer>(
+                wrapped: Self::In<L>,
+                around: &mut impl FnMut(Registration, L::Around) -> N::Around,
+            ) -> Self::In<N> {
+                $Handlers($(wrapped.$i.map(|inner| {
+                    around(Registration::new::<E, Wrapped<$S, L>>(Kind::Event), inner)
+                })),*)
             }
         }
         branches!($Branches $($i $S)*);
@@ -222,6 +252,21 @@ macro_rules! branches {
             fn deliver(&self, event: &E, bus: &B, log: &mut LogOf<E>, position: usize) -> usize {
                 $(let position = self.$i.deliver(event, bus, log, position);)*
                 position
+            }
+        }
+        impl<$($S: WrapEach),*> WrapEach for $Branches<$($S),*> {
+            type In<L: Layer> = $Branches<$($S::In<L>),*>;
+            fn wrap_each<E: Event, L: Layer>(
+                self,
+                around: &mut impl FnMut(Registration) -> L::Around,
+            ) -> Self::In<L> {
+                $Branches($(self.$i.wrap_each::<E, L>(around)),*)
+            }
+            fn rewrap_each<E: Event, L: Layer, N: Layer>(
+                wrapped: Self::In<L>,
+                around: &mut impl FnMut(Registration, L::Around) -> N::Around,
+            ) -> Self::In<N> {
+                $Branches($($S::rewrap_each::<E, L, N>(wrapped.$i, around)),*)
             }
         }
         impl<$($S: EachName),*> EachName for $Branches<$($S),*> {

@@ -1,11 +1,13 @@
 //! The wiring of a bus as text: a table, Mermaid and DOT.
 
 use super::{Registration, Registrations};
-use alloc::{string::String, vec::Vec};
+use alloc::string::{String, ToString};
+use alloc::{format, vec::Vec};
 use core::fmt::{self, Write};
 
 /// Every registration of a bus, sorted by kind (queries, commands, events) and then by message name;
-/// the subscribers of one event are in registration order.
+/// the subscribers of one event are in registration order. The layers of a handler are listed apart, the innermost
+/// first, if any handler has one.
 ///
 /// `Display` prints a table:
 ///
@@ -60,16 +62,24 @@ impl Wiring {
                 kind,
                 message,
                 handler,
+                layers,
+                ..
             } = registration;
             // The subscribers of one event are adjacent and share the node of the first.
             if self.0[first].message != *message {
                 first = i;
             }
-            let handler = handler.replace('<', "&lt;").replace('>', "&gt;");
+            let handler = escaped(handler);
+            let arrow = if layers.is_empty() {
+                String::from("-->")
+            } else {
+                format!("-->|\"{}\"|", escaped(layers))
+            };
             // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
-                "  m{first}[\"{kind} {message}\"] --> h{i}[\"{handler}\"]"
+                "  m{first}[\"{kind} {}\"] {arrow} h{i}[\"{handler}\"]",
+                escaped(message)
             );
         }
         out
@@ -91,26 +101,72 @@ impl Wiring {
                 kind,
                 message,
                 handler,
+                layers,
+                ..
             } = registration;
+            let label = if layers.is_empty() {
+                String::new()
+            } else {
+                format!(" [label=\"{}\"]", quoted(layers))
+            };
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "  \"{kind} {message}\" -> \"{handler}\";");
+            let (message, handler) = (quoted(message), quoted(handler));
+            let _ = writeln!(out, "  \"{kind} {message}\" -> \"{handler}\"{label};");
         }
         out + "}\n"
     }
+}
+
+/// Text in a label of Mermaid: what has a meaning there is written as an entity.
+pub(crate) fn escaped(text: impl fmt::Display) -> String {
+    let mut out = String::new();
+    for c in text.to_string().chars() {
+        match c {
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "#quot;",
+            '#' => out += "#35;",
+            ';' => out += "#59;",
+            _ => out.push(c),
+        }
+    }
+    out
+}
+/// Text between quotes in DOT.
+pub(crate) fn quoted(text: impl fmt::Display) -> String {
+    text.to_string().replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 impl fmt::Display for Wiring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.0.iter().map(|registration| registration.message.len());
         let width = names.max().unwrap_or(0).max("message".len());
-        writeln!(f, "{:<7}  {:<width$}  handler", "kind", "message")?;
+        let handlers = self.0.iter().map(|registration| registration.handler.len());
+        let handlers = handlers.max().unwrap_or(0).max("handler".len());
+        let layered = self
+            .0
+            .iter()
+            .any(|registration| !registration.layers.is_empty());
+        write!(f, "{:<7}  {:<width$}  ", "kind", "message")?;
+        if layered {
+            writeln!(f, "{:<handlers$}  layers", "handler")?;
+        } else {
+            writeln!(f, "handler")?;
+        }
         for registration in &self.0 {
             let Registration {
                 kind,
                 message,
                 handler,
+                layers,
+                ..
             } = registration;
-            writeln!(f, "{kind:<7}  {message:<width$}  {handler}")?;
+            write!(f, "{kind:<7}  {message:<width$}  ")?;
+            if layers.is_empty() {
+                writeln!(f, "{handler}")?;
+            } else {
+                writeln!(f, "{handler:<handlers$}  {layers}")?;
+            }
         }
         Ok(())
     }

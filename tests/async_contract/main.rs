@@ -4,7 +4,9 @@ mod calls;
 mod cost;
 mod errors;
 mod events;
+mod layers;
 mod objects;
+mod resilience;
 mod spawning;
 mod wiring;
 

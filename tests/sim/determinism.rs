@@ -1,5 +1,5 @@
 use crate::market::{Entry, inputs, whole_journal_of};
-use static_bus::sim::Timeline;
+use static_bus::time::Timeline;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::Command;
 

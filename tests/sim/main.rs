@@ -1,14 +1,20 @@
 //! The guarantees of simulated time, one test for each.
 
 mod determinism;
-#[cfg(feature = "serde")]
-mod log;
-#[cfg(feature = "serde")]
-mod log_faults;
-#[cfg(feature = "serde")]
-mod log_values;
+mod drive;
+#[cfg(feature = "live")]
+mod live;
 mod market;
 mod merge;
+mod order;
 mod panics;
 mod replay;
+mod time;
 mod timeline;
+
+use static_bus::time::Time;
+
+/// The time this number of nanoseconds after the epoch.
+const fn at(nanos: i64) -> Time {
+    Time::from_nanos(nanos)
+}

@@ -4,10 +4,13 @@
 use static_bus::{
     mailbox::Mailbox,
     prelude::*,
-    sim::{Handle, Merge, Replay, Stream, Time, Timeline, merge},
+    sim::{Merge, Replay, Stream, merge},
+    time::{Handle, Time, Timeline},
 };
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
+#[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Price {
     pub symbol: usize,
@@ -15,6 +18,7 @@ pub struct Price {
 }
 event!(Price);
 
+#[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Halt {
     pub symbol: usize,
@@ -36,6 +40,7 @@ pub struct PlaceOrder {
 command!(PlaceOrder);
 
 mailbox! {
+    #[derive(Clone)]
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     pub enum Input { event Price, event Halt }
 }
@@ -56,7 +61,9 @@ pub struct Market<'a> {
 }
 
 impl<'a> Market<'a> {
-    fn new(timeline: &'a Timeline<Timers>) -> Self {
+    /// A market that reviews from the epoch on.
+    pub fn new(timeline: &'a Timeline<Timers>) -> Self {
+        timeline.schedule(Time::EPOCH, Review);
         Market {
             timeline,
             average: Default::default(),
@@ -64,6 +71,24 @@ impl<'a> Market<'a> {
             orders: Cell::new(0),
             journal: RefCell::default(),
         }
+    }
+
+    pub fn bus<'m>(&'m self) -> MarketBus<'m> {
+        BusBuilder::new()
+            .mount(hlist![
+                on_event::<Price, _>(self),
+                on_event::<Halt, _>(self),
+                on_event::<Review, _>(self),
+                on_event::<Expire, _>(self),
+                on_command::<PlaceOrder, _>(self),
+            ])
+            .mailbox::<Cascade>(8)
+            .build()
+    }
+
+    /// The journal so far.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.journal.borrow().clone()
     }
 
     fn note(&self, what: &'static str, number: u64) {
@@ -101,7 +126,8 @@ impl<B> EventHandler<Halt, B> for Market<'_> {
 impl<B> EventHandler<Review, B> for Market<'_> {
     fn handle(&self, _: &Review, _: &B) {
         self.note("review", self.timeline.len() as u64);
-        self.timeline.schedule(self.timeline.now() + 50, Review);
+        self.timeline
+            .schedule(self.timeline.now() + Duration::from_nanos(50), Review);
     }
 }
 
@@ -115,7 +141,7 @@ impl<B> CommandHandler<PlaceOrder, B> for Market<'_> {
     fn handle(&self, order: PlaceOrder, _: &B) {
         let number = self.orders.replace(self.orders.get() + 1);
         self.note("order", order.limit.to_bits());
-        let expiry = self.timeline.now() + order.limit as Time % 7;
+        let expiry = self.timeline.now() + Duration::from_nanos(order.limit as u64 % 7);
         let handle = self.timeline.schedule(expiry, Expire { order: number });
         self.expiry[order.symbol].set(Some(handle));
     }
@@ -140,7 +166,7 @@ pub fn inputs(length: u64) -> Merge<impl Iterator<Item = (Time, Input)> + Clone,
             format!("symbol {symbol}"),
             items.scan(0, |last, (time, input)| {
                 *last = time.max(*last);
-                Some((*last, input))
+                Some((Time::from_nanos(*last as i64), input))
             }),
         )
     }))
@@ -166,21 +192,10 @@ pub fn journal_of<I, E>(
 where
     I: Iterator<Item = Result<(Time, Input), E>>,
 {
-    timeline.schedule(0, Review);
     let market = Market::new(timeline);
-    let bus: MarketBus<'_> = BusBuilder::new()
-        .mount(hlist![
-            on_event::<Price, _>(&market),
-            on_event::<Halt, _>(&market),
-            on_event::<Review, _>(&market),
-            on_event::<Expire, _>(&market),
-            on_command::<PlaceOrder, _>(&market),
-        ])
-        .mailbox::<Cascade>(8)
-        .build();
+    let bus = market.bus();
     drive(&mut Replay::new(&bus, timeline, inputs));
-    drop(bus);
-    market.journal.into_inner()
+    market.journal()
 }
 
 /// The journal of an uninterrupted run.

@@ -1,5 +1,13 @@
+use crate::at;
 use proptest::{collection::vec, prelude::*};
-use static_bus::sim::{Stream, Time, Unsorted, merge};
+use static_bus::sim::{Stream, Unsorted, merge};
+use static_bus::time::Time;
+use std::time::Duration;
+
+/// Times on both sides of the epoch, with many ties.
+fn times(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Time>> {
+    vec((-10..10i64).prop_map(at), length)
+}
 
 type Items = Vec<(Time, usize)>;
 
@@ -14,7 +22,7 @@ fn merged(streams: Vec<Stream<std::vec::IntoIter<(Time, usize)>>>) -> Items {
 proptest! {
     #[test]
     fn a_merge_is_a_stable_sort_by_time_priority_and_index(
-        streams in vec((0..3u32, vec(0..20u64, 0..12)), 0..20),
+        streams in vec((0..3u32, times(0..12)), 0..20),
     ) {
         let mut number = 0..;
         let streams: Vec<(u32, Items)> = streams
@@ -42,16 +50,17 @@ proptest! {
 
     #[test]
     fn an_unsorted_stream_is_named_after_every_item_that_was_in_order(
-        good in vec(0..20u64, 1..12),
+        good in times(1..12),
         bad_at in 1..12usize,
-        others in vec(vec(0..20u64, 0..12), 1..5),
+        others in vec(times(0..12), 1..5),
     ) {
         let mut bad = good.clone();
         bad.sort();
         let at = bad_at.min(bad.len());
-        let before = bad[at - 1] + 1;
+        let nano = Duration::from_nanos(1);
+        let before = bad[at - 1] + nano;
         bad[at - 1] = before;
-        bad.insert(at, before - 1);
+        bad.insert(at, before - nano);
         bad[at + 1..].fill(Time::MAX);
 
         let mut streams: Vec<Vec<Time>> = others;
@@ -68,7 +77,7 @@ proptest! {
         let error = last.as_ref().unwrap_err();
         prop_assert_eq!(
             (&*error.stream, error.index, error.before, error.after),
-            ("bad", index, before, before - 1)
+            ("bad", index, before, before - nano)
         );
 
         // The items before the error are a merge of the streams, with the bad one truncated.
@@ -83,16 +92,17 @@ proptest! {
 #[test]
 fn an_unsorted_stream_is_an_error_that_names_the_stream_and_the_two_times() {
     let mut merge = merge([
-        stream("quotes", vec![(1, 0), (9, 1)]),
-        stream("trades", vec![(3, 0), (2, 1), (4, 2)]),
+        stream("quotes", vec![(at(-1), 0), (at(9), 1)]),
+        stream("trades", vec![(at(3), 0), (at(2), 1), (at(4), 2)]),
     ]);
-    assert_eq!(merge.next(), Some(Ok((1, 0))));
-    assert_eq!(merge.next(), Some(Ok((3, 0))));
+    assert_eq!(merge.next(), Some(Ok((at(-1), 0))));
+    assert_eq!(merge.next(), Some(Ok((at(3), 0))));
     assert_eq!(merge.size_hint(), (1, Some(1)));
     let error: Unsorted = merge.next().unwrap().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "stream `trades` is not sorted: time 2 comes after time 3; sort it by time before merging"
+        "stream `trades` is not sorted: 1970-01-01T00:00:00.000000002Z comes after \
+         1970-01-01T00:00:00.000000003Z; sort it by time before merging"
     );
     assert_eq!(error.index, 1);
     assert_eq!(merge.size_hint(), (0, Some(0)));
@@ -101,15 +111,18 @@ fn an_unsorted_stream_is_an_error_that_names_the_stream_and_the_two_times() {
 }
 
 #[test]
-fn the_latest_time_there_is_can_be_merged() {
-    let last = Time::MAX;
+fn the_first_and_the_last_time_there_are_can_be_merged() {
+    let (first, last) = (Time::MIN, Time::MAX);
     let streams = vec![
-        stream("ends early", vec![(0, 0)]),
+        stream("ends early", vec![(first, 0)]),
         stream("b", vec![(last, 1), (last, 2)]),
         stream("never begins", vec![]),
         stream("a", vec![(last, 3)]),
     ];
-    assert_eq!(merged(streams), [(0, 0), (last, 1), (last, 2), (last, 3)]);
+    assert_eq!(
+        merged(streams),
+        [(first, 0), (last, 1), (last, 2), (last, 3)]
+    );
 }
 
 #[test]
@@ -121,7 +134,7 @@ fn nothing_to_merge_is_an_empty_stream() {
 #[test]
 fn a_stream_is_not_asked_again_once_it_has_ended() {
     let mut asked_after_the_end = 0;
-    let mut left = [5, 6].into_iter().map(|time| (time, ()));
+    let mut left = [5, 6].into_iter().map(|time| (at(time), ()));
     let mut ended = false;
     let grumpy = std::iter::from_fn(|| {
         asked_after_the_end += u32::from(ended);

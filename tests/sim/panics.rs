@@ -1,12 +1,15 @@
 //! A replay after a panic: the next run continues, and no input and no scheduled message is lost.
 
+use crate::at;
 use static_bus::{
     prelude::*,
-    sim::{Replay, Stream, Time, Timeline, Unsorted, merge},
+    sim::{Replay, Stream, Unsorted, merge},
+    time::{Time, Timeline},
 };
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
 /// An input, which schedules a timer and posts a note.
 struct Say(u32);
@@ -51,8 +54,10 @@ impl Speaker<'_> {
 }
 impl<B: PostMessage<Note>> EventHandler<Say, B> for Speaker<'_> {
     fn handle(&self, say: &Say, bus: &B) {
-        self.timeline
-            .schedule(self.timeline.now() + 3, Ring(100 + say.0));
+        self.timeline.schedule(
+            self.timeline.now() + Duration::from_nanos(3),
+            Ring(100 + say.0),
+        );
         bus.post(Note(200 + say.0));
         self.note(say.0);
     }
@@ -79,7 +84,7 @@ fn until_it_ends(mut step: impl FnMut()) -> u32 {
 /// Inputs of two streams, which step before each item and before each end.
 fn inputs(bomb: &Bomb) -> impl Iterator<Item = Result<(Time, Said), Unsorted>> {
     let stream = |numbers: std::ops::Range<u32>| {
-        let mut items = numbers.map(|n| (Time::from(n / 2), Said::from(Say(n))));
+        let mut items = numbers.map(|n| (at((n / 2).into()), Said::from(Say(n))));
         Stream::new(
             "s",
             std::iter::from_fn(move || {
@@ -107,7 +112,7 @@ fn replay_with_a_bomb_at(step: Option<u32>) -> (Vec<(Time, u32)>, u32, u32) {
         .mailbox::<Posted>(8)
         .build();
     let mut replay = Replay::new(&bus, &timeline, inputs(&bomb));
-    let panics = until_it_ends(|| drop(replay.until(100).run().unwrap()));
+    let panics = until_it_ends(|| drop(replay.until(at(100)).run().unwrap()));
     (speaker.seen.take(), bomb.steps.get(), panics)
 }
 
@@ -138,11 +143,11 @@ fn a_replay_continues_after_a_panic_of_the_progress_callback() {
         let bus = BusBuilder::new().build();
         let timeline = Timeline::<Rings>::new();
         for n in 0..timers {
-            timeline.schedule(5, Ring(n));
+            timeline.schedule(at(5), Ring(n));
         }
         let said = [
-            Ok::<_, Unsorted>((5, Said::from(Say(1)))),
-            Ok((6, Say(2).into())),
+            Ok::<_, Unsorted>((at(5), Said::from(Say(1)))),
+            Ok((at(6), Say(2).into())),
         ];
         let mut replay = Replay::new(&bus, &timeline, said);
         let panics = until_it_ends(|| {

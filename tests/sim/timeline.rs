@@ -1,10 +1,12 @@
+use crate::at;
 use proptest::{collection::vec, prelude::*};
 use static_bus::{
     prelude::*,
-    sim::{Handle, Time, Timeline},
+    time::{Handle, Time, Timeline},
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A numbered message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,11 +49,16 @@ enum Step {
     AdvanceTo(Time),
 }
 
+/// Times on both sides of the epoch, at which the timelines begin.
+fn times() -> impl Strategy<Value = Time> {
+    (-5..25i64).prop_map(at)
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0..30u64, 0..3u32).prop_map(|(at, priority)| Step::Schedule { at, priority }),
+        4 => (times(), 0..3u32).prop_map(|(at, priority)| Step::Schedule { at, priority }),
         2 => (0..100usize).prop_map(|nth| Step::Cancel { nth }),
-        1 => (0..30u64).prop_map(Step::AdvanceTo),
+        1 => times().prop_map(Step::AdvanceTo),
     ];
     vec(step, 0..200)
 }
@@ -86,7 +93,7 @@ fn run(steps: &[Step], timeline: Timeline<Timers>) -> Vec<Vec<(Time, usize)>> {
 
 /// The same with a plain list, sorted before each use.
 fn run_model(steps: &[Step]) -> Vec<Vec<(Time, usize)>> {
-    let mut now = 0;
+    let mut now = Time::EPOCH;
     let mut numbers = 0..;
     let mut waiting: Vec<(Time, u32, usize)> = vec![];
     let step = |step: &Step| match *step {
@@ -136,7 +143,7 @@ proptest! {
 
     #[test]
     fn the_length_and_the_next_time_are_those_of_the_messages_that_wait(
-        times in vec(0..20u64, 1..50),
+        times in vec((0..20i64).prop_map(at), 1..50),
         cancelled in vec(any::<bool>(), 50),
     ) {
         let timeline = Timeline::<Timers>::new();
@@ -153,9 +160,12 @@ proptest! {
 
 #[test]
 fn every_order_of_three_ties_occurs_and_one_seed_gives_one_order() {
-    let steps: Vec<_> = [Step::Schedule { at: 1, priority: 0 }; 3]
+    let steps: Vec<_> = [Step::Schedule {
+        at: at(1),
+        priority: 0,
+    }; 3]
         .into_iter()
-        .chain([Step::AdvanceTo(1)])
+        .chain([Step::AdvanceTo(at(1))])
         .collect();
     let order = |seed| {
         run(&steps, Timeline::new().shuffle_ties(seed))
@@ -175,22 +185,23 @@ fn what_a_delivery_schedules_within_the_time_is_delivered_in_its_turn() {
         .subscribe::<Due, _>(&journal)
         .subscribe::<Due, _>(OnDue(|number| {
             if number == 0 {
-                timeline.schedule(7, Due(10)); // before the target
-                timeline.schedule(5, Due(11)); // now: after the current one
-                timeline.schedule(2, Due(12)); // the past means now
-                timeline.schedule(21, Due(13)); // after the target
+                timeline.schedule(at(7), Due(10)); // before the target
+                timeline.schedule(at(5), Due(11)); // now: after the current one
+                timeline.schedule(at(2), Due(12)); // the past means now
+                timeline.schedule(at(21), Due(13)); // after the target
             }
         }))
         .build();
-    timeline.schedule(5, Due(0));
-    timeline.schedule(5, Due(1));
-    timeline.schedule(9, Due(2));
-    assert_eq!(timeline.advance_to(20, &bus), Ok(6));
+    timeline.schedule(at(5), Due(0));
+    timeline.schedule(at(5), Due(1));
+    timeline.schedule(at(9), Due(2));
+    assert_eq!(timeline.advance_to(at(20), &bus), Ok(6));
     assert_eq!(
         journal.seen.take(),
         [(5, 0), (5, 1), (5, 11), (5, 12), (7, 10), (9, 2)]
+            .map(|(time, number)| (at(time), number))
     );
-    assert_eq!((timeline.now(), timeline.next_at()), (20, Some(21)));
+    assert_eq!((timeline.now(), timeline.next_at()), (at(20), Some(at(21))));
 }
 
 #[test]
@@ -198,13 +209,13 @@ fn time_never_goes_back() {
     let timeline = Timeline::<Timers>::new();
     let journal = Journal::of(&timeline);
     let bus = BusBuilder::new().subscribe::<Due, _>(&journal).build();
-    timeline.advance_to(10, &bus).unwrap();
-    assert_eq!(timeline.advance_to(3, &bus), Ok(0));
-    assert_eq!(timeline.now(), 10);
-    timeline.schedule(4, Due(1));
-    assert_eq!(timeline.next_at(), Some(10));
-    assert_eq!(timeline.advance_to(3, &bus), Ok(1));
-    assert_eq!(journal.seen.take(), [(10, 1)]);
+    timeline.advance_to(at(10), &bus).unwrap();
+    assert_eq!(timeline.advance_to(at(3), &bus), Ok(0));
+    assert_eq!(timeline.now(), at(10));
+    timeline.schedule(at(4), Due(1));
+    assert_eq!(timeline.next_at(), Some(at(10)));
+    assert_eq!(timeline.advance_to(at(3), &bus), Ok(1));
+    assert_eq!(journal.seen.take(), [(at(10), 1)]);
 }
 
 #[test]
@@ -212,7 +223,10 @@ fn the_last_time_there_is_can_be_reached() {
     let timeline = Timeline::<Timers>::new();
     let bus = BusBuilder::new().build();
     timeline.schedule(Time::MAX, Due(0));
-    assert_eq!(timeline.advance_to(Time::MAX - 1, &bus), Ok(0));
+    assert_eq!(
+        timeline.advance_to(Time::MAX - Duration::from_nanos(1), &bus),
+        Ok(0)
+    );
     assert_eq!(timeline.advance_to(Time::MAX, &bus), Ok(1));
 }
 
@@ -227,28 +241,28 @@ fn a_handler_can_cancel_what_is_due_now_and_advance_the_time_itself() {
         .subscribe::<Due, _>(OnDue(|number| {
             if number == 0 {
                 assert!(timeline.cancel(doomed.take().unwrap()).is_some());
-                timeline.advance_to(6, &inner).unwrap();
+                timeline.advance_to(at(6), &inner).unwrap();
             }
         }))
         .build();
-    timeline.schedule(5, Due(0));
-    doomed.set(Some(timeline.schedule(5, Due(1))));
-    timeline.schedule(6, Due(2));
-    timeline.schedule(7, Due(3));
-    assert_eq!(timeline.advance_to(7, &bus), Ok(2));
-    assert_eq!(journal.seen.take(), [(5, 0), (6, 2), (7, 3)]);
+    timeline.schedule(at(5), Due(0));
+    doomed.set(Some(timeline.schedule(at(5), Due(1))));
+    timeline.schedule(at(6), Due(2));
+    timeline.schedule(at(7), Due(3));
+    assert_eq!(timeline.advance_to(at(7), &bus), Ok(2));
+    assert_eq!(journal.seen.take(), [(at(5), 0), (at(6), 2), (at(7), 3)]);
 }
 
 #[test]
 fn a_spent_handle_never_cancels_a_later_message() {
     let timeline = Timeline::<Timers>::new();
     let bus = BusBuilder::new().build();
-    let cancelled = timeline.schedule(5, Due(0));
+    let cancelled = timeline.schedule(at(5), Due(0));
     assert_eq!(timeline.cancel(cancelled), Some(Timers::Due(Due(0))));
-    let delivered = timeline.schedule(5, Due(1));
+    let delivered = timeline.schedule(at(5), Due(1));
     assert_eq!(timeline.cancel(cancelled), None);
-    assert_eq!(timeline.advance_to(5, &bus), Ok(1));
-    let waiting = timeline.schedule(9, Due(2));
+    assert_eq!(timeline.advance_to(at(5), &bus), Ok(1));
+    let waiting = timeline.schedule(at(9), Due(2));
     assert_eq!(timeline.cancel(delivered), None);
     assert_eq!(timeline.cancel(cancelled), None);
     assert_eq!(timeline.cancel(waiting), Some(Timers::Due(Due(2))));
@@ -277,14 +291,14 @@ fn the_mailbox_is_settled_before_and_after_each_message() {
         .subscribe_fn(|effect: &Effect| seen.borrow_mut().push(effect.0))
         .mailbox::<Posted>(8)
         .build();
-    timeline.schedule(1, Due(1));
-    timeline.schedule(1, Due(2));
+    timeline.schedule(at(1), Due(1));
+    timeline.schedule(at(1), Due(2));
     bus.post(Effect(0));
-    assert_eq!(timeline.advance_to(1, &bus), Ok(2));
+    assert_eq!(timeline.advance_to(at(1), &bus), Ok(2));
     assert_eq!(seen.take(), [0, 1, 10, 2, 20, 21]);
 
     bus.post(Effect(0));
-    assert_eq!(timeline.advance_to(1, &bus), Ok(0));
+    assert_eq!(timeline.advance_to(at(1), &bus), Ok(0));
     assert_eq!(seen.take(), [0]);
 }
 
@@ -299,20 +313,20 @@ fn after_a_cascade_error_the_next_call_continues_and_nothing_is_lost() {
         .mailbox::<Posted>(8)
         .cascade_limit(2)
         .build();
-    timeline.schedule(1, Due(1));
-    timeline.schedule(2, Due(5));
-    timeline.schedule(3, Due(2));
+    timeline.schedule(at(1), Due(1));
+    timeline.schedule(at(2), Due(5));
+    timeline.schedule(at(3), Due(2));
 
-    let error = timeline.advance_to(9, &bus).unwrap_err();
+    let error = timeline.advance_to(at(9), &bus).unwrap_err();
     assert_eq!((error.limit, error.next), (2, Effect::NAME));
     assert_eq!(seen.take(), [1, 10, 5, 50, 51]);
-    assert_eq!((timeline.now(), timeline.len()), (2, 1));
+    assert_eq!((timeline.now(), timeline.len()), (at(2), 1));
 
-    assert!(timeline.advance_to(9, &bus).is_err());
+    assert!(timeline.advance_to(at(9), &bus).is_err());
     assert_eq!(seen.take(), [52, 53]);
-    assert_eq!((timeline.now(), timeline.len()), (2, 1));
+    assert_eq!((timeline.now(), timeline.len()), (at(2), 1));
 
-    assert_eq!(timeline.advance_to(9, &bus), Ok(1));
+    assert_eq!(timeline.advance_to(at(9), &bus), Ok(1));
     assert_eq!(seen.take(), [54, 2, 20, 21]);
-    assert_eq!((timeline.now(), timeline.len()), (9, 0));
+    assert_eq!((timeline.now(), timeline.len()), (at(9), 0));
 }

@@ -1,5 +1,6 @@
 //! Each function sends one message through a bus. Its counterpart in `by_hand.rs` has the same name.
 
+use super::built::Built;
 use super::services::*;
 use static_bus::prelude::*;
 
@@ -17,7 +18,7 @@ impl<B> QueryHandler<GetPrice, B> for Prices {
     }
 }
 
-pub type Query = BusOf<HList![OnQuery<GetPrice, Prices>]>;
+pub type Query = Built<HList![OnQuery<GetPrice, Prices>]>;
 
 #[inline(never)]
 pub fn query(bus: &Query, item: u64) -> u64 {
@@ -38,7 +39,7 @@ impl<B> CommandHandler<TakeStock, B> for Stock {
     }
 }
 
-pub type Command = BusOf<HList![OnCommand<TakeStock, Stock>]>;
+pub type Command = Built<HList![OnCommand<TakeStock, Stock>]>;
 
 #[inline(never)]
 pub fn command(bus: &Command, amount: u32) -> Result<(), OutOfStock> {
@@ -71,7 +72,7 @@ impl<B> EventHandler<Sold, B> for Largest {
     }
 }
 
-pub type Event1 = BusOf<HList![OnEvent<Sold, Revenue>]>;
+pub type Event1 = Built<HList![OnEvent<Sold, Revenue>]>;
 
 #[inline(never)]
 pub fn event_1(bus: &Event1, cents: u64) {
@@ -79,14 +80,14 @@ pub fn event_1(bus: &Event1, cents: u64) {
 }
 
 pub type Event3 =
-    BusOf<HList![OnEvent<Sold, Revenue>, OnEvent<Sold, Sales>, OnEvent<Sold, Largest>]>;
+    Built<HList![OnEvent<Sold, Revenue>, OnEvent<Sold, Sales>, OnEvent<Sold, Largest>]>;
 
 #[inline(never)]
 pub fn event_3(bus: &Event3, cents: u64) {
     bus.publish(&Sold { cents });
 }
 
-pub type Event9 = BusOf<
+pub type Event9 = Built<
     HList![
         OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>,
         OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>, OnEvent<Sold, Revenue>,
@@ -137,7 +138,7 @@ impl<B> QueryHandler<GetCategory, B> for Categories {
 }
 
 pub type Nested =
-    BusOf<HList![OnQuery<GetTax, Tax>, OnQuery<GetRate, Rates>, OnQuery<GetCategory, Categories>]>;
+    Built<HList![OnQuery<GetTax, Tax>, OnQuery<GetRate, Rates>, OnQuery<GetCategory, Categories>]>;
 
 #[inline(never)]
 pub fn nested(bus: &Nested, item: u64, cents: u64) -> u64 {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use static_bus::{mailbox::CascadeError, prelude::*};
-
-use crate::{
+use trading::{
+    Settings,
     bars::Bar,
     exchange::Exchange,
     indicators::Indicators,
@@ -13,20 +13,12 @@ use crate::{
     portfolio::Portfolio,
     risk::Risk,
     strategy::Strategy,
-    tally::{Counted, Tally},
 };
+
+use crate::tally::{Counted, Tally};
 
 /// More than the messages that one bar posts, so the mailbox never grows.
 const MAILBOX: usize = 64;
-
-#[derive(Clone, Copy)]
-pub struct Settings {
-    pub fast: usize,
-    pub slow: usize,
-    pub size: f64,
-    pub cash: f64,
-    pub commission: f64,
-}
 
 pub struct Outcome {
     pub bars: usize,
@@ -59,6 +51,7 @@ pub fn run(bars: &[Bar], settings: &Settings) -> Result<Outcome, CascadeError> {
         .subscribe::<Fill, _>(&portfolio)
         .subscribe::<Fill, _>(&strategy)
         .subscribe::<Fill, _>(&metrics)
+        .subscribe::<OrderCancelled, _>(&strategy)
         .subscribe::<EquityMarked, _>(&tally.equity_marked)
         .subscribe::<EquityMarked, _>(&metrics)
         .subscribe::<TradeClosed, _>(&tally.trade_closed)
@@ -91,7 +84,7 @@ pub fn run(bars: &[Bar], settings: &Settings) -> Result<Outcome, CascadeError> {
     drop(bus);
     Ok(Outcome {
         bars: bars.len(),
-        performance: metrics.into_performance(),
+        performance: metrics.into_performance().expect("a run has a bar"),
         messages: tally.rows(),
         elapsed,
     })

@@ -7,8 +7,9 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use trading::Settings;
 
-use crate::{app::Settings, market::Market, sweep::Sweep, throughput::Throughput};
+use crate::{market::Market, sweep::Sweep, throughput::Throughput};
 
 /// A moving-average cross on daily bars, run over a static bus.
 #[derive(Parser)]
@@ -32,10 +33,10 @@ pub struct Single {
     #[command(flatten)]
     pub market: Market,
     /// Closes in the fast moving average
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = Settings::DEFAULT.fast)]
     fast: usize,
     /// Closes in the slow moving average
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = Settings::DEFAULT.slow)]
     slow: usize,
     /// Print one JSON object instead of the report
     #[arg(long)]

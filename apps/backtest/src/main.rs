@@ -1,28 +1,18 @@
 //! A moving-average backtest on twenty years of S&P 500 bars, run over a static bus.
 //!
 //! `cargo run --release -p backtest -- --help` lists the options.
-//! The services depend only on the messages of `messages.rs`; `app.rs` wires them.
+//! The modules are those of `trading`; `app.rs` wires them.
 
 mod app;
-mod bars;
 mod cli;
-mod exchange;
-mod indicators;
 mod market;
-mod messages;
-mod metrics;
 mod output;
 mod picture;
 mod plot;
-mod portfolio;
 mod report;
-mod risk;
-mod sharpe;
-mod strategy;
 mod sweep;
 mod tally;
 mod throughput;
-mod timestamp;
 mod trades;
 
 use std::process::ExitCode;
@@ -30,6 +20,7 @@ use std::process::ExitCode;
 use cli::Task;
 use output::Files;
 use picture::Picture;
+use trading::bars;
 
 fn main() -> ExitCode {
     match cli::parse().and_then(run) {

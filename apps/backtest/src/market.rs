@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::{app::Settings, bars::AMOUNTS};
+use trading::{Settings, bars::AMOUNTS};
 
 /// The bars, the account and its costs.
 #[derive(Args)]
@@ -16,7 +15,7 @@ pub struct Market {
     #[arg(
         long,
         value_name = "X",
-        default_value_t = 10.0,
+        default_value_t = Settings::DEFAULT.size,
         allow_negative_numbers = true
     )]
     size: f64,
@@ -24,7 +23,7 @@ pub struct Market {
     #[arg(
         long,
         value_name = "X",
-        default_value_t = 1_000_000.0,
+        default_value_t = Settings::DEFAULT.cash,
         allow_negative_numbers = true
     )]
     cash: f64,
@@ -32,7 +31,7 @@ pub struct Market {
     #[arg(
         long,
         value_name = "X",
-        default_value_t = 0.002,
+        default_value_t = Settings::DEFAULT.commission,
         allow_negative_numbers = true
     )]
     commission: f64,

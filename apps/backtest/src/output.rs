@@ -10,6 +10,7 @@ use std::{
 
 use same_file::Handle;
 use tempfile::NamedTempFile;
+use trading::one_line;
 
 /// The files of a run, each with its option.
 pub struct Files(Vec<(&'static str, Handle)>);
@@ -177,9 +178,4 @@ fn cannot_be_written(option: &str, path: &Path, failure: impl Display) -> String
         "{}: cannot be written ({failure}); name a file in a folder that exists with {option}",
         one_line(path)
     )
-}
-
-/// A path for an error message. Line breaks are escaped, because an error is one line.
-pub fn one_line(path: &Path) -> String {
-    path.display().to_string().replace(['\n', '\r'], "?")
 }

@@ -12,8 +12,9 @@ use plotters::{
     },
     style::register_font,
 };
+use trading::one_line;
 
-use crate::output::{Files, Output, Written, one_line};
+use crate::output::{Files, Output, Written};
 
 /// A drawing, for either format.
 pub trait Drawing {

@@ -15,12 +15,10 @@ use plotters::{
     series::{AreaSeries, LineSeries},
     style::{BLACK, Color, RGBColor, WHITE},
 };
+use trading::{Settings, bars::Bar, messages::TradeClosed, metrics::drawdowns};
 
 use crate::{
-    app::{Outcome, Settings},
-    bars::Bar,
-    messages::TradeClosed,
-    metrics::drawdowns,
+    app::Outcome,
     output::Written,
     picture::{
         BAD, Canvas, Drawing, Drawn, GOOD, Picture,

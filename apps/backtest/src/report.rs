@@ -1,8 +1,9 @@
 //! The report of an outcome, as text and as JSON.
 
 use serde_json::json;
+use trading::Settings;
 
-use crate::app::{Outcome, Settings};
+use crate::app::Outcome;
 
 /// A label and its value; both empty for a blank line.
 type Row = (String, String);

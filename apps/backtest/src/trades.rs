@@ -1,10 +1,8 @@
 //! The closed trades as CSV.
 
-use crate::{
-    bars::Bar,
-    messages::TradeClosed,
-    output::{Output, Written},
-};
+use trading::{bars::Bar, messages::TradeClosed};
+
+use crate::output::{Output, Written};
 
 const COLUMNS: [&str; 8] = [
     "size",

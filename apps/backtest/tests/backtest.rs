@@ -358,9 +358,42 @@ fn throughput_runs_all_variants_to_one_state_without_allocating() {
         }
         assert_eq!(variants[0]["ratio"], 1.0);
     }
+    for variant in ["acyclic_timed", "replayed"].map(|name| &report[name]) {
+        assert_eq!(&variant["state_hash"], hash, "{variant}");
+        assert_eq!(variant["allocations"], 0, "{variant}");
+    }
     // Each tick makes seven to nine messages.
     let messages = report["messages"].as_u64().expect("messages");
     assert!((140_001..180_000).contains(&messages), "{messages}");
+}
+
+#[test]
+fn throughput_reports_the_time_of_each_handler() {
+    let report = json(&["throughput", "--ticks", "20000", "--json"]);
+    let handlers = report["handlers"].as_array().expect("handlers");
+    assert_eq!(handlers.len(), 12);
+    let count = |message: &str| -> u64 {
+        let of = |handler: &&Value| {
+            let name = handler["message"].as_str().expect("a name");
+            name.ends_with(message)
+        };
+        let counts = handlers.iter().filter(of).map(|it| it["count"].as_u64());
+        counts.map(|count| count.expect("a count")).sum()
+    };
+    // Three subscribers of each tick, and one of each equity that the portfolio marks.
+    assert_eq!(count("::Tick"), 60_000);
+    assert_eq!(count("::EquityMarked"), 20_000);
+    let share: f64 = handlers.iter().filter_map(|it| it["share"].as_f64()).sum();
+    assert!((share - 1.0).abs() < 1e-9, "{share}");
+
+    let text = stdout(&["throughput", "--ticks", "1000"]);
+    for line in [
+        "with `Timed`",
+        "kind     message",
+        "query    GetSpread     &Indicators",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }
 
 #[test]

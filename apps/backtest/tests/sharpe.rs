@@ -11,7 +11,7 @@ use support::{
 
 type Number = FBig<HalfEven, 2>;
 
-const SP500: &str = include_str!("../data/sp500-2000.csv");
+const SP500: &str = include_str!("../../trading/data/sp500-2000.csv");
 const LENGTHS: [(usize, usize); 3] = [(2, 5), (10, 20), (50, 200)];
 const SIZES: [&str; 9] = [
     "0.0001", "0.0003", "0.01", "1", "10", "333.3", "10000", "1e5", "1e6",

@@ -23,6 +23,10 @@ pub enum Bus {
     Floor,
     /// Handler types, mounted in modules of 40.
     Modules,
+    /// The same, within one layer.
+    Layer,
+    /// The same, within three layers.
+    ThreeLayers,
     /// Handler types that hold a reference, in modules of 40.
     Borrowing,
     /// Handler types in modules of 40. `main` sends three messages, and handlers send the others.
@@ -48,6 +52,8 @@ impl Bus {
         match self {
             Bus::Floor => "by hand",
             Bus::Modules => "modules of 40",
+            Bus::Layer => "one layer",
+            Bus::ThreeLayers => "three layers",
             Bus::Borrowing => "borrowing",
             Bus::Inner => "sent by handlers",
             Bus::BorrowingInner => "sent by handlers, borrowing",
@@ -70,6 +76,15 @@ impl Bus {
         matches!(self, Bus::Inner | Bus::BorrowingInner)
     }
 
+    /// The number of layers around the bus.
+    fn layers(self) -> usize {
+        match self {
+            Bus::Layer => 1,
+            Bus::ThreeLayers => 3,
+            _ => 0,
+        }
+    }
+
     /// The maximum number of handlers. Closures are for small programs, a longer plain list takes
     /// minutes, and the ways to shorten `cargo check` are measured with that job only.
     pub fn most(self, job: Job) -> usize {
@@ -77,7 +92,9 @@ impl Bus {
             (Bus::Closures | Bus::ClosureModules, Job::NextSolver) => 50,
             (Bus::Closures | Bus::ClosureModules, _) | (Bus::Naive, Job::Check) => 200,
             (
-                Bus::Borrowing
+                Bus::Layer
+                | Bus::ThreeLayers
+                | Bus::Borrowing
                 | Bus::Inner
                 | Bus::BorrowingInner
                 | Bus::Generic
@@ -152,6 +169,9 @@ impl Bus {
             Bus::Floor => TRAITS,
             _ => "use static_bus::prelude::*;\n",
         };
+        for layer in 0..self.layers() {
+            *out += &LAYER.replace("Pass", &format!("Pass{layer}"));
+        }
         for i in 0..n {
             let _ = match self {
                 Bus::Floor => writeln!(
@@ -232,6 +252,9 @@ impl Bus {
                 *out += "\n        ])";
             }
         }
+        for layer in 0..self.layers() {
+            let _ = write!(out, "\n        .layer(Pass{layer})");
+        }
         *out += match self {
             Bus::Floor => "\n    }",
             Bus::Naive => "",
@@ -262,6 +285,18 @@ trait QueryHandler<Q: Query, B> {
 }
 trait SendQuery<Q: Query> {
     fn send(&self, query: Q) -> Q::Response;
+}
+";
+
+/// A layer that only calls `next`.
+const LAYER: &str = r"
+struct Pass;
+impl static_bus::layer::Layer for Pass {
+    type Around = Pass;
+    fn around(&self, _: static_bus::wiring::Registration) -> Pass { Pass }
+}
+impl<Q: Query, B: ?Sized> static_bus::layer::AroundQuery<Q, B> for Pass {
+    fn query(&self, query: Q, _: &B, next: impl Fn(Q) -> Q::Response) -> Q::Response { next(query) }
 }
 ";
 

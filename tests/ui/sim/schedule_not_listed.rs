@@ -1,4 +1,4 @@
-use static_bus::{prelude::*, sim::Timeline};
+use static_bus::{prelude::*, time::{Time, Timeline}};
 
 struct Review;
 event!(Review);
@@ -8,5 +8,5 @@ mailbox! { enum Timers { event Review } }
 
 fn main() {
     let timeline = Timeline::<Timers>::new();
-    timeline.schedule(5, Expire);
+    timeline.schedule(Time::EPOCH, Expire);
 }

@@ -1,4 +1,4 @@
-use static_bus::{prelude::*, sim::Timeline};
+use static_bus::{prelude::*, time::{Time, Timeline}};
 
 struct Expire;
 command!(Expire);
@@ -7,6 +7,6 @@ mailbox! { enum Timers { command Expire } }
 fn main() {
     let bus = BusBuilder::new().build();
     let timeline = Timeline::<Timers>::new();
-    timeline.schedule(5, Expire);
-    timeline.advance_to(5, &bus).unwrap();
+    timeline.schedule(Time::EPOCH, Expire);
+    timeline.advance_to(Time::EPOCH, &bus).unwrap();
 }

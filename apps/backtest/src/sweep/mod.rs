@@ -8,12 +8,15 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
+use trading::{
+    Settings,
+    bars::{self, Bar},
+    metrics::Figures,
+};
 
 use crate::{
-    app::{self, Settings},
-    bars::{self, Bar},
+    app,
     market::Market,
-    metrics::Figures,
     output::{self, Files},
     picture::Picture,
 };

@@ -2,6 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
+use ::static_bus::layer::Report;
 use allocation_counter::measure;
 use hdrhistogram::Histogram;
 
@@ -28,8 +29,14 @@ pub struct Contest {
     pub handwritten: Standing,
     /// The bus, orders and fills handled where they are sent.
     pub acyclic: Standing,
+    /// The same, with the time of each handler measured.
+    pub acyclic_timed: Standing,
+    /// The same, driven by a replay.
+    pub replayed: Standing,
     /// The bus, orders and fills through the mailbox.
     pub with_mailbox: Standing,
+    /// The time of each handler, from the variant that measures it.
+    pub handlers: Report,
 }
 
 /// The results of a variant.
@@ -60,12 +67,21 @@ pub fn run(ticks: u64, seed: u64) -> Result<Contest, String> {
         Entrant::new("empty loop", seed, empty_loop),
         Entrant::new("handwritten", seed, handwritten::run),
         Entrant::new("static-bus", seed, static_bus::run_acyclic),
+        Entrant::new("with `Timed`", seed, static_bus::run_timed),
+        Entrant::new("by `Replay`", seed, static_bus::run_replayed),
         Entrant::new("static-bus", seed, static_bus::run_with_mailbox),
     ];
     take_turns(&mut entrants, ticks);
 
     let timed = ticks.min(TIMED);
-    let [empty, handwritten, acyclic, with_mailbox] = &entrants;
+    let [
+        empty,
+        handwritten,
+        acyclic,
+        acyclic_timed,
+        replayed,
+        with_mailbox,
+    ] = &entrants;
     let standing = |entrant: &Entrant| entrant.standing(empty, handwritten, timed);
     let contest = Contest {
         ticks,
@@ -76,7 +92,10 @@ pub fn run(ticks: u64, seed: u64) -> Result<Contest, String> {
         empty_loop_p50: empty.latency(timed).p50,
         handwritten: standing(handwritten),
         acyclic: standing(acyclic),
+        acyclic_timed: standing(acyclic_timed),
+        replayed: standing(replayed),
         with_mailbox: standing(with_mailbox),
+        handlers: static_bus::times(Ticks::new(seed), timed),
     };
     contest.check()?;
     Ok(contest)
@@ -89,6 +108,8 @@ impl Contest {
         let variants = [
             ("", &self.handwritten),
             ("", &self.acyclic),
+            ("", &self.acyclic_timed),
+            ("", &self.replayed),
             (" with a mailbox", &self.with_mailbox),
         ];
         for (path, standing) in variants {

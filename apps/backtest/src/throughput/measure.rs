@@ -1,6 +1,9 @@
 //! The loop of all variants.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use super::ticks::{Tick, Ticks};
 
@@ -30,9 +33,34 @@ impl Stretch<'_> {
         for _ in 0..batches {
             let start = Instant::now();
             for _ in 0..batch {
-                handle(&ticks.next());
+                handle(&ticks.next().1);
             }
             clock(start.elapsed());
         }
+    }
+
+    /// The ticks with their times, for a loop that is not written here.
+    #[inline]
+    pub fn timed(self) -> impl Iterator<Item = (i64, Tick)> {
+        let Self {
+            ticks,
+            mut batches,
+            batch,
+            clock,
+        } = self;
+        let mut left = 0;
+        let mut start = None;
+        iter::from_fn(move || {
+            if left == 0 {
+                if let Some(start) = start {
+                    clock(Instant::elapsed(&start));
+                }
+                batches = batches.checked_sub(1)?;
+                left = batch;
+                start = Some(Instant::now());
+            }
+            left -= 1;
+            Some(ticks.next())
+        })
     }
 }

@@ -59,6 +59,11 @@ pub struct GetEquity;
 query!(GetEquity -> f64);
 
 mailbox! {
+    /// The inputs of a replay.
+    pub enum Input { event Tick }
+}
+
+mailbox! {
     /// Messages that are delivered after all subscribers of the current one have run.
     #[derive(Clone, Copy)]
     pub enum Cascade {

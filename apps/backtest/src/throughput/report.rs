@@ -30,8 +30,16 @@ pub fn json(contest: &Contest) -> String {
         "empty_loop_p50_ns": contest.empty_loop_p50,
         "variants": path(&contest.with_mailbox),
         "acyclic": path(&contest.acyclic),
+        "acyclic_timed": standing(&contest.acyclic_timed),
+        "replayed": standing(&contest.replayed),
+        "handlers": handlers(contest),
     })
     .to_string()
+}
+
+/// The time of each handler, as the library reports it.
+fn handlers(contest: &Contest) -> Value {
+    serde_json::from_str(&contest.handlers.to_json()).expect("the report is JSON")
 }
 
 pub fn text(contest: &Contest) -> String {
@@ -59,7 +67,10 @@ pub fn text(contest: &Contest) -> String {
         empty_loop_p50,
         handwritten,
         acyclic,
+        acyclic_timed,
+        replayed,
         with_mailbox,
+        handlers,
     } = contest;
     [
         format!("{ticks} ticks of 4 symbols, seed {seed}: {messages} messages"),
@@ -72,6 +83,8 @@ pub fn text(contest: &Contest) -> String {
         row(handwritten),
         "orders and fills handled where they are sent (acyclic)".into(),
         row(acyclic),
+        row(acyclic_timed),
+        row(replayed),
         "orders and fills through the mailbox".into(),
         row(with_mailbox),
         String::new(),
@@ -79,6 +92,9 @@ pub fn text(contest: &Contest) -> String {
         format!(
             "p50 to p99.9: ns for one tick, of the first {timed}; making it and reading the clock takes {empty_loop_p50} of them"
         ),
+        String::new(),
+        format!("the time of each handler, of the first {timed} ticks"),
+        handlers.to_string(),
     ]
     .join("\n")
 }

@@ -1,8 +1,11 @@
 //! The same logic as services on a static bus, which depend only on messages.
 
-use std::{cell::Cell, marker::PhantomData};
+use std::{cell::Cell, convert::Infallible, marker::PhantomData};
 
+use static_bus::layer::{Report, Timed};
 use static_bus::prelude::*;
+use static_bus::sim::Replay;
+use static_bus::time::{Time, Timeline};
 
 use super::{
     measure::Stretch,
@@ -11,7 +14,7 @@ use super::{
         Account, Averages, Decisions, Fill, Holding, State, Statistics, direction, fill,
         within_limits,
     },
-    ticks::{SYMBOLS, Tick},
+    ticks::{SYMBOLS, Tick, Ticks},
 };
 
 /// More than the messages that one tick posts, so the mailbox never grows.
@@ -21,6 +24,34 @@ const MAILBOX: usize = 8;
 pub fn run_acyclic(state: &mut State, stretch: Stretch) {
     let services = Services::<Sent>::from(*state);
     let bus = BusBuilder::new().mount(&services).build();
+    stretch.drive(|tick| bus.publish(tick));
+    *state = services.state();
+}
+
+/// The same, with the time of each handler measured.
+pub fn run_timed(state: &mut State, stretch: Stretch) {
+    run_within(&Timed::local(), state, stretch);
+}
+
+/// The time of each handler of the first ticks.
+pub fn times(mut ticks: Ticks, count: u64) -> Report {
+    let timed = Timed::local();
+    let stretch = Stretch {
+        ticks: &mut ticks,
+        batches: 1,
+        batch: count,
+        clock: &mut |_| {},
+    };
+    run_within(&timed, &mut State::default(), stretch);
+    timed.report()
+}
+
+fn run_within(timed: &Timed<Cell<u64>>, state: &mut State, stretch: Stretch) {
+    let services = Services::<Sent>::from(*state);
+    let bus = BusBuilder::new()
+        .mount(&services)
+        .layer(timed.clone())
+        .build();
     stretch.drive(|tick| bus.publish(tick));
     *state = services.state();
 }
@@ -36,6 +67,19 @@ pub fn run_with_mailbox(state: &mut State, stretch: Stretch) {
         bus.publish(tick);
         bus.settle().expect("a tick posts two messages at most");
     });
+    *state = services.state();
+}
+
+/// The same as [`run_acyclic`], driven by a replay.
+pub fn run_replayed(state: &mut State, stretch: Stretch) {
+    let services = Services::<Sent>::from(*state);
+    let bus = BusBuilder::new().mount(&services).build();
+    let timeline = Timeline::<Input>::new();
+    let inputs = stretch
+        .timed()
+        .map(|(time, tick)| Ok::<_, Infallible>((Time::from_nanos(time), Input::from(tick))));
+    let replayed = Replay::new(&bus, &timeline, inputs).run();
+    replayed.expect("the ticks are sorted, and no message is posted");
     *state = services.state();
 }
 

@@ -19,7 +19,7 @@ pub struct Tick {
 pub struct Ticks {
     markets: [Market; SYMBOLS],
     /// The time and the tick that each market reports next.
-    heads: [(u64, Tick); SYMBOLS],
+    heads: [(i64, Tick); SYMBOLS],
 }
 
 impl Ticks {
@@ -29,15 +29,15 @@ impl Ticks {
         Self { markets, heads }
     }
 
-    /// The earliest tick; at equal times, that of the first symbol.
+    /// The earliest tick, and its time; at equal times, that of the first symbol.
     #[inline]
-    pub fn next(&mut self) -> Tick {
+    pub fn next(&mut self) -> (i64, Tick) {
         // Indices from comparisons: a branch on random times would be mispredicted.
         let later = |a: usize, b: usize| usize::from(self.heads[b].0 < self.heads[a].0);
         let pair = [later(0, 1), 2 + later(2, 3)];
         let first = pair[later(pair[0], pair[1])];
         let next = self.markets[first].next();
-        std::mem::replace(&mut self.heads[first], next).1
+        std::mem::replace(&mut self.heads[first], next)
     }
 }
 
@@ -45,7 +45,7 @@ impl Ticks {
 struct Market {
     symbol: Symbol,
     random: u64,
-    time: u64,
+    time: i64,
     cents: i64,
 }
 
@@ -60,13 +60,13 @@ impl Market {
     }
 
     #[inline]
-    fn next(&mut self) -> (u64, Tick) {
+    fn next(&mut self) -> (i64, Tick) {
         // SplitMix64 (Steele, Lea and Flood, 2014): a counter, scrambled.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let bits = mix(self.random);
         let up_to = |shift: u32, most: u64| bits >> shift & most;
 
-        self.time += 1 + up_to(0, 255);
+        self.time += 1 + up_to(0, 255) as i64;
         let step = up_to(8, 3) as i64 - up_to(10, 3) as i64;
         self.cents = (self.cents + step).max(100);
         let tick = Tick {

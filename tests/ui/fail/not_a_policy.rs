@@ -1,0 +1,7 @@
+use static_bus::layer::Authorized;
+
+struct Everyone;
+
+fn main() {
+    Authorized::new(Everyone);
+}

@@ -15,7 +15,6 @@ use static_bus_remote::transport::Kind;
 /// Fails for an engine that reads and takes a record in two steps, so that two members get it.
 pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Command, "shared");
-    let tally = Arc::new(Tally::new(0..5_000));
     let mut members = Vec::new();
     for connection in 0..5 {
         let transport = connect(harness).await;
@@ -24,6 +23,7 @@ pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) 
             members.push(join(&transport, &topic, "handlers", &name).await);
         }
     }
+    let tally = Arc::new(Tally::new(0..5_000));
     let readers = tokio::spawn({
         let tally = Arc::clone(&tally);
         async move { drain(members, &tally, 20).await }
@@ -49,19 +49,23 @@ pub async fn fifty_members_share_five_thousand_records<H: Harness>(harness: &H) 
 /// Fails for an engine that removes a record when the first group has it, or before the slowest group has it.
 pub async fn fifty_groups_each_get_five_thousand_records<H: Harness>(harness: &H) -> Outcome {
     let topic = topic(Kind::Event, "for everybody");
-    let mut readers = JoinSet::new();
+    let mut members = Vec::new();
     for connection in 0..5 {
         let transport = connect(harness).await;
         for n in 0..10 {
             let group = format!("group {connection}{n}");
             let member = join(&transport, &topic, &group, &format!("member of {group}")).await;
-            readers.spawn(async move {
-                let tally = Arc::new(Tally::new(0..5_000));
-                drain(vec![member], &tally, 200).await;
-                println!("{group}: {} records", tally.count());
-                tally.exactly_once();
-            });
+            members.push((group, member));
         }
+    }
+    let mut readers = JoinSet::new();
+    for (group, member) in members {
+        readers.spawn(async move {
+            let tally = Arc::new(Tally::new(0..5_000));
+            drain(vec![member], &tally, 200).await;
+            println!("{group}: {} records", tally.count());
+            tally.exactly_once();
+        });
     }
     let transport = connect(harness).await;
     append(&transport, &topic, (0..5_000).map(record)).await;

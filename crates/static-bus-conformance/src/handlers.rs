@@ -116,7 +116,7 @@ pub async fn a_message_whose_handler_is_cancelled_at_shutdown_goes_to_another_wo
         }
     });
     let worker = job_worker(connect(harness).await, bus, |w| {
-        w.limit::<Job>(TWO).lease(LONG)
+        w.configure::<Job>(|it| it.limit(TWO)).lease(LONG)
     })
     .await;
     execute(
@@ -303,7 +303,8 @@ pub async fn a_handler_that_outlasts_its_lease_and_fails_is_tried_again<H: Harne
         })
     };
     let busy = job_worker(connect(harness).await, bus(), |w| {
-        w.lease(SHORT).limit::<Job>(NonZeroUsize::MIN)
+        w.lease(SHORT)
+            .configure::<Job>(|it| it.limit(NonZeroUsize::MIN))
     });
     let busy = busy.await;
     // The limit leaves room for both messages and no more, so the worker does not receive its own records again.
@@ -346,7 +347,7 @@ pub async fn ten_events_with_handlers_that_outlast_their_lease_run_ten_times<H: 
         let worker = Worker::new(connect(harness).await, bus()).event::<Happened>("slow");
         worker.lease(SHORT)
     };
-    let busy = worker().await.limit::<Happened>(HALF);
+    let busy = worker().await.configure::<Happened>(|it| it.limit(HALF));
     let busy = must("a worker starts", busy.start()).await;
     let bus = client(connect(harness).await).await;
     let events = (0..10).map(|number| Happened {

@@ -28,7 +28,9 @@
 //! [capabilities](Capabilities) that the engine does not have is skipped, with a line on standard error. No case
 //! waits forever: one in which the engine hangs fails with the name of the call that did not end.
 //!
-//! [`cases`] returns all cases, for other ways to run them.
+//! [`cases`] returns all cases, for other ways to run them. Those of [`Inspect`], which an engine need not implement, are
+//! apart: [`inspection_tests!`] and [`inspection_cases`]. So are those of engines that keep records until they are due:
+//! [`scheduling_tests!`] and [`scheduling_cases`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
@@ -50,6 +52,8 @@ pub mod groups;
 pub mod handlers;
 mod harness;
 #[doc(hidden)]
+pub mod inspection;
+#[doc(hidden)]
 pub mod kinds;
 #[doc(hidden)]
 pub mod leases;
@@ -65,6 +69,8 @@ pub mod payload;
 pub mod producers;
 #[doc(hidden)]
 pub mod queries;
+#[doc(hidden)]
+pub mod scheduling;
 mod support;
 #[doc(hidden)]
 pub mod topics;
@@ -74,6 +80,8 @@ pub mod waiting;
 pub use capabilities::{Capabilities, Sharing};
 pub use case::{Case, Outcome, Skipped, run};
 pub use harness::Harness;
+
+use static_bus_remote::transport::Inspect;
 
 /// All cases, for other ways to run them than [`conformance_tests!`](crate::conformance_tests).
 ///
@@ -90,6 +98,45 @@ pub use harness::Harness;
 /// ```
 pub fn cases<H: Harness>() -> Vec<Case<H>> {
     crate::__conformance_cases!(__conformance_list)
+}
+
+/// The cases of [`Inspect`], which an engine need not implement, for other ways to
+/// run them than [`inspection_tests!`](crate::inspection_tests).
+pub fn inspection_cases<H: Harness<Transport: Inspect>>() -> Vec<Case<H>> {
+    crate::__inspection_cases!(__conformance_list)
+}
+
+/// The cases of an engine that keeps records until they are [due](static_bus_remote::transport::Record::due), for other
+/// ways to run them than [`scheduling_tests!`](crate::scheduling_tests).
+pub fn scheduling_cases<H: Harness>() -> Vec<Case<H>> {
+    crate::__scheduling_cases!(__conformance_list)
+}
+
+/// Makes a test of each case of an engine that keeps records until they are
+/// [due](static_bus_remote::transport::Record::due).
+///
+/// The argument is that of [`conformance_tests!`](crate::conformance_tests).
+#[macro_export]
+macro_rules! scheduling_tests {
+    (|$case:ident| $harness:expr) => {
+        $crate::__scheduling_cases! { __conformance_tests |$case| $harness }
+    };
+    ($harness:expr) => {
+        $crate::__scheduling_cases! { __conformance_tests $harness }
+    };
+}
+
+/// Makes a test of each case of [`Inspect`].
+///
+/// The argument is that of [`conformance_tests!`](crate::conformance_tests).
+#[macro_export]
+macro_rules! inspection_tests {
+    (|$case:ident| $harness:expr) => {
+        $crate::__inspection_cases! { __conformance_tests |$case| $harness }
+    };
+    ($harness:expr) => {
+        $crate::__inspection_cases! { __conformance_tests $harness }
+    };
 }
 
 /// Makes a test of each case of the [conformance suite](crate).
@@ -217,7 +264,8 @@ macro_rules! __conformance_cases {
                 a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error
                 an_answer_above_the_limit_fails_its_query;
             kinds:
-                a_topic_of_another_kind_is_refused;
+                a_topic_of_another_kind_is_refused
+                a_record_that_cannot_be_scheduled_is_refused;
             dead_letters:
                 dead_letters_are_listed_in_order_and_complete
                 a_removed_dead_letter_is_gone_and_no_other;
@@ -243,6 +291,43 @@ macro_rules! __conformance_cases {
                 a_handler_that_outlasts_its_lease_and_fails_is_tried_again
                 ten_events_with_handlers_that_outlast_their_lease_run_ten_times
                 trace_and_correlation_arrive;
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __inspection_cases {
+    ($then:ident $($input:tt)*) => {
+        $crate::$then! {
+            { $($input)* }
+            inspection:
+                topics_are_listed_with_their_sizes
+                a_group_has_its_backlog_and_its_members
+                the_oldest_unsettled_records_are_shown_with_their_holder
+                an_inspection_changes_nothing
+                scheduled_records_are_counted;
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __scheduling_cases {
+    ($then:ident $($input:tt)*) => {
+        $crate::$then! {
+            { $($input)* }
+            scheduling:
+                a_scheduled_record_comes_when_it_is_due_and_within_a_second
+                a_record_that_was_due_before_comes_at_once
+                a_scheduled_record_arrives_as_it_was_appended
+                scheduled_records_of_a_key_come_in_the_order_in_which_they_are_due
+                a_cancelled_record_is_not_delivered_and_no_other
+                a_record_replaces_the_one_with_its_cancellation_key
+                an_event_that_is_due_goes_to_the_groups_of_that_time
+                a_command_that_is_due_without_members_waits
+                five_thousand_records_that_are_due_at_once_come_once
+                scheduled_records_survive_a_restart;
         }
     };
 }

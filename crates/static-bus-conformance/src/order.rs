@@ -41,12 +41,15 @@ async fn sixteen_keys<H: Harness>(harness: &H, nth: Option<u64>) -> Outcome {
     let transport = connect(harness).await;
     transport.needs_key_order()?;
     let topic = topic(Kind::Command, "ordered");
+    let mut joined = Vec::new();
+    for n in 0..10 {
+        joined.push(join(&transport, &topic, "handlers", &format!("member {n}")).await);
+    }
+
     let tally = Arc::new(Tally::new(0..1_000));
     let order = Arc::new(Order::default());
-
     let mut members = JoinSet::new();
-    for n in 0..10 {
-        let mut member = join(&transport, &topic, "handlers", &format!("member {n}")).await;
+    for (n, mut member) in joined.into_iter().enumerate() {
         let (transport, topic) = (transport.clone(), topic.clone());
         let (tally, order) = (Arc::clone(&tally), Arc::clone(&order));
         members.spawn(async move {

@@ -20,11 +20,14 @@ use static_bus_remote::{
 pub async fn a_query_is_delivered_once<H: Harness>(harness: &H) -> Outcome {
     const LATER: Duration = Duration::from_millis(500);
     let topic = topic(Kind::Query, "asked");
+    let transport = connect(harness).await;
+    let mut open = Vec::new();
+    for n in 0..10 {
+        open.push(listen(&transport, &topic, &format!("receiver {n}")).await);
+    }
     let tally = Arc::new(Tally::new(0..1_000));
     let mut receivers = JoinSet::new();
-    let transport = connect(harness).await;
-    for n in 0..10 {
-        let receiver = listen(&transport, &topic, &format!("receiver {n}")).await;
+    for receiver in open {
         let tally = Arc::clone(&tally);
         receivers.spawn(async move {
             while !tally.complete() {
@@ -57,13 +60,15 @@ pub async fn a_query_is_delivered_once<H: Harness>(harness: &H) -> Outcome {
 /// Fails for an engine with one queue for the replies of all processes.
 pub async fn a_reply_reaches_its_own_process_once<H: Harness>(harness: &H) -> Outcome {
     let sender = connect(harness).await;
-    let mut processes = JoinSet::new();
-    let mut topics = Vec::new();
+    let (mut topics, mut open) = (Vec::new(), Vec::new());
     for n in 0..5 {
         let topic = topic(Kind::Reply, format!("process-{n}"));
         let transport = connect(harness).await;
-        let receiver = listen(&transport, &topic, &format!("process {n}")).await;
+        open.push(listen(&transport, &topic, &format!("process {n}")).await);
         topics.push(topic);
+    }
+    let mut processes = JoinSet::new();
+    for (n, receiver) in open.into_iter().enumerate() {
         processes.spawn(async move {
             let tally = Tally::new((n..500).step_by(5));
             while !tally.complete() {

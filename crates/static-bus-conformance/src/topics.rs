@@ -30,9 +30,12 @@ pub async fn twenty_topics_do_not_mix<H: Harness>(harness: &H) -> Outcome {
         .flat_map(|kind| names.map(|name| topic(*kind, name)))
         .collect();
 
-    let mut readers = JoinSet::new();
+    let mut open = Vec::new();
     for (n, topic) in topics.iter().enumerate() {
-        let reader = read(&transport, topic, &format!("reader {n}")).await;
+        open.push(read(&transport, topic, &format!("reader {n}")).await);
+    }
+    let mut readers = JoinSet::new();
+    for (n, (topic, reader)) in topics.iter().zip(open).enumerate() {
         let what = format!("{} {}", topic.kind.as_str(), topic.name);
         readers.spawn(async move {
             let tally = Tally::new(n * EACH..(n + 1) * EACH);

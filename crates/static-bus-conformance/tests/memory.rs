@@ -46,4 +46,6 @@ mod suite {
         };
     }
     ::static_bus_conformance::conformance_tests!(|_case| super::Memory::new());
+    ::static_bus_conformance::inspection_tests!(super::Memory::new());
+    ::static_bus_conformance::scheduling_tests!(super::Memory::new());
 }

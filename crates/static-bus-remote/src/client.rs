@@ -1,22 +1,35 @@
 //! The client: a bus whose handlers are behind a broker.
 
+mod custom;
+mod meter;
+mod within;
+
 use std::{borrow::Cow, convert::Infallible, env, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
 
 use super::{
     Codec, Envelope, Transport, context,
     outbound::Outbound,
     pending::{Answer, Pending, pass_replies},
-    transport::{Kind, Record, Topic, TransportError, TransportErrorKind},
+    per_message::PerMessage,
+    transport::{Due, Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 use static_bus::asynchronous::{
     AsyncCommandHandler, AsyncEventHandler, AsyncExecuteCommand, AsyncPublishEvent,
     AsyncQueryHandler, AsyncSendQuery, BusError,
 };
 use static_bus::message::{Command, Event, Message, Query};
+
+use custom::Custom;
+use meter::{Meter, Sending};
+
+pub use custom::HeaderError;
+pub(crate) use custom::check as check_header;
+pub use within::TransactionBus;
 
 /// The number of records in one call of the engine by [`RemoteBus::execute_many`] and
 /// [`RemoteBus::publish_many`].
@@ -52,7 +65,7 @@ const CHUNK: usize = 1000;
 /// ```
 ///
 /// It is cheap to clone; clones share one connection and one reply channel. The `with_…` methods
-/// return a clone with other attributes for its messages.
+/// return a clone with other attributes for its messages, and [`layer`](RemoteBus::layer) the bus within a layer.
 ///
 /// Messages that are sent inside a handler that a [`Worker`](super::Worker) runs carry the correlation and
 /// the trace of the message that is being handled.
@@ -61,6 +74,7 @@ pub struct RemoteBus<T: Transport> {
     timeout: Duration,
     idempotency_key: Option<Arc<str>>,
     trace: Option<(Arc<str>, Option<Arc<str>>)>,
+    custom: Custom,
 }
 
 struct Shared<T> {
@@ -70,6 +84,7 @@ struct Shared<T> {
     address: Arc<str>,
     outbound: Outbound,
     pending: Arc<Pending>,
+    meters: PerMessage<Meter>,
     /// Closes the reply channel when it is dropped.
     _client: oneshot::Sender<Infallible>,
 }
@@ -117,7 +132,7 @@ impl<T: Transport> RemoteBusBuilder<T> {
     /// When the broker cannot be reached or refuses; the text names it and the remedy.
     pub async fn connect(self) -> Result<RemoteBus<T>, TransportError> {
         self.transport.check().await?;
-        let address: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let address: Arc<str> = Uuid::now_v7().to_string().into();
         let topic = Topic {
             kind: Kind::Reply,
             name: Cow::Owned(address.to_string()),
@@ -134,11 +149,13 @@ impl<T: Transport> RemoteBusBuilder<T> {
                 outbound: Outbound::start(self.transport.clone()).0,
                 _client: client,
                 pending,
+                meters: PerMessage::default(),
                 transport: self.transport,
             }),
             timeout: self.timeout,
             idempotency_key: None,
             trace: None,
+            custom: Custom::default(),
         })
     }
 }
@@ -216,6 +233,53 @@ impl<T: Transport> RemoteBus<T> {
         }
     }
 
+    /// The same bus with a header for its messages: an extension attribute of CloudEvents. It replaces one of the same
+    /// name. A header that is set goes before one that a handler's message [inherits](super::Worker::inherit_header).
+    ///
+    /// A handler reads it with [`current`](super::current), also when the message is a dead letter that was replayed.
+    ///
+    /// ```
+    /// # use static_bus::prelude::*;
+    /// # use static_bus_remote::{MemoryBroker, RemoteBus, Worker, current};
+    /// # use serde::{Serialize, Deserialize};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #[derive(Serialize, Deserialize)]
+    /// struct CountUsers;
+    /// query!(CountUsers -> usize);
+    ///
+    /// let broker = MemoryBroker::new();
+    /// let bus = BusBuilder::new()
+    ///     .register_query_fn(|_: CountUsers| match current().unwrap().header("tenant") {
+    ///         Some("acme") => 2,
+    ///         _ => 0,
+    ///     })
+    ///     .build();
+    /// let worker = Worker::new(broker.clone(), bus).query::<CountUsers>().start().await?;
+    ///
+    /// let remote = RemoteBus::connect(broker).await?.with_header("tenant", "acme")?;
+    /// assert_eq!(remote.send_async(CountUsers).await?, 2);
+    ///
+    /// let error = remote.with_header("tenant-id", "acme").unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "`tenant-id` cannot be the name of a header: a name is lower-case letters `a` to `z` and digits"
+    /// );
+    /// # worker.shutdown(std::time::Duration::from_secs(1)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the name has other characters than `a` to `z` and `0` to `9`, is empty, or is that of an attribute which
+    /// CloudEvents or this library uses, such as `subject` or `deadline`.
+    pub fn with_header(&self, name: &str, value: impl Into<Arc<str>>) -> Result<Self, HeaderError> {
+        Ok(RemoteBus {
+            custom: self.custom.with(name, value.into())?,
+            ..self.clone()
+        })
+    }
+
     /// Sends commands in batches. They are accepted in order.
     ///
     /// # Errors
@@ -254,22 +318,23 @@ impl<T: Transport> RemoteBus<T> {
     }
 
     /// The attributes of a message.
-    fn envelope<M: Message>(&self, message: &M) -> Envelope<'_> {
+    fn envelope<M: Message>(&self, id: Uuid, message: &M) -> Envelope<'_> {
         let Shared { service, codec, .. } = &*self.shared;
-        let mut envelope = Envelope::new(&**service, M::NAME, codec.content_type());
+        let mut envelope = Envelope::with_id(id, &**service, M::NAME, codec.content_type());
         message.ordering_key(&mut |key| envelope.partition_key = Some(key.to_string().into()));
         envelope.idempotency_key = self.idempotency_key.as_deref().map(Cow::Borrowed);
         if let Some((parent, state)) = &self.trace {
             envelope.trace_parent = Some(Cow::Borrowed(parent));
             envelope.trace_state = state.as_deref().map(Cow::Borrowed);
         }
+        self.custom.add_to(&mut envelope);
         context::inherit(&mut envelope);
         envelope
     }
 
     fn record<M: Message + Serialize>(&self, message: &M) -> Result<Record, BusError> {
         let body = self.encode(message)?;
-        Ok(self.envelope(message).record(body, None))
+        Ok(self.envelope(Uuid::now_v7(), message).record(body, None))
     }
 
     fn encode<M: Message + Serialize>(&self, message: &M) -> Result<bytes::Bytes, BusError> {
@@ -280,12 +345,44 @@ impl<T: Transport> RemoteBus<T> {
         })
     }
 
+    /// Sends a message that is due later.
+    pub(crate) async fn append_later<M: Message + Serialize>(
+        &self,
+        kind: Kind,
+        message: M,
+        due: Due,
+    ) -> Result<(), BusError> {
+        let mut record = self.record(&message)?;
+        drop(message);
+        record.due = Some(due);
+        self.append::<M>(kind, record).await
+    }
+
+    /// Cancels a message that is not due yet.
+    pub(crate) async fn cancel<M: Message>(&self, kind: Kind, key: &str) -> Result<(), BusError> {
+        let (transport, topic) = (self.transport(), Topic::of::<M>(kind));
+        let scope = context::current_scope();
+        let kept = scope.and_then(|scope| transport.keep_cancellation(&scope, &topic, key));
+        let cancelled = match kept {
+            Some(kept) => kept,
+            None => transport.cancel(&topic, key).await.map(drop),
+        };
+        cancelled.map_err(transport_error::<M>)
+    }
+
+    fn meter<M: Message>(&self, kind: Kind) -> Arc<Meter> {
+        let meters = &self.shared.meters;
+        meters.get::<M>(kind, || Meter::new(M::NAME))
+    }
+
     async fn append<M: Message>(&self, kind: Kind, record: Record) -> Result<(), BusError> {
-        let appended = self
-            .shared
-            .outbound
-            .append(Topic::of::<M>(kind), record)
-            .await;
+        let sending = Sending::begin(self.meter::<M>(kind), kind);
+        let topic = Topic::of::<M>(kind);
+        let appended = match self.shared.transport.keep(&topic, &record) {
+            Some(kept) => kept,
+            None => self.shared.outbound.append(topic, record).await,
+        };
+        sending.end(&appended);
         appended.map_err(transport_error::<M>)
     }
 
@@ -297,14 +394,14 @@ impl<T: Transport> RemoteBus<T> {
         let mut messages = messages.into_iter().enumerate();
         let to_append = |(position, message): (usize, M)| {
             let body = self.encode(&message)?;
-            let mut envelope = self.envelope(&message);
+            let mut envelope = self.envelope(Uuid::now_v7(), &message);
             if let Some(key) = &self.idempotency_key {
                 envelope.idempotency_key = Some(format!("{key}/{position}").into());
             }
             Ok((Topic::of::<M>(kind), envelope.record(body, None)))
         };
         loop {
-            let chunk = messages
+            let mut chunk = messages
                 .by_ref()
                 .take(CHUNK)
                 .map(to_append)
@@ -312,7 +409,20 @@ impl<T: Transport> RemoteBus<T> {
             if chunk.is_empty() {
                 return Ok(());
             }
-            for result in self.shared.transport.append(chunk).await {
+            let transport = &self.shared.transport;
+            let mut results = Vec::with_capacity(chunk.len());
+            chunk.retain(|(topic, record)| match transport.keep(topic, record) {
+                Some(kept) => {
+                    results.push(kept);
+                    false
+                }
+                None => true,
+            });
+            if !chunk.is_empty() {
+                results.extend(transport.append(chunk).await);
+            }
+            self.meter::<M>(kind).count(&results);
+            for result in results {
                 result.map_err(transport_error::<M>)?;
             }
         }
@@ -336,21 +446,26 @@ impl<T: Transport> RemoteBus<T> {
         } = &*self.shared;
         let after = self.time_left();
         let body = self.encode(&query)?;
-        let mut envelope = self.envelope(&query);
+        let sending = Sending::begin(self.meter::<Q>(Kind::Query), Kind::Query);
+        let id = Uuid::now_v7();
+        let mut envelope = self.envelope(id, &query);
         drop(query);
         envelope.reply_to = Some(Cow::Borrowed(&self.shared.address));
         envelope.deadline = Timestamp::now().checked_add(after).ok();
-        let mut waiting = pending.expect(&envelope.id).map_err(transport_error::<Q>)?;
+        let mut waiting = pending.expect(id).map_err(transport_error::<Q>)?;
         let refused = waiting.refuse();
         let record = envelope.record(body, Some(after));
         drop(envelope);
         let answer = tokio::time::timeout(after, async {
             let topic = Topic::of::<Q>(Kind::Query);
-            outbound.hand_over(topic, record, refused).await;
+            match self.shared.transport.keep(&topic, &record) {
+                Some(kept) => refused(kept),
+                None => outbound.hand_over(topic, record, refused).await,
+            }
             waiting.answer().await
         });
         let answer = answer.await;
-        match answer {
+        let response = match answer {
             Err(_) => Err(BusError::Timeout {
                 message: Q::NAME,
                 after,
@@ -360,7 +475,9 @@ impl<T: Transport> RemoteBus<T> {
             }
             Ok(Answer::Refused(error)) => Err(transport_error::<Q>(error)),
             Ok(Answer::Reply(reply)) => reply.read::<Q>(),
-        }
+        };
+        sending.end(&response);
+        response
     }
 }
 
@@ -378,6 +495,7 @@ impl<T: Transport> Clone for RemoteBus<T> {
             timeout: self.timeout,
             idempotency_key: self.idempotency_key.clone(),
             trace: self.trace.clone(),
+            custom: self.custom.clone(),
         }
     }
 }

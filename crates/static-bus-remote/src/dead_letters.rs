@@ -1,8 +1,9 @@
 //! Dead letters: messages that could not be handled, kept for inspection and replay.
 
 mod filter;
+mod search;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -12,9 +13,12 @@ use super::{
 };
 
 pub use filter::DeadLetterFilter;
+pub use search::DeadLetterSearch;
 
-/// The number of dead letters that a search reads at once.
+/// The greatest number of dead letters that a search reads at once.
 const PAGE: usize = 1000;
+/// The number of dead letters that [`DeadLetters::find`] reads first, if it may find fewer.
+const FIRST_PAGE: usize = 100;
 
 /// The topic of all dead letters.
 #[doc(hidden)]
@@ -119,7 +123,8 @@ impl<T: Transport> DeadLetters<T> {
 
     /// Up to `limit` dead letters after the position `after` that match a filter, the oldest first.
     ///
-    /// Reads all dead letters from `after` to the last one that is returned.
+    /// Reads the dead letters from `after` to the last one that is returned, and some beyond it. To go through more of
+    /// them, use a [`search`](Self::search).
     ///
     /// # Errors
     /// When the broker cannot be reached or refuses.
@@ -130,17 +135,42 @@ impl<T: Transport> DeadLetters<T> {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, TransportError> {
         let matches_all = *filter == DeadLetterFilter::default();
+        let mut search = self.search(filter.clone());
+        if let Some(after) = after {
+            search = search.after(after);
+        }
+        // Of what is read, at most half is beyond the last one.
+        search.set_page(limit.max(FIRST_PAGE));
         let mut found = Vec::new();
-        let mut after = after.map(str::to_owned);
         while found.len() < limit {
             let left = limit - found.len();
-            let page = if matches_all { left.min(PAGE) } else { PAGE };
-            let page = self.list(after.as_deref(), page).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.position.clone());
-            found.extend(page.into_iter().filter(|l| filter.matches(l)).take(left));
+            if matches_all {
+                search.set_page(left);
+            }
+            let Some(matches) = search.next().await? else {
+                break;
+            };
+            found.extend(matches.into_iter().take(left));
         }
         Ok(found)
+    }
+
+    /// A pass over all dead letters that match a filter.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use static_bus_remote::{DeadLetterFilter, DeadLetters, MemoryBroker, TransportError};
+    /// # async fn discard_old(dead: DeadLetters<MemoryBroker>) -> Result<(), TransportError> {
+    /// let old = DeadLetterFilter::default().older_than(Duration::from_secs(30 * 24 * 3600));
+    /// let mut search = dead.search(old);
+    /// while let Some(letters) = search.next().await? {
+    ///     dead.discard_all(&letters).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn search(&self, filter: DeadLetterFilter) -> DeadLetterSearch<'_, T> {
+        DeadLetterSearch::new(self, filter)
     }
 
     /// The dead letter at a position; `None` if it is gone.
@@ -150,17 +180,37 @@ impl<T: Transport> DeadLetters<T> {
     /// # Errors
     /// When the broker cannot be reached or refuses.
     pub async fn get(&self, position: &str) -> Result<Option<DeadLetter>, TransportError> {
-        let mut after = None;
-        loop {
-            let page = self.list(after.as_deref(), PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(None);
-            };
-            if last.position.as_str() >= position {
-                return Ok(page.into_iter().find(|letter| letter.position == position));
+        Ok(self.get_all(&[position]).await?.pop().flatten())
+    }
+
+    /// The dead letters at these positions, in the same order; `None` for one that is gone.
+    ///
+    /// Reads all dead letters up to the last of the positions, once.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn get_all(
+        &self,
+        positions: &[impl AsRef<str>],
+    ) -> Result<Vec<Option<DeadLetter>>, TransportError> {
+        let positions: Vec<_> = positions.iter().map(AsRef::as_ref).collect();
+        let Some(last) = positions.iter().max() else {
+            return Ok(Vec::new());
+        };
+        let mut search = self.search(DeadLetterFilter::default()).until(*last);
+        let mut found: HashMap<&str, Option<DeadLetter>> =
+            positions.iter().map(|position| (*position, None)).collect();
+        while let Some(letters) = search.next().await? {
+            for letter in letters {
+                if let Some(place) = found.get_mut(&*letter.position) {
+                    *place = Some(letter);
+                }
             }
-            after = Some(last.position.clone());
         }
+        Ok(positions
+            .iter()
+            .map(|position| found[position].clone())
+            .collect())
     }
 
     /// Sends the message again, to the group that could not handle it, and removes the dead letter.

@@ -1,12 +1,12 @@
 //! The attributes of a message: those of [CloudEvents 1.0](https://cloudevents.io), in binary mode, and
 //! extensions.
 
-use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use uuid::Uuid;
 
-use super::{Headers, context, transport::Record};
+use super::{Headers, context, headers::Position, transport::Record};
 
 /// The attributes of a message.
 ///
@@ -61,6 +61,8 @@ pub struct Envelope<'a> {
     pub attempt: u32,
     /// `onlyfor`: the only group that handles the message, if it is the replay of a dead letter of an event.
     pub only_for: Option<Cow<'a, str>>,
+    /// All other attributes, with their names: the headers that the sender has set, and those of other programs.
+    pub custom: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Envelope<'a> {
@@ -70,10 +72,20 @@ impl<'a> Envelope<'a> {
         message_type: impl Into<Cow<'a, str>>,
         content_type: impl Into<Cow<'a, str>>,
     ) -> Self {
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id: &str = Uuid::now_v7().hyphenated().encode_lower(&mut id);
+        Self::with_id(Uuid::now_v7(), source, message_type, content_type)
+    }
+
+    /// The attributes of a new message with this id.
+    pub(crate) fn with_id(
+        id: Uuid,
+        source: impl Into<Cow<'a, str>>,
+        message_type: impl Into<Cow<'a, str>>,
+        content_type: impl Into<Cow<'a, str>>,
+    ) -> Self {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text: &str = id.hyphenated().encode_lower(&mut text);
         Envelope {
-            id: Cow::Owned(id.to_owned()),
+            id: Cow::Owned(text.to_owned()),
             source: source.into(),
             message_type: message_type.into(),
             time: Cow::Owned(now()),
@@ -88,25 +100,38 @@ impl<'a> Envelope<'a> {
             deadline: None,
             attempt: 1,
             only_for: None,
+            custom: Vec::new(),
         }
     }
 
     /// The attributes as a record carries them.
+    ///
+    /// # Panics
+    /// If the name of a custom attribute is empty or has characters other than `a` to `z` and `0` to `9`.
     pub fn headers(&self) -> Headers {
-        let mut headers = Headers::with_capacity(256);
-        headers.push("specversion", "1.0");
+        let mut headers = Headers::with_capacity(384);
+        headers.push_valid("specversion", "1.0");
         for (name, value) in NAMES.iter().zip(self.values()) {
             if let Some(value) = value {
-                headers.push(name, value);
+                headers.push_valid(name, value);
             }
         }
         if let Some(deadline) = self.deadline {
-            headers.push("deadline", &deadline.to_string());
+            headers.push_valid("deadline", &text_of(deadline));
         }
         if self.attempt != 1 {
-            headers.push("attempt", &self.attempt.to_string());
+            headers.push_valid("attempt", &self.attempt.to_string());
+        }
+        for (name, value) in &self.custom {
+            headers.push(name, value);
         }
         headers
+    }
+
+    /// The value of a [custom](Self::custom) attribute.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut named = self.custom.iter().filter(|(other, _)| other == name);
+        named.next_back().map(|(_, value)| &**value)
     }
 
     /// The attributes that are text, in the order of [`NAMES`].
@@ -128,12 +153,14 @@ impl<'a> Envelope<'a> {
         ]
     }
 
-    /// Parses the attributes of a record. Unknown attributes are ignored.
+    /// Parses the attributes of a record. Those without a field of their own are [custom](Self::custom).
     ///
     /// # Errors
     /// When a required attribute is missing, or one cannot be parsed.
     pub fn parse(headers: &'a Headers) -> Result<Self, EnvelopeError> {
-        Ok(Index::of(headers)?.envelope(headers))
+        let index = Index::of(headers)?;
+        index.deadline(headers)?;
+        Ok(index.envelope(headers))
     }
 
     /// The same attributes, owned.
@@ -155,6 +182,11 @@ impl<'a> Envelope<'a> {
             only_for: self.only_for.map(owned),
             deadline: self.deadline,
             attempt: self.attempt,
+            custom: self
+                .custom
+                .into_iter()
+                .map(|(name, value)| (owned(name), owned(value)))
+                .collect(),
         }
     }
 
@@ -165,105 +197,171 @@ impl<'a> Envelope<'a> {
             body,
             key: self.partition_key.as_deref().map(Arc::from),
             expires,
-            scope: context::scope(),
+            due: None,
+            scope: context::current_scope(),
         }
     }
 }
 
 /// The number of attributes that are text.
 const TEXTS: usize = 13;
-/// The names of the attributes: first those that are text, in the order in which they are written.
-const NAMES: [&str; TEXTS + 3] = [
-    "id",
-    "source",
-    "type",
-    "time",
-    "datacontenttype",
-    "partitionkey",
-    "traceparent",
-    "tracestate",
-    "correlationid",
-    "causationid",
-    "idempotencykey",
-    "replyto",
-    "onlyfor",
-    "specversion",
-    "deadline",
-    "attempt",
+
+/// The names of the attributes, and the function that returns the number of a name: a comparison of texts of known
+/// length, and no search.
+macro_rules! attributes {
+    ($($number:literal $id:ident $name:literal)*) => {
+        const NAMES: [&str; [$($number),*].len()] = [$($name),*];
+
+        /// The attributes by their numbers.
+        pub(crate) mod attribute {
+            $(pub(crate) const $id: usize = $number;)*
+        }
+
+        fn number_of(name: &str) -> Option<usize> {
+            match name {
+                $($name => Some($number),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+// First those that are text, in the order in which they are written.
+attributes! {
+    0 ID "id"
+    1 SOURCE "source"
+    2 TYPE "type"
+    3 TIME "time"
+    4 CONTENT_TYPE "datacontenttype"
+    5 PARTITION_KEY "partitionkey"
+    6 TRACE_PARENT "traceparent"
+    7 TRACE_STATE "tracestate"
+    8 CORRELATION_ID "correlationid"
+    9 CAUSATION_ID "causationid"
+    10 IDEMPOTENCY_KEY "idempotencykey"
+    11 REPLY_TO "replyto"
+    12 ONLY_FOR "onlyfor"
+    13 VERSION "specversion"
+    14 DEADLINE "deadline"
+    15 ATTEMPT "attempt"
+}
+
+/// The names of other attributes that CloudEvents defines, and of those that replies have.
+const RESERVED: [&str; 7] = [
+    "data",
+    "datacontentencoding",
+    "dataschema",
+    "subject",
+    "error",
+    "retryable",
+    "status",
 ];
+
+/// Returns `true` if no header that a program sets may have this name.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    number_of(name).is_some() || RESERVED.contains(&name)
+}
 
 /// The result of parsing headers: the positions of the values. So headers are parsed once, however often their
 /// envelope is read.
 pub(crate) struct Index {
-    /// In the order of [`NAMES`].
-    positions: [Option<Range<usize>>; NAMES.len()],
-    deadline: Option<Timestamp>,
+    /// By the numbers of the attributes.
+    positions: [Option<Position>; NAMES.len()],
     attempt: u32,
+    /// `true` if there are attributes of other names.
+    has_custom: bool,
 }
 
 impl Index {
     pub(crate) fn of(headers: &Headers) -> Result<Self, EnvelopeError> {
-        let positions = headers.positions_of(&NAMES);
-        let value = |name| {
-            let at = NAMES.iter().position(|known| *known == name)?;
-            Some(headers.value(positions[at].clone()?))
+        let mut has_custom = false;
+        let positions = headers.positions_of(|name| {
+            let number = number_of(name);
+            has_custom |= number.is_none();
+            number
+        });
+        let mut index = Index {
+            positions,
+            attempt: 1,
+            has_custom,
         };
-        if value("specversion").as_deref() != Some("1.0") {
-            return Err(EnvelopeError("specversion"));
+        let error = |attribute: usize| EnvelopeError(NAMES[attribute]);
+        if index.value(headers, attribute::VERSION).as_deref() != Some("1.0") {
+            return Err(error(attribute::VERSION));
         }
-        for name in ["id", "source", "type", "datacontenttype"] {
-            if value(name).is_none_or(|value| value.is_empty()) {
-                return Err(EnvelopeError(name));
+        for required in [
+            attribute::ID,
+            attribute::SOURCE,
+            attribute::TYPE,
+            attribute::CONTENT_TYPE,
+        ] {
+            if index.positions[required].is_none_or(Position::is_empty) {
+                return Err(error(required));
             }
         }
-        let deadline = value("deadline").map(|deadline| deadline.parse());
-        let attempt = value("attempt").map(|attempt| attempt.parse());
-        Ok(Index {
-            deadline: deadline
-                .transpose()
-                .map_err(|_| EnvelopeError("deadline"))?,
-            attempt: attempt
-                .unwrap_or(Ok(1))
-                .map_err(|_| EnvelopeError("attempt"))?,
-            positions,
-        })
+        if let Some(attempt) = index.value(headers, attribute::ATTEMPT) {
+            let attempt = attempt.parse();
+            index.attempt = attempt.map_err(|_| error(attribute::ATTEMPT))?;
+        }
+        Ok(index)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        self.deadline
+    /// The deadline. It is parsed where it is needed: engines know the time that is left.
+    ///
+    /// # Errors
+    /// When it cannot be parsed.
+    pub(crate) fn deadline(&self, headers: &Headers) -> Result<Option<Timestamp>, EnvelopeError> {
+        let deadline = self.value(headers, attribute::DEADLINE);
+        let deadline = deadline.map(|deadline| deadline.parse()).transpose();
+        deadline.map_err(|_| EnvelopeError(NAMES[attribute::DEADLINE]))
+    }
+
+    /// The value of the attribute with this number, in the headers that were parsed.
+    pub(crate) fn value<'h>(&self, headers: &'h Headers, attribute: usize) -> Option<Cow<'h, str>> {
+        self.positions[attribute].map(|position| headers.value(position))
     }
 
     /// The envelope of the headers that were parsed.
     pub(crate) fn envelope<'h>(&self, headers: &'h Headers) -> Envelope<'h> {
-        let mut values = self.positions.iter().map(|position| {
-            let position = position.clone()?;
-            Some(headers.value(position))
-        });
-        let mut next = || values.next().flatten();
-        // In the order of `NAMES`.
+        let value = |attribute| self.value(headers, attribute);
         Envelope {
-            id: next().unwrap_or_default(),
-            source: next().unwrap_or_default(),
-            message_type: next().unwrap_or_default(),
-            time: next().unwrap_or_default(),
-            content_type: next().unwrap_or_default(),
-            partition_key: next(),
-            trace_parent: next(),
-            trace_state: next(),
-            correlation_id: next(),
-            causation_id: next(),
-            idempotency_key: next(),
-            reply_to: next(),
-            only_for: next(),
-            deadline: self.deadline,
+            id: value(attribute::ID).unwrap_or_default(),
+            source: value(attribute::SOURCE).unwrap_or_default(),
+            message_type: value(attribute::TYPE).unwrap_or_default(),
+            time: value(attribute::TIME).unwrap_or_default(),
+            content_type: value(attribute::CONTENT_TYPE).unwrap_or_default(),
+            partition_key: value(attribute::PARTITION_KEY),
+            trace_parent: value(attribute::TRACE_PARENT),
+            trace_state: value(attribute::TRACE_STATE),
+            correlation_id: value(attribute::CORRELATION_ID),
+            causation_id: value(attribute::CAUSATION_ID),
+            idempotency_key: value(attribute::IDEMPOTENCY_KEY),
+            reply_to: value(attribute::REPLY_TO),
+            only_for: value(attribute::ONLY_FOR),
+            deadline: self.deadline(headers).unwrap_or_default(),
             attempt: self.attempt,
+            custom: match self.has_custom {
+                true => custom(headers).collect(),
+                false => Vec::new(),
+            },
         }
     }
 }
 
+/// The attributes that have no field of their own.
+fn custom(headers: &Headers) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let others = headers.iter().filter(|(name, _)| number_of(name).is_none());
+    others.map(|(name, value)| (Cow::Borrowed(name), value))
+}
+
 /// The current time, as an attribute.
 pub(crate) fn now() -> String {
-    Timestamp::now().to_string()
+    text_of(Timestamp::now())
+}
+
+/// A time as an attribute: as `to_string` writes it, without the cost of a formatter.
+fn text_of(time: Timestamp) -> String {
+    DateTimePrinter::new().timestamp_to_string(&time)
 }
 
 /// An attribute that is missing or cannot be parsed; holds its name.

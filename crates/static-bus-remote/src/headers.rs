@@ -1,6 +1,6 @@
 //! The attributes of a record, in the form in which they travel.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt, num::NonZeroU32};
 
 /// Attributes of a record: names with values, in the order in which they were added.
 ///
@@ -23,11 +23,13 @@ pub struct Headers(String);
 
 impl Headers {
     /// No attributes, with capacity for this many bytes of text.
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
+    #[doc(hidden)]
+    pub fn with_capacity(bytes: usize) -> Self {
         Headers(String::with_capacity(bytes))
     }
 
-    /// Attributes in the form in which they travel, unchecked.
+    /// Attributes in the form in which they travel, unchecked. The text is empty or ends with a line feed. Lines that are not
+    /// `name: value` are ignored.
     #[doc(hidden)]
     pub fn from_raw(text: String) -> Self {
         Headers(text)
@@ -54,20 +56,32 @@ impl Headers {
             is_name(name),
             "an attribute's name is lower-case letters and digits: {name:?}"
         );
+        self.push_valid(name, value);
+    }
+
+    /// Adds an attribute whose name is valid.
+    #[doc(hidden)]
+    pub fn push_valid(&mut self, name: &str, value: &str) {
         self.0.push_str(name);
         self.0.push_str(": ");
-        let mut rest = value;
-        while let Some(at) = memchr::memchr3(b'%', b'\r', b'\n', rest.as_bytes()) {
-            self.0.push_str(&rest[..at]);
-            self.0.push_str(match rest.as_bytes()[at] {
-                b'%' => "%25",
-                b'\r' => "%0D",
-                _ => "%0A",
-            });
-            rest = &rest[at + 1..];
+        match contains_any(value, *b"%\r\n") {
+            true => self.push_escaped(value),
+            false => self.0.push_str(value),
         }
-        self.0.push_str(rest);
         self.0.push('\n');
+    }
+
+    fn push_escaped(&mut self, value: &str) {
+        for part in value.split_inclusive(['%', '\r', '\n']) {
+            let (text, escaped) = match part.as_bytes().last() {
+                Some(b'%') => (&part[..part.len() - 1], "%25"),
+                Some(b'\r') => (&part[..part.len() - 1], "%0D"),
+                Some(b'\n') => (&part[..part.len() - 1], "%0A"),
+                _ => (part, ""),
+            };
+            self.0.push_str(text);
+            self.0.push_str(escaped);
+        }
     }
 
     /// The value of the first attribute of this name.
@@ -84,22 +98,22 @@ impl Headers {
     }
 
     /// The name of each attribute, and the position of its value.
-    fn positions(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+    fn positions(&self) -> impl Iterator<Item = (&str, Position)> {
         lines(&self.0).filter_map(|(start, line)| {
             let (name, value) = attribute(line)?;
             let end = start + line.len();
-            Some((name, end - value.len()..end))
+            Some((name, Position::new(end - value.len(), end)?))
         })
     }
 
-    /// The positions of the values of these attributes, of the last one of each name.
+    /// The positions of values, of the last one of each name. `number` returns the place of a name among them.
     pub(crate) fn positions_of<const N: usize>(
         &self,
-        names: &[&str; N],
-    ) -> [Option<Range<usize>>; N] {
-        let mut positions = [const { None }; N];
+        mut number: impl FnMut(&str) -> Option<usize>,
+    ) -> [Option<Position>; N] {
+        let mut positions = [None; N];
         for (name, position) in self.positions() {
-            if let Some(at) = names.iter().position(|known| *known == name) {
+            if let Some(at) = number(name) {
                 positions[at] = Some(position);
             }
         }
@@ -107,8 +121,8 @@ impl Headers {
     }
 
     /// The value at this position.
-    pub(crate) fn value(&self, position: Range<usize>) -> Cow<'_, str> {
-        unescape(&self.0[position])
+    pub(crate) fn value(&self, position: Position) -> Cow<'_, str> {
+        unescape(&self.0[position.start.get() as usize..position.end as usize])
     }
 
     /// All attributes, in the form in which they travel.
@@ -128,6 +142,27 @@ impl Headers {
         } else {
             Err(text)
         }
+    }
+}
+
+/// The position of a value in the text. A name precedes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    start: NonZeroU32,
+    end: u32,
+}
+
+impl Position {
+    /// `None` beyond 4 GiB.
+    fn new(start: usize, end: usize) -> Option<Self> {
+        let start = NonZeroU32::new(u32::try_from(start).ok()?)?;
+        let end = u32::try_from(end).ok()?;
+        Some(Position { start, end })
+    }
+
+    /// Returns `true` if the value is empty.
+    pub(crate) fn is_empty(self) -> bool {
+        self.start.get() == self.end
     }
 }
 
@@ -155,8 +190,18 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(fits)
 }
 
+/// Returns `true` if a text contains any of these bytes. Values are short: loops without an early end are vectorized.
+fn contains_any<const N: usize>(text: &str, bytes: [u8; N]) -> bool {
+    let is_one = |byte| {
+        bytes
+            .iter()
+            .fold(0, |is_one, b| is_one | u8::from(*b == byte))
+    };
+    text.bytes().fold(0, |found, byte| found | is_one(byte)) != 0
+}
+
 fn unescape(value: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'%', value.as_bytes()).is_none() {
+    if !contains_any(value, *b"%") {
         return Cow::Borrowed(value);
     }
     // `%25` last, or an escaped `%0A` would become a line feed.

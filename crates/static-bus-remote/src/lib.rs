@@ -46,6 +46,8 @@
 //! | command | at least once, to one worker; duplicates are recognised | the broker has it |
 //! | event | at least once to each subscriber that exists; duplicates are recognised | the broker has it |
 //!
+//! [`Later`] sends a command or an event at a time or after a delay.
+//!
 //! A broker engine is a [`Transport`]: [`MemoryBroker`] within this process, for development and tests, Redis in the
 //! crate `static-bus-redis`, Apache Kafka in `static-bus-kafka`. Client and worker are written once, for all engines. The
 //! contract of an engine is in [`transport`]; the crate `static-bus-conformance` tests it.
@@ -59,32 +61,44 @@ mod dead_letters;
 mod envelope;
 mod error_text;
 mod headers;
+mod later;
+mod layered;
 #[doc(hidden)]
 pub mod lock;
 pub mod memory;
 mod outbound;
 mod pending;
+mod per_message;
 mod received;
 mod reply;
 #[doc(hidden)]
 pub mod retry;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 #[doc(hidden)]
 pub mod time;
+#[cfg(feature = "opentelemetry")]
+mod trace;
 pub mod transport;
 mod worker;
 
-pub use client::{RemoteBus, RemoteBusBuilder};
+pub use client::{HeaderError, RemoteBus, RemoteBusBuilder, TransactionBus};
 pub use codec::Codec;
-pub use context::current;
+pub use context::{current, current_scope, with_scope};
 #[doc(hidden)]
 pub use dead_letters::DEAD_LETTERS;
-pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterSearch, DeadLetters};
 pub use envelope::{Envelope, EnvelopeError};
 pub use headers::Headers;
+#[doc(hidden)]
+pub use later::LaterKey;
+pub use later::{Later, Scheduler, SendLater};
+pub use layered::LayeredRemote;
 pub use memory::MemoryBroker;
 pub use retry::RetryPolicy;
-pub use transport::{Transport, TransportError, TransportErrorKind};
-pub use worker::{Health, RunningHandler, ShutdownReport, Worker, WorkerHandle};
+pub use transport::{Due, Transactional, Transport, TransportError, TransportErrorKind};
+pub use worker::{Health, MessageSettings, RunningHandler, ShutdownReport, Worker, WorkerHandle};
 
 #[cfg(doctest)]
 mod guide {
@@ -92,4 +106,15 @@ mod guide {
     mod one_process_to_many {}
     #[doc = include_str!("../../../docs/guide/src/delivery-guarantees.md")]
     mod delivery_guarantees {}
+    // Its code pauses tokio's time.
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/guide/src/process-managers.md")]
+    mod process_managers {}
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/guide/src/testing-your-modules.md")]
+    mod testing_your_modules {}
+    // Its code needs each of the features that it is about.
+    #[cfg(feature = "opentelemetry")]
+    #[doc = include_str!("../../../docs/guide/src/observing-a-service.md")]
+    mod observing_a_service {}
 }

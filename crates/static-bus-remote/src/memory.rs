@@ -6,9 +6,12 @@ mod claims;
 mod consumer;
 mod entry;
 mod group;
+mod inspection;
 mod lines;
 mod log;
 mod queue;
+mod quiet;
+mod scheduled;
 mod waiters;
 
 use std::{
@@ -19,7 +22,12 @@ use std::{
 
 use tokio::{task::coop::consume_budget, time::Instant};
 
-use self::{builder::Settings, log::Log, queue::Queue};
+use self::{
+    builder::Settings,
+    log::Log,
+    queue::Queue,
+    quiet::{Activity, answered_by},
+};
 use super::{
     lock::lock,
     transport::{
@@ -32,6 +40,7 @@ pub use builder::MemoryBrokerBuilder;
 pub use consumer::MemoryConsumer;
 pub use group::Receipt;
 pub use queue::MemoryReceiver;
+pub use quiet::{InFlight, InFlightState, NotQuiet};
 
 /// A broker within this process. Clones share it. When the last clone, consumer and receiver are dropped, it is
 /// gone with everything in it.
@@ -48,7 +57,8 @@ pub use queue::MemoryReceiver;
 ///   whose lease ran out, comes before those that were appended after it.
 /// - All records of a key go to one member, until it has settled all that it was given or its
 ///   last lease of the key has run out. Then they go to any member, in order.
-/// - The clock is that of tokio: in a test that has paused it, leases and deadlines pass without waiting.
+/// - The clock is that of tokio: in a test that has paused it, leases, deadlines and delays of scheduled messages pass
+///   without waiting. A [time](crate::Due::at) becomes a delay, by the clock of the system, when the message is appended.
 ///
 /// Each operation costs O(log n) for each record, under a lock for each topic. Only `receive` needs a runtime, for
 /// a timer while it waits.
@@ -87,6 +97,7 @@ struct Broker {
     /// The topics of queries and replies.
     queues: Mutex<HashMap<Topic, Arc<Queue>>>,
     dead: Mutex<DeadLetters>,
+    activity: Arc<Activity>,
     settings: Settings,
 }
 
@@ -119,7 +130,7 @@ impl MemoryBroker {
 
     fn log_or_new(&self, topic: &Topic) -> Arc<Log> {
         self.log(topic).unwrap_or_else(|| {
-            let log = || Arc::new(Log::new(topic.kind));
+            let log = || Arc::new(Log::new(topic.kind, self.0.activity.clone()));
             let mut logs = lock(&self.0.logs);
             logs.entry(topic.clone()).or_insert_with(log).clone()
         })
@@ -145,6 +156,9 @@ impl MemoryBroker {
             let kind = TransportErrorKind::TooLarge;
             return Err(TransportError::new(kind, ADDRESS, reason));
         }
+        if record.due.is_some() && !matches!(topic.kind, Kind::Command | Kind::Event) {
+            return Err(TransportError::never_due(ADDRESS, topic));
+        }
         let queue = || lock(&self.0.queues).get(topic).cloned();
         let has_receiver = || queue().is_some_and(|q| q.has_receiver(Instant::now(), grace));
         if topic.kind == Kind::Query && !has_receiver() {
@@ -153,9 +167,58 @@ impl MemoryBroker {
         Ok(())
     }
 
+    pub(crate) fn append_now(
+        &self,
+        records: Vec<(Topic, Record)>,
+    ) -> Vec<Result<(), TransportError>> {
+        let results: Vec<_> = records.iter().map(|one| self.accepts(one)).collect();
+        let accepted = records.into_iter().zip(&results);
+        let accepted = accepted.filter_map(|(one, result)| result.is_ok().then_some(one));
+        let mut records = accepted.peekable();
+        while let Some((topic, first)) = records.next() {
+            if let Some(due) = first.due.clone() {
+                let record = Record {
+                    scope: None,
+                    ..first
+                };
+                self.log_or_new(&topic).schedule(&due, record);
+                continue;
+            }
+            let is_same = |(next, record): &(Topic, Record)| *next == topic && record.due.is_none();
+            let same = std::iter::from_fn(|| records.next_if(is_same));
+            let run = std::iter::once(first).chain(same.map(|(_, record)| record));
+            // The attempt of a handler.
+            let run = run.map(|record| Record {
+                scope: None,
+                ..record
+            });
+            match topic.kind {
+                Kind::Query => self.queue(&topic).append(run),
+                Kind::Reply => self.reply(&topic, run.collect()),
+                Kind::Command => self.log_or_new(&topic).append(run),
+                // An event of which no group exists is dropped.
+                Kind::Event => match self.log(&topic) {
+                    Some(log) => log.append(run),
+                    None => run.for_each(drop),
+                },
+                Kind::DeadLetter => lock(&self.0.dead).append(run),
+            }
+        }
+        self.0.activity.note();
+        results
+    }
+
+    /// Appends replies. Their queries are answered then.
+    fn reply(&self, topic: &Topic, replies: Vec<Record>) {
+        let ids = answered_by(&replies, topic.kind);
+        self.queue(topic).append(replies.into_iter());
+        self.0.activity.answered(&ids);
+    }
+
     fn queue(&self, topic: &Topic) -> Arc<Queue> {
         let mut queues = lock(&self.0.queues);
-        queues.entry(topic.clone()).or_default().clone()
+        let queue = || Arc::new(Queue::new(topic.clone(), self.0.activity.clone()));
+        queues.entry(topic.clone()).or_insert_with(queue).clone()
     }
 }
 
@@ -173,30 +236,7 @@ impl Transport for MemoryBroker {
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
         consume_budget().await;
-        let results: Vec<_> = records.iter().map(|one| self.accepts(one)).collect();
-        let accepted = records.into_iter().zip(&results);
-        let accepted = accepted.filter_map(|(one, result)| result.is_ok().then_some(one));
-        let mut records = accepted.peekable();
-        while let Some((topic, first)) = records.next() {
-            let same = std::iter::from_fn(|| records.next_if(|(next, _)| *next == topic));
-            let run = std::iter::once(first).chain(same.map(|(_, record)| record));
-            // The attempt of a handler of another engine.
-            let run = run.map(|record| Record {
-                scope: None,
-                ..record
-            });
-            match topic.kind {
-                Kind::Query | Kind::Reply => self.queue(&topic).append(run),
-                Kind::Command => self.log_or_new(&topic).append(run),
-                // An event of which no group exists is dropped.
-                Kind::Event => match self.log(&topic) {
-                    Some(log) => log.append(run),
-                    None => run.for_each(drop),
-                },
-                Kind::DeadLetter => lock(&self.0.dead).append(run),
-            }
-        }
-        results
+        self.append_now(records)
     }
 
     async fn consume(&self, subscription: Subscription) -> Result<MemoryConsumer, TransportError> {
@@ -242,6 +282,15 @@ impl Transport for MemoryBroker {
             dead.records.remove(position);
         }
         Ok(())
+    }
+
+    fn check_scheduling(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    async fn cancel(&self, topic: &Topic, key: &str) -> Result<bool, TransportError> {
+        consume_budget().await;
+        Ok(self.log(topic).is_some_and(|log| log.cancel(key)))
     }
 }
 

@@ -1,13 +1,23 @@
-//! The outbound queue: records that are sent one by one are appended in batches.
+//! The outbound queues: records that are sent one by one are appended in batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    array,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use foldhash::fast::FixedState;
 
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
         oneshot,
     },
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::Instant,
 };
 
@@ -15,17 +25,28 @@ use super::transport::{Record, Topic, Transport, TransportError, TransportErrorK
 
 /// The largest number of records in one call of the engine.
 const BATCH: usize = 512;
-/// The capacity of the queue. When it is full, senders wait.
+/// The capacity of a queue. When it is full, senders wait.
 const CAPACITY: usize = 16 * BATCH;
+/// The number of queues, each with one call of the engine at a time: while the broker serves one, the next is prepared.
+const QUEUES: usize = 2;
 /// The duration from which a failed call is taken as one without an answer.
 const NO_ANSWER: Duration = Duration::from_secs(1);
 
-/// A queue of records that a task appends in as few round trips as possible: while
-/// one batch is appended, the next one gathers. A lone record is appended at once.
+/// Queues of records, each of which a task appends in as few round trips as possible: while one batch is appended, the
+/// next one gathers. A lone record is appended at once. The records of a key are in one queue, in order.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    queue: mpsc::Sender<Item>,
+    queues: [Queue; QUEUES],
+    /// The queue of the next record without a key.
+    turn: Arc<AtomicUsize>,
     address: Arc<str>,
+}
+
+#[derive(Clone)]
+struct Queue {
+    items: mpsc::Sender<Item>,
+    /// The number of calls that were begun.
+    calls: Arc<AtomicU64>,
 }
 
 /// The callback for the result of a record.
@@ -35,7 +56,8 @@ struct Item {
     topic: Topic,
     record: Record,
     done: Done,
-    since: Instant,
+    /// The number of calls that were begun before.
+    after: u64,
 }
 
 /// A callback that is called once: with an error, when it is dropped.
@@ -67,12 +89,22 @@ pub(crate) fn gone(address: Arc<str>) -> TransportError {
 }
 
 impl Outbound {
-    /// Starts the task. It ends when the last clone is dropped and the queue is empty.
+    /// Starts the tasks. The handle ends when the last clone is dropped and the queues are empty.
     pub(crate) fn start<T: Transport>(transport: T) -> (Self, JoinHandle<()>) {
-        let (queue, waiting) = mpsc::channel(CAPACITY);
-        let address = transport.address().into();
-        let sending = tokio::spawn(send_all(transport, waiting));
-        (Outbound { queue, address }, sending)
+        let mut tasks = JoinSet::new();
+        let queues = array::from_fn(|_| {
+            let (items, waiting) = mpsc::channel(CAPACITY);
+            let calls = Arc::<AtomicU64>::default();
+            tasks.spawn(send_all(transport.clone(), waiting, calls.clone()));
+            Queue { items, calls }
+        });
+        let outbound = Outbound {
+            queues,
+            turn: Arc::default(),
+            address: transport.address().into(),
+        };
+        let ended = async { _ = tasks.join_all().await };
+        (outbound, tokio::spawn(ended))
     }
 
     /// Appends a record, and waits for the result.
@@ -87,13 +119,18 @@ impl Outbound {
     /// Adds a record when the queue has room. `done` is called with the result, once.
     pub(crate) async fn hand_over(&self, topic: Topic, record: Record, done: Callback) {
         // If the runtime of the task is gone, the item is dropped, and `done` called.
-        _ = self.queue.send(self.item(topic, record, done)).await;
+        let queue = self.queue(&record);
+        _ = queue
+            .items
+            .send(self.item(queue, topic, record, done))
+            .await;
     }
 
     /// Adds a record, or drops it if the queue is full. `done` is called with the result, once.
     pub(crate) fn try_hand_over(&self, topic: Topic, record: Record, done: Callback) {
-        let item = self.item(topic, record, done);
-        if let Err(TrySendError::Full(item)) = self.queue.try_send(item) {
+        let queue = self.queue(&record);
+        let item = self.item(queue, topic, record, done);
+        if let Err(TrySendError::Full(item)) = queue.items.try_send(item) {
             let reason = format!("{CAPACITY} messages wait to be sent already");
             let kind = TransportErrorKind::Unreachable;
             let error = TransportError::new(kind, self.address.clone(), reason);
@@ -101,7 +138,15 @@ impl Outbound {
         }
     }
 
-    fn item(&self, topic: Topic, record: Record, done: Callback) -> Item {
+    fn queue(&self, record: &Record) -> &Queue {
+        let number = match &record.key {
+            Some(key) => FixedState::default().hash_one(key) as usize,
+            None => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
+        &self.queues[number % QUEUES]
+    }
+
+    fn item(&self, queue: &Queue, topic: Topic, record: Record, done: Callback) -> Item {
         Item {
             topic,
             record,
@@ -109,7 +154,7 @@ impl Outbound {
                 callback: Some(done),
                 address: self.address.clone(),
             },
-            since: Instant::now(),
+            after: queue.calls.load(Ordering::Acquire),
         }
     }
 }
@@ -121,13 +166,17 @@ fn is_unanswered(result: &Result<(), TransportError>) -> bool {
         .is_err_and(|error| error.kind() == TransportErrorKind::Unreachable)
 }
 
-async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>) {
+async fn send_all<T: Transport>(
+    transport: T,
+    mut waiting: mpsc::Receiver<Item>,
+    calls: Arc<AtomicU64>,
+) {
     let mut items = Vec::with_capacity(BATCH);
-    let mut unanswered: Option<(Instant, TransportError)> = None;
+    let mut unanswered: Option<(u64, TransportError)> = None;
     while waiting.recv_many(&mut items, BATCH).await > 0 {
         // Records from before a call without an answer are not tried: each would wait as long again.
-        if let Some((began, error)) = &unanswered {
-            for item in items.extract_if(.., |item| item.since <= *began) {
+        if let Some((call, error)) = &unanswered {
+            for item in items.extract_if(.., |item| item.after < *call) {
                 item.done.call(Err(error.clone()));
             }
             if items.is_empty() {
@@ -139,13 +188,14 @@ async fn send_all<T: Transport>(transport: T, mut waiting: mpsc::Receiver<Item>)
             done.push(item.done);
             (item.topic, item.record)
         });
+        let call = calls.fetch_add(1, Ordering::AcqRel) + 1;
         let began = Instant::now();
         let results = transport.append(records.collect()).await;
         unanswered = match results.first() {
             Some(Err(error))
                 if began.elapsed() >= NO_ANSWER && results.iter().all(is_unanswered) =>
             {
-                Some((began, error.clone()))
+                Some((call, error.clone()))
             }
             _ => None,
         };

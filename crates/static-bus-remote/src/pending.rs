@@ -1,13 +1,14 @@
 //! The queries of a client that wait for their replies.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{
     lock::lock,
@@ -26,7 +27,7 @@ pub(crate) struct Pending {
     /// The address of the broker.
     address: Arc<str>,
     /// `None` when no reply is received any more.
-    waiting: Mutex<Option<HashMap<String, oneshot::Sender<Answer>>>>,
+    waiting: Mutex<Option<HashMap<Uuid, oneshot::Sender<Answer>>>>,
 }
 
 pub(crate) enum Answer {
@@ -39,7 +40,7 @@ impl Pending {
         Pending {
             max,
             address: address.into(),
-            waiting: Mutex::new(Some(HashMap::new())),
+            waiting: Mutex::new(Some(HashMap::default())),
         }
     }
 
@@ -51,7 +52,7 @@ impl Pending {
     ///
     /// # Errors
     /// If too many wait, or no reply is received any more.
-    pub(crate) fn expect(self: &Arc<Self>, id: &str) -> Result<Waiting, TransportError> {
+    pub(crate) fn expect(self: &Arc<Self>, id: Uuid) -> Result<Waiting, TransportError> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
         let Some(waiting) = &mut *waiting else {
@@ -60,10 +61,10 @@ impl Pending {
         if waiting.len() >= self.max {
             return Err(self.too_many());
         }
-        waiting.insert(id.to_owned(), sender);
+        waiting.insert(id, sender);
         Ok(Waiting {
             pending: self.clone(),
-            id: id.to_owned(),
+            id,
             receiver,
         })
     }
@@ -82,30 +83,30 @@ impl Pending {
     }
 
     /// Passes an answer to its query. A late answer is dropped.
-    fn answer(&self, id: &str, answer: Answer) {
+    fn answer(&self, id: Uuid, answer: Answer) {
         if let Some(sender) = self.remove(id) {
             _ = sender.send(answer);
         }
     }
 
-    fn remove(&self, id: &str) -> Option<oneshot::Sender<Answer>> {
-        lock(&self.waiting).as_mut()?.remove(id)
+    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<Answer>> {
+        lock(&self.waiting).as_mut()?.remove(&id)
     }
 }
 
 /// A waiting query. It is removed when this is dropped.
 pub(crate) struct Waiting {
     pending: Arc<Pending>,
-    id: String,
+    id: Uuid,
     receiver: oneshot::Receiver<Answer>,
 }
 impl Waiting {
     /// The callback for the result of sending the query.
     pub(crate) fn refuse(&self) -> Box<dyn FnOnce(Result<(), TransportError>) + Send> {
-        let (pending, id) = (self.pending.clone(), self.id.clone());
+        let (pending, id) = (self.pending.clone(), self.id);
         Box::new(move |result| {
             if let Err(error) = result {
-                pending.answer(&id, Answer::Refused(error));
+                pending.answer(id, Answer::Refused(error));
             }
         })
     }
@@ -117,7 +118,7 @@ impl Waiting {
 }
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.pending.remove(&self.id);
+        self.pending.remove(self.id);
     }
 }
 
@@ -137,6 +138,7 @@ pub(crate) async fn pass_replies<R: Receiver>(
     client: oneshot::Receiver<Infallible>,
 ) {
     tokio::select! {
+        biased;
         _ = client => {}
         () = pass_all(&replies, &receiving.0) => {}
     }
@@ -151,8 +153,9 @@ async fn pass_all<R: Receiver>(replies: &R, pending: &Pending) {
                 backoff.reset();
                 for record in records {
                     let reply = Reply::new(record);
-                    let query = reply.query().into_owned();
-                    pending.answer(&query, Answer::Reply(reply));
+                    if let Some(query) = reply.query() {
+                        pending.answer(query, Answer::Reply(reply));
+                    }
                 }
             }
             Err(_) => tokio::time::sleep(backoff.next_delay()).await,

@@ -1,13 +1,16 @@
 //! The reply to a query.
 
-use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{
     Codec, Envelope,
+    envelope::attribute,
+    headers::Position,
     received::Received,
     transport::{Kind, Record, Topic},
 };
@@ -29,16 +32,16 @@ pub(crate) fn write(query: &Received, source: &str, status: Status) -> Option<(T
     let left = query.deadline().map_or(WITHOUT_DEADLINE, |deadline| {
         deadline.saturating_duration_since(Instant::now())
     });
-    let query = query.envelope().ok()?;
     let topic = Topic {
         kind: Kind::Reply,
-        name: Cow::Owned(query.reply_to.as_deref()?.to_owned()),
+        name: Cow::Owned(query.value(attribute::REPLY_TO)?.into_owned()),
     };
-    let mut envelope = Envelope::new(source, &*query.message_type, &*query.content_type);
-    envelope.causation_id = Some(Cow::Borrowed(&query.id));
-    envelope.correlation_id = query.correlation_id.as_deref().map(Cow::Borrowed);
-    envelope.trace_parent = query.trace_parent.as_deref().map(Cow::Borrowed);
-    envelope.trace_state = query.trace_state.as_deref().map(Cow::Borrowed);
+    let (message, content_type) = (attribute::TYPE, attribute::CONTENT_TYPE);
+    let mut envelope = Envelope::new(source, query.value(message)?, query.value(content_type)?);
+    envelope.causation_id = query.value(attribute::ID);
+    envelope.correlation_id = query.value(attribute::CORRELATION_ID);
+    envelope.trace_parent = query.value(attribute::TRACE_PARENT);
+    envelope.trace_state = query.value(attribute::TRACE_STATE);
     let mut record = envelope.record(Bytes::new(), Some(left));
     let headers = &mut record.headers;
     match status {
@@ -56,34 +59,41 @@ pub(crate) fn write(query: &Received, source: &str, status: Status) -> Option<(T
     Some((topic, record))
 }
 
-/// The attributes of a reply that its receiver reads.
-const ATTRIBUTES: [&str; 5] = [
-    "causationid",
-    "status",
-    "datacontenttype",
-    "error",
-    "retryable",
-];
+/// The number of attributes of a reply that its receiver reads.
+const ATTRIBUTES: usize = 5;
+/// The number of the id of the query.
+const QUERY: usize = 0;
+
+fn number_of(name: &str) -> Option<usize> {
+    match name {
+        "causationid" => Some(QUERY),
+        "status" => Some(1),
+        "datacontenttype" => Some(2),
+        "error" => Some(3),
+        "retryable" => Some(4),
+        _ => None,
+    }
+}
 
 /// A received reply whose attributes are parsed once.
 pub(crate) struct Reply {
     record: Arc<Record>,
-    /// In the order of [`ATTRIBUTES`].
-    positions: [Option<Range<usize>>; ATTRIBUTES.len()],
+    /// By [`number_of`] their names.
+    positions: [Option<Position>; ATTRIBUTES],
 }
 
 impl Reply {
     pub(crate) fn new(record: Arc<Record>) -> Self {
         Reply {
-            positions: record.headers.positions_of(&ATTRIBUTES),
+            positions: record.headers.positions_of(number_of),
             record,
         }
     }
 
-    /// The id of the query.
-    pub(crate) fn query(&self) -> Cow<'_, str> {
-        let [query, ..] = self.values();
-        query
+    /// The id of the query; `None` if it is not one that a client gave.
+    pub(crate) fn query(&self) -> Option<Uuid> {
+        let query = self.record.headers.value(self.positions[QUERY]?);
+        Uuid::try_parse(&query).ok()
     }
 
     /// The response to the query.
@@ -112,11 +122,12 @@ impl Reply {
         }
     }
 
-    /// The values in the order of [`ATTRIBUTES`]; empty where an attribute is missing.
-    fn values(&self) -> [Cow<'_, str>; ATTRIBUTES.len()] {
-        self.positions.each_ref().map(|position| {
-            let position = position.clone();
-            position.map_or(Cow::Borrowed(""), |at| self.record.headers.value(at))
+    /// The values by [`number_of`] their names; empty where an attribute is missing.
+    fn values(&self) -> [Cow<'_, str>; ATTRIBUTES] {
+        let headers = &self.record.headers;
+        self.positions.map(|position| match position {
+            Some(position) => headers.value(position),
+            None => Cow::Borrowed(""),
         })
     }
 }

@@ -45,6 +45,14 @@ impl Default for RetryPolicy {
     }
 }
 impl RetryPolicy {
+    /// The policy with one attempt at least.
+    pub(crate) fn at_least_one(self) -> Self {
+        RetryPolicy {
+            max_attempts: self.max_attempts.max(1),
+            ..self
+        }
+    }
+
     /// The number of deliveries without a result after which a message is handled alone: it may have ended its workers.
     pub(crate) fn isolate_after(&self) -> u32 {
         self.max_attempts.saturating_sub(2).clamp(1, 2)

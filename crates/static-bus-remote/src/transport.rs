@@ -9,14 +9,16 @@ mod inspect;
 mod key;
 mod record;
 mod subscription;
+mod transactional;
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 pub use error::{TransportError, TransportErrorKind};
 pub use inspect::{GroupState, Inspect, MemberState, TopicState, UnsettledRecord};
 pub use key::{key_from_bytes, key_to_bytes};
-pub use record::{DeadLetterRecord, Kind, Record, Scope, Topic};
+pub use record::{DeadLetterRecord, Due, DueTime, Kind, Record, Scope, Topic};
 pub use subscription::{Backlog, Claim, Delivery, Lease, Subscription};
+pub use transactional::Transactional;
 
 /// The time for which queries are accepted after the last receiver of their topic has closed or disappeared: a worker
 /// that restarts, or is replaced during a deployment, finds them. 30 s.
@@ -46,6 +48,12 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// Checks that the broker is reachable and accepts requests.
     fn check(&self) -> impl Future<Output = Result<(), TransportError>> + Send;
 
+    /// What an operator should know of the broker before calls fail, one line each, with the remedy and without secrets: a
+    /// transaction of a database that has been open for minutes, for instance. Default: nothing.
+    fn warnings(&self) -> impl Future<Output = Vec<String>> + Send {
+        std::future::ready(Vec::new())
+    }
+
     /// Appends records, in order, in as few round trips as the broker allows. Returns one result for each record:
     /// `Ok` when the broker has it, with the durability that the broker offers.
     ///
@@ -58,10 +66,26 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// had no open receiver for [`RECEIVER_GRACE`], or has never had one. From the return of
     /// [`listen`](Transport::listen) on, before the first `receive`, queries are accepted. An engine that cannot know,
     /// or may have lost its knowledge with the broker's data, accepts.
+    ///
+    /// A record that is [due](Record::due) later is kept with the same durability, and then takes its place at the end of
+    /// its topic, as if it were appended at that moment: never earlier by the clock of the broker, and within a second
+    /// while a consumer of the topic is open, otherwise when the next one opens. Records of one key do so in the order in
+    /// which they are due, and at the same time in the order of their appends. It takes O(batch) work, however many
+    /// records are scheduled. An engine that cannot [schedule](Transport::check_scheduling) refuses them, and so does
+    /// every engine for other topics than those of commands and events.
     fn append(
         &self,
         records: Vec<(Topic, Record)>,
     ) -> impl Future<Output = Vec<Result<(), TransportError>>> + Send;
+
+    /// Keeps a record with the output of the attempt that sends it, its [scope](Record::scope), and returns the result. `None` if the
+    /// record is to be appended. It never waits.
+    ///
+    /// For engines whose attempts may hold what [`append`](Transport::append) waits for, such as the lock of a database.
+    fn keep(&self, topic: &Topic, record: &Record) -> Option<Result<(), TransportError>> {
+        _ = (topic, record);
+        None
+    }
 
     /// Joins a group of a [command](Kind::Command) or an [event](Kind::Event), and creates group and topic where
     /// they are missing. From then on the group gets every record of the topic, also while it has no member.
@@ -97,6 +121,40 @@ pub trait Transport: Clone + Send + Sync + 'static {
         &self,
         positions: &[String],
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
+
+    /// Checks that the engine accepts records that are [due](Record::due) later. Default: it does not.
+    ///
+    /// # Errors
+    /// [`Refused`](TransportErrorKind::Refused), with the remedy.
+    fn check_scheduling(&self) -> Result<(), TransportError> {
+        Err(TransportError::not_scheduled(self.address()))
+    }
+
+    /// Removes the record of a topic that is not due yet and has this [cancellation key](Due::key). Returns `true` if
+    /// there was one: it is never delivered. Default: as [`check_scheduling`](Transport::check_scheduling).
+    fn cancel(
+        &self,
+        topic: &Topic,
+        key: &str,
+    ) -> impl Future<Output = Result<bool, TransportError>> + Send {
+        _ = (topic, key);
+        let refused = self.check_scheduling();
+        async move { refused.map(|()| false) }
+    }
+
+    /// Keeps a [cancellation](Transport::cancel) with the output of an attempt, and returns the result. `None` if it is to be made at
+    /// once. It never waits.
+    ///
+    /// For engines that [keep](Transport::keep) records.
+    fn keep_cancellation(
+        &self,
+        scope: &Scope,
+        topic: &Topic,
+        key: &str,
+    ) -> Option<Result<(), TransportError>> {
+        _ = (scope, topic, key);
+        None
+    }
 }
 
 /// A reader of a topic of queries or replies.
@@ -174,6 +232,21 @@ pub trait Consumer: Send + Sync + 'static {
     fn begin(&self, receipt: &Self::Receipt) -> Option<Scope> {
         _ = receipt;
         None
+    }
+
+    /// `true` if the attempts of this consumer are to be [finished](Consumer::finish).
+    const FINISHES: bool = false;
+
+    /// Ends an attempt whose handler has succeeded. If this fails, the attempt has failed.
+    ///
+    /// For engines in which the effects of an attempt are part of a transaction: it commits before the record is acknowledged.
+    fn finish(
+        &self,
+        lease: &Lease<Self::Receipt>,
+        scope: &Scope,
+    ) -> impl Future<Output = Result<(), TransportError>> + Send {
+        _ = (lease, scope);
+        std::future::ready(Ok(()))
     }
 
     /// Renews leases and claims from now on. Those that are lost already are no error.

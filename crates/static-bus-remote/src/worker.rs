@@ -10,6 +10,7 @@ mod meter;
 mod query_lane;
 mod running;
 mod served;
+mod settings;
 mod slots;
 
 use std::{borrow::Cow, collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use super::{
     RetryPolicy, Transport, TransportError, TransportErrorKind,
+    client::check_header,
     outbound::Outbound,
     time::later,
     transport::{Consumer, Kind, Receiver, Subscription},
@@ -34,6 +36,7 @@ use static_bus::message::{Command, Event, Message, Query};
 pub use handle::{ShutdownReport, WorkerHandle};
 pub use health::Health;
 pub use running::RunningHandler;
+pub use settings::MessageSettings;
 
 use health::{Report, Reports};
 use lane::Lane;
@@ -41,6 +44,7 @@ use meter::{BacklogMeter, Meter};
 use query_lane::QueryLane;
 use running::{Running, RunningFor};
 use served::Served;
+use settings::Settings;
 
 /// Handles messages from a broker with the handlers of a bus in this process.
 ///
@@ -87,6 +91,7 @@ pub struct Worker<T: Transport, B> {
     transport: T,
     bus: Arc<B>,
     served: Vec<Served>,
+    inherited: Vec<Box<str>>,
     settings: Settings,
 }
 
@@ -133,17 +138,6 @@ impl Deadlines {
     }
 }
 
-#[derive(Clone)]
-struct Settings {
-    service: Arc<str>,
-    concurrency: NonZeroUsize,
-    lease: Duration,
-    deduplication: Option<Duration>,
-    retries: RetryPolicy,
-    handler_timeout: Option<Duration>,
-    settle_timeout: Duration,
-}
-
 impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     /// A worker that serves no messages yet.
     pub fn new(transport: T, bus: B) -> Self {
@@ -156,6 +150,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
             transport,
             bus,
             served: Vec::new(),
+            inherited: Vec::new(),
             settings: Settings {
                 service: super::client::program(),
                 concurrency: const { NonZeroUsize::new(256).unwrap() },
@@ -217,16 +212,35 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// The number of handlers of message `M` that may run at a time. Default: 64.
+    /// Settings of message `M` of its own.
+    ///
+    /// ```
+    /// # use std::{num::NonZeroUsize, time::Duration};
+    /// # use static_bus::prelude::*;
+    /// # use static_bus_remote::{MemoryBroker, Worker};
+    /// # #[derive(serde::Deserialize)]
+    /// # struct RenderInvoice;
+    /// # command!(RenderInvoice);
+    /// # let bus = BusBuilder::new().register_command_fn(|_: RenderInvoice| ()).build();
+    /// # let broker = MemoryBroker::new();
+    /// let four = NonZeroUsize::new(4).unwrap();
+    /// let worker = Worker::new(broker, bus)
+    ///     .command::<RenderInvoice>()
+    ///     .configure::<RenderInvoice>(|it| it.limit(four).handler_timeout(Duration::from_secs(60)));
+    /// ```
     ///
     /// # Panics
     /// If this worker does not serve `M` yet.
-    pub fn limit<M: Message>(mut self, handlers: NonZeroUsize) -> Self {
+    #[track_caller]
+    pub fn configure<M: Message>(
+        mut self,
+        configure: impl Fn(MessageSettings) -> MessageSettings,
+    ) -> Self {
         let mut served = self.served.iter_mut().filter(|s| s.message == M::NAME);
         let first = served.next();
         let first = first.unwrap_or_else(|| panic!("{} is not served: add it first", M::NAME));
         for served in std::iter::once(first).chain(served) {
-            served.limit = handlers.get();
+            served.settings = configure(served.settings.clone());
         }
         self
     }
@@ -247,10 +261,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
 
     /// The attempts to handle a message whose handler fails.
     pub fn retries(mut self, retries: RetryPolicy) -> Self {
-        self.settings.retries = RetryPolicy {
-            max_attempts: retries.max_attempts.max(1),
-            ..retries
-        };
+        self.settings.retries = retries.at_least_one();
         self
     }
 
@@ -259,8 +270,12 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     ///
     /// A handler is cancelled where it awaits: one that blocks its thread is not. [`Health::slow_handlers`] names
     /// handlers that run for long.
+    ///
+    /// # Panics
+    /// If it is zero: no handler would ever succeed.
+    #[track_caller]
     pub fn handler_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.settings.handler_timeout = timeout.into();
+        self.settings.handler_timeout = settings::not_zero(timeout.into());
         self
     }
 
@@ -269,6 +284,20 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     /// other workers when their leases run out.
     pub fn settle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.settle_timeout = timeout;
+        self
+    }
+
+    /// Passes on a [header](super::RemoteBus::with_header): what a handler of this worker sends carries the header of the
+    /// message that is being handled, if it has one. Default: no header is passed on.
+    ///
+    /// # Panics
+    /// If no header can have this name.
+    pub fn inherit_header(mut self, name: impl Into<Box<str>>) -> Self {
+        let name = name.into();
+        if let Err(error) = check_header(&name) {
+            panic!("{error}");
+        }
+        self.inherited.push(name);
         self
     }
 
@@ -281,9 +310,14 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         let Worker {
             transport,
             bus: _,
-            served,
+            mut served,
+            inherited,
             settings,
         } = self;
+        let inherited: Arc<[Box<str>]> = inherited.into();
+        for served in &mut served {
+            served.inherited = inherited.clone();
+        }
         let mut groups = HashSet::new();
         let mut again = served
             .iter()
@@ -308,8 +342,8 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         for (i, (served, source)) in served.into_iter().zip(sources).enumerate() {
             let context = LaneContext {
                 meter: Meter::new(&served),
+                settings: served.settings.over(&settings),
                 served,
-                settings: settings.clone(),
                 member: member.clone(),
                 slots: slots.clone(),
                 outbound: outbound.clone(),
@@ -360,9 +394,10 @@ async fn open<T: Transport>(
     member: &Arc<str>,
 ) -> Result<Vec<Source<T>>, TransportError> {
     let mut opening = JoinSet::new();
-    for (at, Served { topic, group, .. }) in served.iter().enumerate() {
-        let (transport, topic) = (transport.clone(), topic.clone());
-        let subscription = Subscription::new(topic.clone(), group.clone(), member.clone())
+    for (at, served) in served.iter().enumerate() {
+        let (transport, topic) = (transport.clone(), served.topic.clone());
+        let settings = served.settings.over(settings);
+        let subscription = Subscription::new(topic.clone(), served.group.clone(), member.clone())
             .with_lease(settings.lease)
             .with_deduplication(settings.deduplication);
         opening.spawn(async move {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{Capabilities, Harness, Outcome, Sharing, Skipped};
 use static_bus_remote::transport::{
-    DeadLetterRecord, Record, Subscription, Topic, Transport, TransportError,
+    DeadLetterRecord, Inspect, Record, Subscription, Topic, TopicState, Transport, TransportError,
 };
 
 /// The engine under test, and its capabilities.
@@ -97,5 +97,23 @@ impl<T: Transport> Transport for Connection<T> {
 
     async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
         self.engine.remove_dead_letters(positions).await
+    }
+
+    fn check_scheduling(&self) -> Result<(), TransportError> {
+        self.engine.check_scheduling()
+    }
+
+    async fn cancel(&self, topic: &Topic, key: &str) -> Result<bool, TransportError> {
+        self.engine.cancel(topic, key).await
+    }
+}
+
+impl<T: Inspect> Inspect for Connection<T> {
+    async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
+        self.engine.topics().await
+    }
+
+    async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
+        self.engine.inspect(topics).await
     }
 }

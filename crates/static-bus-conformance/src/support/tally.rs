@@ -3,30 +3,37 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{DEADLINE, ids, list, reader::HasRecord};
 use static_bus_remote::lock::lock;
 
-/// The expected records, and the number of times that each record came.
+/// The expected records, and the number of times that each record came. Its clock runs: it is made when all readers are
+/// open, which takes long on some brokers.
 pub struct Tally(Mutex<Seen>);
 
 struct Seen {
     expected: BTreeSet<usize>,
     missing: BTreeSet<usize>,
     times: BTreeMap<usize, usize>,
+    /// The time of the last record; before the first one, the earliest time at which it comes.
     last: Instant,
 }
 
 impl Tally {
     pub fn new(expected: impl IntoIterator<Item = usize>) -> Self {
+        Tally::starting_in(Duration::ZERO, expected)
+    }
+
+    /// A tally of records of which the first comes after `delay` at the earliest.
+    pub fn starting_in(delay: Duration, expected: impl IntoIterator<Item = usize>) -> Self {
         let expected: BTreeSet<_> = expected.into_iter().collect();
         Tally(Mutex::new(Seen {
             missing: expected.clone(),
             expected,
             times: BTreeMap::new(),
-            last: Instant::now(),
+            last: Instant::now() + delay,
         }))
     }
 

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     mem::take,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::OnceCell;
@@ -16,8 +16,8 @@ use static_bus_remote::{
     lock::lock,
     memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
-        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record,
-        Subscription, Topic, TransportError, TransportErrorKind,
+        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Due, DueTime, Inspect, Kind, Lease,
+        Receiver, Record, Subscription, Topic, TopicState, TransportError, TransportErrorKind,
     },
 };
 
@@ -72,6 +72,14 @@ pub enum Fault {
     RemovesDeadLettersUpTo,
     CountsNothing,
     ForgetsEverythingOnRestart,
+    ListsReplies,
+    HidesHolders,
+    InspectsAsMember,
+    IgnoresDueTimes,
+    RoundsDueTimes,
+    WaitsForTimesInThePast,
+    DropsHeadersOfScheduledRecords,
+    IgnoresCancellationKeys,
 }
 
 const MAX_RECORD: usize = 2 << 20;
@@ -186,7 +194,36 @@ impl BrokenBroker {
             KeepsExpiredRecords => record.expires = None,
             _ => {}
         }
+        if let Some(due) = record.due.take() {
+            self.spoil_scheduled(&mut record, due);
+        }
         record
+    }
+
+    fn spoil_scheduled(&self, record: &mut Record, mut due: Due) {
+        let now = SystemTime::now();
+        let time = match due.time {
+            DueTime::At(time) => time,
+            DueTime::After(delay) => now + delay,
+        };
+        match self.fault {
+            IgnoresDueTimes => return,
+            RoundsDueTimes => {
+                let seconds = time
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs();
+                let rounded = UNIX_EPOCH + Duration::from_secs((seconds / 4 + 2) * 4);
+                due.time = DueTime::At(rounded);
+            }
+            WaitsForTimesInThePast if time < now => {
+                due.time = DueTime::After(Duration::from_secs(3600));
+            }
+            DropsHeadersOfScheduledRecords => record.headers = Headers::default(),
+            IgnoresCancellationKeys => due.key = None,
+            _ => {}
+        }
+        record.due = Some(due);
     }
 }
 
@@ -335,6 +372,49 @@ impl Transport for BrokenBroker {
         let positions: Vec<_> = positions.into_iter().collect();
         self.broker().remove_dead_letters(&positions).await
     }
+
+    fn check_scheduling(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    async fn cancel(&self, topic: &Topic, key: &str) -> Result<bool, TransportError> {
+        let topic = spoil_topic(self.fault, topic.clone());
+        self.broker().cancel(&topic, key).await
+    }
+}
+
+impl Inspect for BrokenBroker {
+    async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
+        let mut topics = self.broker().topics().await?;
+        if self.fault == ListsReplies && !topics.is_empty() {
+            let name = "process".into();
+            let kind = Kind::Reply;
+            topics.push(Topic { kind, name });
+        }
+        Ok(topics)
+    }
+
+    async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
+        let mut states = self.broker().inspect(topics).await?;
+        for state in &mut states {
+            if self.fault == CountsNothing {
+                state.scheduled = 0;
+            }
+            if self.fault == InspectsAsMember {
+                let subscription = Subscription::new(state.topic.clone(), "handlers", "inspector");
+                let inspector = self.broker().consume(subscription).await?;
+                inspector.receive(1, Duration::ZERO).await?;
+            }
+            for group in &mut state.groups {
+                match self.fault {
+                    CountsNothing => group.backlog = Backlog::default(),
+                    HidesHolders => group.oldest.iter_mut().for_each(|r| r.holder = None),
+                    _ => {}
+                }
+            }
+        }
+        Ok(states)
+    }
 }
 
 fn spoil_topic(fault: Fault, mut topic: Topic) -> Topic {
@@ -481,6 +561,10 @@ impl Consumer for BrokenConsumer {
             }
             _ => self.consumer.acknowledge(leases).await,
         }
+    }
+
+    fn place(&self, receipt: &Receipt) -> Option<String> {
+        self.consumer.place(receipt)
     }
 
     async fn renew(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {

@@ -9,7 +9,7 @@ use broken::{
     Broken,
     Fault::{self, *},
 };
-use static_bus_conformance::{Case, cases, run};
+use static_bus_conformance::{Case, inspection_cases, run, scheduling_cases};
 
 /// A fault, a case that fails for it, and a part of the text of the failure.
 const FAILURES: &[(Fault, &str, &str)] = &[
@@ -408,6 +408,91 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "trace_and_correlation_arrive",
         "the command: not done after 30s",
     ),
+    (
+        ListsReplies,
+        "topics_are_listed_with_their_sizes",
+        "the topics that exist",
+    ),
+    (
+        CountsNothing,
+        "a_group_has_its_backlog_and_its_members",
+        "event inspected: 9 and 10 unsettled records, and a member are expected, and its state is",
+    ),
+    (
+        HidesHolders,
+        "the_oldest_unsettled_records_are_shown_with_their_holder",
+        "record 2 is with None",
+    ),
+    (
+        InspectsAsMember,
+        "an_inspection_changes_nothing",
+        "no group was created",
+    ),
+    (
+        IgnoresDueTimes,
+        "a_record_that_cannot_be_scheduled_is_refused",
+        "a record of query scheduled that is due later",
+    ),
+    (
+        IgnoresDueTimes,
+        "a_scheduled_record_comes_when_it_is_due_and_within_a_second",
+        "command due: record 0 came before it was due",
+    ),
+    (
+        RoundsDueTimes,
+        "a_scheduled_record_comes_when_it_is_due_and_within_a_second",
+        "command due: records came late by",
+    ),
+    (
+        WaitsForTimesInThePast,
+        "a_record_that_was_due_before_comes_at_once",
+        "member: waited 10s for 3 records, and 2 came",
+    ),
+    (
+        DropsHeadersOfScheduledRecords,
+        "a_scheduled_record_arrives_as_it_was_appended",
+        "the record that arrives",
+    ),
+    (
+        RoundsDueTimes,
+        "scheduled_records_of_a_key_come_in_the_order_in_which_they_are_due",
+        "the order of the key",
+    ),
+    (
+        IgnoresCancellationKeys,
+        "a_cancelled_record_is_not_delivered_and_no_other",
+        "a record that is not due cannot be cancelled",
+    ),
+    (
+        IgnoresCancellationKeys,
+        "a_record_replaces_the_one_with_its_cancellation_key",
+        "the next one with the key",
+    ),
+    (
+        ReplaysEvents,
+        "an_event_that_is_due_goes_to_the_groups_of_that_time",
+        "late got 0, though its group was created after the event was due",
+    ),
+    (
+        DropsCommandsWithoutGroup,
+        "a_command_that_is_due_without_members_waits",
+        "member: waited 10s for 2 records, and 0 came",
+    ),
+    (
+        DeliversTwice,
+        "five_thousand_records_that_are_due_at_once_come_once",
+        "delivered more than once: ",
+    ),
+    (
+        ForgetsEverythingOnRestart,
+        "scheduled_records_survive_a_restart",
+        "its record is lost",
+    ),
+    (
+        CountsNothing,
+        "scheduled_records_are_counted",
+        "scheduled and stored",
+    ),
 ];
 
 /// Cases that depend on the client only: they fail for no fault of an engine.
@@ -436,19 +521,13 @@ fn each_fault_fails_a_case_that_names_it() {
 fn every_case_can_fail() {
     let never = |case: &Case<Broken>| FAILURES.iter().all(|(_, name, _)| *name != case.name);
     let of_the_engine = |case: &Case<Broken>| !OF_THE_CLIENT.contains(&case.name);
-    let never: Vec<_> = cases()
-        .into_iter()
-        .filter(never)
-        .filter(of_the_engine)
-        .collect();
+    let never: Vec<_> = cases().filter(never).filter(of_the_engine).collect();
     assert!(never.is_empty(), "no fault fails {never:?}");
 }
 
 #[test]
 fn an_engine_without_faults_passes_every_case() {
-    let running = cases()
-        .into_iter()
-        .map(|case| (case.name, thread::spawn(|| failure(Nothing, case))));
+    let running = cases().map(|case| (case.name, thread::spawn(|| failure(Nothing, case))));
     let failed: Vec<_> = running
         .collect::<Vec<_>>()
         .into_iter()
@@ -457,9 +536,14 @@ fn an_engine_without_faults_passes_every_case() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+fn cases() -> impl Iterator<Item = Case<Broken>> {
+    let all = static_bus_conformance::cases();
+    let all = all.into_iter().chain(inspection_cases());
+    all.chain(scheduling_cases())
+}
+
 fn case_named(name: &str) -> Case<Broken> {
-    let mut cases = cases().into_iter();
-    cases
+    cases()
         .find(|case| case.name == name)
         .unwrap_or_else(|| panic!("no case {name}"))
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     time::later,
-    transport::{Backlog, Claim, Consumer, Delivery, Lease, Subscription, TransportError},
+    transport::{Backlog, Claim, Consumer, Delivery, Lease, Scope, Subscription, TransportError},
 };
 
 const CLOSED: &str = "this consumer is closed: subscribe again to receive more";
@@ -61,7 +61,7 @@ impl MemoryConsumer {
     pub(super) fn join(log: Arc<Log>, subscription: Subscription) -> Self {
         let group = log.group(subscription.group);
         let wake = Arc::new(Notify::new());
-        let member = log.lock().groups[group].join(wake.clone());
+        let member = log.lock().groups[group].join(subscription.member, wake.clone());
         MemoryConsumer {
             log,
             group,
@@ -74,11 +74,7 @@ impl MemoryConsumer {
 
     /// Changes the group, and wakes the members that the change concerns.
     fn change<R>(&self, change: impl FnOnce(&mut Group, Instant) -> R) -> R {
-        let mut content = self.log.lock();
-        let group = &mut content.groups[self.group];
-        let result = change(group, Instant::now());
-        group.rouse();
-        result
+        self.log.change(self.group, change)
     }
 }
 
@@ -134,6 +130,17 @@ impl Consumer for MemoryConsumer {
             }
         });
         Ok(())
+    }
+
+    /// The scope tells a handler that runs from one that has ended.
+    fn begin(&self, receipt: &Receipt) -> Option<Scope> {
+        let attempt = Arc::new(());
+        self.change(|group, _| group.begin(receipt, &attempt));
+        Some(Scope::new(attempt))
+    }
+
+    fn place(&self, receipt: &Receipt) -> Option<String> {
+        Some(receipt.place())
     }
 
     async fn renew(&self, leases: &[Lease<Receipt>]) -> Result<(), TransportError> {

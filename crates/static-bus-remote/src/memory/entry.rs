@@ -11,7 +11,36 @@ use crate::{time::later, transport::Record};
 pub(super) struct Entry {
     pub record: Arc<Record>,
     pub appended: Instant,
-    expires: Option<Instant>,
+    pub expires: Option<Instant>,
+}
+
+/// The number of entries of a topic that exist: the number of clones but one.
+#[derive(Clone, Default)]
+pub(super) struct Stored(Arc<()>);
+
+/// An entry of a topic of commands or events.
+pub(super) struct StoredEntry {
+    entry: Entry,
+    _stored: Stored,
+}
+
+impl Stored {
+    pub fn entry(&self, entry: Entry) -> Arc<StoredEntry> {
+        let _stored = self.clone();
+        Arc::new(StoredEntry { entry, _stored })
+    }
+
+    pub fn number(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
+}
+
+impl std::ops::Deref for StoredEntry {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
 }
 
 impl Entry {

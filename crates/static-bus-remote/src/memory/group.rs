@@ -2,18 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
     claims::Claims,
-    entry::Entry,
+    entry::StoredEntry,
     lines::{Item, Lines},
+    quiet::{InFlightState, Scan},
     waiters::Waiters,
 };
-use crate::transport::{Backlog, Delivery};
+use crate::transport::{Backlog, Delivery, GroupState, MemberState, Topic, UnsettledRecord};
 
 /// The name of a delivery by a [`MemoryConsumer`](super::MemoryConsumer); each delivery has another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,6 +23,17 @@ pub struct Receipt {
     /// The number of deliveries of the record, this one included.
     time: u64,
     key: Option<Arc<str>>,
+}
+
+impl Receipt {
+    pub(super) fn place(&self) -> String {
+        place(self.number)
+    }
+}
+
+/// The location of the record with this number in its topic.
+fn place(number: u64) -> String {
+    format!("record {number}")
 }
 
 /// A group. A record that it has not settled is in `lines` while it waits, and in `leased` while a
@@ -36,6 +48,8 @@ pub(super) struct Group {
     members: HashMap<u64, Member>,
     joined: u64,
     waiters: Waiters,
+    /// The time at which the next scheduled record of the topic is due.
+    due: Option<Instant>,
 }
 
 struct Leased {
@@ -45,10 +59,12 @@ struct Leased {
     /// The record was acknowledged by an earlier holder. No member gets it again, but until this lease ends
     /// the other records of its key wait.
     done: bool,
+    /// Its last attempt, which has ended when this has; `None` before the first.
+    attempt: Option<Weak<()>>,
 }
 
-#[derive(Default)]
 struct Member {
+    name: Arc<str>,
     leased: usize,
     vanished: bool,
 }
@@ -63,13 +79,18 @@ pub(super) enum Polled {
 }
 
 impl Group {
-    pub fn append(&mut self, number: u64, entry: Arc<Entry>) {
+    pub fn append(&mut self, number: u64, entry: Arc<StoredEntry>) {
         self.lines.append(number, entry);
     }
 
-    pub fn join(&mut self, wake: Arc<Notify>) -> u64 {
+    pub fn join(&mut self, name: Arc<str>, wake: Arc<Notify>) -> u64 {
         self.joined += 1;
-        self.members.insert(self.joined, Member::default());
+        let member = Member {
+            name,
+            leased: 0,
+            vanished: false,
+        };
+        self.members.insert(self.joined, member);
         self.waiters.join(self.joined, wake);
         self.joined
     }
@@ -101,7 +122,7 @@ impl Group {
         if !deliveries.is_empty() || max == 0 || now >= end {
             return Polled::Deliveries(deliveries);
         }
-        let wakes = self.ends.first().map_or(end, |(until, _)| end.min(*until));
+        let wakes = self.next_end().map_or(end, |next| end.min(next));
         self.waiters.add(member, wakes);
         Polled::Wait(wakes)
     }
@@ -118,6 +139,14 @@ impl Group {
             }
             // The lease has run out, and the record may wait for another member.
             None => self.lines.remove(receipt.number, receipt.key.as_ref()),
+        }
+    }
+
+    pub fn begin(&mut self, receipt: &Receipt, attempt: &Arc<()>) {
+        if let Some(leased) = self.leased.get_mut(&receipt.number)
+            && leased.item.times == receipt.time
+        {
+            leased.attempt = Some(Arc::downgrade(attempt));
         }
     }
 
@@ -165,7 +194,7 @@ impl Group {
         self.expire(now);
         let leased = self.leased.first_key_value();
         let leased = leased.map(|(number, leased)| (*number, &leased.item));
-        let both = leased.into_iter().chain(self.lines.oldest());
+        let both = leased.into_iter().chain(self.lines.oldest(1));
         let oldest = both.min_by_key(|(number, _)| *number);
         Backlog {
             pending: self.leased.len() as u64,
@@ -176,7 +205,53 @@ impl Group {
         }
     }
 
-    pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Arc<Entry>)> {
+    /// Adds the messages that are not settled.
+    pub fn scan(&mut self, topic: &Topic, group: &str, scan: &mut Scan) {
+        self.expire(scan.now);
+        let (mut waiting, mut handled, mut retried) = (self.lines.len(), 0, 0);
+        for leased in self.leased.values() {
+            match &leased.attempt {
+                None => waiting += 1,
+                Some(attempt) if attempt.strong_count() > 0 => handled += 1,
+                Some(_) => retried += 1,
+            }
+            // The end of such a lease settles its record, and no call notes it.
+            scan.ends(leased.done.then_some(leased.until));
+        }
+        scan.add(topic, Some(group), InFlightState::Waiting, waiting);
+        scan.add(topic, Some(group), InFlightState::Handled, handled);
+        scan.add(topic, Some(group), InFlightState::Retried, retried);
+    }
+
+    /// The state for operators. A member that vanished is a member until its leases have run out.
+    pub fn inspect(&mut self, name: &str, now: Instant) -> GroupState {
+        let mut state = GroupState::new(name);
+        state.backlog = self.backlog(now);
+        let names = self.members.values().map(|member| &*member.name);
+        state.members = names.map(MemberState::new).collect();
+        state.members.sort();
+        let leased = self.leased.iter().filter(|(_, leased)| !leased.done);
+        let leased = leased.map(|(number, leased)| {
+            let holder = self.members.get(&leased.member);
+            (*number, &leased.item, holder.map(|member| &member.name))
+        });
+        let waiting = self.lines.oldest(GroupState::OLDEST).into_iter();
+        let waiting = waiting.map(|(number, item)| (number, item, None));
+        let mut oldest: Vec<_> = leased.take(GroupState::OLDEST).chain(waiting).collect();
+        oldest.sort_unstable_by_key(|(number, ..)| *number);
+        oldest.truncate(GroupState::OLDEST);
+        let record = |(number, item, holder): (_, &Item, Option<&Arc<str>>)| {
+            let age = now.saturating_duration_since(item.entry.appended);
+            let mut record = UnsettledRecord::new(place(number), age);
+            record.holder = holder.map(|name| name.to_string());
+            record.deliveries = Some(item.attempts.into());
+            record
+        };
+        state.oldest = oldest.into_iter().map(record).collect();
+        state
+    }
+
+    pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Arc<StoredEntry>)> {
         let leased = self.leased.iter().filter(|(_, leased)| !leased.done);
         let leased = leased.map(|(number, leased)| (*number, &leased.item));
         let both = self.lines.all().chain(leased);
@@ -191,9 +266,21 @@ impl Group {
         if self.lines.any_free() {
             self.waiters.wake_one();
         }
-        if let Some((end, _)) = self.ends.first() {
-            self.waiters.watch(*end);
+        if let Some(end) = self.next_end() {
+            self.waiters.watch(end);
         }
+    }
+
+    /// Sets the time at which the next scheduled record of the topic is due.
+    pub fn watch(&mut self, due: Option<Instant>) {
+        self.due = due;
+        self.rouse();
+    }
+
+    /// The time at which the first lease ends, or a record is due.
+    fn next_end(&self) -> Option<Instant> {
+        let first = self.ends.first().map(|(until, _)| *until);
+        first.into_iter().chain(self.due).min()
     }
 
     fn lease(
@@ -220,10 +307,13 @@ impl Group {
             member,
             until,
             done: false,
+            attempt: None,
         };
         self.leased.insert(number, leased);
         self.ends.insert((until, number));
-        self.members.entry(member).or_default().leased += 1;
+        if let Some(member) = self.members.get_mut(&member) {
+            member.leased += 1;
+        }
         delivery
     }
 

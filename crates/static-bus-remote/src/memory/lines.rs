@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::entry::Entry;
+use super::entry::StoredEntry;
 
 /// Records that wait, by their number in the topic.
 ///
@@ -24,7 +24,7 @@ pub(super) struct Lines {
 }
 
 pub(super) struct Item {
-    pub entry: Arc<Entry>,
+    pub entry: Arc<StoredEntry>,
     /// The number of deliveries.
     pub times: u64,
     /// The number of deliveries that were not released.
@@ -57,7 +57,7 @@ impl Lines {
         !self.free.is_empty()
     }
 
-    pub fn append(&mut self, number: u64, entry: Arc<Entry>) {
+    pub fn append(&mut self, number: u64, entry: Arc<StoredEntry>) {
         let item = Item {
             entry,
             times: 0,
@@ -119,17 +119,23 @@ impl Lines {
         self.roused.drain(..)
     }
 
-    pub fn oldest(&self) -> Option<(u64, &Item)> {
+    /// The oldest records that wait, up to `count`, in order. Looks at as many records of each line and key.
+    pub fn oldest(&self, count: usize) -> Vec<(u64, &Item)> {
         let lines = self.own.values().chain([&self.free]);
-        let first = lines.filter_map(|line| {
-            let (number, first) = line.first_key_value()?;
-            let item = match first {
-                InLine::Record(item) => item,
-                InLine::Key(key) => self.keys.get(key)?.waiting.get(number)?,
-            };
-            Some((*number, item))
-        });
-        first.min_by_key(|(number, _)| *number)
+        let first = lines.flat_map(|line| line.iter().take(count));
+        let mut oldest = Vec::new();
+        for (number, first) in first {
+            match first {
+                InLine::Record(item) => oldest.push((*number, item)),
+                InLine::Key(key) => {
+                    let waiting = self.keys.get(key).into_iter().flat_map(|key| &key.waiting);
+                    oldest.extend(waiting.take(count).map(|(number, item)| (*number, item)));
+                }
+            }
+        }
+        oldest.sort_unstable_by_key(|(number, _)| *number);
+        oldest.truncate(count);
+        oldest
     }
 
     pub fn all(&self) -> impl Iterator<Item = (u64, &Item)> {

@@ -16,16 +16,21 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{closed, entry::Entry};
+use super::{
+    closed,
+    entry::Entry,
+    quiet::{Activity, InFlightState, Scan},
+};
 use crate::{
     lock::lock,
     time::later,
-    transport::{Receiver, Record, TransportError},
+    transport::{Kind, Receiver, Record, Topic, TransportError},
 };
 
 /// Records that no receiver has taken yet, shared by all receivers of a topic.
-#[derive(Default)]
 pub(super) struct Queue {
+    topic: Topic,
+    activity: Arc<Activity>,
     content: Mutex<Content>,
     /// Wakes one receiver. One that leaves records behind wakes the next.
     arrived: Notify,
@@ -46,6 +51,15 @@ struct Content {
 const SWEEP: usize = 512;
 
 impl Queue {
+    pub fn new(topic: Topic, activity: Arc<Activity>) -> Self {
+        Queue {
+            topic,
+            activity,
+            content: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
     pub fn append(&self, records: impl Iterator<Item = Record>) {
         let now = Instant::now();
         let mut content = lock(&self.content);
@@ -62,6 +76,11 @@ impl Queue {
         content.receivers > 0 || content.left.is_some_and(|left| now < later(left, grace))
     }
 
+    /// The number of records that no receiver has taken.
+    pub fn len(&self) -> usize {
+        lock(&self.content).entries.len()
+    }
+
     fn take(&self, max: usize) -> Vec<Arc<Record>> {
         let now = Instant::now();
         let mut taken = Vec::new();
@@ -69,12 +88,38 @@ impl Queue {
         while taken.len() < max
             && let Some(entry) = content.entries.pop_front()
         {
-            taken.extend(entry.into_received(now));
+            let record = entry.into_received(now);
+            if self.topic.kind == Kind::Query
+                && let Some(query) = &record
+            {
+                self.activity.query_taken(&self.topic, query, now);
+            }
+            taken.extend(record);
         }
         if !content.entries.is_empty() {
             self.arrived.notify_one();
         }
+        drop(content);
+        self.activity.note();
         taken
+    }
+}
+
+impl Queue {
+    /// Adds the records that wait. Replies whose client is gone do not.
+    pub fn scan(&self, scan: &mut Scan) {
+        let content = lock(&self.content);
+        if self.topic.kind == Kind::Reply && content.receivers == 0 {
+            return;
+        }
+        let (now, waiting) = (scan.now, content.entries.iter());
+        let waiting = waiting.filter(|entry| !entry.is_expired(now));
+        let mut count = 0;
+        for entry in waiting {
+            count += 1;
+            scan.ends(entry.expires);
+        }
+        scan.add(&self.topic, None, InFlightState::Waiting, count);
     }
 }
 
@@ -131,6 +176,8 @@ impl MemoryReceiver {
             let mut content = lock(&self.queue.content);
             content.receivers -= 1;
             content.left = Some(Instant::now());
+            drop(content);
+            self.queue.activity.note();
         }
     }
 }
@@ -161,6 +208,7 @@ impl Receiver for MemoryReceiver {
                 return Ok(taken);
             }
             tokio::select! {
+                biased;
                 () = self.closing.notified() => {}
                 _ = timeout_at(end, self.queue.arrived.notified()) => {}
             }

@@ -112,6 +112,27 @@ impl TransportError {
         Self::new(TransportErrorKind::NoReceiver, address, reason)
     }
 
+    /// The refusal of an engine that does not keep records until they are due.
+    #[doc(hidden)]
+    pub fn not_scheduled(address: impl Into<Arc<str>>) -> Self {
+        let reason = "this broker does not keep messages until they are due: schedule them through an outbox in a database \
+                      (`SqlTransport::outbox` of static-bus-sql), whose relay sends them when they are due, or on another \
+                      broker, such as Redis";
+        Self::new(TransportErrorKind::Refused, address, reason)
+    }
+
+    /// The refusal of [`append`](super::Transport::append) for a record that is due later, of another topic than one of
+    /// a command or an event.
+    #[doc(hidden)]
+    pub fn never_due(address: impl Into<Arc<str>>, topic: &Topic) -> Self {
+        let topic = topic.to_string();
+        let reason = format!(
+            "a record of {} cannot be due later: only commands and events can, remove `due`",
+            topic.trim_end()
+        );
+        Self::new(TransportErrorKind::Refused, address, reason)
+    }
+
     /// The same error with the error of the client library as its source.
     #[must_use]
     pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {

@@ -38,6 +38,10 @@ pub struct TopicState {
     pub stored: u64,
     /// The number of records that were ever appended; `None` where the broker does not count.
     pub appended: Option<u64>,
+    /// The number of records that are due later.
+    pub scheduled: u64,
+    /// The time until the next of them is due; zero if it is; `None` if there are none.
+    pub next_due: Option<Duration>,
     /// The groups, in ascending order of their names.
     pub groups: Vec<GroupState>,
 }
@@ -50,6 +54,8 @@ impl TopicState {
             partitions: 0,
             stored: 0,
             appended: None,
+            scheduled: 0,
+            next_due: None,
             groups: Vec::new(),
         }
     }
@@ -91,7 +97,8 @@ impl GroupState {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct MemberState {
-    /// The name of the member in the terms of the broker.
+    /// The name of the member in the terms of the broker. It begins with
+    /// [`Subscription::member`](super::Subscription::member), except of receivers of queries.
     pub name: String,
     /// The address of its process, where the broker reports it.
     pub host: Option<String>,
@@ -116,10 +123,10 @@ impl MemberState {
 pub struct UnsettledRecord {
     /// The location of the record, as in [`DeadLetter::place`](crate::DeadLetter::place).
     pub place: String,
-    /// The time since it was appended.
+    /// The time since it was appended. The time since its delivery is unknown: brokers do not keep it.
     pub age: Duration,
-    /// The member that holds the record or, where the engine does not know who holds it, the partition of the record.
-    /// `None` if no member has it.
+    /// The name of the member that has the record or, where the engine knows only the owners of partitions, of the one
+    /// that has its partition. `None` if there is none.
     pub holder: Option<String>,
     /// The number of deliveries, where the broker counts them.
     pub deliveries: Option<u64>,

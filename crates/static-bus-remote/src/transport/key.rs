@@ -2,14 +2,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-/// The characters that stand for the bytes of a key that are not UTF-8: from `0x80` at `U+10FF80`, a private use area
-/// of Unicode, to `0xFF` at `U+10FFFF`.
+/// The characters that encode bytes which are not UTF-8: `U+10FF00` plus the byte, from `0x80` to `0xFF`. They are in a private
+/// use area of Unicode.
 const BYTES: std::ops::RangeInclusive<char> = '\u{10FF80}'..='\u{10FFFF}';
 
-/// The ordering key of a record that another program wrote, with any bytes. [`key_to_bytes`] returns the same bytes.
+/// Decodes an ordering key from the bytes of a broker, which another program may have written. [`key_to_bytes`] is the inverse.
 ///
-/// Keys are text in [`Record`](super::Record). A byte that is no part of UTF-8 becomes a character of a private use
-/// area, `U+10FF00` plus the byte.
+/// UTF-8 is kept as it is. Each byte that is not UTF-8 becomes one character of a private use area of Unicode: `U+10FF00` plus
+/// the byte.
 ///
 /// ```
 /// use static_bus_remote::transport::{key_from_bytes, key_to_bytes};
@@ -29,7 +29,7 @@ pub fn key_from_bytes(bytes: &[u8]) -> Arc<str> {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match is_byte(character) {
-                // Its own bytes, or it would be read as the byte that it stands for.
+                // Each of its bytes is encoded: as a character it would be decoded to a single byte.
                 true => push_bytes(&mut key, character.encode_utf8(&mut [0; 4]).as_bytes()),
                 false => key.push(character),
             }
@@ -39,7 +39,7 @@ pub fn key_from_bytes(bytes: &[u8]) -> Arc<str> {
     key.into()
 }
 
-/// The bytes of an ordering key: those from which [`key_from_bytes`] made it, or the text itself.
+/// Encodes an ordering key as bytes: the inverse of [`key_from_bytes`], and UTF-8 for any other text.
 pub fn key_to_bytes(key: &str) -> Cow<'_, [u8]> {
     if !key.contains(is_byte) {
         return Cow::Borrowed(key.as_bytes());

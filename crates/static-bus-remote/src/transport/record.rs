@@ -1,6 +1,12 @@
 //! Records and the topics that carry them.
 
-use std::{any::Any, borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use static_bus::message::Message;
@@ -76,9 +82,78 @@ pub struct Record {
     /// The time until the record expires, counted from `append`: the deadline of a query. `None`: never. Of a received
     /// record, the time that is left, best by the clock of the broker: it decides when the handler is cancelled.
     pub expires: Option<Duration>,
+    /// The time at which a [scheduled](Due) record of a command or an event is due. `None`: at once; and of a record that
+    /// was received.
+    pub due: Option<Due>,
     /// The attempt to handle a message that sends this record; `None` outside of handlers, and of a record that
     /// was received.
     pub scope: Option<Scope>,
+}
+
+/// The time at which a scheduled record is due, and the key by which it is cancelled.
+///
+/// When it is due, it is as if it were appended at that moment.
+///
+/// ```
+/// # use std::time::{Duration, SystemTime};
+/// # use static_bus_remote::transport::{Due, DueTime};
+/// let reminder = Due::after(Duration::from_secs(3600)).with_key("order 7");
+/// assert_eq!(reminder.time, DueTime::After(Duration::from_secs(3600)));
+/// assert_eq!(reminder.key.as_deref(), Some("order 7"));
+///
+/// let midnight = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_057_600);
+/// assert_eq!(Due::from(midnight), Due::at(midnight));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Due {
+    /// The time.
+    pub time: DueTime,
+    /// The cancellation key, unique among the records of a topic that are not due: a new record replaces one with the
+    /// same key. `None`: the record cannot be cancelled.
+    pub key: Option<Arc<str>>,
+}
+
+/// A time or a delay, by the clock of the broker. A time that is over is due at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueTime {
+    /// At this time.
+    At(SystemTime),
+    /// After this time, counted from `append`.
+    After(Duration),
+}
+
+impl Due {
+    /// At this time.
+    pub const fn at(time: SystemTime) -> Self {
+        let time = DueTime::At(time);
+        Due { time, key: None }
+    }
+
+    /// After this time, counted from when the broker accepts the message.
+    pub const fn after(delay: Duration) -> Self {
+        let time = DueTime::After(delay);
+        Due { time, key: None }
+    }
+
+    /// The same time with a [cancellation key](Due::key).
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+}
+
+impl From<SystemTime> for Due {
+    fn from(time: SystemTime) -> Self {
+        Due::at(time)
+    }
+}
+
+impl From<Duration> for Due {
+    fn from(delay: Duration) -> Self {
+        Due::after(delay)
+    }
 }
 
 /// An attempt to handle a record, in the terms of the engine that delivered it:

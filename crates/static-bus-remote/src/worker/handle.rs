@@ -45,8 +45,8 @@ pub struct ShutdownReport {
 }
 
 impl<T: Transport> WorkerHandle<T> {
-    /// The name of this worker among the members of its groups: its service and a unique id. On Redis the tool
-    /// `static-bus` shows it as the holder of records.
+    /// The name of this worker among the members of its groups: its service and a unique id. The tool `static-bus` shows
+    /// it as the holder of records; on Kafka a further id follows it.
     pub fn member(&self) -> &str {
         &self.member
     }
@@ -54,10 +54,15 @@ impl<T: Transport> WorkerHandle<T> {
     /// The health of the worker and its broker.
     pub async fn health(&self) -> Health {
         let broker = self.transport.check().await;
+        let warnings = match broker {
+            Ok(()) => self.transport.warnings().await,
+            Err(_) => Vec::new(),
+        };
         let alive = self.lanes.iter().all(|lane| !lane.is_finished());
         let running = self.running.iter();
         let slow = running.flat_map(|lane| lane.longer_than(self.settings.lease));
-        self.reports.health(alive, broker.err(), slow.collect())
+        self.reports
+            .health(alive, broker.err(), warnings, slow.collect())
     }
 
     /// Stops the worker. It receives nothing more, lets running handlers finish until `patience` is over, and

@@ -70,7 +70,7 @@ impl<M: InHand> Handlers<M> {
     pub(super) fn new(context: &LaneContext, begun: Arc<Running<M::Receipt>>) -> Self {
         Handlers {
             message: context.served.message,
-            limit: context.served.limit,
+            limit: context.served.settings.limit.get(),
             timeout: context.settings.handler_timeout,
             begun,
             meter: context.meter.clone(),
@@ -87,8 +87,8 @@ impl<M: InHand> Handlers<M> {
     /// than may run: other workers could handle those that wait.
     pub(super) fn window(&self) -> usize {
         match self.finishes_inline {
-            true => self.limit.max(512) * 2,
-            false => self.limit * 2,
+            true => self.limit.max(512).saturating_mul(2),
+            false => self.limit.saturating_mul(2),
         }
     }
 
@@ -134,11 +134,12 @@ impl<M: InHand> Handlers<M> {
         if self.not_inline > 0 {
             self.not_inline -= 1;
         } else if let Poll::Ready(result) = poll_once(&mut work) {
-            self.finishes_inline = started.elapsed() <= LONG;
+            let took = started.elapsed();
+            self.finishes_inline = took <= LONG;
             if !self.finishes_inline {
                 self.not_inline = STRIDE;
             }
-            return Some(self.handled(message, result, started));
+            return Some(self.handled(message, result, took));
         } else {
             self.finishes_inline = false;
         }
@@ -156,6 +157,7 @@ impl<M: InHand> Handlers<M> {
     /// Waits until a handler has ended, or a slot is granted; forever if neither can happen.
     pub(super) async fn next(&mut self) -> Option<Handled<M>> {
         tokio::select! {
+            biased;
             () = self.slots.granted() => None,
             Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
         }
@@ -184,11 +186,12 @@ impl<M: InHand> Handlers<M> {
             Err(error) => (error.id(), Err(Failure::panicked(error))),
         };
         let running = self.running.remove(&id)?;
-        Some(self.handled(running.message, result, running.started))
+        let took = running.started.elapsed();
+        Some(self.handled(running.message, result, took))
     }
 
-    fn handled(&self, message: M, result: TaskResult, started: Instant) -> Handled<M> {
-        self.meter.handler_seconds.record(started.elapsed());
+    fn handled(&self, message: M, result: TaskResult, took: Duration) -> Handled<M> {
+        self.meter.handler_seconds.record(took);
         match &result {
             Ok(_) => self.meter.processed.increment(1),
             Err(_) => self.meter.failed.increment(1),
@@ -213,7 +216,7 @@ async fn limited(
         Err(_) if time_left == Some(after) => Err(BusError::Timeout { message, after }.into()),
         Err(_) => Err(Failure::new(
             format_args!(
-                "{message}: its handler was cancelled after {after:?}, the limit of this worker"
+                "{message}: its handler was cancelled after {after:?}, its time limit on this worker"
             ),
             true,
         )),

@@ -15,6 +15,9 @@ pub struct Health {
     pub ready: bool,
     /// The reasons why it is not ready, one line each, without secrets.
     pub reasons: Vec<String>,
+    /// What an operator should know of the broker before calls fail, one line each, without secrets: see
+    /// [`Transport::warnings`](crate::Transport::warnings). It is no reason to be not ready.
+    pub warnings: Vec<String>,
     /// The handlers that have run for longer than [a lease](super::Worker::lease), the longest first, up to 100. They
     /// are no reason to be not ready: long handlers are allowed, and a stuck one holds up only the messages with its
     /// key, and one of the handlers that may run at a time.
@@ -86,6 +89,7 @@ impl Reports {
         &self,
         live: bool,
         broker: Option<TransportError>,
+        warnings: Vec<String>,
         mut slow_handlers: Vec<RunningHandler>,
     ) -> Health {
         slow_handlers.sort_by_key(|handler| std::cmp::Reverse(handler.running_for));
@@ -106,6 +110,7 @@ impl Reports {
             live,
             ready: reasons.is_empty(),
             reasons,
+            warnings,
             slow_handlers,
         }
     }

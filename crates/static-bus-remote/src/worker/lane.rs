@@ -42,12 +42,14 @@ use super::{
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
     running::Running,
+    served::Work,
 };
 use crate::{
     error_text::error_text,
     time::later,
-    transport::{Consumer, Lease},
+    transport::{Consumer, Lease, Scope},
 };
+use static_bus::asynchronous::BusError;
 
 /// The number of messages that are parked, or handled and not acknowledged, at which a lane receives fewer.
 const PARKED: usize = 16 * 1024;
@@ -148,32 +150,35 @@ impl<C: Consumer> Lane<C> {
     /// Waits for the next event, or until this time, and reacts to it.
     async fn step(&mut self, until: Option<Instant>) {
         self.acknowledgements.start();
+        let is_open = !self.is_closing;
         let timers = [
             self.schedule.next_time(),
             self.may_receive()
                 .then(|| self.intake.not_before())
                 .flatten(),
-            self.intake.release_not_before(),
+            self.intake.release_not_before().filter(|_| is_open),
             self.acknowledgements.not_before(),
             until,
         ];
         let next = timers.into_iter().flatten().min();
-        let is_open = !self.is_closing;
+        // In a fixed order, so that a run can be repeated. The order starves nothing: what comes before the handlers
+        // happens once for each call or timer that the lane starts.
         tokio::select! {
+            biased;
+            _ = self.context.draining.changed(), if is_open => {}
+            () = at(next) => self.run_due(),
             received = self.intake.received() => self.enter(received),
             claimed = self.claims.claimed() => self.on_claimed(claimed),
             acknowledged = self.acknowledgements.acknowledged() => {
                 self.held -= acknowledged.len();
                 self.leases.remove(&acknowledged);
             }
+            item = self.dead_letters.written() => self.on_dead_letter(item),
             handled = self.handlers.next() => {
                 if let Some(handled) = handled {
                     self.on_handled(handled);
                 }
             }
-            item = self.dead_letters.written() => self.on_dead_letter(item),
-            () = at(next) => self.run_due(),
-            _ = self.context.draining.changed(), if is_open => {}
             () = tokio::task::yield_now(), if is_open && self.may_start() => {}
         }
     }
@@ -288,8 +293,16 @@ impl<C: Consumer> Lane<C> {
             }
             let scope = self.consumer.begin(&item.lease.receipt);
             let message = item.message.clone();
-            match self.context.served.decode(message, item.codec, scope) {
+            match self
+                .context
+                .served
+                .decode(message, item.codec, scope.clone())
+            {
                 Ok(work) => {
+                    let work = match scope {
+                        Some(scope) if C::FINISHES => self.finished(work, &item, scope),
+                        _ => work,
+                    };
                     item.begin();
                     if let Some(handled) = self.handlers.start(slot, item, work, None) {
                         self.on_handled(handled);
@@ -301,6 +314,21 @@ impl<C: Consumer> Lane<C> {
                 }
             }
         }
+    }
+
+    /// The handler, and the end of its attempt.
+    fn finished(&self, work: Work, item: &Item<C::Receipt>, scope: Scope) -> Work {
+        let (consumer, lease) = (self.consumer.clone(), item.lease.clone());
+        let message = self.context.served.message;
+        Box::pin(async move {
+            let output = work.await?;
+            let finished = consumer.finish(&lease, &scope).await;
+            finished.map_err(|error| BusError::Transport {
+                message,
+                source: error.into(),
+            })?;
+            Ok(output)
+        })
     }
 
     fn on_handled(&mut self, handled: Handled<Item<C::Receipt>>) {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Codec,
+    envelope::attribute,
     received::Received,
     reply::Status,
     transport::{Receiver, Record, TransportError},
@@ -88,7 +89,10 @@ impl<R: Receiver> QueryLane<R> {
         let next = until.or(not_before);
         let is_open = self.shutdown.is_none();
         let may_start = !self.ready.is_empty() && self.handlers.may_start();
+        // In a fixed order, as in the other lane.
         tokio::select! {
+            biased;
+            _ = self.context.draining.changed(), if is_open => {}
             received = self.receiving.ended() => self.enter(received.unwrap_or_default()),
             handled = self.handlers.next() => {
                 if let Some(handled) = handled {
@@ -96,7 +100,6 @@ impl<R: Receiver> QueryLane<R> {
                 }
             }
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-            _ = self.context.draining.changed(), if is_open => {}
             () = tokio::task::yield_now(), if is_open && may_start => {}
         }
     }
@@ -116,18 +119,17 @@ impl<R: Receiver> QueryLane<R> {
         for record in records {
             let message = Arc::new(Received::new(record));
             // Without an envelope there is no address for a reply.
-            let Ok(envelope) = message.envelope() else {
+            if message.check().is_err() {
                 continue;
-            };
-            if envelope.message_type != self.context.served.message {
+            }
+            let value = |attribute| message.value(attribute).unwrap_or_default();
+            if value(attribute::TYPE) != self.context.served.message {
                 self.replies.send(&message, Status::NoHandler);
                 continue;
             }
-            match Codec::of(&envelope.content_type) {
-                Ok(codec) => self.ready.push_back(Query {
-                    message: message.clone(),
-                    codec,
-                }),
+            let codec = Codec::of(&value(attribute::CONTENT_TYPE));
+            match codec {
+                Ok(codec) => self.ready.push_back(Query { message, codec }),
                 Err(error) => self.unreadable(&message, &error.to_string()),
             }
         }

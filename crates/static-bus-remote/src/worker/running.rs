@@ -1,12 +1,12 @@
 //! The handlers that run at present, for the health of a worker.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::served::Served;
@@ -93,7 +93,7 @@ impl<R: Send + 'static> Running<R> {
         served: &Served,
         place: impl Fn(&R) -> Option<String> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let (next, handlers) = (0, HashMap::new());
+        let (next, handlers) = (0, HashMap::default());
         Arc::new(Running {
             served: served.to_string(),
             place: Box::new(place),

@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::failure::panic_text;
+use super::{failure::panic_text, settings::MessageSettings};
 use crate::{
-    Codec, context,
+    Codec,
+    context::{self, Attempt},
     received::Received,
     transport::{Kind, Scope, Topic},
 };
@@ -27,15 +28,16 @@ const HANDLERS: &str = "handlers";
 /// The future of a handler. Its output is the encoded response of a query, otherwise empty.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
 type Decoded = Result<Work, Box<dyn Error + Send + Sync>>;
-type Decode = dyn Fn(Arc<Received>, Codec, Option<Scope>) -> Decoded + Send + Sync;
+type Decode = dyn Fn(Attempt, Codec) -> Decoded + Send + Sync;
 
 /// A message with its handler.
 pub(super) struct Served {
     pub(super) message: &'static str,
     pub(super) topic: Topic,
     pub(super) group: Cow<'static, str>,
-    /// The number of handlers that may run at a time.
-    pub(super) limit: usize,
+    pub(super) settings: MessageSettings,
+    /// The names of the headers that nested sends inherit.
+    pub(super) inherited: Arc<[Box<str>]>,
     decode: Box<Decode>,
 }
 
@@ -45,23 +47,19 @@ impl Served {
         B: AsyncSendQuery<Q> + Send + Sync + 'static,
         Q: Query<Response: Serialize + Send> + DeserializeOwned + Send + 'static,
     {
-        Self::new::<Q>(
-            Kind::Query,
-            HANDLERS.into(),
-            move |message, codec, scope| {
-                let query: Q = codec.decode(&message.record().body)?;
-                let bus = bus.clone();
-                let work = async move {
-                    let response = bus.send_async(query).await?;
-                    let encoded = codec.encode(&response);
-                    encoded.map_err(|source| BusError::Codec {
-                        message: Q::NAME,
-                        source,
-                    })
-                };
-                Ok(Box::pin(context::run(message, scope, work)))
-            },
-        )
+        Self::new::<Q>(Kind::Query, HANDLERS.into(), move |attempt, codec| {
+            let query: Q = codec.decode(&attempt.message.record().body)?;
+            let bus = bus.clone();
+            let work = async move {
+                let response = bus.send_async(query).await?;
+                let encoded = codec.encode(&response);
+                encoded.map_err(|source| BusError::Codec {
+                    message: Q::NAME,
+                    source,
+                })
+            };
+            Ok(Box::pin(context::run(attempt, work)))
+        })
     }
 
     pub(super) fn command<C, B>(bus: Arc<B>) -> Self
@@ -69,16 +67,12 @@ impl Served {
         B: AsyncExecuteCommand<C> + Send + Sync + 'static,
         C: Command + DeserializeOwned + Send + 'static,
     {
-        Self::new::<C>(
-            Kind::Command,
-            HANDLERS.into(),
-            move |message, codec, scope| {
-                let command: C = codec.decode(&message.record().body)?;
-                let bus = bus.clone();
-                let work = async move { bus.execute_async(command).await.map(|()| Bytes::new()) };
-                Ok(Box::pin(context::run(message, scope, work)))
-            },
-        )
+        Self::new::<C>(Kind::Command, HANDLERS.into(), move |attempt, codec| {
+            let command: C = codec.decode(&attempt.message.record().body)?;
+            let bus = bus.clone();
+            let work = async move { bus.execute_async(command).await.map(|()| Bytes::new()) };
+            Ok(Box::pin(context::run(attempt, work)))
+        })
     }
 
     pub(super) fn event<E, B>(bus: Arc<B>, subscriber: Cow<'static, str>) -> Self
@@ -86,24 +80,25 @@ impl Served {
         B: AsyncPublishEvent<E> + Send + Sync + 'static,
         E: Event + DeserializeOwned + Send + Sync + 'static,
     {
-        Self::new::<E>(Kind::Event, subscriber, move |message, codec, scope| {
-            let event: E = codec.decode(&message.record().body)?;
+        Self::new::<E>(Kind::Event, subscriber, move |attempt, codec| {
+            let event: E = codec.decode(&attempt.message.record().body)?;
             let bus = bus.clone();
             let work = async move { bus.publish_async(&event).await.map(|()| Bytes::new()) };
-            Ok(Box::pin(context::run(message, scope, work)))
+            Ok(Box::pin(context::run(attempt, work)))
         })
     }
 
     fn new<M: Message>(
         kind: Kind,
         group: Cow<'static, str>,
-        decode: impl Fn(Arc<Received>, Codec, Option<Scope>) -> Decoded + Send + Sync + 'static,
+        decode: impl Fn(Attempt, Codec) -> Decoded + Send + Sync + 'static,
     ) -> Self {
         Served {
             message: M::NAME,
             topic: Topic::of::<M>(kind),
             group,
-            limit: 64,
+            settings: MessageSettings::default(),
+            inherited: Arc::default(),
             decode: Box::new(decode),
         }
     }
@@ -118,7 +113,12 @@ impl Served {
         codec: Codec,
         scope: Option<Scope>,
     ) -> Result<Work, String> {
-        let decode = || (self.decode)(message, codec, scope).map_err(|error| error.to_string());
+        let attempt = Attempt {
+            message,
+            scope,
+            inherited: self.inherited.clone(),
+        };
+        let decode = || (self.decode)(attempt, codec).map_err(|error| error.to_string());
         match catch_unwind(AssertUnwindSafe(decode)) {
             Ok(decoded) => decoded,
             Err(panic) => Err(format!("a panic: {}", panic_text(&*panic))),

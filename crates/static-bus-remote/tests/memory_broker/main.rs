@@ -2,6 +2,7 @@
 
 mod anything;
 mod leases;
+mod quiet;
 mod storage;
 mod waiting;
 

@@ -67,7 +67,7 @@ async fn as_many_handlers_of_a_type_run_as_its_limit_says() {
         .build();
     let worker = Worker::new(broker.clone(), bus)
         .command::<Slow>()
-        .limit::<Slow>(at_most(7))
+        .configure::<Slow>(|it| it.limit(at_most(7)))
         .start()
         .await
         .unwrap();

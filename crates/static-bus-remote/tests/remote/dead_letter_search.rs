@@ -9,6 +9,8 @@ use static_bus_remote::{
     transport::{Consumer, Kind, Record, Subscription, Topic},
 };
 
+use crate::support::{Op, TestBroker};
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn command(name: &str) -> Topic {
@@ -161,4 +163,104 @@ async fn many_dead_letters_are_replayed_at_once_and_each_has_a_result() {
     assert_eq!(dead.replay_all(&letters[1..2]).await.len(), 1);
     dead.discard_all(&letters).await.unwrap();
     assert_eq!(dead.list(None, 10).await.unwrap().len(), 0);
+}
+
+/// 3,000 dead letters, of which each tenth is odd, behind a broker that counts what is read.
+async fn counted() -> (TestBroker, DeadLetters<TestBroker>) {
+    let numbers: Vec<_> = (0..3000).map(|n| n.to_string()).collect();
+    let letter = |n: &'static str, text| ("command a", n, text, HOUR);
+    let letters: Vec<_> = numbers
+        .iter()
+        .map(|n| letter(if n.ends_with('9') { "odd" } else { "even" }, &**n))
+        .collect();
+    let broker = TestBroker::around(with_letters(&letters).await);
+    (broker.clone(), DeadLetters::of(broker))
+}
+
+#[tokio::test]
+async fn a_search_reads_each_dead_letter_once() {
+    let (broker, dead) = counted().await;
+    for (group, expected) in [("odd", 300), ("even", 2700)] {
+        let before = broker.items(Op::DeadLetters);
+        let mut search = dead.search(DeadLetterFilter::default().group(group));
+        let mut found = 0;
+        while let Some(letters) = search.next().await.unwrap() {
+            assert!((1..=1000).contains(&letters.len()));
+            found += letters.len();
+        }
+        assert_eq!(found, expected);
+        assert_eq!(broker.items(Op::DeadLetters) - before, 3000);
+        assert!(search.next().await.unwrap().is_none());
+    }
+    assert_eq!(broker.calls(Op::DeadLetters), 2 * 4, "four pages each");
+}
+
+#[tokio::test]
+async fn what_is_discarded_during_a_search_is_read_once() {
+    let (broker, dead) = counted().await;
+    let mut search = dead.search(DeadLetterFilter::default().group("odd"));
+    while let Some(letters) = search.next().await.unwrap() {
+        dead.discard_all(&letters).await.unwrap();
+    }
+    assert_eq!(broker.items(Op::DeadLetters), 3000);
+    assert_eq!(dead.list(None, 3000).await.unwrap().len(), 2700);
+}
+
+#[tokio::test]
+async fn a_search_has_a_beginning_and_an_end() {
+    let (broker, dead) = counted().await;
+    let all = dead.list(None, 3000).await.unwrap();
+    let before = broker.items(Op::DeadLetters);
+    let odd = DeadLetterFilter::default().group("odd");
+    let (begin, end) = (&*all[19].position, &*all[59].position);
+    let mut search = dead.search(odd).after(begin).until(end);
+    let found = search.next().await.unwrap().unwrap();
+    assert_eq!(errors(&found), ["29", "39", "49", "59"]);
+    assert!(search.next().await.unwrap().is_none());
+    assert_eq!(broker.items(Op::DeadLetters) - before, 1000, "one page");
+}
+
+#[tokio::test]
+async fn dead_letters_at_many_positions_are_read_in_one_pass() {
+    let (broker, dead) = counted().await;
+    let all = dead.list(None, 3000).await.unwrap();
+    dead.discard(&all[7]).await.unwrap();
+    let mut positions: Vec<_> = all[..2000].iter().map(|l| l.position.clone()).collect();
+    positions.reverse();
+    positions.push(positions[0].clone());
+    let before = broker.items(Op::DeadLetters);
+    let found = dead.get_all(&positions).await.unwrap();
+    assert_eq!(broker.items(Op::DeadLetters) - before, 2000);
+    assert_eq!(found.len(), 2001);
+    for (position, letter) in positions.iter().zip(&found) {
+        match letter {
+            Some(letter) => assert_eq!(letter.position, *position),
+            None => assert_eq!(*position, all[7].position),
+        }
+    }
+    let before = broker.items(Op::DeadLetters);
+    assert!(dead.get(&all[7].position).await.unwrap().is_none());
+    assert!(dead.get_all(&[""; 0]).await.unwrap().is_empty());
+    assert_eq!(broker.items(Op::DeadLetters) - before, 1000);
+}
+
+#[tokio::test]
+async fn what_is_found_costs_no_more_than_three_times_its_way() {
+    let (broker, dead) = counted().await;
+    for (group, limit, way) in [
+        ("even", 100, 111),
+        ("even", 700, 777),
+        ("odd", 100, 1000),
+        ("odd", 1, 10),
+    ] {
+        let before = broker.items(Op::DeadLetters);
+        let filter = DeadLetterFilter::default().group(group);
+        assert_eq!(dead.find(&filter, None, limit).await.unwrap().len(), limit);
+        let read = broker.items(Op::DeadLetters) - before;
+        assert!(read <= (3 * way).max(100), "{read} for {limit} {group}");
+    }
+    let before = broker.items(Op::DeadLetters);
+    let all = DeadLetterFilter::default();
+    assert_eq!(dead.find(&all, None, 1200).await.unwrap().len(), 1200);
+    assert_eq!(broker.items(Op::DeadLetters) - before, 1200);
 }

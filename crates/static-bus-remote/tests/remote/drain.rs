@@ -58,7 +58,7 @@ where
 {
     let worker = Worker::new(broker.clone(), bus)
         .command::<Print>()
-        .limit::<Print>(NonZeroUsize::new(limit).unwrap());
+        .configure::<Print>(|it| it.limit(NonZeroUsize::new(limit).unwrap()));
     worker.start().await.unwrap()
 }
 
@@ -326,7 +326,7 @@ async fn callers_are_told_when_a_worker_stops_before_it_has_answered() {
         .build();
     let worker = Worker::new(broker.clone(), bus)
         .query::<Ask>()
-        .limit::<Ask>(NonZeroUsize::MIN);
+        .configure::<Ask>(|it| it.limit(NonZeroUsize::MIN));
     let worker = worker.start().await.unwrap();
     let remote = connect(&broker).await.with_timeout(LONG);
     let ask = || {
@@ -412,7 +412,7 @@ async fn a_shutdown_takes_no_longer_than_it_may_whatever_call_of_the_broker_hang
             let worker = Worker::new(broker.clone(), bus)
                 .command::<Print>()
                 .query::<Ask>()
-                .limit::<Print>(NonZeroUsize::MIN.saturating_add(1))
+                .configure::<Print>(|it| it.limit(NonZeroUsize::MIN.saturating_add(1)))
                 .settle_timeout(settle * SECOND);
             let worker = worker.start().await.unwrap();
             let remote = connect(&broker).await.with_timeout(LONG);
@@ -449,7 +449,7 @@ async fn what_is_not_settled_in_a_shutdown_is_counted_and_left_to_its_lease() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let worker = Worker::new(broker.clone(), printer(tell, gate(2), Gauge::default()))
         .command::<Print>()
-        .limit::<Print>(NonZeroUsize::MIN.saturating_add(2))
+        .configure::<Print>(|it| it.limit(NonZeroUsize::MIN.saturating_add(2)))
         .lease(30 * SECOND);
     let worker = worker.start().await.unwrap();
     broker.rule(|op| match op {
@@ -491,7 +491,7 @@ async fn what_is_given_back_unbegun_uses_up_no_attempt() {
             .build();
         let worker = Worker::new(broker.clone(), bus)
             .command::<Print>()
-            .limit::<Print>(NonZeroUsize::MIN)
+            .configure::<Print>(|it| it.limit(NonZeroUsize::MIN))
             .retries(quick(2));
         let worker = worker.start().await.unwrap();
         assert_eq!(heard.next().await, 0);

@@ -247,7 +247,9 @@ async fn ten_messages_with_slow_handlers_and_a_short_lease_run_exactly_ten_times
             Ok(())
         });
         let two = std::num::NonZeroUsize::new(2).unwrap();
-        let worker = start(&broker, bus, |w| w.lease(100 * MS).limit::<Ship>(two));
+        let worker = start(&broker, bus, |w| {
+            w.lease(100 * MS).configure::<Ship>(|it| it.limit(two))
+        });
         workers.push(worker.await);
     }
     connect(&broker)
@@ -289,7 +291,7 @@ async fn a_worker_takes_in_no_more_than_twice_what_it_may_run() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let bus = shipping(tell, |_| std::future::pending());
     let two = std::num::NonZeroUsize::new(2).unwrap();
-    let worker = start(&broker, bus, |w| w.limit::<Ship>(two)).await;
+    let worker = start(&broker, bus, |w| w.configure::<Ship>(|it| it.limit(two))).await;
     let remote = connect(&broker).await;
     remote.execute_many((0..1000).map(Ship)).await.unwrap();
     heard.take(2).await;
@@ -349,7 +351,7 @@ async fn of_two_messages_with_one_key_one_is_handled_also_by_several_workers_at_
             tokio::time::sleep(10 * MS).await;
             Ok(())
         });
-        workers.push(start(&broker, bus, |w| w.limit::<Ship>(one)).await);
+        workers.push(start(&broker, bus, |w| w.configure::<Ship>(|it| it.limit(one))).await);
     }
     all_shipped(&broker).await;
     let mut all = heard.rest();

@@ -315,7 +315,14 @@ async fn a_dead_letter_is_written_as_it_ever_was() {
 fn attributes_that_nobody_knows_are_left_alone() {
     let text = format!("{MINIMAL}dataschema: v7\nfarbe: gr%250Aün\n");
     let headers = Headers::parse(text.clone()).unwrap();
-    assert_eq!(Envelope::parse(&headers).unwrap(), minimal());
+    let mut envelope = minimal();
+    let custom = [("dataschema", "v7"), ("farbe", "gr%0Aün")];
+    envelope.custom = custom
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+    assert_eq!(Envelope::parse(&headers).unwrap(), envelope);
+    assert_eq!(envelope.headers(), headers);
+    assert_eq!(envelope.into_owned().header("farbe"), Some("gr%0Aün"));
     assert_eq!(headers.as_str(), text);
     assert_eq!(headers.get("farbe").as_deref(), Some("gr%0Aün"));
     assert_eq!(headers.get("schema"), None);

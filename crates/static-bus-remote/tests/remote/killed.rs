@@ -54,7 +54,7 @@ async fn what_no_handler_has_seen_is_never_dead_lettered() {
                 .build();
             let worker = Worker::new(broker.clone(), bus)
                 .command::<Weigh>()
-                .limit::<Weigh>(2.try_into().unwrap())
+                .configure::<Weigh>(|it| it.limit(2.try_into().unwrap()))
                 .retries(quick(attempts))
                 .lease(lease);
             worker.start().await.unwrap()

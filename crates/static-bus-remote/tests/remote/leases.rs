@@ -50,7 +50,7 @@ async fn messages_whose_leases_run_out_before_their_handlers_begin_are_left_to_o
         .build();
     let first = Worker::new(broker.clone(), bus)
         .command::<Ship>()
-        .limit::<Ship>(NonZeroUsize::MIN)
+        .configure::<Ship>(|it| it.limit(NonZeroUsize::MIN))
         .lease(lease);
     let first = first.start().await.unwrap();
     let remote = connect(&broker).await;

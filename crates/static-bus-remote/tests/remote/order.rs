@@ -12,11 +12,11 @@ use static_bus::{
     prelude::*,
 };
 use static_bus_remote::{MemoryBroker, TransportErrorKind, Worker, transport::Kind};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::support::{
-    Gauge, LONG, MS, Op, SECOND, TestBroker, connect, end_three_members, letters, listen, quick,
-    settled, until,
+    Fault, Gauge, LONG, MS, Op, SECOND, TestBroker, connect, end_three_members, letters, listen,
+    quick, settled, until,
 };
 
 #[derive(Serialize, Deserialize, Debug, Clone, Copy)]
@@ -156,6 +156,33 @@ async fn the_order_of_a_key_holds_when_a_release_fails_at_the_intake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_calls_of_the_broker_run_at_a_time_but_one_for_each_ordering_key() {
+    let broker = TestBroker::new();
+    let remote = connect(&broker).await;
+    broker.rule(|op| match op {
+        Op::Append(_) => Fault::Late(SECOND),
+        _ => Fault::None,
+    });
+    let step = |number| Step { thing: 1, number };
+    let start = Instant::now();
+    let later = async {
+        tokio::time::sleep(MS).await;
+        remote.execute_async(Free(2)).await
+    };
+    let (first, second) = tokio::join!(remote.execute_async(Free(1)), later);
+    first.and(second).unwrap();
+    assert_eq!(start.elapsed(), SECOND + MS);
+
+    let later = async {
+        tokio::time::sleep(MS).await;
+        remote.execute_async(step(2)).await
+    };
+    let (first, second) = tokio::join!(remote.execute_async(step(1)), later);
+    first.and(second).unwrap();
+    assert_eq!(start.elapsed(), 3 * SECOND + MS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_without_a_key_and_of_different_keys_run_side_by_side() {
     let (broker, inside) = (MemoryBroker::new(), Gauge::default());
     let go = Arc::new(Semaphore::new(0));
@@ -244,7 +271,7 @@ async fn handlers_that_block_a_thread_do_not_stop_other_types() {
         .build();
     let worker = Worker::new(broker.clone(), bus)
         .command::<Step>()
-        .limit::<Step>(std::num::NonZeroUsize::MIN)
+        .configure::<Step>(|it| it.limit(std::num::NonZeroUsize::MIN))
         .command::<Free>();
     let worker = worker.start().await.unwrap();
     let remote = connect(&broker).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use static_bus::{
-    asynchronous::{AsyncExecuteCommand, BusError},
+    asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, BusError},
     prelude::*,
 };
 use static_bus_remote::{RemoteBus, TransportErrorKind, Worker, current, transport::Kind};
@@ -66,19 +66,26 @@ async fn what_the_broker_does_not_take_uses_up_no_attempt() {
     worker.shutdown(LONG).await;
 }
 
+/// A bus whose subscriber of a payment sends a command, and reports the attempt.
+fn thanking(
+    remote: &Arc<RemoteBus<TestBroker>>,
+    tell: Tell<()>,
+) -> impl AsyncPublishEvent<Paid> + Send + 'static {
+    let remote = remote.clone();
+    BusBuilder::new()
+        .subscribe_async_fn(move |paid: &Paid| {
+            tell.send(()).unwrap();
+            let (remote, invoice) = (remote.clone(), paid.invoice);
+            async move { remote.execute_async(Thank { invoice }).await }
+        })
+        .build()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_broker_does_not_take_from_a_subscriber_uses_up_no_attempt() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let remote = Arc::new(connect(&broker).await);
-    let sending = remote.clone();
-    let bus = BusBuilder::new()
-        .subscribe_async_fn(move |paid: &Paid| {
-            tell.send(()).unwrap();
-            let (remote, invoice) = (sending.clone(), paid.invoice);
-            async move { remote.execute_async(Thank { invoice }).await }
-        })
-        .build();
-    let worker = Worker::new(broker.clone(), bus).event::<Paid>("mail");
+    let worker = Worker::new(broker.clone(), thanking(&remote, tell)).event::<Paid>("mail");
     let worker = worker.retries(quick(3)).start().await.unwrap();
     broker.break_(|op| op == Op::Append(Kind::Command));
     remote.publish_async(&Paid { invoice: 7 }).await.unwrap();
@@ -132,18 +139,7 @@ async fn a_handler_that_sends_too_much_makes_a_dead_letter_at_once_and_its_key_g
 async fn a_subscriber_that_sends_too_much_makes_a_dead_letter_at_once() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let remote = Arc::new(connect(&broker).await);
-    let sending = remote.clone();
-    let bus = BusBuilder::new()
-        .subscribe_async_fn(move |paid: &Paid| {
-            tell.send(()).unwrap();
-            let (remote, invoice) = (sending.clone(), paid.invoice);
-            async move {
-                let sent = remote.execute_async(Thank { invoice }).await;
-                sent.map_err(BusError::rejected::<Paid>)
-            }
-        })
-        .build();
-    let worker = Worker::new(broker.clone(), bus).event::<Paid>("mail");
+    let worker = Worker::new(broker.clone(), thanking(&remote, tell)).event::<Paid>("mail");
     let worker = worker.retries(quick(5)).start().await.unwrap();
     broker.fail(Op::Append(Kind::Command), TransportErrorKind::TooLarge, 1);
     remote.publish_async(&Paid { invoice: 7 }).await.unwrap();

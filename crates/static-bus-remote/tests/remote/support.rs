@@ -32,6 +32,8 @@ pub enum Op {
     Release,
     Close,
     Backlog,
+    /// It never fails. Its items are the dead letters that are read.
+    DeadLetters,
 }
 
 /// The effect of a call.
@@ -279,7 +281,9 @@ impl Transport for TestBroker {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetterRecord>, TransportError> {
-        self.inner.dead_letters(after, limit).await
+        let page = self.inner.dead_letters(after, limit).await?;
+        self.fault(Op::DeadLetters, page.len());
+        Ok(page)
     }
 
     async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {

@@ -68,7 +68,7 @@ async fn a_handler_that_takes_too_long_is_cancelled_and_becomes_a_dead_letter_th
     assert_eq!(letter.attempts, 3);
     assert_eq!(
         letter.error,
-        "test.print: its handler was cancelled after 10s, the limit of this worker"
+        "test.print: its handler was cancelled after 10s, its time limit on this worker"
     );
     settled(&broker, Kind::Command, "test.print", "handlers").await;
     let heard = heard.rest();
@@ -115,7 +115,7 @@ async fn a_query_is_answered_within_the_shorter_of_its_deadline_and_the_limit_of
     let error = remote.with_timeout(LONG).send_async(Ink(1)).await;
     assert_eq!(
         error.unwrap_err().to_string(),
-        "test.ink: its handler failed remotely: test.ink: its handler was cancelled after 10s, the limit of this worker"
+        "test.ink: its handler failed remotely: test.ink: its handler was cancelled after 10s, its time limit on this worker"
     );
     let error = remote.with_timeout(SECOND).send_async(Ink(1)).await;
     assert!(matches!(error, Err(BusError::Timeout { .. })), "{error:?}");

@@ -53,6 +53,7 @@ impl<C: Consumer> Lane<C> {
     async fn finish_intake(&mut self) {
         while self.intake.is_under_way() || self.claims.is_under_way() {
             tokio::select! {
+                biased;
                 received = self.intake.received() => self.enter(received),
                 claimed = self.claims.claimed() => self.on_claimed(claimed),
             }

@@ -144,6 +144,7 @@ impl<C: Consumer> Intake<C> {
     /// Waits for the messages of the request under way, or the end of a release; forever if there is neither.
     pub async fn received(&mut self) -> Vec<Triage<C::Receipt>> {
         let batch = tokio::select! {
+            biased;
             received = self.receiving.ended() => match received {
                 Ok(batch) => batch,
                 Err(_) => return Vec::new(),
@@ -199,9 +200,10 @@ async fn receive<C: Consumer>(
             batch.unreleased = unreleased;
         }
     }
+    let now = Instant::now();
     let messages = deliveries.into_iter();
     batch.messages = messages
-        .map(|delivery| Triage::of(delivery, &config))
+        .map(|delivery| Triage::of(delivery, now, &config))
         .collect();
     if !config.deduplicates {
         return Ok(batch);

@@ -48,7 +48,7 @@ impl<R: Clone + Send + 'static> InHand for Item<R> {
 }
 
 impl<R> Item<R> {
-    pub fn new(delivery: Delivery<R>) -> Self {
+    pub fn new(delivery: Delivery<R>, received: Instant) -> Self {
         Item {
             lease: Lease {
                 receipt: delivery.receipt,
@@ -57,7 +57,7 @@ impl<R> Item<R> {
             message: Arc::new(Received::new(delivery.record)),
             codec: Codec::default(),
             deduplication_key: Arc::default(),
-            received: Instant::now(),
+            received,
             delivered_before: delivery.attempt.saturating_sub(1),
             begun: 0,
             failed_by_broker: 0,

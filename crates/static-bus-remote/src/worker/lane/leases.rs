@@ -1,11 +1,11 @@
 //! The leases of a lane.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::item::Item;
 use crate::{
     Codec,
+    envelope::attribute,
     transport::{Claim, Delivery, Lease},
 };
 
@@ -38,8 +39,8 @@ pub(super) enum Decision {
 
 impl<R> Triage<R> {
     /// The decision from the attributes alone.
-    pub fn of(delivery: Delivery<R>, config: &TriageConfig) -> Self {
-        let mut item = Item::new(delivery);
+    pub fn of(delivery: Delivery<R>, received: Instant, config: &TriageConfig) -> Self {
+        let mut item = Item::new(delivery, received);
         let decision = decide(&mut item, config);
         Triage { item, decision }
     }
@@ -74,27 +75,30 @@ impl<R> Triage<R> {
 
 /// Decides on a message, and sets its codec and deduplication key.
 fn decide<R>(item: &mut Item<R>, config: &TriageConfig) -> Decision {
-    let message = item.message.clone();
-    let envelope = match message.envelope() {
-        Ok(envelope) => envelope,
-        Err(error) => return Decision::Unreadable(error.to_string()),
-    };
-    let group = envelope.only_for.as_deref();
-    if group.is_some_and(|group| group != config.group) {
+    let message = &item.message;
+    if let Err(error) = message.check() {
+        return Decision::Unreadable(error.to_string());
+    }
+    let value = |attribute| message.value(attribute).unwrap_or_default();
+    if let Some(group) = message.value(attribute::ONLY_FOR)
+        && group != config.group
+    {
         return Decision::OtherGroup;
     }
-    if envelope.message_type != config.message {
-        let found = &envelope.message_type;
+    let found = value(attribute::TYPE);
+    if found != config.message {
         let error = format!("its type is {found:?}, and nobody here serves that");
         return Decision::Unreadable(error);
     }
-    match Codec::of(&envelope.content_type) {
-        Ok(codec) => item.codec = codec,
+    let codec = match Codec::of(&value(attribute::CONTENT_TYPE)) {
+        Ok(codec) => codec,
         Err(error) => return Decision::Unreadable(error.to_string()),
-    }
+    };
     if config.deduplicates {
-        let key = envelope.idempotency_key.as_deref();
-        item.deduplication_key = key.unwrap_or(&envelope.id).into();
+        let key = message.value(attribute::IDEMPOTENCY_KEY);
+        let key = key.unwrap_or_else(|| value(attribute::ID));
+        item.deduplication_key = key.into();
     }
+    item.codec = codec;
     Decision::Handle
 }

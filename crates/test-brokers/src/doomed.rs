@@ -34,7 +34,27 @@ pub struct Doomed(Child);
 impl Doomed {
     /// Runs one test in a process of its own, and passes it a text, usually the address of a broker.
     pub fn start(test: &str, told: &str) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
+        let program = std::env::current_exe().unwrap();
+        Self::run(Command::new(program), test, told)
+    }
+
+    /// The same in a process that cannot write beyond this number of kilobytes in a file: its disk is full.
+    pub fn with_small_files(test: &str, told: &str, kilobytes: usize) -> Self {
+        // The unit of `ulimit -f` is 512 bytes.
+        let script = format!(
+            r#"trap '' XFSZ; ulimit -f {}; exec "$0" "$@""#,
+            2 * kilobytes
+        );
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(script)
+            .arg(std::env::current_exe().unwrap());
+        Self::run(command, test, told)
+    }
+
+    fn run(mut command: Command, test: &str, told: &str) -> Self {
+        let child = command
             .args(["--exact", test, "--nocapture"])
             .env(TOLD, told)
             .stdout(Stdio::piped())

@@ -5,13 +5,18 @@ use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Process, directory, free_port, need, proxy::Proxy};
+use super::{
+    Process,
+    directory::{Directory, certify},
+    free_port, need,
+    proxy::Proxy,
+};
 
 /// The version that `scripts/brokers` downloads.
 const VERSION: &str = "4.1.1";
@@ -56,12 +61,6 @@ struct Ports {
     proxied: u16,
 }
 
-/// A directory that is removed when this process ends, even by SIGKILL.
-struct Directory {
-    path: PathBuf,
-    shell: Child,
-}
-
 impl Kafka {
     /// One server for all tests of a program: that of `KAFKA_BOOTSTRAP`, or a new one. Each test uses a prefix or
     /// names of its own.
@@ -102,7 +101,7 @@ impl Kafka {
                     ports,
                     proxy: proxied.map(Proxy::start),
                     process: None,
-                    directory: Directory::new(),
+                    directory: Directory::new("kafka"),
                 }),
             };
             kafka.format();
@@ -166,6 +165,11 @@ impl Kafka {
         self.launch();
     }
 
+    /// The process id.
+    pub fn id(&self) -> &str {
+        &self.process().id
+    }
+
     /// Suspends the server until [`resume`](Kafka::resume), with its connections open.
     pub fn pause(&self) {
         self.process().signal("-STOP");
@@ -187,7 +191,7 @@ impl Kafka {
     fn format(&self) {
         let directory = &self.own().directory.path;
         if self.options.secure {
-            certify(directory);
+            certify(directory, true);
         }
         let write = |name: &str, text: String| {
             fs::write(directory.join(name), text).expect("the directory can be written to");
@@ -345,51 +349,6 @@ impl Kafka {
     fn own_mut(&mut self) -> &mut Own {
         self.own.as_mut().expect("a server of the test's own")
     }
-}
-
-impl Directory {
-    fn new() -> Self {
-        let path = directory("kafka");
-        // The server may still write when the removal begins.
-        let script = r#"cat >/dev/null; for _ in 1 2 3; do rm -rf "$0" && exit; sleep 1; done"#;
-        let shell = Command::new("sh")
-            .arg("-c")
-            .arg(script)
-            .arg(&path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh can be run");
-        Directory { path, shell }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        self.shell.stdin = None;
-        let _ = self.shell.wait();
-    }
-}
-
-/// Creates a certificate for `localhost`, and a file with the certificate and its key.
-fn certify(directory: &Path) {
-    need("openssl");
-    let output = Command::new("openssl")
-        .args("req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost".split(' '))
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
-        .current_dir(directory)
-        .output()
-        .expect("openssl can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let read = |name: &str| fs::read_to_string(directory.join(name)).expect("it was just made");
-    let both = read("key.pem") + &read("certificate.pem");
-    fs::write(directory.join("keystore.pem"), both).expect("the directory can be written to");
 }
 
 /// Returns whether the metadata of a server, the first request of clients, has a broker.

@@ -1,4 +1,4 @@
-//! Redis and Kafka servers for tests and benchmarks.
+//! Redis, Kafka and PostgreSQL servers, and a PgBouncer, for tests and benchmarks.
 //!
 //! ```ignore
 //! let redis = test_brokers::redis::Redis::start();
@@ -6,6 +6,9 @@
 //!
 //! let kafka = test_brokers::kafka::Kafka::common();
 //! let transport = KafkaTransport::connect(kafka.servers()).await?;
+//!
+//! let postgres = test_brokers::postgres::Postgres::common();
+//! let transport = PostgresTransport::connect(&postgres.url()).await?;
 //! ```
 //!
 //! `REDIS_URL` and `KAFKA_BOOTSTRAP` are the addresses of running servers, which are used where no special settings
@@ -24,12 +27,17 @@ use std::{
         LazyLock,
         atomic::{AtomicU16, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
+mod directory;
 pub mod doomed;
 pub mod kafka;
+pub mod pgbouncer;
+pub mod postgres;
 pub mod proxy;
 pub mod redis;
+pub mod redis_cluster;
 pub mod sentinels;
 pub mod tunnel;
 
@@ -95,6 +103,22 @@ pub fn signal_process(signal: &str, id: &str) {
         .status()
         .expect("sh can be run");
     assert!(status.success(), "kill {signal} {id}");
+}
+
+/// The processor time that the process with this id has used, of all its threads, in steps of 10 ms. `self` is the id of
+/// this process. Zero where there is no `/proc`.
+pub fn processor_time(id: &str) -> Duration {
+    /// The ticks of user time and of system time are these fields behind the name, which ends with the last bracket.
+    const TIMES: Range<usize> = 11..13;
+    const TICK: Duration = Duration::from_millis(10);
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<u32> = fields
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or_default())
+        .collect();
+    let ticks: u32 = fields.get(TIMES).unwrap_or_default().iter().sum();
+    TICK * ticks
 }
 
 /// Panics with the remedy if a program is missing. Tests install nothing.

@@ -17,7 +17,9 @@ pub enum Persistence {
     /// None.
     #[default]
     None,
-    /// A log that is written to disk every second.
+    /// A log that survives the server, however slow the disk is, and not the machine.
+    Unsynced,
+    /// A log that is written to disk every second. Behind a slow disk, the last two seconds may be lost with the server.
     EverySecond,
     /// A log that is written to disk with every command.
     Always,
@@ -121,6 +123,11 @@ impl Redis {
         self.launch();
     }
 
+    /// The process id.
+    pub fn id(&self) -> &str {
+        &self.process().id
+    }
+
     /// Suspends the server until [`resume`](Redis::resume), with its connections open.
     pub fn pause(&self) {
         self.signal("-STOP");
@@ -208,6 +215,7 @@ impl Redis {
         arguments.extend(["--save", "", "--daemonize", "no", "--logfile", "log"]);
         arguments.extend(match options.persistence {
             Persistence::None => ["--appendonly", "no", "--appendfsync", "no"],
+            Persistence::Unsynced => ["--appendonly", "yes", "--appendfsync", "no"],
             Persistence::EverySecond => ["--appendonly", "yes", "--appendfsync", "everysec"],
             Persistence::Always => ["--appendonly", "yes", "--appendfsync", "always"],
         });
@@ -221,8 +229,11 @@ impl Redis {
     }
 
     fn signal(&self, signal: &str) {
-        let process = self.own().process.as_ref().expect("the server is running");
-        process.signal(signal);
+        self.process().signal(signal);
+    }
+
+    fn process(&self) -> &Process {
+        self.own().process.as_ref().expect("the server is running")
     }
 
     fn own(&self) -> &Own {

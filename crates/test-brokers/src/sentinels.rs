@@ -25,6 +25,7 @@ pub struct Sentinels(Vec<Sentinel>);
 
 struct Sentinel {
     port: u16,
+    password: Option<String>,
     directory: PathBuf,
     process: Option<Process>,
 }
@@ -33,8 +34,18 @@ impl Sentinels {
     /// Starts Sentinels that watch this primary, and waits until they know its replicas and each other. They replace
     /// a primary that has not answered for two seconds.
     pub fn watch(primary: &Redis, replicas: usize) -> Self {
+        Sentinels::start(primary, replicas, None)
+    }
+
+    /// The same with a password of the Sentinels.
+    pub fn with_password(primary: &Redis, replicas: usize, password: &str) -> Self {
+        Sentinels::start(primary, replicas, Some(password))
+    }
+
+    fn start(primary: &Redis, replicas: usize, password: Option<&str>) -> Self {
         need("redis-server");
-        let sentinels = Sentinels((0..3).map(|_| Sentinel::start(primary.port())).collect());
+        let start = |_| Sentinel::start(primary.port(), password.map(str::to_owned));
+        let sentinels = Sentinels((0..3).map(start).collect());
         let limit = Instant::now() + Duration::from_secs(60);
         let expected = [
             format!(
@@ -80,21 +91,25 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(primary: u16) -> Self {
+    fn start(primary: u16, password: Option<String>) -> Self {
         let (directory, port) = (directory("sentinel"), free_port());
         let file = directory.join("sentinel.conf");
-        let configuration = format!(
+        let mut configuration = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\n\
              sentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
              sentinel down-after-milliseconds {NAME} 2000\n\
              sentinel failover-timeout {NAME} 10000\n",
             directory.display()
         );
+        if let Some(password) = &password {
+            configuration += &format!("requirepass {password}\n");
+        }
         fs::write(&file, configuration).expect("a file in the directory");
         let file = file.to_string_lossy().into_owned();
         let arguments = [file, "--sentinel".to_owned()];
         Sentinel {
             port,
+            password,
             directory,
             process: Some(Process::start("redis-server", &arguments)),
         }
@@ -109,7 +124,11 @@ impl Sentinel {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         // A Sentinel does not know `QUIT`: the second reply is the end.
-        let mut request = encode(words);
+        let mut request = Vec::new();
+        if let Some(password) = &self.password {
+            request.extend(encode(&["AUTH", password]));
+        }
+        request.extend(encode(words));
         request.extend(encode(&["PING", END]));
         stream.write_all(&request)?;
         let (mut replies, mut bytes) = (String::new(), [0; 4096]);
@@ -120,6 +139,10 @@ impl Sentinel {
             }
             replies += &String::from_utf8_lossy(&bytes[..length]);
             if let Some((reply, _)) = replies.split_once(&format!("${}\r\n{END}\r\n", END.len())) {
+                let reply = match self.password {
+                    Some(_) => reply.strip_prefix("+OK\r\n").unwrap_or(reply),
+                    None => reply,
+                };
                 return Ok(reply.to_owned());
             }
         }

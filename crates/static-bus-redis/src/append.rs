@@ -1,46 +1,47 @@
-//! Appends records: all records of one call in one round trip, or in several where they are large.
+//! Appends records: all records of one call in one round trip, or in several where they are large or the slots of a cluster
+//! differ.
 
+mod batch;
 mod push;
+mod schedule;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
-use redis::{Cmd, Pipeline, Value};
+use futures_util::future::join_all;
+use redis::Value;
 
-use self::push::Push;
+use self::batch::{Batch, Command, Place};
 use super::{
     audiences::{Audiences, RETURN},
     budget::BYTES,
     keys,
     link::Link,
     presence::Presences,
-    wire::{add_fields, size},
+    servers::Servers,
+    wire::size,
 };
 use static_bus_remote::{
-    time::{millis, now_millis},
+    time::now_millis,
     transport::{DEAD_LETTER_HEADROOM, Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 
 type Partitions<'a> = HashMap<&'a Topic, Result<usize, TransportError>>;
 
-/// The commands of one call.
+/// The lists and streams of a call, each formatted once: of a topic the shared one, then the partitions.
 #[derive(Default)]
-struct Batch {
-    lists: Vec<Push>,
-    entries: Vec<Cmd>,
+struct Names<'a>(Vec<(&'a Topic, Vec<Option<Name>>)>);
+
+/// A list or stream, its slot in a cluster, and its number among the streams of its topic.
+#[derive(Clone)]
+struct Name {
+    key: Arc<str>,
+    slot: u16,
+    number: usize,
 }
 
-/// The command of a batch that appends a record.
-#[derive(Clone, Copy)]
-enum Place {
-    /// The command of the list with this number.
-    Element(usize),
-    /// The `XADD` with this number.
-    Entry(usize),
-}
-
-/// The server, and what is known of its topics.
+/// The servers, and what is known of their topics.
 pub(super) struct Destination<'a> {
-    pub link: &'a Link,
+    pub servers: &'a Arc<Servers>,
     pub namespace: &'a str,
     pub partitions: Partitions<'a>,
     pub audiences: &'a Audiences,
@@ -56,15 +57,10 @@ pub(super) async fn append(
     records: &[(Topic, Record)],
 ) -> Vec<Result<(), TransportError>> {
     let mut results = Vec::with_capacity(records.len());
+    let mut failed = HashMap::new();
     while let Some(rest) = records.get(results.len()..).filter(|rest| !rest.is_empty()) {
         let (count, bytes) = fitting(rest);
-        let limit = to.link.server().deadline_of(bytes);
-        match append_some(to, &rest[..count], limit).await {
-            Ok(some) => results.extend(some),
-            // The others are not tried: each call would wait as long again.
-            Err(e) if e.kind().is_transient() => results.extend(vec![Err(e); rest.len()]),
-            Err(e) => results.extend(vec![Err(e); count]),
-        }
+        results.extend(append_some(to, &rest[..count], bytes, &mut failed).await);
     }
     results
 }
@@ -85,79 +81,68 @@ fn fitting(records: &[(Topic, Record)]) -> (usize, usize) {
     (count, bytes)
 }
 
-/// Appends records in one round trip. The outer error is that of all of them.
+/// Appends records in one round trip, or in one for each slot of a cluster. Slots without an answer are added to those
+/// that have failed: each further call would wait as long again.
 async fn append_some(
     to: &Destination<'_>,
     records: &[(Topic, Record)],
-    limit: Duration,
-) -> Result<Vec<Result<(), TransportError>>, TransportError> {
-    let (link, namespace, partitions) = (to.link, to.namespace, &to.partitions);
+    bytes: usize,
+    failed: &mut HashMap<u16, TransportError>,
+) -> Vec<Result<(), TransportError>> {
     let now = now_millis();
-    let mut batch = Batch::default();
-    let place = |(topic, record): &(Topic, Record)| {
-        check_size(to, topic, record)?;
-        match topic.kind {
-            Kind::Query | Kind::Reply => Ok(batch.push(namespace, topic, record, now)),
-            _ => {
-                let key = stream(namespace, topic, record, partitions)?;
-                Ok(batch.add(&key, topic, record, now))
+    let (mut batches, mut names) = (Vec::new(), Names::default());
+    let mut places = Vec::<Result<Place, TransportError>>::with_capacity(records.len());
+    for (topic, record) in records {
+        let name = check(to, topic, record).and_then(|()| names.of(to, topic, record));
+        places.push(match name {
+            Ok(name) => match failed.get(&name.slot) {
+                Some(error) => Err(error.clone()),
+                None => Ok(Batch::add_to(&mut batches, to, name, topic, record, now)),
+            },
+            Err(error) => Err(error),
+        });
+    }
+    let sending = batches.iter_mut();
+    let answers = join_all(sending.map(|batch| batch.send(to, bytes, now))).await;
+    for (batch, answers) in batches.iter().zip(&answers) {
+        if let Some(error) = answers.as_ref().err().filter(|e| e.kind().is_transient()) {
+            failed.insert(batch.slot, error.clone());
+        }
+    }
+    let results = places
+        .into_iter()
+        .zip(records)
+        .map(|(place, (topic, record))| {
+            let Place { batch, command } = place?;
+            let answers = answers[batch].as_ref().map_err(Clone::clone)?;
+            let link = &batches[batch].link;
+            match command {
+                Command::Element(list) => answers.lists[list].clone()?,
+                Command::Entry(number) => match answers.entries.get(number) {
+                    Some(Value::ServerError(e)) => {
+                        return Err(link.server().error(&e.clone().into()));
+                    }
+                    Some(answer) if topic.kind == Kind::Event && record.due.is_none() => {
+                        if to.audiences.has_vanished(topic, *answer != Value::Nil) {
+                            return Err(vanished(link, topic));
+                        }
+                    }
+                    Some(_) => {}
+                    None => return Err(link.server().unexpected("a pipeline")),
+                },
             }
-        }
-    };
-    let places: Vec<Result<Place, TransportError>> = records.iter().map(place).collect();
-    let mut commands = batch.commands();
-    if commands.is_empty() {
-        return Ok(places.into_iter().map(|place| place.map(drop)).collect());
-    }
-    if to.replicas > 0 {
-        let time = millis(link.server().deadline() / 2).max(1);
-        commands.cmd("WAIT").arg(to.replicas).arg(time);
-    }
-    let answers = link.send_all_within(&commands, limit).await?;
-    let replicated = match (to.replicas, answers.last()) {
-        (0, _) => Ok(()),
-        (_, Some(Value::ServerError(e))) => Err(link.server().error(&e.clone().into())),
-        (wanted, Some(Value::Int(n))) if usize::try_from(*n).is_ok_and(|n| n >= wanted) => Ok(()),
-        (wanted, _) => Err(not_replicated(link, wanted)),
-    };
-    let mut lists = Vec::with_capacity(batch.lists.len());
-    for (number, list) in batch.lists.iter().enumerate() {
-        lists.push(list.result(to, answers.get(number), now).await);
-    }
-    let entry = |number, topic: &Topic| match answers.get(lists.len() + number) {
-        Some(Value::ServerError(e)) => Err(link.server().error(&e.clone().into())),
-        Some(answer) if topic.kind == Kind::Event => {
-            match to.audiences.has_vanished(topic, *answer != Value::Nil) {
-                true => Err(vanished(link, topic)),
-                false => Ok(()),
-            }
-        }
-        Some(_) => Ok(()),
-        None => Err(link.server().unexpected("a pipeline")),
-    };
-    let results = places.into_iter().zip(records).map(|(place, (topic, _))| {
-        match place? {
-            Place::Element(list) => lists[list].clone()?,
-            Place::Entry(number) => entry(number, topic)?,
-        }
-        replicated.clone()
-    });
-    Ok(results.collect())
-}
-
-/// The error of records that too few replicas have.
-fn not_replicated(link: &Link, wanted: usize) -> TransportError {
-    let reason = format!(
-        "fewer than {wanted} replicas have confirmed the record, and a failover may lose it: check the replicas, and \
-         send it again"
-    );
-    let kind = TransportErrorKind::Unreachable;
-    TransportError::new(kind, link.server().address().clone(), reason)
+            answers.replicated.clone()
+        });
+    results.collect()
 }
 
 /// # Errors
-/// If the record is larger than the limit.
-fn check_size(to: &Destination<'_>, topic: &Topic, record: &Record) -> Result<(), TransportError> {
+/// If the record is larger than the limit, or cannot be due later.
+fn check(to: &Destination<'_>, topic: &Topic, record: &Record) -> Result<(), TransportError> {
+    if record.due.is_some() && !keys::is_partitioned(topic) {
+        let address = to.servers.address().clone();
+        return Err(TransportError::never_due(address, topic));
+    }
     let limit = match topic.kind {
         Kind::DeadLetter => to.max_record.saturating_add(DEAD_LETTER_HEADROOM),
         _ => to.max_record,
@@ -170,7 +155,7 @@ fn check_size(to: &Destination<'_>, topic: &Topic, record: &Record) -> Result<()
         "the record of {topic} has {size} bytes, and the limit is {limit}: send less, or raise `max_record` and \
          the server's `proto-max-bulk-len`"
     );
-    let address = to.link.server().address().clone();
+    let address = to.servers.address().clone();
     Err(TransportError::new(
         TransportErrorKind::TooLarge,
         address,
@@ -188,58 +173,37 @@ fn vanished(link: &Link, topic: &Topic) -> TransportError {
     TransportError::new(kind, link.server().address().clone(), reason)
 }
 
-/// The stream of a record that is not a query or reply.
-fn stream(
-    namespace: &str,
-    topic: &Topic,
-    record: &Record,
-    partitions: &Partitions<'_>,
-) -> Result<String, TransportError> {
-    match (&record.key, partitions.get(topic)) {
-        (Some(key), Some(partitions)) => {
-            let number = keys::partition_of(key, partitions.clone()?);
-            Ok(keys::partition(namespace, topic, number))
-        }
-        _ => Ok(keys::shared(namespace, topic)),
-    }
-}
-
-impl Batch {
-    /// Appends a record to a list.
-    fn push(&mut self, namespace: &str, topic: &Topic, record: &Record, now: u64) -> Place {
-        let number = self.lists.iter().position(|list| list.takes(topic));
-        let number = number.unwrap_or_else(|| {
-            self.lists.push(Push::new(namespace, topic));
-            self.lists.len() - 1
+impl<'a> Names<'a> {
+    /// The list or the stream of a record.
+    fn of(
+        &mut self,
+        to: &Destination<'_>,
+        topic: &'a Topic,
+        record: &Record,
+    ) -> Result<Name, TransportError> {
+        let partition = match (&record.key, to.partitions.get(topic)) {
+            (Some(key), Some(partitions)) => Some(keys::partition_of(key, partitions.clone()?)),
+            _ => None,
+        };
+        // A call has few topics.
+        let known = self.0.iter().position(|(known, _)| *known == topic);
+        let known = known.unwrap_or_else(|| {
+            self.0.push((topic, Vec::new()));
+            self.0.len() - 1
         });
-        self.lists[number].add(record, now);
-        Place::Element(number)
-    }
-
-    /// Appends a record to a stream.
-    fn add(&mut self, key: &str, topic: &Topic, record: &Record, now: u64) -> Place {
-        let size = 80 + key.len() + record.headers.as_str().len() + record.body.len();
-        let mut command = Cmd::with_capacity(12, size);
-        command.arg("XADD").arg(key);
-        if topic.kind == Kind::Event {
-            // An event without groups is dropped.
-            command.arg("NOMKSTREAM");
+        let (names, number) = (&mut self.0[known].1, partition.map_or(0, |n| n + 1));
+        if names.len() <= number {
+            names.resize(number + 1, None);
         }
-        command.arg("*");
-        add_fields(&mut command, record, now);
-        self.entries.push(command);
-        Place::Entry(self.entries.len() - 1)
-    }
-
-    /// The commands: one for each list, then `XADD` of each entry.
-    fn commands(&mut self) -> Pipeline {
-        let mut commands = Pipeline::with_capacity(self.lists.len() + self.entries.len());
-        for list in &self.lists {
-            commands.add_command(list.command(false));
-        }
-        for entry in self.entries.drain(..) {
-            commands.add_command(entry);
-        }
-        commands
+        let name = names[number].get_or_insert_with(|| {
+            let key = match partition {
+                Some(partition) => keys::partition(to.namespace, topic, partition),
+                None => keys::shared(to.namespace, topic),
+            };
+            let slot = to.servers.slot(&key);
+            let key = key.into();
+            Name { key, slot, number }
+        });
+        Ok(name.clone())
     }
 }

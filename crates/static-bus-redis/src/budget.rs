@@ -15,6 +15,13 @@ use static_bus_remote::lock::lock;
 pub(super) const BYTES: usize = 1 << 20;
 /// The smallest bound.
 const LEAST: usize = 16 << 10;
+/// The largest size of a small record.
+const LARGE: usize = 8 << 10;
+/// The number of small records of one stream that are always asked for.
+const FEW: usize = 16;
+/// The number of streams of a topic with the default number of partitions. After as many answers with records of one
+/// stream, that one has the greatest share.
+const STREAMS: usize = 9;
 /// The greatest multiple of the deadline that an answer may take.
 const PATIENCE: u32 = 8;
 
@@ -27,6 +34,8 @@ struct State {
     count: usize,
     /// The size of the largest record. It falls slowly: sizes may vary.
     largest: usize,
+    /// The greatest number of streams that had records in recent answers. It falls slowly.
+    active: usize,
     /// The multiple of the deadline that an answer may take. More than one when a single record takes longer.
     patience: u32,
 }
@@ -37,6 +46,7 @@ impl Budget {
             bytes: BYTES,
             count: 1,
             largest: 0,
+            active: usize::MAX,
             patience: 1,
         }))
     }
@@ -53,6 +63,30 @@ impl Budget {
     /// The number of records to ask for, at most `max`.
     pub fn count(&self, max: usize) -> usize {
         self.state().affordable().min(max)
+    }
+
+    /// The number of records to ask for of each of several streams, at most `max`: together they have twice the bytes at
+    /// most. `None` if they are large or of unknown size, and a script must bound the bytes.
+    pub fn share(&self, streams: usize, max: usize) -> Option<usize> {
+        let state = self.state();
+        let are_small = (1..=LARGE).contains(&state.largest);
+        if streams > 1 && !are_small {
+            return None;
+        }
+        let fitting = state.bytes.checked_div(state.largest);
+        let fitting = fitting.unwrap_or(state.count);
+        let active = state.active.min(streams).max(1);
+        let most = (fitting * 2 / streams.max(1)).max(FEW);
+        let share = (fitting / active).min(most).min(state.count).min(max);
+        Some(share.max(1))
+    }
+
+    /// Notes the number of streams that had records for an answer.
+    pub fn found(&self, streams: usize) {
+        let mut state = self.state();
+        if streams > 0 {
+            state.active = streams.max(state.active.min(STREAMS) - 1);
+        }
     }
 
     /// The time that an answer may take.
@@ -141,6 +175,38 @@ mod tests {
             budget.answered([100], QUICK, DEADLINE);
         }
         assert_eq!(budget.count(512), 512, "large records do not come any more");
+    }
+
+    #[test]
+    fn small_records_of_several_streams_fit_into_the_bytes_together() {
+        let budget = Budget::new();
+        assert_eq!(budget.share(9, 512), None, "of unknown size");
+        for (size, share) in [
+            (100, Some(512)),
+            (1000, Some(116)),
+            (8000, Some(14)),
+            (9000, None),
+        ] {
+            assert_eq!(after(&[(300, size)]).share(9, 512), share, "{size}");
+        }
+        assert_eq!(after(&[(300, BYTES / 8)]).share(1, 512), Some(8));
+        assert_eq!(after(&[(1, BYTES * 8)]).share(1, 512), Some(1));
+    }
+
+    #[test]
+    fn streams_without_records_give_half_of_their_share_to_the_others_after_some_answers() {
+        let budget = after(&[(300, 1000)]);
+        let mut shares = Vec::new();
+        for _ in 0..9 {
+            budget.found(1);
+            shares.push(budget.share(9, 2000).unwrap());
+        }
+        assert!(shares.is_sorted(), "{shares:?}");
+        assert_eq!((shares[0], shares[8]), (131, 232));
+        budget.found(9);
+        assert_eq!(budget.share(9, 2000), Some(116));
+        // Also with many streams, the active one is read in batches.
+        assert_eq!(budget.share(1001, 2000), Some(16));
     }
 
     #[test]

@@ -35,13 +35,13 @@ struct Tasks {
 
 impl RedisConsumer {
     pub(super) async fn join(
-        link: Arc<Link>,
+        link: Link,
         counts: Arc<PartitionCounts>,
         subscription: Subscription,
         block: Duration,
     ) -> Result<Self, TransportError> {
         let member = Arc::new(Membership::new(link, counts, subscription, block).await?);
-        let connection = member.server().open_reader_in_time().await?;
+        let connection = member.link().open_reader_in_time().await?;
         let mut heartbeat = Heartbeat::new(member.clone());
         heartbeat.beat().await?;
         let mut tasks = Tasks {
@@ -134,8 +134,8 @@ impl Consumer for RedisConsumer {
         let mut tasks = self.tasks.lock().await;
         let reader = async {
             // Without it, entries of an abandoned read would be delivered only after their leases.
-            if let Some(number) = demand.blocked() {
-                member.link().unblock(number).await;
+            if let Some(reader) = demand.blocked() {
+                member.link().servers().unblock(&reader).await;
             }
             tasks.reader.join_next().await;
         };

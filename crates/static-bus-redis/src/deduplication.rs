@@ -4,11 +4,9 @@
 //! the window of time in which it was confirmed; sets of old windows are removed as a whole. Transactions of
 //! variadic commands cost the server a third of a script. The script decides what they leave undecided, which is rare.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use foldhash::{HashMap, HashSet};
 use redis::Value;
 use tokio::time::Instant;
 
@@ -25,7 +23,7 @@ const LARGE: &str = "(this name is longer than the sixty-four bytes that fit int
 
 /// The deduplication keys of a group, as a member claims and confirms them.
 pub(super) struct Deduplication {
-    link: Arc<Link>,
+    link: Link,
     keys: Arc<GroupKeys>,
     /// The length of a window in milliseconds; 0 without deduplication. Keys are remembered for one or two windows.
     window: u64,
@@ -59,7 +57,7 @@ enum Found {
 }
 
 impl Deduplication {
-    pub fn new(link: Arc<Link>, keys: Arc<GroupKeys>, subscription: &Subscription) -> Self {
+    pub fn new(link: Link, keys: Arc<GroupKeys>, subscription: &Subscription) -> Self {
         let window = subscription.deduplication;
         Deduplication {
             link,
@@ -72,11 +70,6 @@ impl Deduplication {
             }),
             held: Mutex::default(),
         }
-    }
-
-    /// The length of a window in milliseconds; 0 without deduplication.
-    pub fn window(&self) -> u64 {
-        self.window
     }
 
     /// Claims keys for the length of a lease.
@@ -182,6 +175,19 @@ impl Deduplication {
         (first..=last).rev().map(|n| self.keys.done(n)).collect()
     }
 
+    /// The sets that no member uses any more, the last three of them. Members whose clock is late still use sets that have
+    /// just ended.
+    pub fn ended_sets(&self) -> Vec<String> {
+        let time = self.now().saturating_sub(5000);
+        let last = time.checked_div(self.window).and_then(|n| n.checked_sub(2));
+        let ended = last.map(|last| last.saturating_sub(2)..=last);
+        ended
+            .into_iter()
+            .flatten()
+            .map(|n| self.keys.done(n))
+            .collect()
+    }
+
     /// The current time by the server's clock, in milliseconds.
     fn now(&self) -> u64 {
         let clock = lock(&self.clock);
@@ -257,7 +263,7 @@ fn found(keys: &[Arc<str>], answers: Vec<Value>, sets: usize, now: u64) -> Optio
             *confirmed |= is_element == Value::Int(1);
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let keys = keys.iter().zip(scores).zip(is_confirmed);
     let found = keys.map(|((key, score), is_confirmed)| {
         let is_first = seen.insert(key);

@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use super::server::ReaderId;
 use static_bus_remote::{lock::lock, transport::TransportError};
 
 /// The entries that a caller waits for, and the progress of the reader that fetches them.
@@ -32,8 +33,8 @@ struct State {
     rounds: u64,
     /// The failure of the last read.
     trouble: Option<TransportError>,
-    /// The number of the connection on which a read blocks.
-    blocked: Option<i64>,
+    /// The connection on which a read blocks.
+    blocked: Option<ReaderId>,
 }
 
 /// A call that waits for entries, until it is dropped.
@@ -111,9 +112,9 @@ impl Demand {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// The number of the connection on which a read blocks.
-    pub fn blocked(&self) -> Option<i64> {
-        self.state().blocked
+    /// The connection on which a read blocks.
+    pub fn blocked(&self) -> Option<ReaderId> {
+        self.state().blocked.clone()
     }
 
     // The reader.
@@ -138,7 +139,7 @@ impl Demand {
         self.wake_caller();
     }
 
-    pub fn begin_read(&self, connection: Option<i64>) {
+    pub fn begin_read(&self, connection: Option<ReaderId>) {
         self.state().blocked = connection;
     }
 

@@ -9,13 +9,17 @@ use static_bus_remote::transport::{TransportError, TransportErrorKind};
 /// The failure to open a connection.
 pub(super) fn connect_error(address: &Arc<str>, error: &RedisError) -> TransportError {
     let text = error.to_string();
-    let tls = address.starts_with("rediss:");
+    let tls = address.starts_with("rediss");
     let reason: Cow<'static, str> = if error.is_connection_refusal() {
         "connection refused: start the server, or correct the host and port of the URL".into()
     } else if error.kind() == ErrorKind::MasterNameNotFoundBySentinel {
         "the Sentinels know no primary of this name: a failover is under way, or the name is wrong, the last part of \
          the URL"
             .into()
+    } else if error.kind() == ErrorKind::ClusterConnectionNotFound {
+        "no node of the cluster has the slot of the key: see `CLUSTER INFO`".into()
+    } else if text.contains("cluster support disabled") {
+        "this is a single server: its URL begins with redis://".into()
     } else if error.kind() == ErrorKind::RESP3NotSupported {
         "the server is too old: Redis 7.0 or later, or Valkey, is needed".into()
     } else if denied(error, &text) {
@@ -58,6 +62,9 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
             "this is a replica without its primary: the URL must name the primary"
         }
         Some("CLUSTERDOWN") => "a part of the cluster has no primary: see `CLUSTER INFO`",
+        Some("MOVED" | "ASK" | "TRYAGAIN") => {
+            "the slot of the key is moving to another node, or its primary is being replaced: call again"
+        }
         Some("UNBLOCKED") => "the server has become a replica: the URL must name the primary",
         Some("LOADING") => "the server is starting: try again",
         Some("NOREPLICAS") => {
@@ -66,6 +73,9 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
         Some("BUSY") => "a script of another program does not end: end it with SCRIPT KILL",
         Some("MISCONF") => "the server cannot save: check its disk and its log",
         Some("WRONGTYPE") => "another program uses the key: choose another namespace",
+        _ if text.contains("access a non local key") => {
+            "the slot of the key is moving to another node: call again"
+        }
         _ if error.is_timeout() => {
             "the server is overloaded or cannot be reached, and may have run the command"
         }
@@ -82,6 +92,11 @@ pub(super) fn reply_error(address: &Arc<str>, error: &RedisError) -> TransportEr
 pub(super) fn ends_connection(error: &RedisError) -> bool {
     let is_lost = error.is_unrecoverable_error() || error.kind() == ErrorKind::Io;
     is_lost || is_no_primary(error) || matches!(error.code(), Some("NOAUTH"))
+}
+
+/// Returns whether the server has refused a command because another one has the slot of its keys, or will have it.
+pub(super) fn is_redirect(error: &RedisError) -> bool {
+    matches!(error.code(), Some("MOVED" | "ASK" | "TRYAGAIN"))
 }
 
 /// Returns whether the server has refused a command because it is not the primary (any more), or not ready.
@@ -128,6 +143,8 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
                 | "MISCONF"
                 | "NOREPLICAS"
                 | "TRYAGAIN"
+                | "MOVED"
+                | "ASK"
                 | "UNBLOCKED"
                 // Streams, groups and scripts are created again.
                 | "NOGROUP"
@@ -139,7 +156,7 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
     // These have only the general code `ERR`.
     let has = |part: &str| text.contains(part);
     let is_general = error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError);
-    if recovers || is_general && has("max number of clients") {
+    if recovers || is_general && UNREACHABLE.iter().any(|part| has(part)) {
         TransportErrorKind::Unreachable
     } else if is_general && has("unauthenticated") {
         TransportErrorKind::Unauthorized
@@ -149,6 +166,9 @@ fn kind(error: &RedisError, text: &str) -> TransportErrorKind {
         TransportErrorKind::Refused
     }
 }
+
+/// Parts of the answers of a server without room for a client, and of one of a cluster that a script's keys are moving from.
+const UNREACHABLE: [&str; 2] = ["max number of clients", "access a non local key"];
 
 /// Parts of the answers to a value above `proto-max-bulk-len`, or to too many values.
 const TOO_LARGE: [&str; 3] = [
@@ -193,7 +213,7 @@ pub(super) fn address_of_malformed(url: &str) -> Arc<str> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let scheme = match scheme
         .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'+')
+        .all(|b| b.is_ascii_alphanumeric() || b"+-".contains(&b))
     {
         true => scheme,
         false => "redis",

@@ -1,4 +1,4 @@
-//! The task that renews a membership, balances partitions among the members, and removes what is done.
+//! The task that renews a membership, balances partitions among the members, moves what is due, and removes what is done.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     membership::Membership,
+    scheduling::move_due,
     scripts,
     streams::Assignment,
     trimming::{TRIM, Trimming},
@@ -56,8 +57,9 @@ impl Heartbeat {
             // A failed call is repeated at the next beat. The reader reports outages to the caller.
             let _ = self.beat().await;
             let now = Instant::now();
+            let until = now + member.beat() / 2;
+            let _ = move_due(&member, until).await;
             if now >= trim_at {
-                let until = now + member.beat() / 2;
                 let _ = trimming.run(&member, until).await;
                 trim_at = now + TRIM;
             }
@@ -125,13 +127,15 @@ impl Heartbeat {
     async fn sweep(&self) -> Result<(), TransportError> {
         let member = &*self.member;
         let keys = member.keys();
+        let old = member.deduplication().ended_sets();
+        let sets = old.iter().map(String::as_str);
+        let streams = keys.streams().iter().map(String::as_str);
+        let locks = [keys.sweep(), keys.claims()].into_iter();
+        let keys: Vec<_> = locks.chain(sets).chain(streams).collect();
         for interval in [millis(SWEEP) - 500].into_iter().chain([0; 50]) {
-            let streams = keys.streams().iter().map(String::as_str);
-            let keys = [keys.sweep(), keys.claims(), keys.done_prefix()].into_iter();
-            let mut call = scripts::SWEEP.call(keys.chain(streams));
+            let mut call = scripts::SWEEP.call(&keys);
             call.arg(interval).arg(member.group());
-            call.arg(member.deduplication().window());
-            call.arg(millis(member.lease().max(IDLE)));
+            call.arg(millis(member.lease().max(IDLE))).arg(old.len());
             if member.link().run(&scripts::SWEEP, &call).await? != Value::Int(1) {
                 break;
             }

@@ -1,13 +1,15 @@
 //! The state of topics and groups, for operators.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use redis::{FromRedisValue, Value, cmd, from_redis_value};
 
 use super::{
+    errors::connect_error,
     keys::{self, GroupKeys},
     link::Link,
     scripts,
+    servers::Servers,
     wire::EntryId,
 };
 use static_bus_remote::transport::{
@@ -24,16 +26,33 @@ const COUNTED: usize = 1000;
 /// The entries of the reply of the script for one group: the number of the stream, id, member, deliveries.
 type Old = (usize, String, String, u64);
 
-/// The topics of a namespace: those with a number of partitions, and those with a key among the first million.
-pub(super) async fn topics(link: &Link, namespace: &str) -> Result<Vec<Topic>, TransportError> {
+/// The topics of a namespace: those with a number of partitions, and those with a key among the first million of each
+/// server.
+pub(super) async fn topics(
+    servers: &Arc<Servers>,
+    namespace: &str,
+) -> Result<Vec<Topic>, TransportError> {
     let mut topics = BTreeSet::new();
     let mut command = cmd("HKEYS");
-    command.arg(keys::partitions(namespace));
-    let names: Vec<Vec<u8>> = read(link, link.send(&command).await?, "HKEYS")?;
-    topics.extend(names.iter().filter_map(|name| {
-        let (kind, name) = str::from_utf8(name).ok()?.split_once(':')?;
-        topic(kind, name)
-    }));
+    let key = keys::partitions(namespace);
+    command.arg(&key);
+    let link = servers.link(&key);
+    let names: Vec<Vec<u8>> = read(&link, link.send(&command).await?, "HKEYS")?;
+    let topic_of_name = |name: &Vec<u8>| keys::topic_of_name(str::from_utf8(name).ok()?);
+    topics.extend(names.iter().filter_map(topic_of_name));
+    let links = servers.all().await;
+    for link in links.map_err(|e| connect_error(servers.address(), &e))? {
+        scan(&link, namespace, &mut topics).await?;
+    }
+    Ok(topics.into_iter().collect())
+}
+
+/// Adds the topics with a key among the first million of a server.
+async fn scan(
+    link: &Link,
+    namespace: &str,
+    topics: &mut BTreeSet<Topic>,
+) -> Result<(), TransportError> {
     let pattern = format!("{}:*", escape(namespace));
     let mut cursor = "0".to_owned();
     for _ in 0..SCANS {
@@ -43,23 +62,24 @@ pub(super) async fn topics(link: &Link, namespace: &str) -> Result<Vec<Topic>, T
         let (next, page): (String, Vec<Vec<u8>>) = read(link, link.send(&command).await?, "SCAN")?;
         topics.extend(page.iter().filter_map(|key| {
             let key = str::from_utf8(key).ok()?;
-            topic_of_key(key.strip_prefix(namespace)?.strip_prefix(':')?)
+            keys::topic_of_key(key.strip_prefix(namespace)?.strip_prefix(':')?)
         }));
         cursor = next;
         if cursor == "0" {
             break;
         }
     }
-    Ok(topics.into_iter().collect())
+    Ok(())
 }
 
 /// The state of a topic; `None` if it does not exist.
 pub(super) async fn inspect(
-    link: &Link,
+    servers: &Arc<Servers>,
     namespace: &str,
     topic: &Topic,
 ) -> Result<Option<TopicState>, TransportError> {
     let mut state = TopicState::new(topic.clone());
+    let link = &servers.link(&keys::shared(namespace, topic));
     if topic.kind == Kind::Query {
         let mut command = cmd("LLEN");
         command.arg(keys::shared(namespace, topic));
@@ -67,30 +87,34 @@ pub(super) async fn inspect(
         return Ok((state.stored > 0).then_some(state));
     }
     let mut command = cmd("HGET");
-    command
-        .arg(keys::partitions(namespace))
-        .arg(keys::topic(topic));
-    let partitions: Option<usize> = read(link, link.send(&command).await?, "HGET")?;
+    let key = keys::partitions(namespace);
+    command.arg(&key).arg(keys::topic(topic));
+    let answer = servers.link(&key).send(&command).await?;
+    let partitions: Option<usize> = read(link, answer, "HGET")?;
     state.partitions = partitions.unwrap_or(0);
     // The keys of all groups have the same streams.
     let streams = GroupKeys::new(namespace, topic, "", state.partitions);
     let streams = streams.streams();
-    let mut call = scripts::INSPECT.call(streams);
-    call.arg(COUNTED).arg(GroupState::OLDEST);
+    let due = keys::is_partitioned(topic).then(|| keys::due(namespace, topic));
+    let mut call = scripts::INSPECT.call(streams.iter().chain(&due));
+    call.arg(COUNTED).arg(GroupState::OLDEST).arg(streams.len());
     let answer = link.run(&scripts::INSPECT, &call).await?;
     let Value::Array(answer) = answer else {
         return Err(link.server().unexpected("the script of the state"));
     };
     let mut answer = answer.into_iter();
-    let mut number = || -> Result<u64, TransportError> {
+    let mut number = || -> Result<Option<u64>, TransportError> {
         read(
             link,
             answer.next().unwrap_or_default(),
             "the script of the state",
         )
     };
-    let (now, stored, appended) = (number()?, number()?, number()?);
-    (state.stored, state.appended) = (stored, Some(appended));
+    let now = number()?.unwrap_or_default();
+    state.stored = number()?.unwrap_or_default();
+    state.appended = number()?;
+    state.scheduled = number()?.unwrap_or_default();
+    state.next_due = number()?.map(Duration::from_millis);
     for group in answer {
         let (name, pending, lag, exact, old): (String, u64, u64, u8, Vec<Old>) =
             read(link, group, "the script of the state")?;
@@ -110,7 +134,8 @@ pub(super) async fn inspect(
         state.groups.push(group);
     }
     state.groups.sort_by(|a, b| a.group.cmp(&b.group));
-    let exists = partitions.is_some() || state.stored > 0 || !state.groups.is_empty();
+    let has_records = state.stored > 0 || state.scheduled > 0;
+    let exists = partitions.is_some() || has_records || !state.groups.is_empty();
     Ok(exists.then_some(state))
 }
 
@@ -174,31 +199,6 @@ fn read<T: FromRedisValue>(
     from_redis_value(answer).map_err(|_| server.unexpected(command))
 }
 
-/// The topic of a key without its namespace.
-fn topic_of_key(key: &str) -> Option<Topic> {
-    if key == "dead-letter" {
-        return Some(static_bus_remote::DEAD_LETTERS);
-    }
-    let (kind, name) = key.split_once(':')?;
-    let kind = match kind.split_once('/') {
-        Some((kind, partition)) => {
-            partition.parse::<usize>().ok()?;
-            kind
-        }
-        None => kind,
-    };
-    topic(kind, name)
-}
-
-fn topic(kind: &str, name: &str) -> Option<Topic> {
-    let kinds = [Kind::Query, Kind::Command, Kind::Event];
-    let kind = kinds.into_iter().find(|k| k.as_str() == kind)?;
-    Some(Topic {
-        kind,
-        name: name.to_owned().into(),
-    })
-}
-
 /// A text as a pattern of `SCAN` that matches it alone.
 fn escape(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
@@ -213,28 +213,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, topic_of_key};
-
-    #[test]
-    fn the_topic_of_a_key_has_its_kind_and_name() {
-        let text = |key| topic_of_key(key).map(|topic| topic.to_string());
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(text("command:orders.place"), some("command orders.place"));
-        assert_eq!(text("command/7:orders.place"), some("command orders.place"));
-        assert_eq!(text("event:a:b@c"), some("event a:b@c"));
-        assert_eq!(text("query:users.get"), some("query users.get"));
-        assert_eq!(text("dead-letter"), some("dead-letter "));
-        for other in [
-            "members:command:a@handlers",
-            "owner/0:command:a@handlers",
-            "partitions",
-            "reply:1",
-            "command/x:a",
-            "done:command:a@handlers:1",
-        ] {
-            assert_eq!(text(other), None, "{other}");
-        }
-    }
+    use super::escape;
 
     #[test]
     fn a_pattern_matches_the_namespace_alone() {

@@ -2,17 +2,22 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `<ns>:query:<name>`, `<ns>:reply:<name>` | list | records, one blob each |
-//! | `<ns>:receivers:<name>` | string | expires when a query has had no receiver for the grace time |
-//! | `<ns>:command:<name>`, `<ns>:event:<name>` | stream | records without a key |
-//! | `<ns>:command/<n>:<name>`, `<ns>:event/<n>:<name>` | stream | records of the keys of partition n |
+//! | `<ns>:{query:<name>}`, `<ns>:{reply:<name>}` | list | records, one blob each |
+//! | `<ns>:{query:<name>}:receivers` | string | expires when a query has had no receiver for the grace time |
+//! | `<ns>:{command:<name>}`, `<ns>:{event:<name>}` | stream | records without a key |
+//! | `<ns>:{<topic>}/<n>` | stream | records of the keys of partition n |
+//! | `<ns>:{<topic>}:members:<group>` | sorted set | member → the end of its membership |
+//! | `<ns>:{<topic>}:owner/<n>:<group>` | string | the owner of partition n |
+//! | `<ns>:{<topic>}:claims:<group>` | sorted set | deduplication key → the end of its claim |
+//! | `<ns>:{<topic>}:done/<n>:<group>` | set | keys that were confirmed in the n-th window of time |
+//! | `<ns>:{<topic>}:due` | sorted set | number of a scheduled record → the time at which it is due |
+//! | `<ns>:{<topic>}:scheduled` | hash | `n`: the last number; number → record; `k` and a cancellation key → number |
+//! | `<ns>:{<topic>}:trim`, `<ns>:{<topic>}:sweep:<group>` | string | a lock: the work was done within the interval |
 //! | `<ns>:dead-letter` | stream | dead letters |
 //! | `<ns>:partitions` | hash | topic → number of partitions |
-//! | `<ns>:members:<topic>@<group>` | sorted set | member → the end of its membership |
-//! | `<ns>:owner/<n>:<topic>@<group>` | string | the owner of partition n |
-//! | `<ns>:claims:<topic>@<group>` | sorted set | deduplication key → the end of its claim |
-//! | `<ns>:done:<topic>@<group>:<n>` | set | keys that were confirmed in the n-th window of time |
-//! | `<ns>:trim:<topic>`, `<ns>:sweep:<topic>@<group>` | string | a lock: the work was done within the interval |
+//!
+//! In a cluster, the text in braces decides the hash slot of a key. So all keys of a topic and its groups are in one slot,
+//! and one command, transaction or script may use several of them. No call uses keys of two topics.
 
 use static_bus_remote::transport::{Kind, Topic, key_to_bytes};
 
@@ -20,13 +25,23 @@ use static_bus_remote::transport::{Kind, Topic, key_to_bytes};
 pub(super) fn shared(namespace: &str, topic: &Topic) -> String {
     match topic.kind {
         Kind::DeadLetter => dead_letters(namespace),
-        kind => format!("{namespace}:{}:{}", kind.as_str(), topic.name),
+        _ => format!("{namespace}:{{{}}}", self::topic(topic)),
     }
 }
 
 /// The presence of receivers of a query.
 pub(super) fn receivers(namespace: &str, topic: &Topic) -> String {
-    format!("{namespace}:receivers:{}", topic.name)
+    format!("{}:receivers", shared(namespace, topic))
+}
+
+/// The times at which the scheduled records of a topic are due.
+pub(super) fn due(namespace: &str, topic: &Topic) -> String {
+    format!("{}:due", shared(namespace, topic))
+}
+
+/// The scheduled records of a topic.
+pub(super) fn scheduled(namespace: &str, topic: &Topic) -> String {
+    format!("{}:scheduled", shared(namespace, topic))
 }
 
 /// Returns whether a topic is kept in streams: the shared one, and one for each partition.
@@ -35,11 +50,7 @@ pub(super) fn is_partitioned(topic: &Topic) -> bool {
 }
 
 pub(super) fn partition(namespace: &str, topic: &Topic, number: usize) -> String {
-    format!(
-        "{namespace}:{}/{number}:{}",
-        topic.kind.as_str(),
-        topic.name
-    )
+    format!("{}/{number}", shared(namespace, topic))
 }
 
 pub(super) fn dead_letters(namespace: &str) -> String {
@@ -50,8 +61,33 @@ pub(super) fn partitions(namespace: &str) -> String {
     format!("{namespace}:partitions")
 }
 
+/// The name of a topic in keys.
 pub(super) fn topic(topic: &Topic) -> String {
     format!("{}:{}", topic.kind.as_str(), topic.name)
+}
+
+/// The topic of a name in keys.
+pub(super) fn topic_of_name(name: &str) -> Option<Topic> {
+    let (kind, name) = name.split_once(':')?;
+    let kinds = [Kind::Query, Kind::Command, Kind::Event];
+    let kind = kinds.into_iter().find(|k| k.as_str() == kind)?;
+    Some(Topic {
+        kind,
+        name: name.to_owned().into(),
+    })
+}
+
+/// The topic whose records are in a key, without its namespace.
+pub(super) fn topic_of_key(key: &str) -> Option<Topic> {
+    if key == "dead-letter" {
+        return Some(static_bus_remote::DEAD_LETTERS);
+    }
+    // The name of a topic may contain any character; what follows has no brace.
+    let (name, rest) = key.strip_prefix('{')?.rsplit_once('}')?;
+    let is_number = |n: &str| n.parse::<usize>().is_ok();
+    let is_partition = rest.strip_prefix('/').is_some_and(is_number);
+    let has_records = rest.is_empty() || rest == ":due" || is_partition;
+    has_records.then(|| topic_of_name(name)).flatten()
 }
 
 /// The partition of a key: FNV-1a of 64 bits, mixed, modulo the number of partitions. It must never change.
@@ -71,32 +107,40 @@ pub(super) fn partition_of(key: &str, partitions: usize) -> usize {
 
 /// The keys of a topic and of one of its groups.
 pub(super) struct GroupKeys {
+    /// The key of the shared stream, and the prefix of the others.
+    shared: String,
+    group: String,
     streams: Vec<String>,
     owners: Vec<String>,
     members: String,
     claims: String,
-    done: String,
+    due: String,
+    scheduled: String,
     trim: String,
     sweep: String,
 }
 
 impl GroupKeys {
     pub fn new(namespace: &str, of: &Topic, group: &str, partitions: usize) -> Self {
-        let name = topic(of);
-        // The name of a topic may contain any character. That of the group is escaped, so that it ends at the last `@`.
-        let group = group.replace('%', "%25").replace('@', "%40");
+        let shared = shared(namespace, of);
+        // The last brace ends the name of the topic, which may contain any character.
+        let group = group.replace('%', "%25").replace('}', "%7D");
+        let partition = |n| partition(namespace, of, n);
         GroupKeys {
-            streams: std::iter::once(shared(namespace, of))
-                .chain((0..partitions).map(|n| partition(namespace, of, n)))
+            streams: std::iter::once(shared.clone())
+                .chain((0..partitions).map(partition))
                 .collect(),
             owners: (0..partitions)
-                .map(|n| format!("{namespace}:owner/{n}:{name}@{group}"))
+                .map(|n| format!("{shared}:owner/{n}:{group}"))
                 .collect(),
-            members: format!("{namespace}:members:{name}@{group}"),
-            claims: format!("{namespace}:claims:{name}@{group}"),
-            done: format!("{namespace}:done:{name}@{group}:"),
-            trim: format!("{namespace}:trim:{name}"),
-            sweep: format!("{namespace}:sweep:{name}@{group}"),
+            members: format!("{shared}:members:{group}"),
+            claims: format!("{shared}:claims:{group}"),
+            due: due(namespace, of),
+            scheduled: scheduled(namespace, of),
+            trim: format!("{shared}:trim"),
+            sweep: format!("{shared}:sweep:{group}"),
+            shared,
+            group,
         }
     }
 
@@ -118,13 +162,17 @@ impl GroupKeys {
         &self.claims
     }
 
-    /// The keys that were confirmed in the n-th window.
-    pub fn done(&self, window: u64) -> String {
-        format!("{}{window}", self.done)
+    pub fn due(&self) -> &str {
+        &self.due
     }
 
-    pub fn done_prefix(&self) -> &str {
-        &self.done
+    pub fn scheduled(&self) -> &str {
+        &self.scheduled
+    }
+
+    /// The keys that were confirmed in the n-th window.
+    pub fn done(&self, window: u64) -> String {
+        format!("{}:done/{window}:{}", self.shared, self.group)
     }
 
     pub fn trim(&self) -> &str {
@@ -138,7 +186,7 @@ impl GroupKeys {
 
 #[cfg(test)]
 mod tests {
-    use super::{GroupKeys, partition_of};
+    use super::{GroupKeys, partition_of, topic_of_key};
     use static_bus_remote::transport::{Kind, Topic};
 
     #[test]
@@ -201,17 +249,52 @@ mod tests {
         }
     }
 
+    fn keys(name: &'static str, group: &str) -> GroupKeys {
+        let topic = Topic {
+            kind: Kind::Event,
+            name: name.into(),
+        };
+        GroupKeys::new("ns", &topic, group, 1)
+    }
+
     #[test]
     fn no_two_keys_collide() {
-        let keys = |name: &'static str, group: &str| {
-            let topic = Topic {
-                kind: Kind::Event,
-                name: name.into(),
-            };
-            GroupKeys::new("ns", &topic, group, 1)
-        };
-        assert_ne!(keys("a@b", "c").members, keys("a", "b@c").members);
-        assert_ne!(keys("a", "g").streams[1], keys("0:a", "g").streams[0]);
-        assert_eq!(keys("a", "g").streams, ["ns:event:a", "ns:event/0:a"]);
+        let stream_of = |name| keys(name, "g").streams[0].clone();
+        assert_ne!(
+            keys("a", "g}/0").members,
+            keys("a}:members:g", "g").streams[1]
+        );
+        assert_ne!(keys("a", "g}").members, stream_of("a}:members:g"));
+        assert_ne!(keys("a", "g}").members, keys("a", "g%7D").members);
+        assert_ne!(keys("a", "g").streams[1], stream_of("a}/0"));
+        assert_ne!(keys("a", "5:g").done(7), keys("a", "g").done(75));
+        assert_eq!(keys("a", "g").streams, ["ns:{event:a}", "ns:{event:a}/0"]);
+    }
+
+    #[test]
+    fn the_topic_of_a_key_has_its_kind_and_name() {
+        let text = |key| topic_of_key(key).map(|topic| topic.to_string());
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(text("{command:orders.place}"), some("command orders.place"));
+        assert_eq!(
+            text("{command:orders.place}/7"),
+            some("command orders.place")
+        );
+        assert_eq!(text("{event:a:}b{@c}"), some("event a:}b{@c"));
+        assert_eq!(text("{query:users.get}"), some("query users.get"));
+        assert_eq!(text("{event:a}:due"), some("event a"));
+        assert_eq!(text("dead-letter"), some("dead-letter "));
+        for other in [
+            "{command:a}:members:handlers",
+            "{command:a}:owner/0:handlers",
+            "{command:a}:done/1:handlers",
+            "{command:a}:scheduled",
+            "{command:a}/x",
+            "{query:a}:receivers",
+            "{reply:1}",
+            "partitions",
+        ] {
+            assert_eq!(text(other), None, "{other}");
+        }
     }
 }

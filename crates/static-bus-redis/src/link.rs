@@ -1,89 +1,107 @@
-//! The shared connection, which is opened again when it is lost or its server is no primary.
+//! Calls of the server that has a slot.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod each;
 
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, cmd};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use std::{sync::Arc, time::Duration};
+
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{
-    errors::{connect_error, ends_connection, is_no_primary},
+    cluster::Address,
+    errors::{connect_error, is_no_primary, is_redirect},
+    node::Node,
+    request::{All, Atomic, One, Request, Script, is_refusal},
     scripts::Lua,
-    server::{Connection, Server, late},
+    server::{Connection, Server, late, passes},
+    servers::Servers,
 };
 use static_bus_remote::{
-    lock::lock,
     retry::{self, Backoff},
     transport::TransportError,
 };
 
-/// A shared connection for commands that do not block. It is opened when it is needed, and again after it
-/// was lost.
+/// The longest pause before a call is sent again to a slot that is moving.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Calls whose keys are in one hash slot. They go to the server that has the slot, over its shared connection, and follow
+/// the slot to another server. A single server has one slot.
+#[derive(Clone)]
 pub(super) struct Link {
-    server: Arc<Server>,
-    current: Mutex<Current>,
-    /// Held by the call that connects.
-    connecting: tokio::sync::Mutex<()>,
+    servers: Arc<Servers>,
+    target: Target,
 }
 
-struct Current {
-    connection: Option<Connection>,
-    /// The time from which a connection may be opened.
-    not_before: Instant,
-    backoff: Backoff,
+#[derive(Clone)]
+enum Target {
+    Slot(u16),
+    /// Calls without keys.
+    Node(Arc<Node>),
+}
+
+/// The server that is to get a call next.
+struct Route {
+    /// The server that the slot is moving to. It serves the call after `ASKING`.
+    asked: Option<Arc<Node>>,
+    redirects: u32,
+    pauses: Backoff,
 }
 
 impl Link {
-    pub fn new(server: Arc<Server>, connection: Connection) -> Self {
-        Link {
-            server,
-            current: Mutex::new(Current {
-                connection: Some(connection),
-                not_before: Instant::now(),
-                backoff: retry::reconnect(),
-            }),
-            connecting: tokio::sync::Mutex::new(()),
+    pub fn to_slot(servers: Arc<Servers>, slot: u16) -> Self {
+        let target = Target::Slot(slot);
+        Link { servers, target }
+    }
+
+    pub fn to_node(servers: Arc<Servers>, node: Arc<Node>) -> Self {
+        let target = Target::Node(node);
+        Link { servers, target }
+    }
+
+    /// The server, as far as known.
+    pub fn server(&self) -> Arc<Server> {
+        self.node().server().clone()
+    }
+
+    fn node(&self) -> Arc<Node> {
+        match &self.target {
+            Target::Slot(slot) => self.servers.known_owner(*slot),
+            Target::Node(node) => node.clone(),
         }
     }
 
-    pub fn server(&self) -> &Arc<Server> {
-        &self.server
-    }
+    // Calls.
 
     /// Sends a command, and waits for the answer, no longer than the deadline.
     pub async fn send(&self, command: &Cmd) -> Result<Value, TransportError> {
         self.attempt(command)
             .await?
-            .map_err(|e| self.server.error(&e))
+            .map_err(|e| self.server().error(&e))
     }
 
     /// Like `send`; an error that the server reports is the inner one.
     pub async fn attempt(&self, command: &Cmd) -> Result<RedisResult<Value>, TransportError> {
-        self.call(One(command), self.server.deadline()).await
+        self.call(One(command), self.servers.deadline()).await
     }
 
     /// Sends commands in one round trip, and waits for all answers.
     pub async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, TransportError> {
-        self.send_all_within(commands, self.server.deadline()).await
+        let keyed = commands.len();
+        let request = All { commands, keyed };
+        self.call(request, self.servers.deadline()).await
     }
 
-    /// Like `send_all`, with another limit than the deadline.
-    pub async fn send_all_within(
-        &self,
-        commands: &Pipeline,
-        limit: Duration,
-    ) -> Result<Vec<Value>, TransportError> {
-        self.call(All(commands), limit).await
+    /// Sends a transaction.
+    pub async fn send_atomic(&self, commands: &Pipeline) -> Result<Vec<Value>, TransportError> {
+        self.call(Atomic(commands), self.servers.deadline()).await
     }
 
     /// Runs a script, which is loaded if the server does not have it.
     pub async fn run(&self, script: &Lua, command: &Cmd) -> Result<Value, TransportError> {
-        let limit = self.server.deadline();
+        let limit = self.servers.deadline();
         self.attempt_run(script, command, limit)
             .await?
-            .map_err(|e| self.server.error(&e))
+            .map_err(|e| self.server().error(&e))
     }
 
     /// Like `run`, with another limit than the deadline; an error that the server reports is the inner one.
@@ -96,179 +114,213 @@ impl Link {
         self.call(Script(script, command), limit).await
     }
 
-    /// Ends a read that blocks, as if its time was over. Ignores failures: the read ends by itself too.
-    pub async fn unblock(&self, number: i64) {
-        let mut command = cmd("CLIENT");
-        command.arg("UNBLOCK").arg(number);
-        let _ = self.attempt(&command).await;
-    }
-
-    /// Calls the server. A call that a server without the role of a primary has refused is repeated on a new connection
-    /// within the limit: the name of the primary may lead to another server by now.
+    /// Calls the server. A call that it has refused, because it is not the primary or does not have the slot, is repeated
+    /// within the limit: on a new connection, as the name of the primary may lead to another server by now, or on the server
+    /// that has the slot.
     async fn call<R: Request>(
         &self,
         request: R,
         limit: Duration,
     ) -> Result<R::Answer, TransportError> {
         let end = Instant::now() + limit;
+        let mut route = Route::new();
         let mut refused = None;
         loop {
-            let mut connection = match self.usable() {
-                Some(connection) => connection,
-                None => match timeout_at(end, self.connection()).await {
-                    Ok(opened) => opened.map_err(|e| connect_error(self.server.address(), &e))?,
-                    Err(_) => return Err(refused.unwrap_or_else(|| self.server.unanswered(limit))),
-                },
+            let is_asking = route.asked.is_some();
+            let node = match timeout_at(end, self.next(&mut route)).await {
+                Ok(node) => node,
+                Err(_) => return Err(refused.unwrap_or_else(|| self.server().unowned())),
             };
-            let done = match timeout_at(end, request.send_on(&mut connection)).await {
-                Ok(Ok(done)) => done,
+            let server = node.server();
+            let mut connection = match timeout_at(end, node.connection()).await {
+                Ok(Ok(connection)) => connection,
                 Ok(Err(e)) => {
-                    if ends_connection(&e) {
-                        self.forget(&connection);
+                    self.servers.suspect();
+                    match passes(&e) {
+                        true => continue,
+                        false => return Err(connect_error(server.address(), &e)),
                     }
-                    return Err(self.server.error(&e));
                 }
                 Err(_) => {
-                    self.forget(&connection);
-                    return Err(refused.unwrap_or_else(|| self.server.error(&late(limit))));
+                    self.servers.suspect();
+                    return Err(refused.unwrap_or_else(|| server.unanswered(limit)));
                 }
             };
-            let Some(error) = done.failure() else {
-                self.succeeded();
-                return Ok(done);
+            let sent = timeout_at(end, request.send_on(&mut connection, is_asking)).await;
+            let answer = match sent {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(e)) => {
+                    if is_refusal(&e) {
+                        node.forget(&connection);
+                        self.servers.suspect();
+                    }
+                    return Err(server.error(&e));
+                }
+                Err(_) => {
+                    node.forget(&connection);
+                    self.servers.suspect();
+                    return Err(refused.unwrap_or_else(|| server.error(&late(limit))));
+                }
             };
-            self.forget(&connection);
-            let may_repeat = is_no_primary(&error) && done.is_all_refused();
-            if !may_repeat || self.pause() >= end {
-                return Ok(done);
+            let Some(error) = request.refusal(&answer) else {
+                node.succeeded();
+                return Ok(answer);
+            };
+            let next = match is_redirect(&error) {
+                true => self.redirect(&mut route, &error),
+                false => {
+                    node.forget(&connection);
+                    self.servers.suspect();
+                    is_no_primary(&error).then(|| node.pause())
+                }
+            };
+            let next = next.filter(|at| *at < end && request.is_all_refused(&answer));
+            let Some(next) = next else {
+                return Ok(answer);
+            };
+            refused = Some(server.error(&error));
+            sleep_until(next).await;
+        }
+    }
+
+    /// The server for the next attempt.
+    async fn next(&self, route: &mut Route) -> Arc<Node> {
+        loop {
+            let node = match (route.asked.take(), &self.target) {
+                (Some(node), _) => Some(node),
+                (None, Target::Node(node)) => Some(node.clone()),
+                (None, Target::Slot(slot)) => self.servers.owner(*slot).await,
+            };
+            match node {
+                Some(node) => return node,
+                None => {
+                    self.servers.suspect();
+                    sleep(PAUSE).await;
+                }
             }
-            refused = Some(self.server.error(&error));
         }
     }
 
-    async fn connection(&self) -> RedisResult<Connection> {
-        let _one_at_a_time = self.connecting.lock().await;
-        if let Some(connection) = self.usable() {
-            return Ok(connection);
+    /// Follows a redirection. Returns the time of the next attempt.
+    fn redirect(&self, route: &mut Route, error: &RedisError) -> Option<Instant> {
+        if error.code() == Some("ASK") {
+            route.asked = target(error).map(|address| self.servers.at(&address));
         }
-        let not_before = lock(&self.current).not_before;
-        sleep_until(not_before).await;
-        let connection = self.server.reopen().await?;
-        lock(&self.current).connection = Some(connection.clone());
-        Ok(connection)
-    }
-
-    fn usable(&self) -> Option<Connection> {
-        let current = &mut lock(&self.current).connection;
-        if current.as_ref().is_some_and(Connection::is_lost) {
-            *current = None;
-        }
-        current.clone()
-    }
-
-    fn forget(&self, connection: &Connection) {
-        let current = &mut lock(&self.current).connection;
-        if current.as_ref().is_some_and(|c| c.is(connection)) {
-            *current = None;
-        }
-    }
-
-    /// Delays the next connection, as the last one was of no use. Returns the time from which it may be opened.
-    fn pause(&self) -> Instant {
-        let mut current = lock(&self.current);
-        let now = Instant::now();
-        if current.not_before <= now {
-            current.not_before = now + current.backoff.next_delay();
-        }
-        current.not_before
-    }
-
-    fn succeeded(&self) {
-        lock(&self.current).backoff.reset();
-    }
-}
-
-/// What is sent on a connection, once or again.
-trait Request {
-    type Answer: Answer;
-
-    fn send_on(
-        &self,
-        connection: &mut Connection,
-    ) -> impl Future<Output = RedisResult<Self::Answer>> + Send;
-}
-
-struct One<'a>(&'a Cmd);
-struct All<'a>(&'a Pipeline);
-struct Script<'a>(&'a Lua, &'a Cmd);
-
-impl Request for One<'_> {
-    type Answer = RedisResult<Value>;
-
-    async fn send_on(&self, connection: &mut Connection) -> RedisResult<Self::Answer> {
-        Ok(connection.send(self.0).await)
-    }
-}
-
-impl Request for All<'_> {
-    type Answer = Vec<Value>;
-
-    async fn send_on(&self, connection: &mut Connection) -> RedisResult<Self::Answer> {
-        connection.send_all(self.0).await
-    }
-}
-
-impl Request for Script<'_> {
-    type Answer = RedisResult<Value>;
-
-    async fn send_on(&self, connection: &mut Connection) -> RedisResult<Self::Answer> {
-        let Script(script, command) = self;
-        match connection.send(command).await {
-            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                connection.send(&script.load()).await?;
-                Ok(connection.send(command).await)
-            }
-            answer => Ok(answer),
-        }
-    }
-}
-
-/// An answer, which may show that the connection is of no use.
-trait Answer {
-    /// The error after which a new connection is opened.
-    fn failure(&self) -> Option<RedisError>;
-
-    /// Returns whether the server has refused every command.
-    fn is_all_refused(&self) -> bool;
-}
-
-impl Answer for RedisResult<Value> {
-    fn failure(&self) -> Option<RedisError> {
-        let error = self.as_ref().err();
-        error.filter(|e| ends_connection(e)).cloned()
-    }
-
-    fn is_all_refused(&self) -> bool {
-        self.is_err()
-    }
-}
-
-impl Answer for Vec<Value> {
-    fn failure(&self) -> Option<RedisError> {
-        let mut errors = self.iter().filter_map(|value| match value {
-            Value::ServerError(e) => Some(RedisError::from(e.clone())),
-            _ => None,
-        });
-        errors.find(ends_connection)
-    }
-
-    fn is_all_refused(&self) -> bool {
-        // Of a transaction that is aborted, `MULTI` has succeeded.
-        let is_aborted = match self.last() {
-            Some(Value::ServerError(e)) => e.code() == "EXECABORT",
-            _ => false,
+        self.heed(error);
+        route.redirects += 1;
+        // A slot may be refused by each of two servers for a moment.
+        let is_clear = route.redirects < 3 && error.code() != Some("TRYAGAIN");
+        let pause = match is_clear {
+            true => Duration::ZERO,
+            false => route.pauses.next_delay().min(PAUSE),
         };
-        let is_error = |value: &Value| matches!(value, Value::ServerError(_));
-        is_aborted || self.iter().all(is_error)
+        Some(Instant::now() + pause)
+    }
+
+    // Servers and connections.
+
+    /// Opens the shared connection, in one attempt.
+    pub async fn connect(&self) -> Result<Connection, TransportError> {
+        let node = self.node();
+        let connection = node.connection().await;
+        connection.map_err(|e| connect_error(node.server().address(), &e))
+    }
+
+    /// Notes where the slot has moved, if this error says so.
+    pub fn heed(&self, error: &RedisError) {
+        let Target::Slot(slot) = self.target else {
+            return;
+        };
+        match (error.code(), target(error)) {
+            (Some("MOVED"), Some(to)) => self.servers.moved(slot, to),
+            (Some("MOVED"), None) => self.servers.suspect(),
+            _ => {}
+        }
+    }
+
+    /// Opens a connection for reads that block, as soon as the server can be reached. Fails only when the server refuses
+    /// it.
+    pub async fn open_reader(&self) -> RedisResult<Connection> {
+        let mut backoff = retry::reconnect();
+        loop {
+            let node = self.next(&mut Route::new()).await;
+            match node.server().open_reader().await {
+                Err(e) if passes(&e) => {
+                    self.servers.suspect();
+                    sleep(backoff.next_delay()).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Opens a connection for reads that block, within the deadline.
+    pub async fn open_reader_in_time(&self) -> Result<Connection, TransportError> {
+        let limit = self.servers.deadline();
+        match timeout(limit, self.open_reader()).await {
+            Ok(opened) => opened.map_err(|e| self.server().error(&e)),
+            Err(_) => Err(self.server().unanswered(limit)),
+        }
+    }
+
+    /// Notes that the server has failed on a connection for reads: another one may have the slot.
+    pub fn suspect(&self) {
+        self.servers.suspect();
+    }
+
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Returns whether every other client of the server has had the time to connect again after an outage that this one
+    /// has seen: each needs one deadline to notice it, and a second at most to connect.
+    pub fn is_settled(&self) -> bool {
+        let time = self.servers.deadline() + Duration::from_secs(2);
+        self.node().age().is_none_or(|age| age > time)
+    }
+}
+
+impl Route {
+    fn new() -> Self {
+        Route {
+            asked: None,
+            redirects: 0,
+            pauses: retry::reconnect(),
+        }
+    }
+}
+
+/// The address in a redirection. The server leaves out its own host if it does not know it.
+fn target(error: &RedisError) -> Option<Address> {
+    let (address, _) = error.redirect_node()?;
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then_some((host.into(), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{RedisError, Value};
+
+    use super::target;
+
+    fn error(line: &str) -> Value {
+        redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_redirection_has_an_address() {
+        let address = |line: &str| {
+            let error: RedisError = error(line).extract_error().unwrap_err();
+            target(&error).map(|(host, port)| format!("{host} {port}"))
+        };
+        assert_eq!(
+            address("MOVED 12182 10.0.0.1:6381").unwrap(),
+            "10.0.0.1 6381"
+        );
+        assert_eq!(address("ASK 12182 [::1]:6381").unwrap(), "::1 6381");
+        assert_eq!(address("ASK 12182 ::1:6381").unwrap(), "::1 6381");
+        assert_eq!(address("MOVED 12182 :6381"), None);
+        assert_eq!(address("TRYAGAIN Multiple keys request"), None);
     }
 }

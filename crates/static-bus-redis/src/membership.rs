@@ -16,6 +16,7 @@ use super::{
     link::Link,
     partitions::PartitionCounts,
     receipt::{Ids, RedisReceipt, ids, pieces},
+    replies::NewEntries,
     scripts,
     scripts::Lua,
     server::Server,
@@ -36,7 +37,7 @@ const CALL: usize = 500;
 /// The demand connects the caller with the reader, which fetches entries, and the heartbeat, which renews the
 /// membership. The streams are what the member has read and owns.
 pub(super) struct Membership {
-    link: Arc<Link>,
+    link: Link,
     keys: Arc<GroupKeys>,
     counts: Arc<PartitionCounts>,
     subscription: Subscription,
@@ -50,7 +51,7 @@ pub(super) struct Membership {
 impl Membership {
     /// A member of a group, which is created where it is missing.
     pub async fn new(
-        link: Arc<Link>,
+        link: Link,
         counts: Arc<PartitionCounts>,
         subscription: Subscription,
         block: Duration,
@@ -77,7 +78,7 @@ impl Membership {
         Ok(member)
     }
 
-    pub fn server(&self) -> &Arc<Server> {
+    pub fn server(&self) -> Arc<Server> {
         self.link.server()
     }
 
@@ -127,6 +128,18 @@ impl Membership {
 
     pub fn streams(&self) -> MutexGuard<'_, Streams> {
         lock(&self.streams)
+    }
+
+    /// Buffers new entries of these streams.
+    pub fn buffer(&self, streams: &[usize], entries: NewEntries) {
+        let until = later(tokio::time::Instant::now(), self.lease());
+        let keys = self.keys.streams();
+        let mut all = self.streams();
+        for (key, entries) in entries {
+            if let Some(stream) = streams.iter().find(|n| keys[**n].as_bytes() == key) {
+                all.insert(*stream, entries.into_iter().map(|e| (e, 1)), until);
+            }
+        }
     }
 
     /// Creates the group on all streams, where it is missing.

@@ -18,7 +18,8 @@ pub(super) const PARTITIONS: std::ops::RangeInclusive<usize> = 1..=1000;
 
 /// The numbers of partitions of topics. The first client that uses a topic sets its number, for all time.
 pub(super) struct PartitionCounts {
-    link: Arc<Link>,
+    /// Calls with the key of the numbers.
+    link: Link,
     namespace: Arc<str>,
     /// The number for topics that are new.
     default: usize,
@@ -26,7 +27,7 @@ pub(super) struct PartitionCounts {
 }
 
 impl PartitionCounts {
-    pub fn new(link: Arc<Link>, namespace: Arc<str>, default: usize) -> Self {
+    pub fn new(link: Link, namespace: Arc<str>, default: usize) -> Self {
         PartitionCounts {
             link,
             namespace,

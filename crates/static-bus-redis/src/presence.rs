@@ -1,16 +1,12 @@
 //! The receivers of queries, as senders see them: a key that receivers renew, and that expires when the last one has been
 //! gone for the grace time.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use redis::{Cmd, cmd};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::link::Link;
@@ -20,20 +16,19 @@ use static_bus_remote::{
     transport::TransportError,
 };
 
+/// The longest pause after a renewal that failed. The call itself waits for the server.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// The presence of a receiver, until it is left or dropped.
 pub(super) struct Presence {
-    link: Arc<Link>,
+    link: Link,
     renewal: Cmd,
     renewing: JoinSet<()>,
 }
 
 impl Presence {
     /// Announces a receiver.
-    pub async fn enter(
-        link: Arc<Link>,
-        key: &str,
-        grace: Duration,
-    ) -> Result<Self, TransportError> {
+    pub async fn enter(link: Link, key: &str, grace: Duration) -> Result<Self, TransportError> {
         let mut renewal = cmd("SET");
         renewal
             .arg(key)
@@ -45,12 +40,16 @@ impl Presence {
         renewing.spawn({
             let (link, renewal) = (link.clone(), renewal.clone());
             // Often: without its data, the server knows no receiver until the next renewal.
-            let pause = (grace / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
+            let interval = (grace / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
             async move {
+                let mut pause = interval;
                 loop {
-                    sleep(pause).await;
-                    // The next renewal follows soon.
-                    let _ = link.send(&renewal).await;
+                    // On a new connection at once: an outage may have been longer than the grace time.
+                    let _ = timeout(pause, link.servers().opened()).await;
+                    pause = match link.send(&renewal).await {
+                        Ok(_) => interval,
+                        Err(_) => interval.min(RETRY),
+                    };
                 }
             }
         });
@@ -86,8 +85,8 @@ impl Presences {
         }
     }
 
-    /// Returns whether a missing key was lost with the data of the server.
-    pub fn is_lost(&self, key: &str) -> bool {
+    /// Returns whether a key has not expired yet. If it is missing, it was lost with the data of the server.
+    pub fn is_known(&self, key: &str) -> bool {
         let mut ends = lock(&self.0);
         match ends.get(key) {
             Some(end) if *end > Instant::now() => true,

@@ -1,37 +1,36 @@
 //! The task that fetches a member's entries: pending ones first, then new ones.
 
+mod large;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use redis::{Cmd, RedisResult, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::large::LargeReads;
 use super::{
     errors::{ends_connection, is_missing},
     membership::Membership,
     recovery::recover,
-    replies::entries_by_stream,
+    replies::{NewEntries, entries_by_stream},
     server::{Connection, late},
-    wire::{Entry, size},
+    wire::size,
 };
-use static_bus_remote::{
-    retry,
-    time::{later, millis},
-    transport::TransportError,
-};
+use static_bus_remote::{retry, time::millis, transport::TransportError};
 
 /// The task, with a connection of its own, on which it waits for new entries.
 pub(super) struct Reader {
     member: Arc<Membership>,
     connection: Option<Connection>,
+    large: LargeReads,
 }
-
-type NewEntries = Vec<(Vec<u8>, Vec<Entry>)>;
 
 impl Reader {
     pub fn new(member: Arc<Membership>, connection: Connection) -> Self {
         Reader {
             member,
             connection: Some(connection),
+            large: LargeReads::default(),
         }
     }
 
@@ -73,58 +72,74 @@ impl Reader {
         if member.streams().is_ready() {
             return Ok(());
         }
-        let server = member.server();
-        let mut connection = match self.connection.take().filter(|c| !c.is_lost()) {
-            Some(connection) => connection,
-            None => server.open_reader().await.map_err(|e| server.error(&e))?,
-        };
-        let result = read_new(&member, &mut connection, max, end).await;
+        let mut connection = self.connection().await?;
+        let result = self.read_new(&mut connection, max, end).await;
         let is_lost = result.as_ref().is_err_and(ends_connection);
-        if !is_lost {
-            self.connection = Some(connection);
-        }
-        match result {
-            Ok(()) => Ok(()),
-            Err(e) if is_missing(&e) => member.recreate().await,
-            Err(e) => {
-                if is_lost {
-                    member.streams().search_all();
-                }
-                Err(server.error(&e))
+        match &result {
+            // The next one is opened to the server that has the slot.
+            Err(e) if e.code() == Some("MOVED") => {
+                member.link().heed(e);
+                self.connection = None;
             }
+            Err(_) if is_lost => {
+                member.link().suspect();
+                self.connection = None;
+            }
+            _ => {}
+        }
+        let Err(e) = result else {
+            return Ok(());
+        };
+        if is_lost || is_missing(&e) {
+            // The answer may have had entries of any stream.
+            member.streams().search_all();
+        }
+        match is_missing(&e) {
+            true => member.recreate().await,
+            false => Err(member.server().error(&e)),
         }
     }
-}
 
-/// Waits for new entries, and buffers them.
-async fn read_new(
-    member: &Membership,
-    connection: &mut Connection,
-    max: usize,
-    end: Instant,
-) -> RedisResult<()> {
-    let readable = {
-        let mut streams = member.streams();
-        let readable = streams.readable();
-        streams.begin_read(&readable);
-        readable
-    };
-    member.demand().begin_read(connection.number());
-    let result = wait_for_new(member, connection, &readable, max, end).await;
-    let mut streams = member.streams();
-    streams.end_read(&readable);
-    let result = result.map(|read| {
-        let until = later(Instant::now(), member.lease());
-        let keys = member.keys().streams();
-        for (key, entries) in read {
-            if let Some(stream) = readable.iter().find(|n| keys[**n].as_bytes() == key) {
-                streams.insert(*stream, entries.into_iter().map(|e| (e, 1)), until);
-            }
+    /// The connection for reads that block, which is opened if there is none.
+    async fn connection(&mut self) -> Result<Connection, TransportError> {
+        if let Some(connection) = self.connection.as_ref().filter(|c| !c.is_lost()) {
+            return Ok(connection.clone());
         }
-    });
-    drop(streams);
-    member.demand().end_read(result.is_ok());
-    result
+        let member = &*self.member;
+        let opened = member.link().open_reader().await;
+        let opened = opened.map_err(|e| member.server().error(&e))?;
+        Ok(self.connection.insert(opened).clone())
+    }
+
+    /// Waits for new entries, and buffers them.
+    async fn read_new(
+        &mut self,
+        connection: &mut Connection,
+        max: usize,
+        end: Instant,
+    ) -> RedisResult<()> {
+        let member = &*self.member;
+        let readable = {
+            let mut streams = member.streams();
+            let readable = streams.readable();
+            streams.begin_read(&readable);
+            readable
+        };
+        let reader = connection.reader().cloned();
+        member.demand().begin_read(reader);
+        let large = self.large.read(member, connection, &readable, max).await;
+        let result = match large {
+            Ok(read) if read.is_empty() => {
+                let read = wait_for_new(member, connection, &readable, max, end).await;
+                read.inspect(|read| self.large.found(read.is_empty()))
+            }
+            large => large,
+        };
+        member.streams().end_read(&readable);
+        let result = result.map(|read| member.buffer(&readable, read));
+        member.demand().end_read(result.is_ok());
+        result
+    }
 }
 
 async fn wait_for_new(
@@ -142,7 +157,9 @@ async fn wait_for_new(
         .saturating_duration_since(Instant::now())
         .min(member.block());
     let budget = member.budget();
-    let command = read_command(member, streams, budget.count(max), block);
+    // Large entries that were there before are read. A read that waits returns those of one stream.
+    let count = budget.share(streams.len(), max).unwrap_or(1);
+    let command = read_command(member, streams, count, block);
     let (begun, limit) = (Instant::now(), budget.limit(member.server().deadline()));
     let mut read = pin!(timeout(block + limit, connection.send(&command)));
     let answer = loop {
@@ -163,6 +180,7 @@ async fn wait_for_new(
         }
     };
     let read = entries_by_stream(answer);
+    budget.found(read.len());
     let entries = read.iter().flat_map(|(_, entries)| entries);
     let took = begun.elapsed().saturating_sub(block);
     budget.answered(entries.map(|entry| size(&entry.record)), took, limit);

@@ -5,8 +5,8 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -22,10 +22,11 @@ use super::{
     errors::ends_connection,
     link::Link,
     presence::Presence,
-    server::{Connection, Server, late},
+    server::{Connection, ReaderId, late},
     wire::from_blob,
 };
 use static_bus_remote::{
+    lock::lock,
     time::{later, now_millis},
     transport::{Receiver, Record, TransportError},
 };
@@ -34,16 +35,15 @@ use static_bus_remote::{
 ///
 /// It has a connection of its own, on which it waits for records.
 pub struct RedisReceiver {
-    server: Arc<Server>,
-    link: Arc<Link>,
+    link: Link,
     key: String,
     block: Duration,
     budget: Arc<Budget>,
     /// Of a receiver of queries.
     presence: tokio::sync::Mutex<Option<Presence>>,
     reader: tokio::sync::Mutex<Reader>,
-    /// The number of the connection on which a read may block; 0 if there was none.
-    reading: AtomicI64,
+    /// The connection on which a read may block.
+    reading: Mutex<Option<ReaderId>>,
     is_closed: AtomicBool,
     closing: Notify,
 }
@@ -59,15 +59,13 @@ struct Reader {
 
 impl RedisReceiver {
     pub(super) async fn open(
-        link: Arc<Link>,
+        link: Link,
         key: String,
         block: Duration,
         presence: Option<Presence>,
     ) -> Result<Self, TransportError> {
-        let server = link.server().clone();
-        let connection = server.open_reader_in_time().await?;
+        let connection = link.open_reader_in_time().await?;
         Ok(RedisReceiver {
-            server,
             link,
             key,
             block,
@@ -78,7 +76,7 @@ impl RedisReceiver {
                 read: None,
                 taken: VecDeque::new(),
             }),
-            reading: AtomicI64::new(0),
+            reading: Mutex::default(),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         })
@@ -102,8 +100,7 @@ impl RedisReceiver {
                 Some(read) => read,
                 None => {
                     let connection = self.connection(&mut reader.connection, end).await?;
-                    let number = connection.number().unwrap_or(0);
-                    self.reading.store(number, Ordering::Release);
+                    *lock(&self.reading) = connection.reader().cloned();
                     reader.read.insert(self.read(connection, max, end))
                 }
             };
@@ -119,10 +116,13 @@ impl RedisReceiver {
                     reader.taken.extend(answer);
                 }
                 Err(e) => {
-                    if !ends_connection(&e) {
-                        reader.connection = Some(connection);
+                    match e.code() {
+                        // The next one is opened to the server that has the slot.
+                        Some("MOVED") => self.link.heed(&e),
+                        _ if ends_connection(&e) => self.link.suspect(),
+                        _ => reader.connection = Some(connection),
                     }
-                    return Err(self.server.error(&e));
+                    return Err(self.link.server().error(&e));
                 }
             }
         }
@@ -138,9 +138,12 @@ impl RedisReceiver {
             _ => {}
         }
         let at_least = Instant::now() + Duration::from_millis(100);
-        match timeout_at(end.max(at_least), self.server.open_reader()).await {
-            Ok(opened) => opened.map_err(|e| self.server.error(&e)),
-            Err(_) => Err(self.server.unanswered(self.server.deadline())),
+        match timeout_at(end.max(at_least), self.link.open_reader()).await {
+            Ok(opened) => opened.map_err(|e| self.link.server().error(&e)),
+            Err(_) => Err(self
+                .link
+                .server()
+                .unanswered(self.link.servers().deadline())),
         }
     }
 
@@ -161,7 +164,7 @@ impl RedisReceiver {
         command.arg(1).arg(&self.key).arg("LEFT");
         command.arg("COUNT").arg(self.budget.count(max));
         let (block, budget) = (block.unwrap_or_default(), self.budget.clone());
-        let limit = budget.limit(self.server.deadline());
+        let limit = budget.limit(self.link.servers().deadline());
         Box::pin(async move {
             let begun = Instant::now();
             let answer = timeout(block + limit, connection.send(&command)).await;
@@ -201,11 +204,11 @@ impl Receiver for RedisReceiver {
     ) -> Result<Vec<Arc<Record>>, TransportError> {
         let mut reader = self.reader.lock().await;
         if self.is_closed.load(Ordering::Acquire) {
-            return Err(self.server.closed("receiver"));
+            return Err(self.link.server().closed("receiver"));
         }
         tokio::select! {
             biased;
-            () = self.closing.notified() => Err(self.server.closed("receiver")),
+            () = self.closing.notified() => Err(self.link.server().closed("receiver")),
             received = self.read_until(&mut reader, max, wait) => received,
         }
     }
@@ -222,13 +225,13 @@ impl Receiver for RedisReceiver {
             }
         };
         let mut reader = self.reader.lock().await;
-        let limit = self.server.farewell();
+        let limit = self.link.server().farewell();
         let end_read = async {
             if let Some(read) = reader.read.take() {
                 let end = async {
-                    let number = self.reading.load(Ordering::Acquire);
-                    if number > 0 {
-                        self.link.unblock(number).await;
+                    let reading = lock(&self.reading).take();
+                    if let Some(reading) = reading {
+                        self.link.servers().unblock(&reading).await;
                     }
                     read.await
                 };
@@ -243,7 +246,7 @@ impl Receiver for RedisReceiver {
             return Ok(());
         }
         let put_back = timeout(limit, self.put_back(reader.taken.drain(..))).await;
-        put_back.unwrap_or_else(|_| Err(self.server.unanswered(limit)))
+        put_back.unwrap_or_else(|_| Err(self.link.server().unanswered(limit)))
     }
 }
 

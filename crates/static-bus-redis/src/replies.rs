@@ -5,8 +5,11 @@ use redis::Value;
 use super::wire::{self, Entry, EntryId};
 use static_bus_remote::time::now_millis;
 
+/// New entries, by the keys of their streams.
+pub(super) type NewEntries = Vec<(Vec<u8>, Vec<Entry>)>;
+
 /// The entries in `{stream: [entry, …]}`, or in `[[stream, [entry, …]], …]` before RESP3.
-pub(super) fn entries_by_stream(answer: Value) -> Vec<(Vec<u8>, Vec<Entry>)> {
+pub(super) fn entries_by_stream(answer: Value) -> NewEntries {
     let now = now_millis();
     let of = |key: Value, entries: Value| match (key, entries) {
         (Value::BulkString(key), Value::Array(entries)) => {

@@ -45,13 +45,16 @@ macro_rules! scripts {
 
 scripts! {
     BACKLOG "backlog.lua"
+    CANCEL "cancel.lua"
     CLAIM "claim.lua"
     COUNT "count.lua"
     CREATE "create.lua"
+    DUE "due.lua"
     INSPECT "inspect.lua"
     LEAVE "leave.lua"
     LETTERS "letters.lua"
     PRUNE "prune.lua"
+    READ "read.lua"
     REBALANCE "rebalance.lua"
     RECLAIM "reclaim.lua"
     RELEASE "release.lua"

@@ -15,12 +15,14 @@ use redis::{
     RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection, cmd,
     sentinel::SentinelClient,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::errors::{connect_error, reply_error};
+use super::{
+    cluster::no_node,
+    errors::{connect_error, reply_error},
+};
 use static_bus_remote::{
     lock::lock,
-    retry,
     transport::{TransportError, TransportErrorKind},
 };
 
@@ -46,8 +48,16 @@ pub(super) enum Source {
 pub(super) struct Connection {
     inner: MultiplexedConnection,
     lost: Arc<AtomicBool>,
-    /// The server's number for the connection, if it tells.
-    number: Option<i64>,
+    reader: Option<ReaderId>,
+}
+
+/// The name of a connection for reads that block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReaderId {
+    /// The address of its server.
+    pub server: Arc<str>,
+    /// The server's number for it.
+    pub number: i64,
 }
 
 impl Source {
@@ -126,40 +136,21 @@ impl Server {
         opened.map(|inner| Connection {
             inner,
             lost,
-            number: None,
+            reader: None,
         })
     }
 
-    /// Opens a connection for reads that block, as soon as the server can be reached.
+    /// Opens a connection for reads that block, in one attempt.
     pub async fn open_reader(&self) -> RedisResult<Connection> {
-        let mut connection = self.reopen().await?;
+        let mut connection = self.open().await?;
         let mut command = cmd("CLIENT");
         command.arg("ID");
-        if let Ok(Value::Int(number)) = connection.send(&command).await {
-            connection.number = Some(number);
+        let asked = timeout(self.deadline, connection.send(&command)).await;
+        if let Ok(Ok(Value::Int(number))) = asked {
+            let server = self.address.clone();
+            connection.reader = Some(ReaderId { server, number });
         }
         Ok(connection)
-    }
-
-    /// Opens a connection for reads that block, within the deadline.
-    pub async fn open_reader_in_time(&self) -> Result<Connection, TransportError> {
-        match timeout(self.deadline, self.open_reader()).await {
-            Ok(opened) => opened.map_err(|e| self.error(&e)),
-            Err(_) => Err(self.unanswered(self.deadline)),
-        }
-    }
-
-    /// Opens a connection as soon as the server can be reached. Fails only when the server refuses it.
-    pub async fn reopen(&self) -> RedisResult<Connection> {
-        let mut backoff = retry::reconnect();
-        loop {
-            match self.open().await {
-                Err(e) if passes(&e) => {
-                    sleep(backoff.next_delay()).await;
-                }
-                opened => return opened,
-            }
-        }
     }
 
     /// The failure of the last attempt to connect, if it failed.
@@ -172,6 +163,12 @@ impl Server {
     pub fn unanswered(&self, waited: Duration) -> TransportError {
         self.trouble()
             .unwrap_or_else(|| reply_error(&self.address, &late(waited)))
+    }
+
+    /// The error of a call for which no server was found in time.
+    pub fn unowned(&self) -> TransportError {
+        self.trouble()
+            .unwrap_or_else(|| connect_error(&self.address, &no_node()))
     }
 
     pub fn error(&self, error: &RedisError) -> TransportError {
@@ -212,9 +209,9 @@ impl Connection {
             .await
     }
 
-    /// The server's number for the connection, if it tells.
-    pub fn number(&self) -> Option<i64> {
-        self.number
+    /// The name of a connection for reads, if the server has told its number.
+    pub fn reader(&self) -> Option<&ReaderId> {
+        self.reader.as_ref()
     }
 
     /// Returns whether both are the same connection.
@@ -228,7 +225,7 @@ impl Connection {
 }
 
 /// Returns whether another attempt to connect may succeed.
-fn passes(error: &RedisError) -> bool {
+pub(super) fn passes(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Io

@@ -83,7 +83,7 @@ impl Streams {
             {
                 deliveries.push(Delivery {
                     receipt: RedisReceipt::new(number, buffered.entry.id),
-                    record: buffered.entry.record.into(),
+                    record: buffered.entry.record,
                     attempt: buffered.attempt,
                 });
             }

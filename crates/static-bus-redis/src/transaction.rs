@@ -43,7 +43,7 @@ impl Transaction {
         }
         self.0.cmd("EXEC");
         let server = link.server();
-        let mut answers = link.send_all(&self.0).await?;
+        let mut answers = link.send_atomic(&self.0).await?;
         let executed = answers.pop().unwrap_or_default();
         // The refusal of a command says more than that of `EXEC`, which follows from it.
         for answer in answers {

@@ -1,7 +1,9 @@
-//! The engine: a connection to one server.
+//! The engine: the connections to a server or a cluster.
 
 mod builder;
+mod hosts;
 mod inspect;
+mod nodes;
 mod sentinel;
 
 use std::{
@@ -18,13 +20,14 @@ use super::{
     audiences::Audiences,
     budget::BYTES,
     consumer::RedisConsumer,
+    errors::connect_error,
     inspection,
     keys::{self, is_partitioned},
-    link::Link,
     partitions::PartitionCounts,
     presence::{Presence, Presences},
     receiver::RedisReceiver,
-    scripts,
+    scheduling, scripts,
+    servers::Servers,
     wire::{self, EntryId},
 };
 use static_bus_remote::{
@@ -42,15 +45,15 @@ const LETTERS: usize = 1000;
 
 /// A connection to Redis or Valkey; cheap to clone.
 ///
-/// All clones share one connection, which is opened again when it is lost. Each consumer and each receiver has a
-/// further connection of its own.
+/// All clones share one connection to the server, or to each primary of a cluster, which is opened again when it is lost.
+/// Each consumer and each receiver has a further connection of its own.
 #[derive(Clone)]
 pub struct RedisTransport {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    link: Arc<Link>,
+    servers: Arc<Servers>,
     namespace: Arc<str>,
     block: Duration,
     counts: Arc<PartitionCounts>,
@@ -69,6 +72,9 @@ impl RedisTransport {
     /// addresses of the Sentinels and the name of the primary; user and password are those of the servers.
     /// `rediss+sentinel://` for TLS.
     ///
+    /// A Redis Cluster has the URL `redis-cluster://[[user]:password@]host[:port],…`, with the addresses of some of its
+    /// nodes, which name the others; user and password are those of all nodes. `rediss-cluster://` for TLS.
+    ///
     /// TLS trusts the certificates of the operating system, or those of the file that `SSL_CERT_FILE` names. Its
     /// cryptography is that of `rustls` with `ring`, unless the program has installed another provider.
     pub fn builder(url: impl Into<String>) -> RedisTransportBuilder {
@@ -83,12 +89,12 @@ impl RedisTransport {
         RedisTransport::builder(url).connect().await
     }
 
-    fn new(link: Link, settings: &RedisTransportBuilder) -> Self {
-        let (link, namespace) = (Arc::new(link), Arc::<str>::from(&*settings.namespace));
-        let partitions = settings.partitions;
-        let counts = PartitionCounts::new(link.clone(), namespace.clone(), partitions);
+    fn new(servers: Arc<Servers>, settings: &RedisTransportBuilder) -> Self {
+        let namespace = Arc::<str>::from(&*settings.namespace);
+        let link = servers.link(&keys::partitions(&namespace));
+        let counts = PartitionCounts::new(link, namespace.clone(), settings.partitions);
         let shared = Shared {
-            link,
+            servers,
             namespace,
             block: settings.block,
             counts: Arc::new(counts),
@@ -116,11 +122,21 @@ impl Transport for RedisTransport {
     type Receiver = RedisReceiver;
 
     fn address(&self) -> &str {
-        self.shared.link.server().address()
+        self.shared.servers.address()
     }
 
     async fn check(&self) -> Result<(), TransportError> {
-        self.shared.link.send(&cmd("PING")).await.map(drop)
+        let servers = &self.shared.servers;
+        let links = servers.all().await;
+        let links = links.map_err(|e| connect_error(servers.address(), &e))?;
+        let mut failed = None;
+        for link in links {
+            match link.send(&cmd("PING")).await {
+                Ok(_) => return Ok(()),
+                Err(e) => failed = Some(e),
+            }
+        }
+        Err(failed.expect("there is a server"))
     }
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
@@ -135,7 +151,7 @@ impl Transport for RedisTransport {
             partitions.insert(topic, shared.counts.of(topic).await);
         }
         let destination = Destination {
-            link: &shared.link,
+            servers: &shared.servers,
             namespace: &shared.namespace,
             partitions,
             audiences: &shared.audiences,
@@ -152,7 +168,8 @@ impl Transport for RedisTransport {
             return Err(TransportError::not_consumed(self.address(), topic));
         }
         let shared = &self.shared;
-        let (link, counts) = (shared.link.clone(), shared.counts.clone());
+        let link = shared.servers.link(&keys::shared(&shared.namespace, topic));
+        let counts = shared.counts.clone();
         RedisConsumer::join(link, counts, subscription, shared.block).await
     }
 
@@ -161,7 +178,8 @@ impl Transport for RedisTransport {
             return Err(TransportError::not_received(self.address(), &topic));
         }
         let shared = &self.shared;
-        let (link, key) = (&shared.link, keys::shared(&shared.namespace, &topic));
+        let key = keys::shared(&shared.namespace, &topic);
+        let link = shared.servers.link(&key);
         let presence = match topic.kind {
             Kind::Query => {
                 let key = keys::receivers(&shared.namespace, &topic);
@@ -169,7 +187,7 @@ impl Transport for RedisTransport {
             }
             _ => None,
         };
-        RedisReceiver::open(link.clone(), key, shared.block, presence).await
+        RedisReceiver::open(link, key, shared.block, presence).await
     }
 
     async fn dead_letters(
@@ -184,8 +202,10 @@ impl Transport for RedisTransport {
             Some(position) => format!("({}", self.entry_id(position)?),
             None => "-".to_owned(),
         };
-        let (link, server) = (&self.shared.link, self.shared.link.server());
-        let mut call = scripts::LETTERS.call([keys::dead_letters(&self.shared.namespace)]);
+        let key = keys::dead_letters(&self.shared.namespace);
+        let link = self.shared.servers.link(&key);
+        let server = link.server();
+        let mut call = scripts::LETTERS.call([key]);
         call.arg(start).arg(limit.min(LETTERS)).arg(BYTES);
         let time = server.deadline_of(BYTES);
         let answer = link.attempt_run(&scripts::LETTERS, &call, time).await?;
@@ -197,7 +217,7 @@ impl Transport for RedisTransport {
             let entry = wire::entry(entry, now)?;
             Some(DeadLetterRecord {
                 position: entry.id.padded(),
-                record: entry.record,
+                record: Arc::unwrap_or_clone(entry.record),
             })
         });
         Ok(letters.collect())
@@ -208,26 +228,41 @@ impl Transport for RedisTransport {
             return Ok(());
         }
         let mut command = cmd("XDEL");
-        command.arg(keys::dead_letters(&self.shared.namespace));
+        let key = keys::dead_letters(&self.shared.namespace);
+        command.arg(&key);
         for position in positions {
             command.arg(self.entry_id(position)?);
         }
-        self.shared.link.send(&command).await.map(drop)
+        let link = self.shared.servers.link(&key);
+        link.send(&command).await.map(drop)
+    }
+
+    fn check_scheduling(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    async fn cancel(&self, topic: &Topic, key: &str) -> Result<bool, TransportError> {
+        let Shared {
+            servers, namespace, ..
+        } = &*self.shared;
+        let due = keys::due(namespace, topic);
+        let scheduled = keys::scheduled(namespace, topic);
+        scheduling::cancel(&servers.link(&due), &due, &scheduled, key).await
     }
 }
 
-/// An inspection finds all topics that have had a worker or a message with a key, and those whose key on the server is
-/// among the first million of the database.
+/// An inspection finds all topics that have had a worker or a message with a key, and those whose key on a server is
+/// among the first million of the database. Of a cluster it asks each primary.
 impl Inspect for RedisTransport {
     async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
-        inspection::topics(&self.shared.link, &self.shared.namespace).await
+        inspection::topics(&self.shared.servers, &self.shared.namespace).await
     }
 
     async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
         let mut states = Vec::with_capacity(topics.len());
         for topic in topics {
             states.extend(
-                inspection::inspect(&self.shared.link, &self.shared.namespace, topic).await?,
+                inspection::inspect(&self.shared.servers, &self.shared.namespace, topic).await?,
             );
         }
         Ok(states)

@@ -4,12 +4,14 @@
 //! (64 bits, big-endian, 0 for never), the lengths of key and headers (32 bits each, the key's plus
 //! one, 0 for no key), key, headers, and the body to the end.
 //!
-//! An entry of a stream has the fields `h` (headers), `d` (body), and, where there is one, `k` (key)
-//! and `x` (time of expiry).
+//! An entry of a stream has the field `r`: the headers, an empty line, and the body. Where there is one, it also has `k`
+//! (key) and `x` (time of expiry). Other programs may write the fields `h` (headers) and `d` (body) instead of `r`: each
+//! field costs the server and the reader as much as the rest of a small record.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::Write, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use memchr::memmem;
 use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 
 use static_bus_remote::{
@@ -29,7 +31,7 @@ pub(super) struct EntryId {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub id: EntryId,
-    pub record: Record,
+    pub record: Arc<Record>,
 }
 
 fn expiry(record: &Record, now: u64) -> Option<u64> {
@@ -76,15 +78,23 @@ pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
     let headers_at = 17 + key.saturating_sub(1);
     let body_at = headers_at.checked_add(headers)?;
     let text = |from: usize, to: usize| str::from_utf8(blob.get(from..to)?).ok();
+    let headers = text(headers_at, body_at)?;
+    if !headers.is_empty() && !headers.ends_with('\n') {
+        return None;
+    }
+    let headers = Headers::from_raw(headers.to_owned());
+    let key = match key {
+        0 => None,
+        _ => Some(key_from_bytes(blob.get(17..headers_at)?)),
+    };
+    let mut body = blob;
+    body.advance(body_at);
     Some(Record {
-        key: match key {
-            0 => None,
-            _ => Some(key_from_bytes(blob.get(17..headers_at)?)),
-        },
-        headers: Headers::parse(text(headers_at, body_at)?.to_owned()).ok()?,
+        headers,
+        body,
+        key,
         expires: (expiry != 0).then(|| remaining(expiry, now)),
-        body: blob.slice(body_at..),
-        scope: None,
+        ..Record::default()
     })
 }
 
@@ -96,8 +106,12 @@ pub(super) fn size(record: &Record) -> usize {
 
 /// Adds the fields of a record to an `XADD`.
 pub(super) fn add_fields(command: &mut Cmd, record: &Record, now: u64) {
-    command.arg("h").arg(record.headers.as_str());
-    command.arg("d").arg(&record.body[..]);
+    command.arg("r");
+    let mut field = command.writer_for_next_arg();
+    for part in [record.headers.as_str().as_bytes(), b"\n", &record.body] {
+        field.write_all(part).expect("memory is writable");
+    }
+    drop(field);
     if let Some(key) = &record.key {
         command.arg("k").arg(&*key_to_bytes(key));
     }
@@ -122,6 +136,7 @@ pub(super) fn entry(value: Value, now: u64) -> Option<Entry> {
         (fields.next(), fields.next())
     {
         match &name[..] {
+            b"r" => (record.headers, record.body) = headers_and_body(value),
             b"h" => {
                 let text = String::from_utf8(value).unwrap_or_default();
                 record.headers = Headers::parse(text).unwrap_or_default();
@@ -135,7 +150,21 @@ pub(super) fn entry(value: Value, now: u64) -> Option<Entry> {
             _ => {}
         }
     }
+    let record = Arc::new(record);
     Some(Entry { id, record })
+}
+
+/// The parts of the field `r`. If they cannot be told apart, the headers are empty.
+fn headers_and_body(field: Vec<u8>) -> (Headers, Bytes) {
+    let end = match field.first() {
+        Some(b'\n') => Some(0),
+        _ => memmem::find(&field, b"\n\n").map(|at| at + 1),
+    };
+    let text = end.and_then(|end| str::from_utf8(&field[..end]).ok());
+    let headers = text.map(|text| Headers::from_raw(text.to_owned()));
+    let mut body = Bytes::from(field);
+    body.advance(end.map_or(0, |end| end + 1));
+    (headers.unwrap_or_default(), body)
 }
 
 /// The id in a reply.
@@ -175,8 +204,27 @@ impl fmt::Display for EntryId {
 }
 
 impl ToRedisArgs for EntryId {
+    /// As `Display` writes it, without the cost of a formatter.
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        out.write_arg_fmt(self);
+        let mut text = [0; 41];
+        let mut start = text.len();
+        let mut push = |byte| {
+            start -= 1;
+            text[start] = byte;
+        };
+        for (mut number, end) in [(self.sequence, Some(b'-')), (self.millis, None)] {
+            loop {
+                push(b'0' + (number % 10) as u8);
+                number /= 10;
+                if number == 0 {
+                    break;
+                }
+            }
+            if let Some(end) = end {
+                push(end);
+            }
+        }
+        out.write_arg(&text[start..]);
     }
 }
 
@@ -184,7 +232,9 @@ impl ToRedisArgs for EntryId {
 mod tests {
     use std::time::Duration;
 
-    use super::{EntryId, from_blob, to_blob};
+    use redis::{Cmd, ToRedisArgs, Value};
+
+    use super::{EntryId, add_fields, entry, from_blob, to_blob};
     use static_bus_remote::{Headers, transport::Record};
 
     fn record() -> Record {
@@ -193,7 +243,7 @@ mod tests {
             body: b"{}".as_slice().into(),
             key: Some("k1".into()),
             expires: Some(Duration::from_secs(2)),
-            scope: None,
+            ..Record::default()
         }
     }
 
@@ -222,6 +272,75 @@ mod tests {
         assert_eq!(from_blob(to_blob(&record, 7), u64::MAX), Some(record));
     }
 
+    fn sent_and_read(record: &Record) -> Record {
+        let mut command = Cmd::new();
+        add_fields(&mut command, record, 1000);
+        let arguments = command.args_iter().map(|argument| match argument {
+            redis::Arg::Simple(bytes) => Value::BulkString(bytes.to_vec()),
+            _ => unreachable!(),
+        });
+        let fields = Value::Array(arguments.collect());
+        let id = Value::BulkString(b"1-0".to_vec());
+        let entry = entry(Value::Array(vec![id, fields]), 1000).unwrap();
+        entry.record.as_ref().clone()
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let bodies: [&'static [u8]; 4] = [b"", b"\n", b"a: b\n\n", b"\xFF{}"];
+        for body in bodies {
+            for headers in [Headers::default(), record().headers] {
+                let plain = Record {
+                    headers,
+                    body: body.into(),
+                    ..Record::default()
+                };
+                assert_eq!(sent_and_read(&plain), plain);
+            }
+        }
+        assert_eq!(sent_and_read(&record()), record());
+    }
+
+    fn read(fields: &[(&str, &[u8])]) -> Record {
+        let value = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
+        let fields = fields.iter();
+        let fields = fields.flat_map(|(name, bytes)| [value(name.as_bytes()), value(bytes)]);
+        let entry = entry(
+            Value::Array(vec![value(b"1-0"), Value::Array(fields.collect())]),
+            0,
+        );
+        entry.unwrap().record.as_ref().clone()
+    }
+
+    #[test]
+    fn the_fields_of_an_entry_stay_as_they_are() {
+        let expected = Record {
+            expires: None,
+            ..record()
+        };
+        let fields: [(&str, &[u8]); 2] = [("r", b"type: t\n\n{}"), ("k", b"k1")];
+        assert_eq!(read(&fields), expected);
+        // Those of other programs.
+        let fields: [(&str, &[u8]); 3] = [("k", b"k1"), ("h", b"type: t\n"), ("d", b"{}")];
+        assert_eq!(read(&fields), expected);
+    }
+
+    #[test]
+    fn an_entry_without_readable_headers_has_none() {
+        for field in ["", "{}", "type: t\n", "type: t\n{}", "type: t"] {
+            let read = read(&[("r", field.as_bytes())]);
+            assert_eq!(
+                (read.headers, &*read.body),
+                (Headers::default(), field.as_bytes())
+            );
+        }
+        let read = read(&[("r", b"a: \xFF\n\n{}")]);
+        assert_eq!(
+            (read.headers, &*read.body),
+            (Headers::default(), &b"{}"[..])
+        );
+    }
+
     #[test]
     fn a_cut_or_foreign_blob_is_dropped() {
         let blob = to_blob(&record(), 0);
@@ -229,6 +348,19 @@ mod tests {
             assert_eq!(from_blob(blob[..length].to_vec(), 0), None, "{length}");
         }
         assert_eq!(from_blob(b"hello".to_vec(), 0), None);
+    }
+
+    #[test]
+    fn an_id_is_sent_as_it_is_displayed() {
+        for text in [
+            "0-0",
+            "1700000000000-12",
+            "18446744073709551615-18446744073709551615",
+        ] {
+            let id = EntryId::parse(text).unwrap();
+            assert_eq!(id.to_string(), text);
+            assert_eq!(id.to_redis_args(), [text.as_bytes()]);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ struct OneRedis(Mutex<Redis>);
 impl OneRedis {
     fn start() -> Self {
         OneRedis(Mutex::new(Redis::with(RedisOptions {
-            persistence: Persistence::EverySecond,
+            persistence: Persistence::Unsynced,
             ..RedisOptions::default()
         })))
     }
@@ -59,3 +59,5 @@ impl Harness for OneRedis {
 }
 
 static_bus_conformance::conformance_tests!(OneRedis::start());
+static_bus_conformance::inspection_tests!(OneRedis::start());
+static_bus_conformance::scheduling_tests!(OneRedis::start());

@@ -3,19 +3,7 @@
 -- milliseconds.
 -- The server has no lag after entries were deleted from the middle of a stream. Then up to a thousand entries are counted,
 -- and for more the length of the stream is the bound.
-local countable, bytes = 1000, 1000000
-local function count(key, group)
-  local found, at = 0, field(group, 'last-delivered-id')
-  while true do
-    if countable <= 0 or bytes <= 0 then
-      return math.max(found, redis.call('XLEN', key) - field(group, 'pending'))
-    end
-    local page = redis.call('XRANGE', key, '(' .. at, '+', 'COUNT', found == 0 and 1 or 100)
-    if #page == 0 then return found end
-    for _, entry in ipairs(page) do bytes = bytes - size(entry) end
-    found, countable, at = found + #page, countable - #page, page[#page][1]
-  end
-end
+local budget = {entries = 1000, bytes = 1000000}
 
 local pending, lag, oldest = 0, 0, nil
 local time = now()
@@ -36,7 +24,11 @@ for _, key in ipairs(KEYS) do
       if next_entry then
         saw(next_entry[1])
         local behind = field(group, 'lag')
-        if not behind or behind < 1 then behind = count(key, group) end
+        if not behind or behind < 1 then
+          local is_exact
+          behind, is_exact = count(key, last, budget)
+          if not is_exact then behind = math.max(behind, redis.call('XLEN', key) - field(group, 'pending')) end
+        end
         lag = lag + behind
       end
     end

@@ -17,6 +17,24 @@ local function size(entry)
   return bytes
 end
 
+-- Counts the entries of a stream after an id, one by one, within a budget: a table with the numbers of entries and bytes
+-- that may still be looked at. Returns their number, and whether these are all.
+local function count(key, after, budget)
+  local found, largest = 0, nil
+  while budget.entries > 0 and budget.bytes > 0 do
+    local fitting = largest and math.max(1, math.floor(budget.bytes / largest)) or 1
+    local page = redis.call('XRANGE', key, '(' .. after, '+', 'COUNT', math.min(fitting, budget.entries, 100))
+    if #page == 0 then return found, true end
+    for _, entry in ipairs(page) do
+      local bytes = size(entry)
+      budget.bytes = budget.bytes - bytes
+      largest = math.max(largest or 1, bytes)
+    end
+    found, budget.entries, after = found + #page, budget.entries - #page, page[#page][1]
+  end
+  return found, false
+end
+
 -- Calls f with parts of a list that fit on the stack of Lua.
 local function each_piece(list, f)
   for i = 1, #list, 1000 do f(unpack(list, i, math.min(i + 999, #list))) end

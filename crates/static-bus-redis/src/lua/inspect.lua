@@ -1,12 +1,14 @@
 -- The state of a topic and its groups. Changes nothing, and does a bounded amount of work.
--- KEYS: streams. ARGV: the greatest number of entries of a group that are counted one by one, the greatest number of
--- old entries of a group and a stream.
--- Reply: the time, the number of entries, the number of entries ever added, and for each group its name, the number of
+-- KEYS: streams, due times (none of dead letters). ARGV: the greatest number of entries of a group that are counted one by
+-- one, the greatest number of old entries of a group and a stream, the number of streams.
+-- Reply: the time, the number of entries, the number of entries ever added, the number of scheduled records, the time until
+-- the next one is due (nil: there is none), and for each group its name, the number of
 -- pending entries, the number of entries that were not read, 1 if that is exact, and old entries: the number of the
 -- stream (from 0), id, member (empty for none), and number of deliveries.
 local limit, old = tonumber(ARGV[1]), tonumber(ARGV[2])
 local stored, added, groups, names = 0, 0, {}, {}
-for s, key in ipairs(KEYS) do
+for s = 1, tonumber(ARGV[3]) do
+  local key = KEYS[s]
   local info = redis.pcall('XINFO', 'STREAM', key)
   local found = {}
   if not info.err then
@@ -17,7 +19,7 @@ for s, key in ipairs(KEYS) do
   for _, group in ipairs(found) do
     local name = field(group, 'name')
     if not groups[name] then
-      groups[name] = {name, 0, 0, 1, {}}
+      groups[name] = {name, 0, 0, 1, {}, budget = {entries = limit, bytes = 1000000}}
       names[#names + 1] = name
     end
     local state = groups[name]
@@ -37,15 +39,9 @@ for s, key in ipairs(KEYS) do
       local behind = field(group, 'lag')
       -- The server has no lag after entries were deleted from the middle of the stream.
       if not behind or behind < 1 then
-        behind = 0
-        local at, more = last, true
-        while more and state[3] + behind < limit do
-          local page = redis.call('XRANGE', key, '(' .. at, '+', 'COUNT', 100)
-          behind = behind + #page
-          more = #page == 100
-          if more then at = page[#page][1] end
-        end
-        if more then
+        local is_exact
+        behind, is_exact = count(key, last, state.budget)
+        if not is_exact then
           behind = math.max(behind, 1)
           state[4] = 0
         end
@@ -54,6 +50,13 @@ for s, key in ipairs(KEYS) do
     end
   end
 end
-local reply = {now(), stored, added}
+local time, scheduled, next_due = now(), 0, false
+local due = KEYS[tonumber(ARGV[3]) + 1]
+if due then
+  scheduled = redis.call('ZCARD', due)
+  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+  if first[2] then next_due = math.max(0, first[2] - time) end
+end
+local reply = {time, stored, added, scheduled, next_due}
 for _, name in ipairs(names) do reply[#reply + 1] = groups[name] end
 return reply

@@ -1,12 +1,14 @@
--- Removes entries that every group has read and acknowledged. Runs once in an interval, for all members.
--- KEYS: lock, streams. ARGV: interval, or 0 to go on, then for each stream an id to walk from, or empty.
--- Reply: 1 if there is more to remove, then for each stream the lowest pending id, or empty, and the id to walk on
--- from, or empty.
--- Up to the lowest pending entry of all groups, whole nodes of the stream are removed: about a hundred entries may stay.
--- A walk removes single entries behind it.
+-- Removes entries that every group has read and acknowledged. One of the members runs it in each interval.
+-- KEYS: lock, streams.
+-- ARGV: interval in milliseconds (0: without the lock, to go on), then for each stream the id at which to start removing
+-- single entries, or empty.
+-- Reply: 1 if there is more to remove, otherwise 0; then for each stream the lowest pending id, or empty, and the id at which
+-- to go on with single entries, or empty.
+-- Before the lowest pending entry of all groups, whole nodes of the stream are removed, so about a hundred entries may
+-- remain. After it, entries are removed one by one.
 if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {0} end
--- The bounds of the work of a call: entries that are removed in nodes, entries and pending entries that a walk looks at,
--- and their bytes.
+-- The bounds of the work of a call: the number of entries that are removed in nodes, the number of entries and pending entries
+-- that are read to remove single ones, and their bytes.
 local trimmable, walkable, bytes = 10000, 1500, 1000000
 
 local function parts(id)
@@ -25,7 +27,8 @@ local function after(id)
   return string.format('%d-%d', millis, sequence + 1)
 end
 
--- Removes entries from an id to another one, exclusive, that are pending for no group. Returns the id to walk on from.
+-- Removes the entries from one id to another, without the second, that are pending for no group. Returns the id at which to
+-- go on, or an empty text if there are no more.
 local function walk(key, groups, from, to)
   local count = 1
   while walkable > 0 and bytes > 0 do
@@ -33,7 +36,7 @@ local function walk(key, groups, from, to)
     if #page == 0 then return '' end
     local first, last, kept, done = page[1][1], page[#page][1], {}, {}
     for _, group in ipairs(groups) do
-      -- Entries that were deleted may be pending too: then the page may have more of them than entries.
+      -- Deleted entries may be pending too, so there may be more pending ids than entries.
       local rows = redis.call('XPENDING', key, field(group, 'name'), first, last, 1000)
       for _, row in ipairs(rows) do kept[row[1]] = true end
       walkable = walkable - #rows
@@ -71,7 +74,7 @@ for s = 2, #KEYS do
   if ARGV[s] ~= '' and lowest then
     next = ARGV[s]
     if is_less(next, lowest) then next = lowest end
-    -- The last entry that was read stays: without it the server has no lag for the group.
+    -- The last entry that was read is not removed: without it the server does not report the lag of the group.
     next = walk(key, groups, next, read)
   end
   reply[s * 2 - 2], reply[s * 2 - 1] = stuck, next

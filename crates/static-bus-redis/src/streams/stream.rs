@@ -1,7 +1,8 @@
 //! One stream, as a member sees it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::super::wire::{Entry, EntryId};
@@ -75,7 +76,7 @@ impl Stream {
             ownership,
             is_partition,
             buffer: BTreeMap::new(),
-            held: HashMap::new(),
+            held: HashMap::default(),
             lapsed: HashSet::new(),
             reads: 0,
             searches: 0,
@@ -192,7 +193,7 @@ impl Stream {
     pub fn insert(&mut self, buffered: Buffered, now: Instant) {
         let id = buffered.entry.id;
         if self.may_read(now) && !self.held.contains_key(&id) {
-            self.lapsed.remove(&id);
+            self.forget_lapsed(id);
             self.buffer.insert(id, buffered);
         }
     }
@@ -234,7 +235,14 @@ impl Stream {
     /// Ends a lease.
     pub fn settle(&mut self, id: EntryId) {
         self.held.remove(&id);
-        self.lapsed.remove(&id);
+        self.forget_lapsed(id);
+    }
+
+    fn forget_lapsed(&mut self, id: EntryId) {
+        // It is almost always empty, which costs less than the hash.
+        if !self.lapsed.is_empty() {
+            self.lapsed.remove(&id);
+        }
     }
 
     /// Sets the end of a lease that has not ended.

@@ -2,17 +2,18 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates};
+use redis::{Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, TlsCertificates};
 
 use super::{
     super::{
         errors::{address, address_of_malformed, connect_error},
-        link::Link,
         partitions::PARTITIONS,
         server::{Server, Source},
+        servers::Servers,
     },
     RedisTransport,
     inspect::inspect,
+    nodes::ClusterUrl,
     sentinel::SentinelUrl,
 };
 use static_bus_remote::transport::{RECEIVER_GRACE, TransportError, TransportErrorKind};
@@ -63,8 +64,8 @@ impl RedisTransportBuilder {
         self
     }
 
-    /// The prefix of all keys on the server. Programs with different namespaces share nothing. Default:
-    /// `static-bus`.
+    /// The prefix of all keys on the server. Programs with different namespaces share nothing. In a cluster, a namespace with
+    /// braces, `{shop}`, has all its keys in one slot. Default: `static-bus`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
@@ -106,7 +107,9 @@ impl RedisTransportBuilder {
 
     /// The time for which queries are accepted after the last receiver of their topic has closed or disappeared. Then they
     /// are refused with [`NoReceiver`](TransportErrorKind::NoReceiver), as are those of a topic that never had one.
-    /// Receivers announce themselves every second, or four times in a shorter grace time. Default: 30 s.
+    /// Receivers announce themselves every second, or four times in a shorter grace time, and at once on a new connection.
+    /// After an outage, queries are accepted for a deadline and two seconds, until receivers have connected again.
+    /// Default: 30 s.
     #[must_use]
     pub fn receiver_grace(mut self, grace: Duration) -> Self {
         self.receiver_grace = grace;
@@ -114,8 +117,9 @@ impl RedisTransportBuilder {
     }
 
     /// The number of replicas that must have a record before it is confirmed, with `WAIT`: a failover to one of them does
-    /// not lose it. If they are fewer within half of the deadline, the result is an error, and the server may have the
-    /// record. Each send then takes the time of a replication, and other calls of the process wait for it. Default: 0.
+    /// not lose it. In a cluster, the number of replicas of each primary. If they are fewer within half of the deadline, the
+    /// result is an error, and the server may have the record. Each send then takes the time of a replication, and other
+    /// calls of the process wait for it. Default: 0.
     #[must_use]
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
@@ -132,36 +136,70 @@ impl RedisTransportBuilder {
         self
     }
 
-    /// Connects, and checks that the server is suitable.
+    /// Connects, and checks that the server, or each primary of a cluster that can be reached, is suitable.
     ///
     /// # Errors
-    /// If the URL is invalid, or the server cannot be reached, refuses the credentials, is older than Redis 7.0, is
-    /// a Sentinel or part of a cluster, or may evict messages when memory is short.
+    /// If the URL is invalid, or no server can be reached, or one refuses the credentials, is older than Redis 7.0, is of
+    /// another kind than the URL says (Sentinel, part of a cluster, single server), or may evict messages when memory is
+    /// short. Of a cluster also if the namespace contains `{}` before any other `{`.
     pub async fn connect(self) -> Result<RedisTransport, TransportError> {
-        let (source, address) = self.source()?;
-        let server = Arc::new(Server::new(source, address.clone(), self.deadline));
-        let mut connection = server
-            .open()
-            .await
-            .map_err(|e| connect_error(&address, &e))?;
-        inspect(&server, &mut connection).await?;
-        let link = Link::new(server, connection);
-        Ok(RedisTransport::new(link, &self))
+        let servers = Arc::new(self.servers()?);
+        if servers.is_cluster() {
+            self.check_namespace(&servers)?;
+        }
+        inspect(&servers).await?;
+        servers.begin();
+        Ok(RedisTransport::new(servers, &self))
+    }
+
+    /// # Errors
+    /// If the namespace has an empty hash tag. Then the whole key decides its slot, and those of a topic differ.
+    fn check_namespace(&self, servers: &Servers) -> Result<(), TransportError> {
+        let after = self.namespace.split_once('{');
+        if after.is_none_or(|(_, rest)| !rest.starts_with('}')) {
+            return Ok(());
+        }
+        let reason = "the namespace begins its braces with {}, and the keys of a topic would be in different slots of the \
+                      cluster: choose another one";
+        let kind = TransportErrorKind::Refused;
+        Err(TransportError::new(kind, servers.address().clone(), reason))
+    }
+
+    fn servers(&self) -> Result<Servers, TransportError> {
+        let Some(url) = ClusterUrl::parse(&self.url) else {
+            let (source, address) = self.source()?;
+            return Ok(Servers::one(Server::new(source, address, self.deadline)));
+        };
+        let url = url.map_err(|e| self.malformed(&e))?;
+        let address = Arc::<str>::from(url.address());
+        if url.is_tls() {
+            install_cryptography();
+        }
+        let server = url.servers(self.root_certificate.as_deref(), self.deadline);
+        let server = server.map_err(|e| connect_error(&address, &e))?;
+        Ok(Servers::cluster(
+            address,
+            self.deadline,
+            url.seeds(),
+            server,
+        ))
+    }
+
+    fn malformed(&self, error: &RedisError) -> TransportError {
+        let reason = format!(
+            "the URL cannot be read ({error}): it is redis://[[user]:password@]host[:port][/database], \
+             or redis+sentinel://[[user]:password@]host[:port],…/name[/database], \
+             or redis-cluster://[[user]:password@]host[:port],…, or begins with rediss for TLS, \
+             with special characters of user and password percent-encoded"
+        );
+        let kind = TransportErrorKind::Refused;
+        TransportError::new(kind, address_of_malformed(&self.url), reason)
     }
 
     /// Where the primary is, and the address for errors.
     fn source(&self) -> Result<(Source, Arc<str>), TransportError> {
-        let malformed = |e| {
-            let reason = format!(
-                "the URL cannot be read ({e}): it is redis://[[user]:password@]host[:port][/database], \
-                 or redis+sentinel://[[user]:password@]host[:port],…/name[/database], or begins with rediss for TLS, \
-                 with special characters of user and password percent-encoded"
-            );
-            let kind = TransportErrorKind::Refused;
-            TransportError::new(kind, address_of_malformed(&self.url), reason)
-        };
         if let Some(url) = SentinelUrl::parse(&self.url) {
-            let url = url.map_err(malformed)?;
+            let url = url.map_err(|e| self.malformed(&e))?;
             let address = url.address().into();
             if url.is_tls() {
                 install_cryptography();
@@ -171,7 +209,7 @@ impl RedisTransportBuilder {
             let client = client.map_err(|e| connect_error(&address, &e))?;
             return Ok((Source::Sentinels(client.into()), address));
         }
-        let client = Client::open(&*self.url).map_err(malformed)?;
+        let client = Client::open(&*self.url).map_err(|e| self.malformed(&e))?;
         let info = client.get_connection_info().clone();
         let address = address(&info);
         let client = match info.addr() {
@@ -208,11 +246,14 @@ fn install_cryptography() {
 
 impl fmt::Debug for RedisTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match (SentinelUrl::parse(&self.url), Client::open(&*self.url)) {
-            (Some(Ok(url)), _) => url.address().into(),
-            (None, Ok(client)) => address(client.get_connection_info()),
-            _ => address_of_malformed(&self.url),
+        let several = match (SentinelUrl::parse(&self.url), ClusterUrl::parse(&self.url)) {
+            (Some(Ok(url)), _) => Some(url.address().into()),
+            (_, Some(Ok(url))) => Some(url.address().into()),
+            _ => None,
         };
+        let one = || Client::open(&*self.url).map(|client| address(client.get_connection_info()));
+        let url = several.or_else(|| one().ok());
+        let url = url.unwrap_or_else(|| address_of_malformed(&self.url));
         f.debug_struct("RedisTransportBuilder")
             .field("url", &url)
             .field("namespace", &self.namespace)

@@ -1,18 +1,41 @@
 //! The checks of a server before it is used.
 
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use redis::cmd;
 
 use super::super::{
     errors::{connect_error, reply_error},
+    link::Link,
     server::{Connection, Server},
+    servers::Servers,
 };
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 
-/// Refuses a server that is too old, not a single primary, or may evict messages.
-pub(super) async fn inspect(
-    server: &Server,
-    connection: &mut Connection,
-) -> Result<(), TransportError> {
+/// Connects to the servers. Refuses one that is too old, is of another kind than the URL says, or may evict messages. Of a
+/// cluster, one primary at least must be reachable.
+pub(super) async fn inspect(servers: &Arc<Servers>) -> Result<(), TransportError> {
+    let links = servers.all().await;
+    let links = links.map_err(|e| connect_error(servers.address(), &e))?;
+    let (mut inspected, mut unreachable) = (0, None);
+    let inspections = links.iter();
+    let inspections = inspections.map(|link| inspect_one(link, servers.is_cluster()));
+    for inspection in join_all(inspections).await {
+        match inspection {
+            Ok(()) => inspected += 1,
+            Err(e) if e.kind() == TransportErrorKind::Unreachable => unreachable = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    match unreachable {
+        Some(error) if inspected == 0 => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn inspect_one(link: &Link, is_cluster: bool) -> Result<(), TransportError> {
+    let (server, mut connection) = (link.server(), link.connect().await?);
     let refuse = |reason: String| {
         let address = server.address().clone();
         Err(TransportError::new(
@@ -21,7 +44,7 @@ pub(super) async fn inspect(
             reason,
         ))
     };
-    let info = information(server, connection, "server").await?;
+    let info = information(&server, &mut connection, "server").await?;
     let version = value(&info, "redis_version");
     let major = version
         .split('.')
@@ -32,10 +55,15 @@ pub(super) async fn inspect(
             "the server is too old: version {version}, and Redis 7.0 or later, or Valkey, is needed"
         ));
     }
-    match value(&info, "redis_mode") {
-        "cluster" => {
+    // The name of the line is that of Redis or that of Valkey.
+    let mode = match value(&info, "redis_mode") {
+        "" => value(&info, "server_mode"),
+        mode => mode,
+    };
+    match mode {
+        "cluster" if !is_cluster => {
             return refuse(
-                "the server is part of a cluster, which is not supported: use a single primary"
+                "the server is part of a cluster: its URL is redis-cluster://host:port,…, with some of its nodes"
                     .into(),
             );
         }
@@ -47,7 +75,7 @@ pub(super) async fn inspect(
         }
         _ => {}
     }
-    let info = information(server, connection, "memory").await?;
+    let info = information(&server, &mut connection, "memory").await?;
     let policy = value(&info, "maxmemory_policy");
     let is_limited = !matches!(value(&info, "maxmemory"), "" | "0");
     if is_limited && !matches!(policy, "" | "noeviction") {

@@ -1,10 +1,11 @@
 //! The URL of a primary that Sentinels know.
 
 use redis::{
-    Client, ConnectionAddr, ErrorKind, ProtocolVersion, RedisError, RedisResult, TlsCertificates,
-    TlsMode,
+    Client, ConnectionAddr, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
+
+use super::hosts::{Hosts, HostsUrl, malformed};
 
 /// The port of a Sentinel without one in the URL.
 const PORT: u16 = 26379;
@@ -12,7 +13,7 @@ const PORT: u16 = 26379;
 /// The parts of `redis+sentinel://[[user]:password@]host[:port],…/name[/database]`. User, password and database are those
 /// of the servers.
 pub(super) struct SentinelUrl {
-    hosts: Vec<(String, u16)>,
+    hosts: Hosts,
     /// The name of the primary.
     name: String,
     /// A URL with user, password and database.
@@ -23,54 +24,24 @@ pub(super) struct SentinelUrl {
 impl SentinelUrl {
     /// Returns `None` for another scheme.
     pub fn parse(url: &str) -> Option<RedisResult<Self>> {
-        let (scheme, rest) = url.split_once("+sentinel://")?;
-        matches!(scheme, "redis" | "rediss").then(|| Self::parse_rest(scheme, rest))
-    }
-
-    fn parse_rest(scheme: &str, rest: &str) -> RedisResult<Self> {
-        let malformed = |what| RedisError::from((ErrorKind::InvalidClientConfig, what));
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (name, database) = path.split_once('/').unwrap_or((path, ""));
-        if name.is_empty() {
-            return Err(malformed("it names no primary"));
-        }
-        if path.contains('@') {
-            // The rest of a password that is not encoded.
-            return Err(malformed("there is an @ after the first /"));
-        }
-        let (secrets, hosts) = match authority.rsplit_once('@') {
-            Some((secrets, hosts)) => (format!("{secrets}@"), hosts),
-            None => (String::new(), authority),
-        };
-        let host = |host: &str| {
-            let client = Client::open(format!("redis://{host}"))?;
-            match client.get_connection_info().addr() {
-                // The client library has added the port of a server.
-                ConnectionAddr::Tcp(name, _) if !has_port(host) => Ok((name.clone(), PORT)),
-                ConnectionAddr::Tcp(name, port) => Ok((name.clone(), *port)),
-                _ => Err(malformed("a Sentinel has a host and a port")),
+        Some(HostsUrl::parse(url, "+sentinel", PORT)?.and_then(|url| {
+            let (name, database) = url.path.split_once('/').unwrap_or((url.path, ""));
+            if name.is_empty() {
+                return Err(malformed("it names no primary"));
             }
-        };
-        Ok(SentinelUrl {
-            hosts: hosts.split(',').map(host).collect::<RedisResult<_>>()?,
-            name: name.to_owned(),
-            server: format!("redis://{secrets}server/{database}"),
-            is_tls: scheme == "rediss",
-        })
+            Ok(SentinelUrl {
+                hosts: url.hosts,
+                name: name.to_owned(),
+                server: format!("redis://{}server/{database}", url.secrets),
+                is_tls: url.is_tls,
+            })
+        }))
     }
 
     /// The URL without secrets.
     pub fn address(&self) -> String {
         let scheme = if self.is_tls { "rediss" } else { "redis" };
-        let hosts = self
-            .hosts
-            .iter()
-            .map(|(host, port)| match host.contains(':') {
-                true => format!("[{host}]:{port}"),
-                false => format!("{host}:{port}"),
-            });
-        let hosts: Vec<_> = hosts.collect();
-        format!("{scheme}+sentinel://{}/{}", hosts.join(","), self.name)
+        format!("{scheme}+sentinel://{}/{}", self.hosts, self.name)
     }
 
     pub fn is_tls(&self) -> bool {
@@ -85,19 +56,15 @@ impl SentinelUrl {
     ) -> RedisResult<SentinelClient> {
         let server = Client::open(&*self.server)?;
         let server = server.get_connection_info().redis_settings().clone();
-        let hosts = self
-            .hosts
-            .iter()
-            .cloned()
-            .map(|(host, port)| match self.is_tls {
-                true => ConnectionAddr::TcpTls {
-                    host,
-                    port,
-                    insecure: false,
-                    tls_params: None,
-                },
-                false => ConnectionAddr::Tcp(host, port),
-            });
+        let hosts = self.hosts.0.iter().map(|(host, port)| match self.is_tls {
+            true => ConnectionAddr::TcpTls {
+                host: host.to_string(),
+                port: *port,
+                insecure: false,
+                tls_params: None,
+            },
+            false => ConnectionAddr::Tcp(host.to_string(), *port),
+        });
         let role = SentinelServerType::Master;
         let mut builder = SentinelClientBuilder::new(hosts, &self.name, role)?
             .set_client_to_redis_db(server.db())
@@ -128,12 +95,6 @@ impl SentinelUrl {
         }
         builder.build()
     }
-}
-
-/// Returns whether a host of a URL has a port. A colon in brackets belongs to an address of IPv6.
-fn has_port(host: &str) -> bool {
-    let after_brackets = host.rsplit(']').next().unwrap_or(host);
-    after_brackets.contains(':')
 }
 
 #[cfg(test)]

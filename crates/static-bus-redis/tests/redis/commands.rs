@@ -21,7 +21,7 @@ async fn the_place_of_a_record_is_the_key_and_the_id_of_its_entry() {
         let place = consumer.place(&delivery.receipt).unwrap();
         let (stream, id) = place.split_once(' ').unwrap();
         let entry = redis.command(&["XRANGE", stream, id, id]);
-        let field = format!("\r\n{}\r\n", body(&delivery));
+        let field = format!("\n\n{}\r\n", body(&delivery));
         assert!(entry.contains(&field), "{place}: {entry}");
     }
 }

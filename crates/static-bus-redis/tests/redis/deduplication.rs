@@ -52,9 +52,9 @@ async fn handled_keys_are_forgotten_in_time_and_leave_no_memory() {
     consumer.acknowledge(&done).await.unwrap();
     let claims = consumer.claim(&all).await.unwrap();
     assert!(claims.iter().all(|c| *c == Claim::Done));
-    let left = || async { redis.command(&["KEYS", "static-bus:done*"]) == "*0\r\n" };
+    let left = || async { redis.command(&["KEYS", "static-bus:*:done/*"]) == "*0\r\n" };
     eventually("the keys are gone", left).await;
-    let left = || async { redis.command(&["KEYS", "static-bus:claims*"]) == "*0\r\n" };
+    let left = || async { redis.command(&["KEYS", "static-bus:*:claims:*"]) == "*0\r\n" };
     eventually("no claim is left", left).await;
     let claims = consumer.claim(&all).await.unwrap();
     assert!(claims.iter().all(|c| *c == Claim::Granted));

@@ -9,7 +9,7 @@ use std::{
 
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
-    Transport,
+    Transport, TransportErrorKind,
     transport::{Consumer, TransportError},
 };
 
@@ -46,6 +46,8 @@ async fn a_malformed_url_is_refused() {
         "redis://user:s3cr3t/host",
         "redis+sentinel://user:s3cr3t@host",
         "redis+sentinel://user:12/s3cr3t@host/name",
+        "redis-cluster://:s3cr3t@host/3",
+        "redis-cluster://user:12/s3cr3t@host",
     ] {
         let text = refusal(url).await;
         assert!(text.contains("the URL cannot be read"), "{url}: {text}");
@@ -53,6 +55,8 @@ async fn a_malformed_url_is_refused() {
     }
     let text = refusal("redis://:s3cr3t@host:6379/abc").await;
     assert!(text.starts_with("redis://host:6379: "), "{text}");
+    let text = refusal("rediss-cluster://:s3cr3t@host:6379/3").await;
+    assert!(text.starts_with("rediss-cluster://host:6379: "), "{text}");
 }
 
 #[tokio::test]
@@ -113,8 +117,13 @@ async fn a_missing_permission_is_named() {
     );
 }
 
-#[tokio::test]
-async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A server with the password `s3cr3t`, and TLS on this port of `localhost`; and the certificate of its authority.
+fn with_tls(more: &[&str]) -> (Redis, u16, String) {
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = rcgen::KeyPair::generate().unwrap();
@@ -130,11 +139,7 @@ async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let arguments = [
         ("--tls-port", port.to_string()),
         ("--tls-cert-file", file("server.pem", &server.pem())),
@@ -145,14 +150,21 @@ async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
     let arguments = arguments
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value]);
-    let _redis = Redis::with(RedisOptions {
+    let more = more.iter().map(|argument| (*argument).to_owned());
+    let redis = Redis::with(RedisOptions {
         password: Some("s3cr3t".to_owned()),
-        arguments: arguments.collect(),
+        arguments: arguments.chain(more).collect(),
         ..Default::default()
     });
+    (redis, port, root.pem())
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
+    let (_redis, port, root) = with_tls(&[]);
     let url = format!("rediss://:s3cr3t@localhost:{port}");
 
-    let config = RedisTransport::builder(&url).root_certificate(root.pem());
+    let config = RedisTransport::builder(&url).root_certificate(root);
     let transport = config.clone().connect().await.unwrap();
     let consumer = transport.consume(subscription(command("c"), "member"));
     let consumer = consumer.await.unwrap();
@@ -201,13 +213,12 @@ async fn a_server_that_does_not_answer_is_an_error_after_the_deadline() {
     assert!(error.contains("firewall"), "{error}");
 }
 
-#[tokio::test]
-async fn an_old_server_is_refused() {
-    let address = speak(|request| {
+/// A server with this `INFO server`.
+fn with_information(information: &'static str) -> String {
+    speak(move |request| {
         let answers = request.split_terminator('*').skip(1).map(|command| {
             if command.contains("INFO\r\n$6\r\nserver") {
-                let info = "# Server\r\nredis_version:6.2.14\r\nredis_mode:standalone\r\n";
-                format!("${}\r\n{info}\r\n", info.len())
+                format!("${}\r\n{information}\r\n", information.len())
             } else if command.contains("HELLO") {
                 "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned()
             } else {
@@ -215,7 +226,12 @@ async fn an_old_server_is_refused() {
             }
         });
         answers.collect()
-    });
+    })
+}
+
+#[tokio::test]
+async fn an_old_server_is_refused() {
+    let address = with_information("# Server\r\nredis_version:6.2.14\r\nredis_mode:standalone\r\n");
     let text = refusal(&format!("redis://{address}")).await;
     assert!(text.contains("too old: version 6.2.14"), "{text}");
     // Versions before 6 do not know the protocol RESP3.
@@ -226,13 +242,44 @@ async fn an_old_server_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_refused() {
-    let redis = Redis::with(RedisOptions {
-        arguments: ["--cluster-enabled", "yes"].map(str::to_owned).into(),
-        ..RedisOptions::default()
-    });
-    let text = refusal(redis.url()).await;
-    assert!(text.contains("part of a cluster"), "{text}");
+async fn a_node_of_a_valkey_cluster_is_refused_as_a_single_server() {
+    let address = with_information(
+        "# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.1.0\r\nserver_mode:cluster\r\n",
+    );
+    let text = refusal(&format!("redis://{address}")).await;
+    assert!(text.contains("its URL is redis-cluster://"), "{text}");
+}
+
+#[tokio::test]
+async fn tls_and_the_password_are_used_for_the_nodes_of_a_cluster() {
+    let bus = free_port().to_string();
+    let of_cluster = format!("--cluster-enabled yes --tls-cluster yes --cluster-port {bus}");
+    let of_cluster: Vec<_> = of_cluster.split(' ').collect();
+    let (redis, port, root) = with_tls(&of_cluster);
+    redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let builder = |secrets: &str| {
+        let url = format!("rediss-cluster://{secrets}localhost:{port}");
+        RedisTransport::builder(url).root_certificate(root.clone())
+    };
+    let transport = builder(":s3cr3t@").connect().await.unwrap();
+    assert_eq!(
+        transport.address(),
+        format!("rediss-cluster://localhost:{port}")
+    );
+    eventually("the node serves its slots", async || {
+        let records = vec![(command("c"), record("over TLS"))];
+        transport.append(records).await.remove(0).is_ok()
+    })
+    .await;
+    let consumer = transport.consume(subscription(command("c"), "member"));
+    let got = receive(&consumer.await.unwrap(), 1).await;
+    assert_eq!(bodies(&got), ["over TLS"]);
+    for secrets in ["", ":wr0ng@", "user:wr0ng@"] {
+        let error = builder(secrets).connect().await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Unauthorized, "{error}");
+        assert!(!error.to_string().contains("wr0ng"), "{error}");
+        assert!(!format!("{:?}", builder(secrets)).contains("wr0ng"));
+    }
 }
 
 #[tokio::test]

@@ -150,14 +150,14 @@ async fn an_inspection_does_a_bounded_amount_of_work() {
     // Without an entry in the middle, the server does not know the lag.
     let entries = server.command(&[
         "XRANGE",
-        "static-bus:command:orders.place",
+        "static-bus:{command:orders.place}",
         "-",
         "+",
         "COUNT",
         "2",
     ]);
     let id = entries.lines().filter(|line| line.contains('-')).nth(1);
-    server.command(&["XDEL", "static-bus:command:orders.place", id.unwrap()]);
+    server.command(&["XDEL", "static-bus:{command:orders.place}", id.unwrap()]);
     server.command(&["CONFIG", "RESETSTAT"]);
     let begin = Instant::now();
     let counted = &state(&redis, &orders).await.groups[0];
@@ -168,4 +168,24 @@ async fn an_inspection_does_a_bounded_amount_of_work() {
         .filter(|(name, _)| name.starts_with("xr"));
     let reads: u64 = reads.map(|(_, calls)| calls).sum();
     assert!(reads < 30, "{reads} reads");
+}
+
+#[tokio::test]
+async fn an_inspection_looks_at_a_bounded_number_of_bytes() {
+    let server = Redis::start();
+    let redis = connect(&server).await;
+    let orders = command("orders.place");
+    let consumer = redis.consume(subscription(orders.clone(), "m"));
+    consumer.await.unwrap().close().await.unwrap();
+    for size in [1, 100_000] {
+        append(&redis, &orders, (0..200).map(|_| record("x".repeat(size)))).await;
+    }
+    let stream = "static-bus:{command:orders.place}";
+    let entries = server.command(&["XRANGE", stream, "-", "+", "COUNT", "2"]);
+    let id = entries.lines().filter(|line| line.contains('-')).nth(1);
+    server.command(&["XDEL", stream, id.unwrap()]);
+    // Of the last two hundred entries, ten fill a megabyte, and one page of them ten.
+    let counted = &state(&redis, &orders).await.groups[0];
+    assert!(!counted.lag_is_exact, "{counted:?}");
+    assert!((199..320).contains(&counted.backlog.lag), "{counted:?}");
 }

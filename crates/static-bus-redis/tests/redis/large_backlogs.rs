@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use static_bus_remote::{
     DEAD_LETTERS, Transport,
-    transport::{Consumer, Kind, Lease},
+    transport::{Consumer, Due, Inspect, Kind, Lease, Record},
 };
 
 use crate::support::*;
@@ -37,7 +37,7 @@ fn slowest(redis: &Redis) -> (u64, String) {
 #[tokio::test]
 async fn no_call_stops_the_server_for_long_with_a_million_entries() {
     let redis = Redis::start();
-    let stream = "static-bus:command:c";
+    let stream = "static-bus:{command:c}";
     fill(&redis, stream, ENTRIES);
     fill(&redis, "static-bus:dead-letter", 200_000);
     let transport = connect(&redis).await;
@@ -102,4 +102,52 @@ async fn no_call_stops_the_server_for_long_with_a_million_entries() {
     .await;
     let removed = slowest(&redis);
     assert!(removed.0 < STOP, "{removed:?}");
+}
+
+/// Schedules small records on the server, in the format of the engine: the first `due` of them for now.
+fn schedule(redis: &Redis, topic: &str, entries: u64, due: u64) {
+    let script = "\
+        local millis = redis.call('TIME')[1] * 1000 \
+        for n = tonumber(ARGV[1]), ARGV[1] + ARGV[3] - 1 do \
+          local id = string.format('%016.0f', n) \
+          local time = n < tonumber(ARGV[2]) and millis or millis + 36000000 + n \
+          redis.call('ZADD', KEYS[1], time, id) \
+          redis.call('HSET', KEYS[2], id, cmsgpack.pack({0, false, {'r', 'type: test\\n\\n' .. n}})) \
+        end \
+        redis.call('HSET', KEYS[2], 'n', ARGV[1] + ARGV[3])";
+    let keys = [format!("{topic}:due"), format!("{topic}:scheduled")];
+    for begin in (0..entries).step_by(5_000) {
+        let (begin, due) = (begin.to_string(), due.to_string());
+        redis.command(&[
+            "EVAL", script, "2", &keys[0], &keys[1], &begin, &due, "5000",
+        ]);
+    }
+}
+
+#[tokio::test]
+async fn no_call_stops_the_server_for_long_with_a_million_scheduled_records() {
+    const DUE: u64 = 20_000;
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    schedule(&redis, "static-bus:{command:c}", ENTRIES, DUE);
+    redis.command(&["CONFIG", "SET", "slowlog-max-len", "1000"]);
+    redis.command(&["CONFIG", "SET", "slowlog-log-slower-than", "5000"]);
+    redis.command(&["SLOWLOG", "RESET"]);
+    let due = |delay| Due::after(delay).with_key("key");
+    let scheduled = |delay| Record {
+        due: Some(due(delay)),
+        ..record("late")
+    };
+    append(&transport, &topic, [scheduled(Duration::from_secs(36_000))]).await;
+    assert!(transport.cancel(&topic, "key").await.unwrap());
+    append(&transport, &topic, [scheduled(Duration::ZERO)]).await;
+    let consumer = transport.consume(subscription(topic.clone(), "a")).await;
+    let came = drain(&consumer.unwrap(), DUE as usize + 1).await;
+    assert_eq!(came.len() as u64, DUE + 1, "each once");
+    let state = transport.inspect(&[topic]).await.unwrap().remove(0);
+    assert_eq!(state.scheduled, ENTRIES - DUE);
+    let slowest = slowest(&redis);
+    println!("the slowest call: {slowest:?}");
+    assert!(slowest.0 < STOP, "{slowest:?}");
 }

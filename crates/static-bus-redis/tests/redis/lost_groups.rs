@@ -22,8 +22,8 @@ event!(Noted, name = "noted");
 /// Commands after which the group of the event is missing.
 const LOSSES: [&[&[&str]]; 3] = [
     &[&["FLUSHALL"]],
-    &[&["DEL", "static-bus:event:noted"]],
-    &[&["XGROUP", "DESTROY", "static-bus:event:noted", "notes"]],
+    &[&["DEL", "static-bus:{event:noted}"]],
+    &[&["XGROUP", "DESTROY", "static-bus:{event:noted}", "notes"]],
 ];
 
 #[tokio::test]
@@ -45,7 +45,8 @@ async fn each_event_that_is_accepted_after_the_loss_of_its_group_is_handled_also
             }
         });
         let worker = Worker::new(connect(&redis).await, bus.build()).event::<Noted>("notes");
-        let worker = worker.limit::<Noted>(const { std::num::NonZeroUsize::new(1).unwrap() });
+        let worker = worker
+            .configure::<Noted>(|it| it.limit(const { std::num::NonZeroUsize::new(1).unwrap() }));
         let worker = worker.start().await.unwrap();
         let remote = RemoteBus::connect(connect(&redis).await).await.unwrap();
         remote.publish_async(&Noted { number: 0 }).await.unwrap();
@@ -53,7 +54,7 @@ async fn each_event_that_is_accepted_after_the_loss_of_its_group_is_handled_also
         // The worker reads one more, and then nothing.
         remote.publish_async(&Noted { number: 0 }).await.unwrap();
         eventually("both are read", async || {
-            let groups = redis.command(&["XINFO", "GROUPS", "static-bus:event:noted"]);
+            let groups = redis.command(&["XINFO", "GROUPS", "static-bus:{event:noted}"]);
             groups.contains("pending\r\n:2\r\n")
         })
         .await;
@@ -111,7 +112,7 @@ async fn a_lost_group_is_created_again_by_a_member_that_receives_nothing() {
     append(&transport, &topic, [record("1"), keyed("k", "2")]).await;
     let held = receive(&consumer, 2).await;
     redis.command(&["FLUSHALL"]);
-    let groups = async || redis.command(&["XINFO", "GROUPS", "static-bus:event/7:e"]);
+    let groups = async || redis.command(&["XINFO", "GROUPS", "static-bus:{event:e}/7"]);
     eventually("all its streams are back", async || {
         groups().await.contains("mail")
     })

@@ -1,5 +1,6 @@
 //! Properties of Redis, beyond the promises of all engines.
 
+mod cluster;
 mod commands;
 mod deduplication;
 mod failovers;
@@ -10,6 +11,7 @@ mod lost_groups;
 mod outages;
 mod partitions;
 mod queries;
+mod scheduling;
 mod sentinel;
 mod slow_links;
 mod support;

@@ -19,7 +19,7 @@ use test_brokers::redis::Redis;
 fn shares(redis: &Redis) -> HashMap<String, usize> {
     let mut shares = HashMap::new();
     for n in 0..8 {
-        let owner = format!("static-bus:owner/{n}:command:c@handlers");
+        let owner = format!("static-bus:{{command:c}}:owner/{n}:handlers");
         let owner = redis.command(&["GET", &owner]);
         if let Some(name) = owner.lines().nth(1) {
             *shares.entry(name.to_owned()).or_default() += 1;

@@ -1,15 +1,15 @@
 //! Queries and replies: the elements of lists, and their removal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Transport, TransportErrorKind,
-    transport::{Consumer, Kind, Receiver, Record},
+    transport::{Consumer, Kind, Receiver, Record, Topic, TransportError},
 };
 
 use crate::support::*;
-use test_brokers::redis::Redis;
+use test_brokers::{redis::Redis, tunnel::Tunnel};
 
 fn expiring(body: &str, expires: Duration) -> Record {
     Record {
@@ -23,7 +23,7 @@ async fn replies_expire_after_a_minute_and_queries_after_their_deadline() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     append(&transport, &topic(Kind::Reply, "gone"), [record("1")]).await;
-    let life = integer(&redis.command(&["PTTL", "static-bus:reply:gone"]));
+    let life = integer(&redis.command(&["PTTL", "static-bus:{reply:gone}"]));
     assert!((1..=60_000).contains(&life), "{life}");
     let query = topic(Kind::Query, "q");
     let _receiver = transport.listen(query.clone()).await.unwrap();
@@ -34,7 +34,7 @@ async fn replies_expire_after_a_minute_and_queries_after_their_deadline() {
     )
     .await;
     append(&transport, &query, [expiring("2", Duration::from_secs(1))]).await;
-    let life = integer(&redis.command(&["PTTL", "static-bus:query:q"]));
+    let life = integer(&redis.command(&["PTTL", "static-bus:{query:q}"]));
     assert!((500_000..=600_000).contains(&life), "{life}");
 }
 
@@ -48,7 +48,7 @@ async fn expired_queries_do_not_accumulate() {
         let records = (0..100).map(|_| expiring("x", Duration::from_millis(1)));
         append(&transport, &topic, records).await;
     }
-    let length = integer(&redis.command(&["LLEN", "static-bus:query:q"]));
+    let length = integer(&redis.command(&["LLEN", "static-bus:{query:q}"]));
     assert!(length < 3000, "{length}");
 }
 
@@ -136,22 +136,111 @@ async fn queries_are_accepted_when_the_server_has_lost_the_presence_of_their_rec
     assert_eq!(listen(&receiver, 1).await, ["other"]);
 }
 
+/// Sends a query until the server answers.
+async fn send_over_outage(
+    transport: &RedisTransport,
+    query: &Topic,
+    body: &str,
+) -> Result<(), TransportError> {
+    let end = Instant::now() + LONG;
+    loop {
+        let records = vec![(query.clone(), record(body))];
+        match transport.append(records).await.remove(0) {
+            Err(e) if e.kind() == TransportErrorKind::Unreachable && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_query_costs_one_command_and_its_refusal_leaves_no_key() {
+async fn queries_are_accepted_after_an_outage_that_was_longer_than_the_grace_time() {
+    let grace = Duration::from_secs(1);
+    let mut redis = Redis::start();
+    let tunnel = Tunnel::to(redis.port());
+    let url = format!("redis://{}", tunnel.host_and_port());
+    let there = RedisTransport::builder(url).receiver_grace(grace);
+    let there = there.connect().await.unwrap();
+    let query = topic(Kind::Query, "q");
+    let receiver = there.listen(query.clone()).await.unwrap();
+    let here = RedisTransport::builder(redis.url()).deadline(LONG / 2);
+    let here = here.connect().await.unwrap();
+    append(&here, &query, [record("before")]).await;
+    assert_eq!(listen(&receiver, 1).await, ["before"]);
+    redis.kill();
+    tunnel.lead_to(1);
+    tokio::time::sleep(grace * 2).await;
+    redis.launch();
+    // The sender has connected again, and the receiver has not.
+    send_over_outage(&here, &query, "after").await.unwrap();
+    append(&here, &query, [record("and again")]).await;
+    tunnel.lead_to(redis.port());
+    let got = listen_over_errors(&receiver, 2).await;
+    assert_eq!(got, ["after", "and again"]);
+}
+
+#[tokio::test]
+async fn queries_without_a_receiver_are_refused_again_some_seconds_after_an_outage() {
+    let mut redis = Redis::start();
+    let builder = RedisTransport::builder(redis.url()).deadline(Duration::from_secs(1));
+    let transport = builder.connect().await.unwrap();
+    let lonely = topic(Kind::Query, "lonely");
+    let refused = send_over_outage(&transport, &lonely, "1").await;
+    assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::NoReceiver);
+    redis.restart();
+    send_over_outage(&transport, &lonely, "2").await.unwrap();
+    eventually("it is refused", async || {
+        let sent = send_over_outage(&transport, &lonely, "3").await;
+        sent.is_err_and(|e| e.kind() == TransportErrorKind::NoReceiver)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn receivers_announce_themselves_at_once_on_a_new_connection() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let _receiver = transport.listen(topic(Kind::Query, "q")).await.unwrap();
+    let begun = Instant::now();
+    for _ in 0..40 {
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        redis.command(&["FLUSHALL"]);
+        eventually("it is connected", async || transport.check().await.is_ok()).await;
+        eventually("it is announced", async || {
+            redis.command(&["EXISTS", "static-bus:{query:q}:receivers"]) == ":1\r\n"
+        })
+        .await;
+    }
+    // The next regular announcement is half a second away on average.
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_query_costs_no_script_where_receivers_are_known_and_its_refusal_leaves_no_key() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     let (served, lonely) = (topic(Kind::Query, "served"), topic(Kind::Query, "lonely"));
     let _receiver = transport.listen(served.clone()).await.unwrap();
     redis.command(&["CONFIG", "RESETSTAT"]);
-    append(&transport, &served, (0..900).map(|n| record(n.to_string()))).await;
-    let refused = transport
-        .append(vec![(lonely, record("1"))])
-        .await
-        .remove(0);
-    assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::NoReceiver);
+    for _ in 0..10 {
+        append(&transport, &served, (0..900).map(|n| record(n.to_string()))).await;
+        let refused = transport.append(vec![(lonely.clone(), record("1"))]);
+        let refused = refused.await.remove(0);
+        assert_eq!(refused.unwrap_err().kind(), TransportErrorKind::NoReceiver);
+    }
+    append(&transport, &topic(Kind::Reply, "r"), [record("1")]).await;
     let calls = calls(&redis);
     let evals = calls.iter().find(|(name, _)| name == "eval").unwrap().1;
-    assert_eq!(evals, 2, "{calls:?}");
+    assert_eq!(
+        evals,
+        1 + 10,
+        "the first query, and those that are refused: {calls:?}"
+    );
     let keys = redis.command(&["KEYS", "*lonely*"]);
     assert_eq!(keys, "*0\r\n");
 }

@@ -88,7 +88,7 @@ async fn concurrent_sends_of_large_messages_wait_for_each_other_and_none_fails()
     let results = sends.join_all().await;
     let failed: Vec<_> = results.iter().filter_map(|r| r.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} fail: {}", failed.len(), failed[0]);
-    let length = integer(&redis.command(&["XLEN", "static-bus:command:archive"]));
+    let length = integer(&redis.command(&["XLEN", "static-bus:{command:archive}"]));
     assert_eq!(length, COUNT as u64, "each is there once");
 }
 
@@ -110,7 +110,7 @@ async fn entries_of_answers_that_did_not_come_in_time_are_delivered_for_the_firs
     while lost < 3 {
         let received = consumer.receive(64, Duration::from_secs(1)).await;
         assert!(received.is_err() || received.unwrap().is_empty());
-        let pending = redis.command(&["XINFO", "GROUPS", "static-bus:command:c"]);
+        let pending = redis.command(&["XINFO", "GROUPS", "static-bus:{command:c}"]);
         lost += usize::from(!pending.contains("pending\r\n:0\r\n"));
     }
     tunnel.set_bandwidth(0);
@@ -150,4 +150,29 @@ async fn large_dead_letters_are_listed_in_pages_over_a_slow_link() {
         after = Some(last);
     }
     assert_eq!(count, 30);
+}
+
+#[tokio::test]
+async fn one_read_of_many_partitions_is_bounded_in_bytes() {
+    const SIZE: usize = 300_000;
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let large = |n: usize| match n % 10 {
+        0 => record("x".repeat(SIZE)),
+        _ => keyed(&n.to_string(), "x".repeat(SIZE)),
+    };
+    append(&transport, &topic, (0..100).map(large)).await;
+    let consumer = transport.consume(subscription(topic, "a")).await.unwrap();
+    let mut counts = Vec::new();
+    let end = std::time::Instant::now() + LONG;
+    while counts.iter().sum::<usize>() < 100 {
+        assert!(std::time::Instant::now() < end, "{counts:?} came");
+        let received = consumer.receive(100, Duration::from_secs(1)).await.unwrap();
+        consumer.acknowledge(&leases(&received)).await.unwrap();
+        counts.push(received.len());
+    }
+    // The fourth exceeds a megabyte.
+    assert!(counts.iter().all(|count| *count <= 4), "{counts:?}");
+    assert!(counts.len() < 40, "{counts:?}");
 }

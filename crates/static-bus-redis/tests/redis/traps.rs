@@ -22,7 +22,7 @@ async fn trimming_removes_nothing_that_a_group_has_not_read_and_acknowledged() {
     drain(&quick, 3000).await;
     let read = receive(&slow, 1000).await;
     slow.acknowledge(&leases(&read[..600])).await.unwrap();
-    let length = || async { integer(&redis.command(&["XLEN", "static-bus:event:e"])) };
+    let length = || async { integer(&redis.command(&["XLEN", "static-bus:{event:e}"])) };
     eventually("what both are done with is removed", || async {
         length().await < 2600
     })
@@ -59,8 +59,10 @@ async fn what_is_acknowledged_behind_a_stuck_entry_is_removed_and_nothing_else()
     let stuck = read.split_off(2990);
     slow.acknowledge(&leases(&read)).await.unwrap();
     let length = async || {
-        let streams = redis.command(&["KEYS", "static-bus:event*"]);
-        let streams = streams.lines().filter(|line| line.starts_with("static"));
+        let streams = redis.command(&["KEYS", "static-bus:{event*"]);
+        let streams = streams
+            .lines()
+            .filter(|line| line.starts_with("static") && !line.contains("}:"));
         let lengths = streams.map(|key| integer(&redis.command(&["XLEN", key])));
         lengths.sum::<u64>()
     };
@@ -97,7 +99,7 @@ async fn a_new_group_of_a_trimmed_stream_reports_its_lag() {
     append(&transport, &topic, (0..1000).map(|n| record(n.to_string()))).await;
     drain(&first, 1000).await;
     eventually("the stream is trimmed", || async {
-        integer(&redis.command(&["XLEN", "static-bus:event:e"])) < 200
+        integer(&redis.command(&["XLEN", "static-bus:{event:e}"])) < 200
     })
     .await;
     let second = transport.consume(group("second")).await.unwrap();
@@ -109,10 +111,10 @@ async fn a_new_group_of_a_trimmed_stream_reports_its_lag() {
     let backlog = second.backlog().await.unwrap();
     assert_eq!((backlog.pending, backlog.lag), (30, 40));
     // The server has no lag after the deletion of an entry from the middle.
-    let last = redis.command(&["XREVRANGE", "static-bus:event:e", "+", "-", "COUNT", "2"]);
+    let last = redis.command(&["XREVRANGE", "static-bus:{event:e}", "+", "-", "COUNT", "2"]);
     let id = last.split("\r\n").nth(3).unwrap();
     let second_to_last = last.split("\r\n").filter(|l| l.contains('-')).nth(1);
-    redis.command(&["XDEL", "static-bus:event:e", second_to_last.unwrap_or(id)]);
+    redis.command(&["XDEL", "static-bus:{event:e}", second_to_last.unwrap_or(id)]);
     assert_eq!(second.backlog().await.unwrap().lag, 39);
     second.acknowledge(&leases(&read)).await.unwrap();
 }
@@ -149,7 +151,7 @@ async fn a_late_renewal_neither_takes_nor_revives_an_entry() {
     a.renew(&leases(&late)).await.unwrap();
     let pending = redis.command(&[
         "XPENDING",
-        "static-bus:command:c",
+        "static-bus:{command:c}",
         "handlers",
         "-",
         "+",
@@ -164,7 +166,7 @@ async fn a_late_renewal_neither_takes_nor_revives_an_entry() {
     a.release(&leases(&late)).await.unwrap();
     let pending = redis.command(&[
         "XPENDING",
-        "static-bus:command:c",
+        "static-bus:{command:c}",
         "handlers",
         "-",
         "+",
@@ -203,7 +205,7 @@ async fn closing_releases_held_and_buffered_entries_and_removes_the_name() {
     let seen: HashSet<_> = bodies(&rest).into_iter().collect();
     assert_eq!(seen.len(), 395, "each once");
     assert!(rest.iter().all(|d| d.attempt == 1), "released: {rest:?}");
-    let names = redis.command(&["XINFO", "CONSUMERS", "static-bus:command:c", "handlers"]);
+    let names = redis.command(&["XINFO", "CONSUMERS", "static-bus:{command:c}", "handlers"]);
     assert!(!names.contains("$1\r\na\r\n"), "its name is gone: {names}");
 }
 
@@ -230,7 +232,7 @@ async fn an_event_without_groups_leaves_no_key() {
     let redis = Redis::start();
     let transport = connect(&redis).await;
     append(&transport, &event("e"), [record("1"), keyed("k", "2")]).await;
-    let keys = redis.command(&["KEYS", "static-bus:event*"]);
+    let keys = redis.command(&["KEYS", "static-bus:{event*"]);
     assert_eq!(keys, "*0\r\n");
 }
 

@@ -91,7 +91,7 @@ async fn a_message_whose_worker_was_killed_is_handled_by_another_also_with_its_k
     assert_eq!(paid, [7, 8]);
     eventually("all is settled", || async {
         redis
-            .command(&["XINFO", "GROUPS", "static-bus:command:billing.pay"])
+            .command(&["XINFO", "GROUPS", "static-bus:{command:billing.pay}"])
             .contains("pending\r\n:0\r\n")
     })
     .await;
@@ -162,7 +162,10 @@ async fn a_message_of_a_newer_version_becomes_a_dead_letter_unchanged() {
     let letter = &letters[0];
     assert_eq!(letter.origin, "command billing.pay");
     let place = letter.place.as_deref().unwrap();
-    assert!(place.starts_with("static-bus:command/"), "{place}");
+    assert!(
+        place.starts_with("static-bus:{command:billing.pay}/"),
+        "{place}"
+    );
     assert_eq!(
         letter.record.body,
         r#"{"invoice":"2026/7","currency":"EUR"}"#
@@ -186,7 +189,7 @@ async fn a_key_of_any_bytes_survives_its_dead_letter_and_the_replay() {
     let script =
         "return redis.call('XADD', KEYS[1], '*', 'k', '7\\255', 'h', ARGV[1], 'd', ARGV[2])";
     let headers = "specversion: 1.0\nid: 1\nsource: other\ntype: billing.pay\ndatacontenttype: application/json\n";
-    let stream = "static-bus:command/3:billing.pay";
+    let stream = "static-bus:{command:billing.pay}/3";
     redis.command(&["EVAL", script, "1", stream, headers, r#"{"invoice":7}"#]);
     assert_eq!(next(&mut heard).await, 7);
     let letters = dead_letters(&transport).await;
@@ -195,14 +198,14 @@ async fn a_key_of_any_bytes_survives_its_dead_letter_and_the_replay() {
     assert_eq!(next(&mut heard).await, 7);
     worker.shutdown(LONG).await;
     let find = "for n = 0, 7 do
-          for _, entry in ipairs(redis.call('XRANGE', KEYS[1] .. n .. ':billing.pay', '-', '+')) do
+          for _, entry in ipairs(redis.call('XRANGE', KEYS[1] .. n, '-', '+')) do
             local record = {}
             for i = 1, #entry[2], 2 do record[entry[2][i]] = entry[2][i + 1] end
-            if record.k == '7\\255' and string.find(record.h, 'attempt: 2') then return 1 end
+            if record.k == '7\\255' and string.find(record.r or '', 'attempt: 2') then return 1 end
           end
         end
         return 0";
-    let found = redis.command(&["EVAL", find, "1", "static-bus:command/"]);
+    let found = redis.command(&["EVAL", find, "1", "static-bus:{command:billing.pay}/"]);
     assert_eq!(found, ":1\r\n", "the replay has the same key");
 }
 

@@ -325,6 +325,26 @@ impl<P: Progress> Assignment<P> {
         std::mem::take(&mut self.is_in_doubt)
     }
 
+    /// The offset of the next message of a partition that its client fetches.
+    pub fn next_fetched(&self, number: i32) -> Option<i64> {
+        let assigned = self.partitions.get(&number)?;
+        (!assigned.is_closed).then(|| assigned.source.next_fetched())
+    }
+
+    /// Reads a partition from the queue of another client, until the [end of detours](Self::end_detours).
+    pub fn begin_detour(&mut self, number: i32, queue: PartitionQueue<Events>) {
+        if let Some(assigned) = self.partitions.get_mut(&number) {
+            assigned.source.begin_detour(queue);
+        }
+    }
+
+    /// Reads all partitions from the queues of the member's client again.
+    pub fn end_detours(&mut self) {
+        for assigned in self.partitions.values_mut() {
+            assigned.source.end_detour();
+        }
+    }
+
     /// Removes partitions that belong to other members.
     pub fn remove(&mut self, numbers: &[i32]) {
         for number in numbers {

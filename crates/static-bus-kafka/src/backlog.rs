@@ -31,11 +31,13 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// The operation in errors.
 const DOING: &str = "reading the backlog";
 
+/// The first offset and the end of each partition of a topic.
+pub(super) type Bounds = BTreeMap<i32, (i64, i64)>;
+
 /// The offsets of a group and its topic.
 pub(super) struct GroupOffsets {
     topic: Arc<str>,
-    /// The first offset and the end of each partition.
-    bounds: BTreeMap<i32, (i64, i64)>,
+    bounds: Bounds,
     /// The committed offset and metadata of each partition that has one.
     committed: BTreeMap<i32, (i64, String)>,
 }
@@ -72,16 +74,8 @@ impl GroupOffsets {
             retry_until(Instant::now() + deadline, || {
                 let all = all(&client, &topic)?;
                 let committed = client.committed_offsets(all.clone(), REQUEST_TIMEOUT)?;
-                let [begins, ends] = [Offset::Beginning, Offset::End].map(|offset| {
-                    let mut places = all.clone();
-                    places.set_all_offsets(offset)?;
-                    client.offsets_for_times(places, REQUEST_TIMEOUT)
-                });
-                let (begins, ends) = (offsets(&begins?)?, offsets(&ends?)?);
-                let bounds = begins.into_iter().map(|(number, begin)| {
-                    let end = ends.get(&number).copied().unwrap_or(begin);
-                    (number, (begin, end.max(begin)))
-                });
+                // Read after the positions, which are never beyond the ends then.
+                let bounds = self::bounds(&client, all)?;
                 let committed = committed.elements();
                 let committed = committed.iter().filter_map(|place| match place.offset() {
                     Offset::Offset(at) => {
@@ -91,7 +85,7 @@ impl GroupOffsets {
                 });
                 Ok(GroupOffsets {
                     topic: topic.clone(),
-                    bounds: bounds.collect(),
+                    bounds,
                     committed: committed.collect(),
                 })
             })
@@ -161,6 +155,36 @@ impl GroupOffsets {
     }
 }
 
+/// Reads the bounds of a topic. The client needs no group.
+pub(super) async fn topic_bounds(
+    cluster: &Cluster,
+    client: Arc<Client>,
+    topic: &Arc<str>,
+) -> Result<Bounds, TransportError> {
+    let deadline = cluster.settings().deadline();
+    let topic = topic.clone();
+    blocking(cluster.settings(), DOING, move || {
+        retry_until(Instant::now() + deadline, || {
+            bounds(&client, all(&client, &topic)?)
+        })
+    })
+    .await
+}
+
+fn bounds(client: &Client, all: TopicPartitionList) -> KafkaResult<Bounds> {
+    let [begins, ends] = [Offset::Beginning, Offset::End].map(|offset| {
+        let mut places = all.clone();
+        places.set_all_offsets(offset)?;
+        offsets(&client.offsets_for_times(places, REQUEST_TIMEOUT)?)
+    });
+    let (begins, ends) = (begins?, ends?);
+    let bounds = begins.into_iter().map(|(number, begin)| {
+        let end = ends.get(&number).copied().unwrap_or(begin);
+        (number, (begin, end.max(begin)))
+    });
+    Ok(bounds.collect())
+}
+
 /// The records of a partition that a group has not acknowledged.
 pub(super) struct Waiting {
     /// The offset of the first one.
@@ -183,7 +207,8 @@ async fn append_times(
     topic: Arc<str>,
     places: Vec<(i32, i64)>,
 ) -> Result<BTreeMap<i32, Option<i64>>, TransportError> {
-    let mut config = cluster.settings().consumer("static-bus");
+    // A client that is assigned partitions needs the name of a group. Nothing joins this one.
+    let mut config = cluster.settings().consumer(&topic);
     config.set("queued.min.messages", "1");
     config.set("enable.partition.eof", "true");
     blocking(cluster.settings(), DOING, move || {

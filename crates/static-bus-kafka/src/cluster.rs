@@ -5,7 +5,11 @@ use std::sync::Arc;
 use rdkafka::error::KafkaError;
 
 use super::{
-    errors, inspection, receivers::Receivers, settings::Settings, topics::Topics, writer::Writer,
+    dead_letters, errors, inspection,
+    receivers::{ClusterGroups, Receivers},
+    settings::Settings,
+    topics::Topics,
+    writer::Writer,
 };
 use static_bus_remote::transport::{Topic, TransportError, TransportErrorKind};
 
@@ -13,9 +17,10 @@ use static_bus_remote::transport::{Topic, TransportError, TransportErrorKind};
 pub(super) struct Cluster {
     settings: Arc<Settings>,
     topics: Topics,
-    receivers: Arc<Receivers>,
+    receivers: Receivers,
     writer: Writer,
     inspectors: inspection::Clients,
+    listing: dead_letters::LastListing,
 }
 
 impl Cluster {
@@ -23,9 +28,10 @@ impl Cluster {
         let settings = Arc::new(settings);
         Arc::new(Cluster {
             topics: Topics::new(settings.clone()),
-            receivers: Arc::new(Receivers::new(settings.clone())),
+            receivers: Receivers::new(settings.receiver_grace()),
             writer: Writer::new(settings.clone()),
             inspectors: inspection::Clients::default(),
+            listing: dead_letters::LastListing::default(),
             settings,
         })
     }
@@ -41,10 +47,16 @@ impl Cluster {
 
     /// Returns `false` if a query has no receiver.
     pub async fn has_receiver(&self, topic: &Topic) -> bool {
-        match self.topics.admin().await {
-            Ok(admin) => self.receivers.accept(&admin, topic).await,
+        match self.query_groups().await {
+            Ok(groups) => self.receivers.accept(groups, topic).await,
             Err(_) => true,
         }
+    }
+
+    /// The groups of queries.
+    pub async fn query_groups(&self) -> Result<ClusterGroups, TransportError> {
+        let (settings, admin) = (self.settings.clone(), self.topics.admin().await?);
+        Ok(ClusterGroups { settings, admin })
     }
 
     /// The producer of claims and of removals of dead letters.
@@ -55,6 +67,11 @@ impl Cluster {
     /// The clients that read the positions of groups.
     pub fn inspectors(&self) -> &inspection::Clients {
         &self.inspectors
+    }
+
+    /// The listing of dead letters that the next page may continue.
+    pub fn listing(&self) -> &dead_letters::LastListing {
+        &self.listing
     }
 
     /// An error of a client. `doing` names the operation.

@@ -1,6 +1,11 @@
 //! Members of groups of commands and events.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::OnceCell,
@@ -19,6 +24,7 @@ use super::{
     receipt::KafkaReceipt,
     transactions::Committer,
 };
+use static_bus_remote::lock::lock;
 use static_bus_remote::transport::{
     Backlog, Claim, Consumer, Delivery, Kind, Lease, Scope, Subscription, TransportError,
     TransportErrorKind,
@@ -27,6 +33,10 @@ use static_bus_remote::transport::{
 /// The size of the output in bytes with which a transaction begins to be committed, so that it ends in time on a slow
 /// link. The output of one message is never divided.
 const MAX_TRANSACTION_BYTES: usize = 4_000_000;
+
+/// The shortest interval of acknowledgements. A commit and a confirmation cost the cluster as much for one record as for
+/// hundreds.
+const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A member of a group of a command or an event.
 ///
@@ -41,6 +51,8 @@ pub struct KafkaConsumer {
     claims: OnceCell<Claims>,
     /// With exactly once.
     handling: Option<Handling>,
+    /// The time from which records may be acknowledged.
+    acknowledge_from: Mutex<Instant>,
 }
 
 impl KafkaConsumer {
@@ -52,6 +64,7 @@ impl KafkaConsumer {
         let Subscription {
             topic: of,
             group,
+            member,
             lease,
             ..
         } = &subscription;
@@ -66,7 +79,9 @@ impl KafkaConsumer {
         let topic = cluster.topics().get(of).await?.name;
         let group = group_id(settings.namespace(), of, group);
         let session_timeout = (*lease).clamp(MIN_SESSION_TIMEOUT, MAX_SESSION_TIMEOUT);
-        let (client, _) = membership::client(cluster, &group, session_timeout)?;
+        let config = settings.member(&group, member);
+        let config = membership::with_defaults(config, session_timeout);
+        let client = membership::client(cluster, &config)?;
         if of.kind == Kind::Event {
             offsets::begin_at_end(cluster, &client, &topic).await?;
         }
@@ -74,7 +89,7 @@ impl KafkaConsumer {
         let committer = committer.map(|_| Committer::new(cluster, &subscription));
         let assignment =
             Assignment::new(topic.clone(), *lease, committer.is_some(), client.clone());
-        let member = Member::start(cluster, client, assignment, committer)?;
+        let member = Member::start(cluster, config, client, assignment, committer)?;
         Ok(KafkaConsumer {
             cluster: cluster.clone(),
             subscription,
@@ -82,12 +97,20 @@ impl KafkaConsumer {
             member,
             claims: OnceCell::new(),
             handling,
+            acknowledge_from: Mutex::new(Instant::now()),
         })
     }
 
     async fn claims(&self) -> Result<&Claims, TransportError> {
         let open = || Claims::open(&self.cluster, &self.subscription);
         self.claims.get_or_try_init(open).await
+    }
+
+    /// Waits until the interval after the last acknowledgement is over. Calls that wait go on together.
+    async fn pace(&self) {
+        let from = *lock(&self.acknowledge_from);
+        sleep_until(from).await;
+        *lock(&self.acknowledge_from) = Instant::now() + ACKNOWLEDGEMENT_INTERVAL;
     }
 
     /// Acknowledges records without their keys.
@@ -176,6 +199,7 @@ impl Consumer for KafkaConsumer {
         if let Some(handling) = &self.handling {
             return self.acknowledge_in_transaction(handling, leases).await;
         }
+        self.pace().await;
         let keys = keys(leases);
         if !keys.is_empty() {
             self.claims().await?.confirm(keys).await?;

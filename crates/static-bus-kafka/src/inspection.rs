@@ -1,7 +1,7 @@
 //! The state of topics and groups, for operators.
 //!
-//! The position of a group can be read only with a client of that group, which does not join it. These clients are
-//! kept, because each inspection needs them again.
+//! The position of a group can be read only with a client of that group, which does not join it. Some of these clients
+//! are kept, because each inspection needs them again.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,7 +13,7 @@ use rdkafka::{groups::GroupMemberInfo, metadata::Metadata};
 use tokio::task::JoinSet;
 
 use super::{
-    backlog::{GroupOffsets, Waiting, age},
+    backlog::{GroupOffsets, Waiting, age, topic_bounds},
     clients::{self, blocking},
     cluster::Cluster,
     events::{Client, Events},
@@ -27,37 +27,80 @@ use static_bus_remote::{
     },
 };
 
-/// The group of the client that reads the offsets of topics. Nothing joins it.
-const NO_GROUP: &str = "static-bus";
 /// The operation in errors.
 const DOING: &str = "inspecting the cluster";
 /// The number of groups that are inspected at the same time.
 const AT_ONCE: usize = 8;
 
-/// The clients that read positions of groups.
+/// The greatest number of clients of groups that are kept. Those of further groups are started for each inspection.
+const KEPT: usize = 32;
+
+/// The clients that inspect.
 #[derive(Default)]
-pub(super) struct Clients(Mutex<HashMap<String, Arc<Client>>>);
+pub(super) struct Clients(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    /// The client that reads the bounds of topics. It has no group.
+    topics: Option<Arc<Client>>,
+    /// Those that read the positions of groups, by group.
+    groups: HashMap<String, Arc<Client>>,
+}
+
+/// A client of a group. It is not a member.
+struct GroupClient {
+    client: Arc<Client>,
+    is_kept: bool,
+}
 
 impl Clients {
-    /// The client of a group. It is not a member.
-    fn of(&self, settings: &Settings, group: &str) -> Result<Arc<Client>, TransportError> {
-        let mut clients = lock(&self.0);
-        if let Some(client) = clients.get(group) {
+    fn of_topics(&self, settings: &Settings) -> Result<Arc<Client>, TransportError> {
+        let mut kept = lock(&self.0);
+        if let Some(client) = &kept.topics {
             return Ok(client.clone());
+        }
+        let client: Client = clients::start(settings, &settings.admin(), Events::default())?;
+        Ok(kept.topics.insert(Arc::new(client)).clone())
+    }
+
+    fn of_group(&self, settings: &Settings, group: &str) -> Result<GroupClient, TransportError> {
+        let mut kept = lock(&self.0);
+        if let Some(client) = kept.groups.get(group) {
+            let (client, is_kept) = (client.clone(), true);
+            return Ok(GroupClient { client, is_kept });
         }
         let config = settings.consumer(group);
         let client: Client = clients::start(settings, &config, Events::default())?;
         let client = Arc::new(client);
-        clients.insert(group.to_owned(), client.clone());
-        Ok(client)
+        let is_kept = kept.groups.len() < KEPT;
+        if is_kept {
+            kept.groups.insert(group.to_owned(), client.clone());
+        }
+        Ok(GroupClient { client, is_kept })
+    }
+
+    /// Ends the clients of groups that do not exist any more.
+    fn retain(&self, groups: &[Group]) {
+        let exists = |id: &str| groups.iter().any(|group| group.id == id);
+        let mut kept = lock(&self.0);
+        let gone = kept.groups.extract_if(|id, _| !exists(id));
+        gone.for_each(|(_, client)| clients::end(client));
     }
 }
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        lock(&self.0)
-            .drain()
-            .for_each(|(_, client)| clients::end(client));
+        let Kept { topics, groups } = std::mem::take(&mut *lock(&self.0));
+        let all = topics.into_iter().chain(groups.into_values());
+        all.for_each(clients::end);
+    }
+}
+
+impl Drop for GroupClient {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            clients::end(self.client.clone());
+        }
     }
 }
 
@@ -87,7 +130,8 @@ pub(super) async fn inspect(
     let namespace = cluster.settings().namespace();
     let metadata = metadata(cluster).await?;
     let groups = groups(cluster).await?;
-    let any = cluster.inspectors().of(cluster.settings(), NO_GROUP)?;
+    cluster.inspectors().retain(&groups);
+    let client = cluster.inspectors().of_topics(cluster.settings())?;
     let mut states = Vec::with_capacity(topics.len());
     let mut inspections = Vec::new();
     for topic in topics {
@@ -99,14 +143,11 @@ pub(super) async fn inspect(
         else {
             continue;
         };
-        let partitions = found.partitions().len();
-        let count = i32::try_from(partitions).unwrap_or(i32::MAX);
-        let offsets = GroupOffsets::read(cluster, any.clone(), &name).await?;
         let mut state = TopicState::new(topic.clone());
-        state.partitions = partitions;
-        let bounds = (0..count).filter_map(|number| offsets.bounds(number));
+        state.partitions = found.partitions().len();
+        let bounds = topic_bounds(cluster, client.clone(), &name).await?;
         let (mut stored, mut appended) = (0, 0);
-        for (begin, end) in bounds {
+        for (begin, end) in bounds.into_values() {
             stored += end - begin;
             appended += end;
         }
@@ -156,8 +197,8 @@ async fn inspect_group(
     topic: &Arc<str>,
     mut state: GroupState,
 ) -> Result<GroupState, TransportError> {
-    let client = cluster.inspectors().of(cluster.settings(), id)?;
-    let offsets = GroupOffsets::read(cluster, client, topic).await?;
+    let client = cluster.inspectors().of_group(cluster.settings(), id)?;
+    let offsets = GroupOffsets::read(cluster, client.client.clone(), topic).await?;
     let waiting = offsets.waiting(cluster, |_| false).await?;
     let record = |(number, waiting): (&i32, &Waiting)| {
         let place = format!("partition {number}, offset {}", waiting.first);
@@ -244,7 +285,37 @@ fn assigned(assignment: &[u8]) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::assigned;
+    use rdkafka::consumer::Consumer as _;
+
+    use super::{Clients, Group, KEPT, assigned};
+    use crate::settings::KafkaTransportBuilder;
+
+    #[test]
+    fn clients_of_groups_are_kept_up_to_a_number_and_while_their_group_exists() {
+        let settings = KafkaTransportBuilder::new("127.0.0.1:1")
+            .settings()
+            .unwrap();
+        let clients = Clients::default();
+        let groups = (0..KEPT + 3).map(|n| Group {
+            id: n.to_string(),
+            members: Vec::new(),
+        });
+        let groups: Vec<_> = groups.collect();
+        let address = |group: &Group| {
+            let client = clients.of_group(&settings, &group.id).unwrap();
+            client.client.client().native_ptr()
+        };
+        for group in &groups {
+            address(group);
+        }
+        let kept = || clients.0.lock().unwrap().groups.len();
+        assert_eq!(kept(), KEPT);
+        assert_eq!(address(&groups[0]), address(&groups[0]));
+        clients.retain(&groups[1..]);
+        assert_eq!(kept(), KEPT - 1);
+        address(&groups[KEPT]);
+        assert_eq!(kept(), KEPT);
+    }
 
     #[test]
     fn an_assignment_has_the_partitions_of_all_topics() {

@@ -125,12 +125,17 @@ impl Transport for KafkaTransport {
     }
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
-        if !self.cluster.settings().exactly_once() {
+        let is_due_later = |(_, record): &(Topic, Record)| record.due.is_some();
+        if !self.cluster.settings().exactly_once() && !records.iter().any(is_due_later) {
             return self.producer.append(records).await;
         }
         let mut results = vec![Ok(()); records.len()];
         let (mut others, mut places) = (Vec::new(), Vec::new());
         for (place, (topic, record)) in records.into_iter().enumerate() {
+            if record.due.is_some() {
+                results[place] = self.check_scheduling();
+                continue;
+            }
             match Attempt::of(&self.cluster, &topic, &record) {
                 Some(attempt) => results[place] = attempt.hold_back(&topic, &record).await,
                 None => {

@@ -2,15 +2,20 @@
 //!
 //! A thread polls the client, because that is needed often and blocks. A member joins its group at the first
 //! `receive`: partitions that are assigned to a member that does not receive would stand still. When a partition
-//! moves to another member, leased records may be settled for a while, and their commit is awaited. When a lease
-//! runs out, the member leaves the group until the next `receive`, and other members get its records.
+//! moves to another member, leased records may be settled for a while, and their commit is awaited; meanwhile a
+//! [detour](detour) reads the other partitions. When a lease runs out, the member leaves the group until the next
+//! `receive`, and other members get its records.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use rdkafka::{ClientConfig, consumer::Consumer as _, error::KafkaError};
+use rdkafka::{
+    ClientConfig,
+    consumer::{Consumer as _, base_consumer::PartitionQueue},
+    error::KafkaError,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -30,6 +35,7 @@ use static_bus_remote::{
     transport::{TransportError, TransportErrorKind},
 };
 
+mod detour;
 mod thread;
 
 /// The setting for the time after which the group removes a silent member.
@@ -50,6 +56,8 @@ pub(super) struct Member<P: Progress>(Arc<Membership<P>>);
 /// The state that a member shares with its thread.
 struct Membership<P> {
     cluster: Arc<Cluster>,
+    /// The configuration of the client.
+    config: ClientConfig,
     topic: Arc<str>,
     assignment: Mutex<Assignment<P>>,
     /// The producer of transactional commits, if commits are transactions.
@@ -72,22 +80,23 @@ struct Intent {
     closes: bool,
 }
 
-/// Starts the client of a member. Returns it with its session timeout, which the settings may override.
+/// Starts a client of a member.
 pub(super) fn client(
     cluster: &Cluster,
-    group: &str,
-    session_timeout: Duration,
-) -> Result<(Arc<Client>, Duration), TransportError> {
-    let config = config(cluster, group, session_timeout);
-    let session_timeout = config.get(SESSION_TIMEOUT).and_then(|ms| ms.parse().ok());
-    let session_timeout = session_timeout.map_or(MIN_SESSION_TIMEOUT, Duration::from_millis);
-    let client = clients::start(cluster.settings(), &config, Events::default())?;
-    Ok((Arc::new(client), session_timeout))
+    config: &ClientConfig,
+) -> Result<Arc<Client>, TransportError> {
+    let client = clients::start(cluster.settings(), config, Events::default())?;
+    Ok(Arc::new(client))
 }
 
-/// The configuration of a member's client. The settings may override these defaults.
-fn config(cluster: &Cluster, group: &str, session_timeout: Duration) -> ClientConfig {
-    let mut config = cluster.settings().consumer(group);
+/// The session timeout in a configuration.
+pub(super) fn session_timeout(config: &ClientConfig) -> Duration {
+    let set = config.get(SESSION_TIMEOUT).and_then(|ms| ms.parse().ok());
+    set.map_or(MIN_SESSION_TIMEOUT, Duration::from_millis)
+}
+
+/// The configuration of a consumer with defaults for a member, which the settings may override.
+pub(super) fn with_defaults(mut config: ClientConfig, session_timeout: Duration) -> ClientConfig {
     let mut default = |name: &str, value: &str| {
         if config.get(name).is_none() {
             config.set(name, value);
@@ -109,12 +118,14 @@ impl<P: Progress> Member<P> {
     /// Starts the thread. The member joins its group at the first [`receive`](Self::receive).
     pub fn start(
         cluster: &Arc<Cluster>,
+        config: ClientConfig,
         client: Arc<Client>,
         assignment: Assignment<P>,
         committer: Option<Committer>,
     ) -> Result<Self, TransportError> {
         let membership = Arc::new(Membership {
             cluster: cluster.clone(),
+            config,
             topic: assignment.topic().clone(),
             assignment: Mutex::new(assignment),
             committer,
@@ -240,8 +251,24 @@ impl<P: Progress> Membership<P> {
         lock(&self.assignment)
     }
 
-    /// Begins to commit all changes. Commits are synchronous, because the client reports the result of no other,
-    /// and so have a thread of their own.
+    /// The queue of a partition. Its messages wake [`receive`](Member::receive).
+    fn queue(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        number: i32,
+    ) -> Option<PartitionQueue<Events>> {
+        let mut queue = client.split_partition_queue(&self.topic, number)?;
+        let membership = Arc::downgrade(self);
+        queue.set_nonempty_callback(move || {
+            if let Some(membership) = membership.upgrade() {
+                membership.arrived.notify_one();
+            }
+        });
+        Some(queue)
+    }
+
+    /// Begins to commit all changes. Commits are synchronous, because the client reports the result of no other. They
+    /// have a thread of their own: without the cluster they do not end.
     fn commit(self: &Arc<Self>) {
         if let Some(commit) = self.assignment().next_commit() {
             let membership = self.clone();

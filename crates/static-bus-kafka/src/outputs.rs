@@ -21,7 +21,13 @@ use std::{
 use bytes::Bytes;
 use rdkafka::{message::OwnedHeaders, producer::BaseRecord};
 
-use super::{cluster::Cluster, errors, receipt::KafkaReceipt, topics::KafkaTopic, wire};
+use super::{
+    cluster::Cluster,
+    errors,
+    receipt::KafkaReceipt,
+    topics::KafkaTopic,
+    wire::{self, Encoded},
+};
 use static_bus_remote::{
     lock::lock,
     time::now_millis,
@@ -103,8 +109,7 @@ impl Attempt {
         let KafkaTopic {
             name, max_bytes, ..
         } = cluster.topics().get(topic).await?;
-        let (key, headers) = wire::encode(topic, record, now_millis());
-        let size = wire::size(key.as_deref(), &headers, &record.body);
+        let Encoded { key, headers, size } = wire::encode(topic, record, now_millis());
         // A record that is too large would fail each transaction that contains it.
         let limits = (cluster.settings().max_bytes(topic.kind), max_bytes);
         if wire::batch_size(size) > limits.0.min(limits.1) {

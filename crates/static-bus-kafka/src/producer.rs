@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::{
-    error::KafkaError, message::OwnedHeaders, producer::BaseRecord, types::RDKafkaErrorCode,
-};
+use rdkafka::{error::KafkaError, producer::BaseRecord, types::RDKafkaErrorCode};
 use tokio::time::Instant;
 
 use self::{
@@ -21,7 +19,12 @@ use self::{
     client::Client,
     window::Window,
 };
-use super::{cluster::Cluster, errors, topics::KafkaTopic, wire};
+use super::{
+    cluster::Cluster,
+    errors,
+    topics::KafkaTopic,
+    wire::{self, Encoded},
+};
 use static_bus_remote::{
     lock::lock,
     time::now_millis,
@@ -86,17 +89,15 @@ impl Producer {
         let mut numbers = Vec::with_capacity(records.len());
         let now = now_millis();
         let mut encoded = Vec::with_capacity(records.len());
-        let mut sizes = Vec::with_capacity(records.len());
         for (topic, record) in &records {
             let known = topics.iter().rposition(|(known, _)| *known == topic);
             numbers.push(known.unwrap_or(topics.len()));
             if known.is_none() {
                 topics.push((topic, self.target(topic).await));
             }
-            let (key, headers) = wire::encode(topic, record, now);
-            sizes.push(wire::size(key.as_deref(), &headers, &record.body));
-            encoded.push((key, headers));
+            encoded.push(wire::encode(topic, record, now));
         }
+        let sizes: Vec<_> = encoded.iter().map(|one| one.size).collect();
         // The client sends as soon as it has a record. Records that follow quickly share a request.
         for (number, ((topic, record), encoded)) in records.iter().zip(encoded).enumerate() {
             if let Ok((found, client)) = &topics[numbers[number]].1 {
@@ -224,7 +225,7 @@ impl Producer {
         (name, partition): (&str, Option<i32>),
         place: Box<Place>,
         body: &[u8],
-        (key, headers): (Option<Vec<u8>>, OwnedHeaders),
+        Encoded { key, headers, .. }: Encoded,
     ) {
         let mut message = BaseRecord::with_opaque_to(name, place)
             .headers(headers)
@@ -233,9 +234,11 @@ impl Producer {
             message = message.key(&**key);
         }
         message.partition = partition;
-        let end = Instant::now() + self.cluster.settings().deadline();
+        let mut end = None;
         while let Err((e, back)) = client.send(message) {
             let is_full = e.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            let deadline = self.cluster.settings().deadline();
+            let end = *end.get_or_insert_with(|| Instant::now() + deadline);
             if !is_full || Instant::now() >= end {
                 back.delivery_opaque.refused(e);
                 return;

@@ -51,15 +51,17 @@ impl KafkaReceiver {
     async fn join(cluster: &Arc<Cluster>, topic: &Topic) -> Result<Member<Held>, TransportError> {
         let name = cluster.topics().get(topic).await?.name;
         let group = group_id(cluster.settings().namespace(), topic, GROUP);
-        let (client, session_timeout) = membership::client(cluster, &group, MAX_SESSION_TIMEOUT)?;
+        let config = cluster.settings().consumer(&group);
+        let config = membership::with_defaults(config, MAX_SESSION_TIMEOUT);
+        let client = membership::client(cluster, &config)?;
         // A hold ends before another member may be assigned the partition.
-        let hold = session_timeout / 2;
+        let hold = membership::session_timeout(&config) / 2;
         let assignment = Assignment::new(name, hold, false, client.clone());
-        let member = Member::start(cluster, client, assignment, None)?;
+        let member = Member::start(cluster, config, client, assignment, None)?;
         // Senders refuse queries of a group without a member.
         member.join();
-        let admin = cluster.topics().admin().await?;
-        match await_member(cluster.settings(), &admin, topic).await {
+        let groups = cluster.query_groups().await?;
+        match await_member(&groups, topic, cluster.settings().deadline()).await {
             true => Ok(member),
             false => Err(cluster.unanswered("joining the group of a query")),
         }

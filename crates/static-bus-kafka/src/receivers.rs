@@ -13,12 +13,13 @@
 //! The cluster hides a group from a user without the permission to describe it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::time::Instant;
 
 use super::{
     clients,
@@ -29,20 +30,32 @@ use super::{
 };
 use static_bus_remote::{lock::lock, transport::Topic};
 
+#[cfg(test)]
+mod tests;
+
 /// The group of the receivers of a query.
 pub(super) const GROUP: &str = "handlers";
 /// The longest interval at which a group is looked at while queries are sent.
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval at which the permission to describe a hidden group is looked at. Each look takes a client.
+const PERMISSION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The interval at which a group is looked at that a receiver joins.
 const JOIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The groups of the queries that were sent.
+/// The queries that were sent.
 pub(super) struct Receivers {
-    settings: Arc<Settings>,
-    known: Mutex<HashMap<Topic, Known>>,
-    /// The queries whose groups the user may describe, as far as it was asked.
-    visible: Mutex<HashSet<Topic>>,
+    grace: Duration,
+    queries: Mutex<HashMap<Topic, Arc<Query>>>,
+}
+
+/// A query that was sent, and the knowledge of its group.
+struct Query {
+    topic: Topic,
+    grace: Duration,
+    known: Mutex<Option<Known>>,
+    /// Locked while the cluster is asked.
+    asked: tokio::sync::Mutex<Asked>,
 }
 
 /// The last answer about a group.
@@ -53,75 +66,172 @@ struct Known {
     gone: Option<Instant>,
 }
 
+#[derive(Default)]
+struct Asked {
+    /// The beginning of the last question that ended with a refusal.
+    refused: Option<Instant>,
+    /// The time of the last answer about the permission, and `true` if the user has it.
+    permission: Option<(Instant, bool)>,
+}
+
 /// The state of a group.
-enum Group {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
     HasMembers,
     Empty,
     Missing,
 }
 
+/// Questions to a cluster about the groups of queries.
+pub(super) trait Groups: Clone + Send + Sync + 'static {
+    /// The group of a query; `None` if the cluster does not answer, or refuses.
+    fn look_up(&self, topic: &Topic) -> impl Future<Output = Option<Group>> + Send;
+
+    /// Returns `true` if the user has the permission to describe the group of a query.
+    fn may_describe(&self, topic: &Topic) -> impl Future<Output = bool> + Send;
+}
+
+/// The groups of a cluster.
+#[derive(Clone)]
+pub(super) struct ClusterGroups {
+    pub settings: Arc<Settings>,
+    pub admin: Arc<Admin>,
+}
+
 impl Receivers {
-    pub fn new(settings: Arc<Settings>) -> Self {
+    pub fn new(grace: Duration) -> Self {
         Receivers {
-            settings,
-            known: Mutex::default(),
-            visible: Mutex::default(),
+            grace,
+            queries: Mutex::default(),
         }
     }
 
     /// Returns `false` if a query has no receiver.
-    pub async fn accept(self: &Arc<Self>, admin: &Arc<Admin>, topic: &Topic) -> bool {
-        let grace = self.settings.receiver_grace();
-        let known = lock(&self.known).get(topic).copied();
-        let Some(known) = known.filter(|known| known.is_accepted(grace)) else {
-            return self.look(admin, topic).await;
+    pub async fn accept(&self, groups: impl Groups, topic: &Topic) -> bool {
+        let query = self.query(topic);
+        let Some(known) = query.accepted() else {
+            return query.ask(&groups).await;
         };
-        if known.at.elapsed() > MAX_INTERVAL.min(grace / 4) {
+        if known.at.elapsed() > MAX_INTERVAL.min(self.grace / 4) {
             // Until there is an answer, no other query asks.
-            lock(&self.known)
-                .entry(topic.clone())
-                .and_modify(|known| known.at = Instant::now());
-            let (receivers, admin, topic) = (self.clone(), admin.clone(), topic.clone());
-            tokio::spawn(async move { receivers.look(&admin, &topic).await });
+            let at = Instant::now();
+            *lock(&query.known) = Some(Known { at, ..known });
+            tokio::spawn(
+                async move { query.update(&groups, &mut *query.asked.lock().await).await },
+            );
         }
         true
     }
 
-    /// Asks the cluster. Returns `false` if a query has no receiver.
-    async fn look(&self, admin: &Arc<Admin>, topic: &Topic) -> bool {
-        let group = look_up(&self.settings, admin, topic).await;
-        let is_unknown = match group {
-            Some(Group::Missing) => !self.may_see(topic).await,
-            _ => false,
-        };
-        let now = Instant::now();
-        let Some(group) = group.filter(|_| !is_unknown) else {
-            // Not asked for again at once: the other records of the connection would wait for it.
-            let new = Known {
-                at: now,
-                gone: None,
-            };
-            lock(&self.known).entry(topic.clone()).or_insert(new).at = now;
-            return true;
-        };
-        let mut all = lock(&self.known);
-        let before = all.get(topic).copied();
-        let gone = match (group, before) {
-            (Group::HasMembers, _) => None,
-            (Group::Empty | Group::Missing, Some(before)) => before.gone.or(Some(now)),
-            (Group::Empty, None) => Some(now),
-            (Group::Missing, None) => return false,
-        };
-        let known = Known { at: now, gone };
-        all.insert(topic.clone(), known);
-        known.is_accepted(self.settings.receiver_grace())
+    fn query(&self, topic: &Topic) -> Arc<Query> {
+        let mut queries = lock(&self.queries);
+        if let Some(query) = queries.get(topic) {
+            return query.clone();
+        }
+        let query = Arc::new(Query {
+            topic: topic.clone(),
+            grace: self.grace,
+            known: Mutex::default(),
+            asked: tokio::sync::Mutex::default(),
+        });
+        queries.insert(topic.clone(), query.clone());
+        query
+    }
+}
+
+impl Query {
+    /// The last answer, if queries are accepted by it.
+    fn accepted(&self) -> Option<Known> {
+        let is_accepted = |known: &Known| known.gone.is_none_or(|gone| gone.elapsed() < self.grace);
+        lock(&self.known).filter(is_accepted)
     }
 
-    /// Returns `true` if the user has the permission to describe the group of a query.
-    async fn may_see(&self, topic: &Topic) -> bool {
-        if lock(&self.visible).contains(topic) {
+    /// Asks the cluster, once for all queries that wait for it. Returns `false` if the query has no receiver.
+    async fn ask(&self, groups: &impl Groups) -> bool {
+        let sent = Instant::now();
+        let mut asked = self.asked.lock().await;
+        if self.accepted().is_some() {
             return true;
         }
+        // A receiver that opened before the query was sent is in the answer.
+        if asked.refused.is_some_and(|begun| begun >= sent) {
+            return false;
+        }
+        let begun = Instant::now();
+        let is_accepted = self.update(groups, &mut asked).await;
+        asked.refused = (!is_accepted).then_some(begun);
+        is_accepted
+    }
+
+    /// Asks the cluster. Returns `false` if the query has no receiver.
+    async fn update(&self, groups: &impl Groups, asked: &mut Asked) -> bool {
+        let group = match groups.look_up(&self.topic).await {
+            Some(Group::Missing) if !self.may_describe(groups, &mut asked.permission).await => None,
+            group => group,
+        };
+        let now = Instant::now();
+        let before = lock(&self.known).map(|known| known.gone);
+        let gone = match group {
+            Some(Group::HasMembers) => None,
+            Some(Group::Missing) if before.is_none() => return false,
+            Some(Group::Empty | Group::Missing) => before.flatten().or(Some(now)),
+            // Not asked for again at once: the other records of the connection would wait for it.
+            None => before.flatten(),
+        };
+        *lock(&self.known) = Some(Known { at: now, gone });
+        group.is_none() || self.accepted().is_some()
+    }
+
+    /// Asks for the permission, which is not asked for again once it is there.
+    async fn may_describe(
+        &self,
+        groups: &impl Groups,
+        permission: &mut Option<(Instant, bool)>,
+    ) -> bool {
+        match *permission {
+            Some((_, true)) => true,
+            Some((at, false)) if at.elapsed() < PERMISSION_INTERVAL => false,
+            _ => {
+                let may_describe = groups.may_describe(&self.topic).await;
+                *permission = Some((Instant::now(), may_describe));
+                may_describe
+            }
+        }
+    }
+}
+
+/// Waits until the group of a query has a member. `false` if it has none in time.
+pub(super) async fn await_member(groups: &impl Groups, topic: &Topic, deadline: Duration) -> bool {
+    let end = Instant::now() + deadline;
+    while Instant::now() < end {
+        if groups.look_up(topic).await == Some(Group::HasMembers) {
+            return true;
+        }
+        tokio::time::sleep(JOIN_CHECK_INTERVAL).await;
+    }
+    false
+}
+
+impl Groups for ClusterGroups {
+    async fn look_up(&self, topic: &Topic) -> Option<Group> {
+        let id = group_id(self.settings.namespace(), topic, GROUP);
+        let admin = self.admin.clone();
+        let look = move || {
+            let found = admin
+                .inner()
+                .fetch_group_list(Some(&id), REQUEST_TIMEOUT)
+                .ok()?;
+            let group = found.groups().iter().find(|group| group.name() == id);
+            Some(match group {
+                Some(group) if !group.members().is_empty() => Group::HasMembers,
+                Some(group) if group.state() != "Dead" => Group::Empty,
+                _ => Group::Missing,
+            })
+        };
+        clients::on_thread(look).await.flatten()
+    }
+
+    async fn may_describe(&self, topic: &Topic) -> bool {
         let namespace = self.settings.namespace();
         let config = self.settings.consumer(&group_id(namespace, topic, GROUP));
         let places = list(&topic_name(namespace, topic), [0]);
@@ -131,47 +241,6 @@ impl Receivers {
             client.committed_offsets(places, REQUEST_TIMEOUT)
         };
         let read = clients::on_thread(read_positions).await;
-        let may_see = matches!(read, Some(Ok(_)));
-        if may_see {
-            lock(&self.visible).insert(topic.clone());
-        }
-        may_see
+        matches!(read, Some(Ok(_)))
     }
-}
-
-impl Known {
-    fn is_accepted(&self, grace: Duration) -> bool {
-        self.gone.is_none_or(|gone| gone.elapsed() < grace)
-    }
-}
-
-/// Waits until the group of a query has a member. `false` if it has none in time.
-pub(super) async fn await_member(settings: &Settings, admin: &Arc<Admin>, topic: &Topic) -> bool {
-    let end = Instant::now() + settings.deadline();
-    while Instant::now() < end {
-        if let Some(Group::HasMembers) = look_up(settings, admin, topic).await {
-            return true;
-        }
-        tokio::time::sleep(JOIN_CHECK_INTERVAL).await;
-    }
-    false
-}
-
-/// The group of a query; `None` if the cluster does not answer, or refuses.
-async fn look_up(settings: &Settings, admin: &Arc<Admin>, topic: &Topic) -> Option<Group> {
-    let id = group_id(settings.namespace(), topic, GROUP);
-    let admin = admin.clone();
-    let look = move || {
-        let found = admin
-            .inner()
-            .fetch_group_list(Some(&id), REQUEST_TIMEOUT)
-            .ok()?;
-        let group = found.groups().iter().find(|group| group.name() == id);
-        Some(match group {
-            Some(group) if !group.members().is_empty() => Group::HasMembers,
-            Some(group) if group.state() != "Dead" => Group::Empty,
-            _ => Group::Missing,
-        })
-    };
-    clients::on_thread(look).await.flatten()
 }

@@ -94,7 +94,7 @@ impl Replies {
         while taken.len() < max {
             match client.poll(Duration::ZERO) {
                 Some(Ok(message)) if message.key() == Some(self.address.as_bytes()) => {
-                    let record = wire::decode(&message, now_millis());
+                    let record = wire::decode(&message, now_millis);
                     if record.expires != Some(Duration::ZERO) {
                         taken.push(Arc::new(record));
                     }

@@ -31,8 +31,9 @@ const REQUEST_RETENTION_MS: &str = "600000";
 const MIN_SAFE_REPLICATION: i32 = 3;
 /// The delay before a new topic is looked up again.
 const LOOKUP_DELAY: Duration = Duration::from_millis(20);
-/// The shortest timeout of a lookup.
-const MIN_LOOKUP_TIMEOUT: Duration = Duration::from_millis(100);
+/// The shortest timeout of a lookup: a busy machine takes long to answer one, and after a creation without an answer there
+/// is one lookup.
+const MIN_LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The client for administrative requests.
 pub(super) type Admin = AdminClient<DefaultClientContext>;

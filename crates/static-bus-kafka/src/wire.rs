@@ -28,9 +28,20 @@ const CONTENT_TYPE: &str = "content-type";
 const EXPIRES: &str = "static-bus-expires";
 const KEY: &str = "static-bus-key";
 
-/// The Kafka key and the headers of a record. `now` is in milliseconds since the Unix epoch.
-pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<Vec<u8>>, OwnedHeaders) {
+/// The Kafka key and the headers of a record.
+pub(super) struct Encoded {
+    pub key: Option<Vec<u8>>,
+    pub headers: OwnedHeaders,
+    /// The size of the record in bytes, as the client counts it.
+    pub size: usize,
+}
+
+/// Encodes a record. `now` is in milliseconds since the Unix epoch.
+pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> Encoded {
     let mut headers = OwnedHeaders::new_with_capacity(12);
+    // The lengths of a name and a value take one or two bytes each.
+    let size_of = |name: &str, value: &[u8]| name.len() + value.len() + 4;
+    let mut size = record.body.len();
     let mut idempotency_key = None;
     let mut key = String::with_capacity(32);
     for (name, value) in record.headers.iter() {
@@ -41,6 +52,7 @@ pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<Vec<u8
             key.push_str(PREFIX);
             key.push_str(name);
         }
+        size += size_of(&key, value.as_bytes());
         headers = headers.insert(Header {
             key: &key,
             value: Some(&*value),
@@ -51,6 +63,7 @@ pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<Vec<u8
     }
     if let Some(life) = record.expires {
         let value = now.saturating_add(millis(life)).to_string();
+        size += size_of(EXPIRES, value.as_bytes());
         headers = headers.insert(Header {
             key: EXPIRES,
             value: Some(&value),
@@ -64,19 +77,14 @@ pub(super) fn encode(topic: &Topic, record: &Record, now: u64) -> (Option<Vec<u8
         (_, None) => idempotency_key.map(String::into_bytes),
     };
     if key.as_deref() != own.as_deref() {
+        size += size_of(KEY, own.as_deref().unwrap_or_default());
         headers = headers.insert(Header {
             key: KEY,
             value: own.as_deref(),
         });
     }
-    (key, headers)
-}
-
-/// The size of a record in bytes, as the client counts it.
-pub(super) fn size(key: Option<&[u8]>, headers: &OwnedHeaders, body: &[u8]) -> usize {
-    // The lengths of a name and a value take one or two bytes each.
-    let header = |h: Header<'_, &[u8]>| h.key.len() + h.value.map_or(0, <[u8]>::len) + 4;
-    key.map_or(0, <[u8]>::len) + headers.iter().map(header).sum::<usize>() + body.len()
+    size += key.as_ref().map_or(0, Vec::len);
+    Encoded { key, headers, size }
 }
 
 /// The size of a batch with one record of this size, as brokers count it, or a little more.
@@ -84,12 +92,14 @@ pub(super) fn batch_size(record: usize) -> usize {
     record + 61 + 30
 }
 
-/// The record of a message. `expires` is zero if it has expired.
-pub(super) fn decode(message: &impl Message, now: u64) -> Record {
+/// The record of a message. `expires` is zero if it has expired. `now` is called where the record expires: most do not, and
+/// a clock costs as much as a header.
+pub(super) fn decode(message: &impl Message, now: impl Fn() -> u64) -> Record {
     let text = |bytes| str::from_utf8(bytes).ok();
     let mut record = Record {
         body: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
         key: message.key().map(key_from_bytes),
+        headers: Headers::with_capacity(384),
         ..Record::default()
     };
     for header in message.headers().into_iter().flat_map(|h| h.iter()) {
@@ -98,14 +108,14 @@ pub(super) fn decode(message: &impl Message, now: u64) -> Record {
             (KEY, _) => record.key = header.value.map(key_from_bytes),
             (EXPIRES, value) => {
                 let expiry = value.and_then(|v| v.parse::<u64>().ok());
-                record.expires = expiry.map(|at| Duration::from_millis(at.saturating_sub(now)));
+                record.expires = expiry.map(|at| Duration::from_millis(at.saturating_sub(now())));
             }
-            (CONTENT_TYPE, Some(value)) => record.headers.push("datacontenttype", value),
+            (CONTENT_TYPE, Some(value)) => record.headers.push_valid("datacontenttype", value),
             (name, Some(value)) => {
                 // Foreign headers are kept if their names are valid.
                 let name = name.strip_prefix(PREFIX).unwrap_or(name);
                 if Headers::is_name(name) {
-                    record.headers.push(name, value);
+                    record.headers.push_valid(name, value);
                 }
             }
             _ => {}
@@ -123,7 +133,7 @@ mod tests {
         message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
     };
 
-    use super::{decode, encode, key_from_bytes};
+    use super::{Encoded, decode, encode, key_from_bytes};
     use static_bus_remote::{
         Headers,
         transport::{Kind, Record, Topic},
@@ -140,7 +150,7 @@ mod tests {
             body: b"{}".as_slice().into(),
             key: Some("k1".into()),
             expires: Some(Duration::from_secs(2)),
-            scope: None,
+            ..Record::default()
         }
     }
 
@@ -153,7 +163,7 @@ mod tests {
 
     /// The message that a consumer receives.
     fn message(topic: &Topic, record: &Record, now: u64) -> OwnedMessage {
-        let (key, headers) = encode(topic, record, now);
+        let Encoded { key, headers, .. } = encode(topic, record, now);
         message_of(key.as_deref(), headers, Some(&record.body))
     }
 
@@ -176,10 +186,15 @@ mod tests {
 
     #[test]
     fn the_format_is_stable() {
-        let (key, headers) = encode(&topic(Kind::Command), &record(), 1000);
+        let Encoded { key, headers, size } = encode(&topic(Kind::Command), &record(), 1000);
+        let texts = texts(&headers);
+        let lengths = texts
+            .iter()
+            .map(|(name, value)| name.len() + value.unwrap().len() + 4);
+        assert_eq!(size, lengths.sum::<usize>() + "k1".len() + "{}".len());
         assert_eq!(key.as_deref(), Some(&b"k1"[..]));
         assert_eq!(
-            texts(&headers),
+            texts,
             [
                 ("ce_specversion", Some("1.0")),
                 ("ce_id", Some("1")),
@@ -225,14 +240,14 @@ mod tests {
         ] {
             for record in &records {
                 let message = message(&topic(kind), record, 1000);
-                assert_eq!(decode(&message, 1000), *record, "{kind:?}");
+                assert_eq!(decode(&message, || 1000), *record, "{kind:?}");
             }
         }
     }
 
     #[test]
     fn the_kafka_key_depends_on_the_kind() {
-        let key = |kind, record: &Record| encode(&topic(kind), record, 0).0;
+        let key = |kind, record: &Record| encode(&topic(kind), record, 0).key;
         let idempotent = Record {
             headers: Headers::from_iter([("idempotencykey", "once")]),
             ..Record::default()
@@ -247,7 +262,7 @@ mod tests {
     #[test]
     fn an_expired_record_expires_in_zero_time() {
         let message = message(&topic(Kind::Query), &record(), 1000);
-        let left = |now| decode(&message, now).expires;
+        let left = |now| decode(&message, || now).expires;
         assert_eq!(left(2999), Some(Duration::from_millis(1)));
         assert_eq!(left(3000), Some(Duration::ZERO));
         assert_eq!(left(u64::MAX), Some(Duration::ZERO));
@@ -266,7 +281,7 @@ mod tests {
                 value: Some(&[0xff, 0xfe]),
             })
             .insert(header("static-bus-expires", Some("soon")));
-        let record = decode(&message_of(Some(b"key"), headers, None), 0);
+        let record = decode(&message_of(Some(b"key"), headers, None), || 0);
         let expected = Record {
             headers: Headers::from_iter([("id", "7"), ("traceparent", "00-1-2-3")]),
             key: Some("key".into()),

@@ -84,3 +84,4 @@ impl Harness for OneKafka {
 }
 
 static_bus_conformance::conformance_tests!(|case| OneKafka::of(case));
+static_bus_conformance::inspection_tests!(|case| OneKafka::of(case));

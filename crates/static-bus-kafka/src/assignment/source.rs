@@ -16,13 +16,17 @@ use static_bus_remote::{time::now_millis, transport::Record};
 pub(crate) struct Source {
     /// `None` when the source is stopped.
     queue: Option<PartitionQueue<Events>>,
+    /// The queue of another client, which is read instead.
+    detour: Option<PartitionQueue<Events>>,
     /// A message that was read ahead of its delivery.
     ahead: Option<OwnedMessage>,
     /// `true` if the last message of the partition was read.
     at_end: bool,
     /// The offset after the last message that was read.
     next: i64,
-    /// `true` if the message that was read ahead is from before `next`: the partition was deleted and created again.
+    /// The offset after the last message that was read from `queue`. It is before `next` after a detour.
+    queue_next: i64,
+    /// `true` if the message that was read ahead is from before those: the partition was deleted and created again.
     is_rewound: bool,
 }
 
@@ -38,9 +42,11 @@ impl Source {
     pub fn new(queue: PartitionQueue<Events>, position: i64) -> Self {
         Source {
             queue: Some(queue),
+            detour: None,
             ahead: None,
             at_end: false,
             next: position,
+            queue_next: position,
             is_rewound: false,
         }
     }
@@ -83,7 +89,7 @@ impl Source {
 
     /// Passes the messages that the client has fetched to a function, until it returns `true`.
     fn poll(&mut self, mut is_last: impl FnMut(&BorrowedMessage<'_>) -> bool) -> KafkaResult<()> {
-        let Some(queue) = &self.queue else {
+        let Some(queue) = self.detour.as_ref().or(self.queue.as_ref()) else {
             return Ok(());
         };
         loop {
@@ -92,7 +98,15 @@ impl Source {
                 Some(Ok(message)) => {
                     self.at_end = false;
                     let offset = message.offset();
-                    self.is_rewound = offset < self.next;
+                    let before = match self.detour {
+                        Some(_) => self.next,
+                        None => std::mem::replace(&mut self.queue_next, offset + 1),
+                    };
+                    self.is_rewound = offset < before;
+                    if !self.is_rewound && offset < self.next {
+                        // It was read in a detour.
+                        continue;
+                    }
                     self.next = offset + 1;
                     if self.is_rewound {
                         self.ahead = Some(message.detach());
@@ -126,21 +140,42 @@ impl Source {
         self.at_end && self.ahead.is_none()
     }
 
-    /// Stops the source for good. Returns whether it was running.
+    /// Stops the source for good, unless it makes a detour. Returns whether it was running.
     pub fn stop(&mut self) -> bool {
-        self.ahead = None;
-        self.queue.take().is_some()
+        if let Some(ahead) = self.ahead.take() {
+            self.next = ahead.offset();
+        }
+        let was_running = !self.is_stopped();
+        self.queue = None;
+        self.detour = None;
+        was_running
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.queue.is_none()
+        self.queue.is_none() && self.detour.is_none()
+    }
+
+    /// The offset of the next message that the client fetches.
+    pub fn next_fetched(&self) -> i64 {
+        self.next
+    }
+
+    /// Reads the messages of another client from [`next_fetched`](Self::next_fetched) on, until the detour ends. A
+    /// stopped source runs during the detour.
+    pub fn begin_detour(&mut self, queue: PartitionQueue<Events>) {
+        self.detour = Some(queue);
+    }
+
+    /// Ends a detour. Its messages are skipped that the client fetches again.
+    pub fn end_detour(&mut self) {
+        self.detour = None;
     }
 }
 
 fn decode(message: &impl Message) -> Fetched {
     Fetched {
         offset: message.offset(),
-        record: Arc::new(wire::decode(message, now_millis())),
+        record: Arc::new(wire::decode(message, now_millis)),
         appended: timestamp(message),
     }
 }

@@ -53,7 +53,9 @@ async fn an_assignment_that_is_lost_commits_nothing() {
     let appended = producer.append(vec![(topic.clone(), Record::default())]);
     appended.await.remove(0).unwrap();
 
-    let (client, _) = membership::client(&cluster, GROUP, MIN_SESSION_TIMEOUT).unwrap();
+    let config = cluster.settings().consumer(GROUP);
+    let config = membership::with_defaults(config, MIN_SESSION_TIMEOUT);
+    let client = membership::client(&cluster, &config).unwrap();
     let events = (**client.context()).clone();
     client.subscribe(&[&name]).unwrap();
     let poll = {

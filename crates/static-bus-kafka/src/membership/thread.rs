@@ -17,14 +17,14 @@ use std::{
 
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaError};
 
-use super::Membership;
+use super::{Membership, detour::Detour};
 use crate::{
     assignment::Progress,
     errors,
     events::{Change, Client, Events},
     offsets::{REQUEST_TIMEOUT, list},
 };
-use static_bus_remote::lock::lock;
+use static_bus_remote::{lock::lock, transport::TransportErrorKind};
 
 /// The poll timeout while nothing is in progress.
 const IDLE_POLL_TIMEOUT: Duration = Duration::from_millis(50);
@@ -32,6 +32,10 @@ const IDLE_POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const BUSY_POLL_TIMEOUT: Duration = Duration::from_millis(10);
 /// The greatest time for which a partition that moves waits until its leased records are settled.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time for which a partition that moves waits before the other partitions make a detour.
+const DETOUR_DELAY: Duration = Duration::from_secs(1);
+/// The time before the end of `SETTLE_TIMEOUT` in which records of a detour are settled.
+const DETOUR_SETTLE_TIME: Duration = Duration::from_secs(5);
 /// The greatest time for which a partition that moves then waits until its records are committed.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The greatest time for which a member that leaves waits until all is committed and no rebalance is in progress.
@@ -65,13 +69,15 @@ enum Phase {
 enum Rebalance {
     #[default]
     Idle,
-    /// New partitions whose committed positions are to be read.
-    Assigning(Vec<i32>),
+    /// New partitions whose committed positions are to be read, since this time.
+    Assigning(Vec<i32>, Instant),
     /// Partitions that are given up as soon as their records are settled and committed.
     Revoking {
         numbers: Vec<i32>,
         settle_until: Instant,
         commit_until: Instant,
+        detour_from: Instant,
+        detour: Option<Detour>,
     },
 }
 
@@ -120,7 +126,7 @@ impl<P: Progress> MemberThread<P> {
     fn confirm_changes(&mut self) {
         let current = match mem::take(&mut self.rebalance) {
             Rebalance::Idle => None,
-            Rebalance::Assigning(numbers) => Some(Change::Assign(numbers)),
+            Rebalance::Assigning(numbers, _) => Some(Change::Assign(numbers)),
             Rebalance::Revoking { numbers, .. } => Some(Change::Revoke(numbers)),
         };
         let events = self.events.clone();
@@ -158,8 +164,7 @@ impl<P: Progress> MemberThread<P> {
         }
         self.unsubscribe();
         self.join();
-        let commit = self.membership.assignment().next_commit();
-        self.membership.run_commits(commit);
+        self.membership.commit();
         closes && matches!(self.phase, Phase::Left(_))
     }
 
@@ -252,7 +257,9 @@ impl<P: Progress> MemberThread<P> {
             return;
         }
         match self.events.next_change() {
-            Some(Change::Assign(numbers)) => self.rebalance = Rebalance::Assigning(numbers),
+            Some(Change::Assign(numbers)) => {
+                self.rebalance = Rebalance::Assigning(numbers, Instant::now());
+            }
             Some(Change::Revoke(numbers)) => self.revoke(numbers),
             None => {}
         }
@@ -261,11 +268,13 @@ impl<P: Progress> MemberThread<P> {
     /// `Idle` to `Revoking`.
     fn revoke(&mut self, numbers: Vec<i32>) {
         self.membership.assignment().stop(&numbers);
-        let settle_until = Instant::now() + SETTLE_TIMEOUT;
+        let now = Instant::now();
         self.rebalance = Rebalance::Revoking {
             numbers,
-            settle_until,
-            commit_until: settle_until + COMMIT_TIMEOUT,
+            settle_until: now + SETTLE_TIMEOUT,
+            commit_until: now + SETTLE_TIMEOUT + COMMIT_TIMEOUT,
+            detour_from: now + DETOUR_DELAY,
+            detour: None,
         };
     }
 
@@ -284,12 +293,13 @@ impl<P: Progress> MemberThread<P> {
     }
 
     /// `Assigning` to `Idle`: starts partitions at their committed positions. Stays in `Assigning` if the positions
-    /// cannot be read.
+    /// cannot be read. That is a failure of `receive` when the cluster refuses, or after the deadline: a cluster with
+    /// many new members answers late.
     fn assign(&mut self) {
-        let Rebalance::Assigning(numbers) = &self.rebalance else {
+        let Rebalance::Assigning(numbers, since) = &self.rebalance else {
             return;
         };
-        let numbers = numbers.clone();
+        let (numbers, since) = (numbers.clone(), *since);
         let is_revoked = self.events.has_revocation();
         let committed = self
             .client
@@ -302,7 +312,15 @@ impl<P: Progress> MemberThread<P> {
             Ok(list) => list,
             // Partitions that are about to be revoked need no position.
             Err(_) if is_revoked => self.list(&numbers),
-            Err(error) => return self.fail(error),
+            Err(error) => {
+                let cluster = &self.membership.cluster;
+                let kind = cluster.error("receiving", &error).kind();
+                let may_succeed = kind == TransportErrorKind::Unreachable;
+                if !may_succeed || since.elapsed() >= cluster.settings().deadline() {
+                    self.fail(error);
+                }
+                return;
+            }
         };
         self.rebalance = Rebalance::Idle;
         for place in list.elements() {
@@ -325,17 +343,9 @@ impl<P: Progress> MemberThread<P> {
 
     /// Adds a partition with its committed position and metadata.
     fn add(&self, number: i32, committed: (i64, &str)) {
-        let topic = &self.membership.topic;
-        let Some(mut queue) = self.client.split_partition_queue(topic, number) else {
-            return;
-        };
-        let membership = Arc::downgrade(&self.membership);
-        queue.set_nonempty_callback(move || {
-            if let Some(membership) = membership.upgrade() {
-                membership.arrived.notify_one();
-            }
-        });
-        self.membership.assignment().add(number, committed, queue);
+        if let Some(queue) = self.membership.queue(&self.client, number) {
+            self.membership.assignment().add(number, committed, queue);
+        }
     }
 
     /// `Revoking` to `Idle`, when all records are settled and committed, or in time.
@@ -344,6 +354,8 @@ impl<P: Progress> MemberThread<P> {
             numbers,
             settle_until,
             commit_until,
+            detour_from,
+            detour,
         } = &mut self.rebalance
         else {
             return;
@@ -352,6 +364,28 @@ impl<P: Progress> MemberThread<P> {
         let now = Instant::now();
         let is_lost = self.client.assignment_lost();
         if assignment.in_flight(numbers) > 0 && now < *settle_until && !is_lost {
+            let settles = now + DETOUR_SETTLE_TIME >= *settle_until;
+            match detour {
+                Some(detour) => {
+                    if detour.has_stray_message() {
+                        drop(assignment);
+                        return self.leave();
+                    }
+                    if settles || assignment.in_flight(&detour.held) == 0 {
+                        assignment.stop(numbers);
+                    }
+                }
+                None if settles || now < *detour_from => {}
+                None => {
+                    let mut held = numbers.clone();
+                    held.retain(|number| assignment.in_flight(&[*number]) > 0);
+                    drop(assignment);
+                    match Detour::begin(&self.membership, held) {
+                        Ok(begun) => *detour = Some(begun),
+                        Err(_) => *detour_from = now + DETOUR_DELAY,
+                    }
+                }
+            }
             return;
         }
         assignment.close(numbers);
@@ -362,10 +396,10 @@ impl<P: Progress> MemberThread<P> {
         }
         let numbers = mem::take(numbers);
         assignment.remove(&numbers);
-        let commit = assignment.next_commit();
+        assignment.end_detours();
         drop(assignment);
         self.rebalance = Rebalance::Idle;
-        self.membership.run_commits(commit);
+        self.membership.commit();
         if let Err(error) = self.client.incremental_unassign(&self.list(&numbers)) {
             self.fail(error);
         }

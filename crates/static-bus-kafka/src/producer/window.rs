@@ -46,20 +46,26 @@ impl Window {
     pub async fn enter(self: &Arc<Self>, size: usize, deadline: Duration) -> Option<Room> {
         // A record that is larger has the whole window for itself.
         let size = u32::try_from(size.min(BYTES)).unwrap_or(u32::MAX);
+        // Almost always. It does not overtake: free permits go to those that wait first.
+        if let Ok(permit) = self.free.clone().try_acquire_many_owned(size) {
+            return Some(self.room(permit));
+        }
         let mut entering = pin!(self.free.clone().acquire_many_owned(size));
         let begun = Instant::now();
         loop {
             let last = begun.max(*lock(&self.confirmed));
             match timeout_at(last + deadline, &mut entering).await {
-                Ok(permit) => {
-                    return Some(Room {
-                        window: self.clone(),
-                        _permit: permit.ok()?,
-                    });
-                }
+                Ok(permit) => return Some(self.room(permit.ok()?)),
                 Err(_) if *lock(&self.confirmed) > last => {}
                 Err(_) => return None,
             }
+        }
+    }
+
+    fn room(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Room {
+        Room {
+            window: self.clone(),
+            _permit: permit,
         }
     }
 }
@@ -108,5 +114,26 @@ mod tests {
         assert_eq!(begun.elapsed(), DEADLINE);
         drop(first);
         assert!(window.enter(1, DEADLINE).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_record_does_not_overtake_a_large_one_that_waits() {
+        let window = Window::new();
+        let first = window.enter(BYTES / 2, DEADLINE).await.unwrap();
+        let enter = |size| {
+            let window = window.clone();
+            tokio::spawn(async move { window.enter(size, DEADLINE).await })
+        };
+        let large = enter(BYTES);
+        tokio::task::yield_now().await;
+        let small = enter(1);
+        tokio::task::yield_now().await;
+        assert!(!small.is_finished(), "half of the window is free");
+        drop(first);
+        let large = large.await.unwrap().unwrap();
+        tokio::task::yield_now().await;
+        assert!(!small.is_finished());
+        drop(large);
+        assert!(small.await.unwrap().is_some());
     }
 }

@@ -5,6 +5,9 @@ use rdkafka::ClientConfig;
 use super::{BATCH_BYTES, MAX_RECORD_BYTES, Settings};
 use static_bus_remote::{time::millis, transport::Kind};
 
+/// The name of the setting for the name of a client.
+const CLIENT_ID: &str = "client.id";
+
 impl Settings {
     /// The configuration of a producer that does not lose, duplicate or reorder records. `batch_bytes` is the largest
     /// size of its batches.
@@ -49,6 +52,15 @@ impl Settings {
         self.with_extra(config)
     }
 
+    /// The same with the name of the member, by which operators recognise it in the cluster.
+    pub fn member(&self, group: &str, name: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        if !self.extra.contains_key(CLIENT_ID) {
+            config.set(CLIENT_ID, name);
+        }
+        config
+    }
+
     /// The configuration of a client for administrative requests.
     pub fn admin(&self) -> ClientConfig {
         self.with_extra(self.common())
@@ -57,7 +69,7 @@ impl Settings {
     fn common(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.servers);
-        config.set("client.id", "static-bus");
+        config.set(CLIENT_ID, "static-bus");
         config.set("topic.metadata.refresh.interval.ms", "10000");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rdkafka::Message as _;
 use static_bus_remote::{
-    Headers, Transport as _,
+    Due, Headers, RemoteBus, Transport as _,
     transport::{Kind, Record, Topic},
 };
 
@@ -169,4 +169,24 @@ async fn replies_to_one_address_have_one_partition() {
         assert_eq!(first, message.partition());
     }
     assert_eq!(partitions.len(), 10);
+}
+
+#[tokio::test]
+async fn messages_that_are_due_later_are_refused_at_start_and_when_they_are_appended() {
+    let kafka = kafka_at(Kafka::common().servers());
+    let kafka = kafka.connect().await.unwrap();
+    let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
+    let error = remote.scheduler().unwrap_err();
+    assert_eq!(
+        error.reason(),
+        "this broker does not keep messages until they are due: schedule them through an outbox in a database \
+         (`SqlTransport::outbox` of static-bus-sql), whose relay sends them when they are due, or on another broker, such as Redis"
+    );
+    let due = Record {
+        due: Some(Due::after(std::time::Duration::from_secs(1))),
+        ..record("1", None)
+    };
+    let result = kafka.append(vec![(command("append.due"), due)]).await;
+    let refused = result[0].as_ref().unwrap_err();
+    assert_eq!(refused.reason(), error.reason());
 }

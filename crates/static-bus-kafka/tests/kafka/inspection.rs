@@ -104,6 +104,7 @@ async fn a_group_has_its_backlog_its_members_and_its_oldest_records() {
         panic!("{group:?}");
     };
     assert_eq!(member.partitions, [0, 1, 2, 3]);
+    assert!(member.name.starts_with("orders-1-"), "{}", member.name);
     assert_eq!(member.host.as_deref(), Some("127.0.0.1"));
     let [oldest] = &group.oldest[..] else {
         panic!("{group:?}");
@@ -123,4 +124,23 @@ async fn a_group_has_its_backlog_its_members_and_its_oldest_records() {
     let group = &state.groups[0];
     assert_eq!((group.members.len(), group.backlog.lag), (0, 1));
     assert_eq!(group.oldest[0].holder, None);
+}
+
+#[tokio::test]
+async fn a_member_has_its_name_in_the_cluster_or_the_one_that_is_set() {
+    for (id, expected) in [(None, "orders-1-"), (Some("billing"), "billing-")] {
+        let builder = KafkaTransport::builder(Kafka::common().servers());
+        let builder = builder.namespace("inspect-names").partitions(1);
+        let builder = id.into_iter().fold(builder, |b, id| b.set("client.id", id));
+        let kafka = builder.connect().await.unwrap();
+        let orders = command("orders.place");
+        append(&kafka, &orders, 0..1).await;
+        let subscription = Subscription::new(orders.clone(), "handlers", "orders-1");
+        let consumer = kafka.consume(subscription).await.unwrap();
+        assert_eq!(consumer.receive(1, LONG).await.unwrap().len(), 1);
+        let state = state(&kafka, &orders).await;
+        let name = &state.groups[0].members[0].name;
+        assert!(name.starts_with(expected), "{name}");
+        consumer.close().await.unwrap();
+    }
 }

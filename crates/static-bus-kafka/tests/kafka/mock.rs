@@ -8,13 +8,17 @@ use rdkafka::{
     types::{RDKafkaApiKey, RDKafkaRespErr as Fault},
 };
 use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder};
-use static_bus_remote::Transport as _;
+use static_bus_remote::{
+    Transport as _,
+    transport::{Consumer as _, Subscription},
+};
 
 use crate::support::*;
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
 const TOPIC: &str = "static-bus.command.faults";
+const DEADLINE: Duration = Duration::from_secs(10);
 
 fn mock() -> Mock {
     let mock = MockCluster::new(3).unwrap();
@@ -24,7 +28,7 @@ fn mock() -> Mock {
 
 fn builder(mock: &Mock) -> KafkaTransportBuilder {
     // The mock cluster answers no administrative request: each takes this long.
-    kafka_at(mock.bootstrap_servers()).deadline(Duration::from_secs(10))
+    kafka_at(mock.bootstrap_servers()).deadline(DEADLINE)
 }
 
 async fn append(kafka: &KafkaTransport, numbers: std::ops::Range<u32>) -> Vec<String> {
@@ -113,4 +117,28 @@ async fn a_new_leader_is_used_when_a_server_goes_down() {
     }
     assert_eq!(append(&kafka, 10..20).await, [""; 0]);
     assert_in_order(&mock, 20).await;
+}
+
+/// The cluster refuses to tell the positions of a group for longer than one request takes.
+#[tokio::test]
+async fn positions_that_are_read_late_are_no_failure_of_a_receive() {
+    let mock = mock();
+    let kafka = builder(&mock).connect().await.unwrap();
+    assert_eq!(append(&kafka, 0..10).await, [""; 0]);
+    let subscription = Subscription::new(command("faults"), "handlers", "late");
+    let consumer = kafka.consume(subscription).await.unwrap();
+    let fault = Fault::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+    mock.request_errors(RDKafkaApiKey::OffsetFetch, &[fault; 12]);
+    let (mut received, begin) = (0, Instant::now());
+    while received < 10 {
+        match consumer.receive(10, Duration::from_secs(1)).await {
+            Ok(more) => received += more.len(),
+            // A busy machine may answer after the deadline.
+            Err(error) => assert!(begin.elapsed() >= DEADLINE, "{error}"),
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(120),
+            "{received} of 10 came"
+        );
+    }
 }

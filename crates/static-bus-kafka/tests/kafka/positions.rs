@@ -95,3 +95,24 @@ async fn no_acknowledged_record_is_delivered_again_however_many_are_open() {
     }
     second.close().await.unwrap();
 }
+
+/// A commit costs the cluster as much for one record as for hundreds.
+#[tokio::test]
+async fn acknowledgements_of_a_member_are_ten_milliseconds_apart() {
+    const COUNT: usize = 20;
+    let kafka = kafka_at(Kafka::common().servers()).namespace("paced");
+    let kafka = kafka.partitions(1).connect().await.unwrap();
+    let records = (0..COUNT).map(|n| (command("many"), record(n.to_string(), None)));
+    for result in kafka.append(records.collect()).await {
+        result.unwrap();
+    }
+    let member = join(&kafka).await;
+    let taken = receive(&member, COUNT, LONG).await;
+    let begin = Instant::now();
+    for one in &taken {
+        acknowledge(&member, [one]).await;
+    }
+    let least = Duration::from_millis(10) * (COUNT as u32 - 1);
+    assert!(begin.elapsed() >= least, "{:?}", begin.elapsed());
+    member.close().await.unwrap();
+}

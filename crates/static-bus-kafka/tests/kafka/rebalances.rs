@@ -199,7 +199,7 @@ async fn the_worker_that_is_killed() {
         .build();
     let transport = connect(&servers, "mid-handler").await;
     let worker = Worker::new(transport, bus).command::<Move>().lease(LEASE);
-    let worker = worker.limit::<Move>(NonZeroUsize::new(4).unwrap());
+    let worker = worker.configure::<Move>(|it| it.limit(NonZeroUsize::new(4).unwrap()));
     let _worker = worker.start().await.unwrap();
     // Ends by itself if it is not killed.
     tokio::time::sleep(2 * LONG).await;

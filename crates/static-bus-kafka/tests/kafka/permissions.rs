@@ -1,0 +1,170 @@
+//! A user with the permissions that the guide names, and without those for the group of one query.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use static_bus_kafka::{KafkaTransport, Sasl};
+use static_bus_remote::{
+    Transport as _,
+    transport::{
+        Claim, Consumer as _, Inspect as _, Kind, Lease, Receiver as _, Subscription, Topic,
+        TransportErrorKind,
+    },
+};
+use tokio::sync::OnceCell;
+
+use crate::support::*;
+use test_brokers::kafka::{Kafka, KafkaOptions};
+
+const LONG: Duration = Duration::from_secs(180);
+
+/// A rule for `alice`: the type of the resource, its name, the type of the pattern, and the kind of permission.
+type Rule<'r> = (u8, &'r str, u8, u8);
+const TOPIC: u8 = 2;
+const GROUP: u8 = 3;
+const LITERAL: u8 = 3;
+const PREFIXED: u8 = 4;
+const DENY: u8 = 2;
+const ALLOW: u8 = 3;
+
+/// Adds a rule about each operation.
+fn add(servers: &str, (resource, name, pattern, permission): Rule<'_>) {
+    let text = |text: &str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
+    // `CreateAcls`, version 1, of one rule.
+    let request = [
+        &[0, 30, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 1, resource][..],
+        &text(name),
+        &[pattern],
+        &text("User:alice"),
+        &text("*"),
+        &[2, permission],
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(servers).unwrap();
+    let size = u32::try_from(request.len()).unwrap();
+    stream.write_all(&size.to_be_bytes()).unwrap();
+    stream.write_all(&request).unwrap();
+    // The size, the id, the time of throttling, the number of results, and the error of the first.
+    let mut response = [0; 18];
+    stream.read_exact(&mut response).unwrap();
+    assert_eq!(response[12..], [0, 0, 0, 1, 0, 0], "{response:?}");
+}
+
+/// A connection of `alice` to a cluster on which she has the permissions for two namespaces.
+async fn alice(namespace: &str) -> KafkaTransport {
+    static KAFKA: OnceCell<Kafka> = OnceCell::const_new();
+    let start = || {
+        let server = Kafka::with(KafkaOptions {
+            secure: true,
+            properties: vec![
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+                    .into(),
+                "super.users=User:ANONYMOUS".into(),
+            ],
+            ..KafkaOptions::default()
+        });
+        for prefix in ["shop.", "queries."] {
+            for resource in [TOPIC, GROUP] {
+                add(server.servers(), (resource, prefix, PREFIXED, ALLOW));
+            }
+        }
+        let hidden = "queries.query.hidden@handlers";
+        add(server.servers(), (GROUP, hidden, LITERAL, DENY));
+        server
+    };
+    let start = || async { tokio::task::spawn_blocking(start).await.unwrap() };
+    let server = KAFKA.get_or_init(start).await;
+    let sasl = Sasl::Plain {
+        user: "alice".to_owned(),
+        password: "alice-secret".to_owned(),
+    };
+    let builder = kafka_at(server.sasl()).sasl(sasl).namespace(namespace);
+    builder.partitions(2).connect().await.unwrap()
+}
+
+fn query(name: &'static str) -> Topic {
+    Topic {
+        kind: Kind::Query,
+        name: name.into(),
+    }
+}
+
+/// What services and the tool of operators do needs no other permission.
+#[tokio::test]
+async fn the_permissions_of_the_guide_are_sufficient() {
+    let kafka = alice("shop").await;
+    let (users, orders) = (query("users.get"), command("orders.place"));
+    let receiver = kafka.listen(users.clone()).await.unwrap();
+    let letters = Topic {
+        kind: Kind::DeadLetter,
+        name: "".into(),
+    };
+    let topics = [users.clone(), orders.clone(), orders.clone(), letters];
+    let records = topics.map(|topic| (topic, record("1", Some("key"))));
+    for result in kafka.append(records.into()).await {
+        result.unwrap();
+    }
+    assert_eq!(receiver.receive(1, LONG).await.unwrap().len(), 1);
+
+    let consumer = Subscription::new(orders.clone(), "handlers", "orders-1");
+    let consumer = kafka.consume(consumer).await.unwrap();
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        held.extend(consumer.receive(2, LONG).await.unwrap());
+    }
+    let claims = consumer.claim(&["id".into()]).await.unwrap();
+    assert_eq!(claims, [Claim::Granted]);
+    let lease = Lease {
+        receipt: held[0].receipt,
+        claim: Some("id".into()),
+    };
+    consumer.acknowledge(&[lease]).await.unwrap();
+    assert_eq!(consumer.backlog().await.unwrap().pending, 1);
+
+    let topics = kafka.topics().await.unwrap();
+    assert_eq!(topics.len(), 3, "{topics:?}");
+    let states = kafka.inspect(&topics).await.unwrap();
+    let sizes: Vec<_> = states.iter().map(|state| state.stored).collect();
+    assert_eq!(sizes, [1, 2, 1]);
+    let group = &states[1].groups[0];
+    assert_eq!((group.backlog.lag, group.members.len()), (1, 1));
+    assert_eq!(group.oldest.len(), 1, "{group:?}");
+    consumer.close().await.unwrap();
+    // Without members, the age of the oldest record is read from the topic.
+    let observer = Subscription::new(orders, "handlers", "observer");
+    let observer = kafka.consume(observer).await.unwrap();
+    let backlog = observer.backlog().await.unwrap();
+    assert!(
+        backlog.lag == 1 && backlog.oldest > Duration::ZERO,
+        "{backlog:?}"
+    );
+
+    let letters = kafka.dead_letters(None, 10).await.unwrap();
+    let positions = [letters[0].position.clone()];
+    kafka.remove_dead_letters(&positions).await.unwrap();
+    assert_eq!(kafka.dead_letters(None, 10).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_query_is_accepted_if_the_sender_cannot_know_its_receivers() {
+    let kafka = alice("queries").await;
+    let send = async |name: &'static str| {
+        let records = vec![(query(name), record("", None))];
+        kafka.append(records).await.remove(0)
+    };
+    send("hidden").await.unwrap();
+    // A new cluster has no coordinator of groups at first.
+    let begin = Instant::now();
+    let refused = loop {
+        match send("visible").await {
+            Ok(()) => assert!(begin.elapsed() < LONG, "accepted"),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.kind(), TransportErrorKind::NoReceiver, "{refused}");
+    // One permission says nothing about another group.
+    send("hidden").await.unwrap();
+}

@@ -1,0 +1,172 @@
+//! Deduplication keys.
+
+use std::{collections::HashSet, sync::Arc};
+
+use sqlx::Error;
+use static_bus_remote::transport::Claim;
+
+use super::{
+    dialect::Dialect,
+    group::Membership,
+    list,
+    store::{Session, Work},
+};
+
+/// Keys that another transaction is confirming are left out. It waits for none: handlers do this in their transactions.
+const FORGET: &str = "delete from {p}claim where group_id = $1 and key {found} \
+     select key from {p}claim where group_id = $1 and until <= {now} order by until limit $2 {skip} {end}";
+
+const CLAIM: &str = "insert into {p}claim as c (group_id, key, member, until, done) \
+     select $1, {hex}, $2, {now} + $3, false from {each $4} where true on conflict (group_id, key) do update \
+     set member = excluded.member, until = excluded.until, done = false where c.until <= {now} returning key";
+
+const DONE: &str = "select key from {p}claim where group_id = $1 and done and key {in_keys $2}";
+
+const CONFIRM: &str = "insert into {p}claim as c (group_id, key, member, until, done) \
+     select $1, {hex}, null, {now} + $2, true from {each $3} where true on conflict (group_id, key) do update \
+     set member = null, done = true, until = case when c.done and c.until > excluded.until then c.until else excluded.until end";
+
+/// Returns nothing of a key that is confirmed.
+const REMEMBER: &str = "insert into {p}claim as c (group_id, key, member, until, done) \
+     select $1, {hex}, null, {now} + $2, true from {each $3} where true on conflict (group_id, key) do update \
+     set member = null, done = true, until = excluded.until where not c.done or c.until <= {now} returning key";
+
+const RENEW: &str = "update {p}claim set until = {now} + $3 where group_id = $1 and member = $2 \
+     and key {in_keys $4}";
+
+const GIVE_UP: &str =
+    "delete from {p}claim where group_id = $1 and member = $2 and key {in_keys $4}";
+
+/// Claims keys.
+pub(crate) struct Claiming {
+    pub membership: Membership,
+    pub keys: Vec<Arc<str>>,
+}
+
+impl<D: Dialect> Work<D> for Claiming {
+    type Output = Vec<Claim>;
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<Vec<Claim>, Error> {
+        let Membership {
+            group,
+            member,
+            lease,
+            ..
+        } = self.membership;
+        forget(session, group, self.keys.len()).await?;
+        let keys = keys(self.keys.iter().map(|key| &**key));
+        let arguments = [group.into(), member.into(), lease.into(), (&keys).into()];
+        let mut granted = HashSet::new();
+        for row in session.fetch(CLAIM, &arguments).await? {
+            granted.insert(row.bytes(0)?);
+        }
+        let mut done = HashSet::new();
+        if granted.len() < self.keys.len() {
+            for row in session.fetch(DONE, &[group.into(), (&keys).into()]).await? {
+                done.insert(row.bytes(0)?);
+            }
+        }
+        // A key that is named twice is granted once.
+        let claim = |key: &Arc<str>| match key.as_bytes() {
+            key if granted.remove(key) => Claim::Granted,
+            key if done.contains(key) => Claim::Done,
+            _ => Claim::Held,
+        };
+        Ok(self.keys.iter().map(claim).collect())
+    }
+}
+
+/// Confirms the keys of records that are acknowledged, whoever holds them.
+pub(crate) async fn confirm<D: Dialect>(
+    session: &mut Session<'_, D>,
+    membership: &Membership,
+    confirmed: &[&str],
+) -> Result<(), Error> {
+    let Some(kept) = membership.deduplication else {
+        return give_up(session, membership, confirmed).await;
+    };
+    if confirmed.is_empty() {
+        return Ok(());
+    }
+    forget(session, membership.group, confirmed.len()).await?;
+    let keys = keys(confirmed.iter().copied());
+    let arguments = [membership.group.into(), kept.into(), (&keys).into()];
+    session.fetch(CONFIRM, &arguments).await.map(drop)
+}
+
+/// Confirms the key of a record, unless another record with the key was acknowledged. Returns whether it did.
+pub(crate) async fn remember<D: Dialect>(
+    session: &mut Session<'_, D>,
+    membership: &Membership,
+    key: &str,
+) -> Result<bool, Error> {
+    let Some(kept) = membership.deduplication else {
+        return Ok(true);
+    };
+    forget(session, membership.group, 1).await?;
+    let keys = keys([key].into_iter());
+    let arguments = [membership.group.into(), kept.into(), (&keys).into()];
+    let remembered = session.fetch(REMEMBER, &arguments).await?;
+    Ok(!remembered.is_empty())
+}
+
+/// Renews the claims that the member holds.
+pub(crate) async fn renew<D: Dialect>(
+    session: &mut Session<'_, D>,
+    membership: &Membership,
+    held: &[&str],
+) -> Result<(), Error> {
+    change_held(session, membership, RENEW, held).await
+}
+
+/// Gives up the claims that the member holds.
+pub(crate) async fn give_up<D: Dialect>(
+    session: &mut Session<'_, D>,
+    membership: &Membership,
+    held: &[&str],
+) -> Result<(), Error> {
+    change_held(session, membership, GIVE_UP, held).await
+}
+
+async fn change_held<D: Dialect>(
+    session: &mut Session<'_, D>,
+    membership: &Membership,
+    template: &'static str,
+    held: &[&str],
+) -> Result<(), Error> {
+    if held.is_empty() {
+        return Ok(());
+    }
+    let keys = keys(held.iter().copied());
+    let Membership {
+        group,
+        member,
+        lease,
+        ..
+    } = *membership;
+    let arguments = [group.into(), member.into(), lease.into(), (&keys).into()];
+    session.fetch(template, &arguments).await.map(drop)
+}
+
+/// Removes keys whose time is over: more than are added, so that all are removed in the end.
+async fn forget<D: Dialect>(
+    session: &mut Session<'_, D>,
+    group: i64,
+    added: usize,
+) -> Result<(), Error> {
+    let limit = 2 * added as i64 + 10;
+    session
+        .fetch(FORGET, &[group.into(), limit.into()])
+        .await
+        .map(drop)
+}
+
+/// Keys in the order in which all transactions lock them, each once: a statement changes no row twice.
+fn keys<'k>(keys: impl Iterator<Item = &'k str>) -> String {
+    let keys: std::collections::BTreeSet<_> = keys.map(str::as_bytes).collect();
+    list::bytes(keys)
+}

@@ -1,0 +1,176 @@
+//! Groups and their members.
+
+use std::collections::BTreeSet;
+
+use sqlx::Error;
+use static_bus_remote::transport::{Kind, Subscription};
+
+use super::{
+    append::{ADD_TOPICS, announce, names},
+    dialect::Dialect,
+    record::as_millis,
+    store::{Session, Work},
+    strands,
+};
+
+/// The shortest time after which a member that is not heard of is no member any more.
+const SILENT: i64 = 60_000;
+
+const TOPIC: &str = "select id from {p}topic where kind = $1 and name = $2";
+const ADD_GROUP: &str = "insert into {p}consumer_group (topic_id, name) values ($1, $2) \
+     on conflict (topic_id, name) do nothing returning id";
+const GROUP: &str = "select id from {p}consumer_group where topic_id = $1 and name = $2";
+const ADD_MEMBER: &str =
+    "insert into {p}member (group_id, name, until) values ($1, $2, {now} + $3) returning id";
+const REMOVE_SILENT: &str = "delete from {p}member where group_id = $1 and until < {now}";
+const TOUCH: &str = "update {p}member set until = {now} + $2 where id = $1";
+
+/// A further group of a command gets the records that are stored.
+const COPY: &str = "insert into {p}delivery (group_id, record_id, strand, fresh) \
+     select $2, r.id, r.strand, r.strand is not null from {p}record as r where r.topic_id = $1 \
+     and exists (select 1 from {p}consumer_group as g where g.topic_id = $1 and g.id <> $2) \
+     and not exists (select 1 from {p}delivery as d where d.record_id = r.id and d.group_id = -$1)";
+const ADOPT: &str = "update {p}delivery set group_id = $2 where group_id = -$1";
+
+const LEAVE: &str = "update {p}delivery {by delivery_leased} set until = 0, member = null, attempts = attempts - 1 \
+     where group_id = $1 and until > 0 and member = $2";
+const LEAVE_STRANDS: &str =
+    "update {p}strand set member = null where group_id = $1 and member = $2 returning strand";
+const LEAVE_CLAIMS: &str = "delete from {p}claim where group_id = $1 and member = $2";
+const REMOVE_MEMBER: &str = "delete from {p}member where id = $1";
+
+/// A member of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Membership {
+    pub topic: i64,
+    pub group: i64,
+    pub member: i64,
+    /// The length of a lease in milliseconds.
+    pub lease: i64,
+    /// The time for which the keys of acknowledged records are remembered, in milliseconds.
+    pub deduplication: Option<i64>,
+}
+
+impl Membership {
+    /// The time after which a member that is not heard of is no member any more, in milliseconds.
+    pub fn silence(&self) -> i64 {
+        silence(self.lease)
+    }
+}
+
+fn silence(lease: i64) -> i64 {
+    (3 * lease).max(SILENT)
+}
+
+/// Joins a group, and makes topic and group where they are missing.
+pub(crate) struct Join(pub Subscription);
+
+impl<D: Dialect> Work<D> for Join {
+    type Output = Membership;
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<Membership, Error> {
+        let subscription = &self.0;
+        let topic = topic(session, &subscription.topic).await?;
+        let group = group(session, subscription, topic).await?;
+        let lease = as_millis(subscription.lease);
+        session.fetch(REMOVE_SILENT, &[group.into()]).await?;
+        let name = &*subscription.member;
+        let member = [group.into(), name.into(), silence(lease).into()];
+        let member = session.fetch(ADD_MEMBER, &member).await?[0].int(0)?;
+        Ok(Membership {
+            topic,
+            group,
+            member,
+            lease,
+            deduplication: subscription.deduplication.map(as_millis),
+        })
+    }
+}
+
+/// The number of a topic, which is made if it is missing.
+pub(crate) async fn topic<D: Dialect>(
+    session: &mut Session<'_, D>,
+    topic: &static_bus_remote::transport::Topic,
+) -> Result<i64, Error> {
+    let named = [topic.kind.as_str().into(), (&*topic.name).into()];
+    let mut rows = session.fetch(TOPIC, &named).await?;
+    if rows.is_empty() {
+        let names = names([topic]);
+        session.fetch(ADD_TOPICS, &[(&names).into()]).await?;
+        rows = session.fetch(TOPIC, &named).await?;
+    }
+    rows.first().ok_or(Error::RowNotFound)?.int(0)
+}
+
+async fn group<D: Dialect>(
+    session: &mut Session<'_, D>,
+    subscription: &Subscription,
+    topic: i64,
+) -> Result<i64, Error> {
+    let named = [topic.into(), (&*subscription.group).into()];
+    if let Some(row) = session.fetch(GROUP, &named).await?.first() {
+        return row.int(0);
+    }
+    let Some(row) = session.fetch(ADD_GROUP, &named).await?.pop() else {
+        // Another process has made it meanwhile.
+        let rows = session.fetch(GROUP, &named).await?;
+        return rows.first().ok_or(Error::RowNotFound)?.int(0);
+    };
+    let group = row.int(0)?;
+    if subscription.topic.kind == Kind::Command {
+        session.fetch(COPY, &[topic.into(), group.into()]).await?;
+        adopt(session, topic, group).await?;
+    }
+    Ok(group)
+}
+
+/// Takes over the records of a command that found no group.
+pub(crate) async fn adopt<D: Dialect>(
+    session: &mut Session<'_, D>,
+    topic: i64,
+    group: i64,
+) -> Result<(), Error> {
+    let arguments = [topic.into(), group.into()];
+    session.fetch(ADOPT, &arguments).await.map(drop)
+}
+
+/// Says that the member is there.
+pub(crate) struct Touch(pub Membership);
+
+impl<D: Dialect> Work<D> for Touch {
+    type Output = ();
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<(), Error> {
+        let arguments = [self.0.member.into(), self.0.silence().into()];
+        session.fetch(TOUCH, &arguments).await.map(drop)
+    }
+}
+
+/// Leaves a group, and releases all that the member holds.
+pub(crate) struct Leave(pub Membership);
+
+impl<D: Dialect> Work<D> for Leave {
+    type Output = ();
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<(), Error> {
+        let Membership {
+            topic,
+            group,
+            member,
+            ..
+        } = self.0;
+        let arguments = [group.into(), member.into()];
+        session.lock("group", group).await?;
+        session.fetch(LEAVE_CLAIMS, &arguments).await?;
+        session.fetch(LEAVE, &arguments).await?;
+        let held = session.fetch(LEAVE_STRANDS, &arguments).await?;
+        let held: Result<BTreeSet<_>, _> = held.iter().map(|row| row.int(0)).collect();
+        strands::settle(session, group, member, held?).await?;
+        session.fetch(REMOVE_MEMBER, &[member.into()]).await?;
+        announce(session, &[topic].into()).await
+    }
+}

@@ -1,0 +1,64 @@
+//! The rows of the outbox.
+
+use sqlx::Error;
+use static_bus_remote::transport::{Record, Topic};
+
+use super::scheduled;
+use crate::{
+    append::{announce, chunks},
+    dialect::Dialect,
+    record::{Columns, strand},
+    store::{Session, Work},
+};
+
+/// The number of parts of the outbox; the messages of one key are in one part.
+pub(crate) const PARTITIONS: i64 = 16;
+
+/// The number under which relays wait: topics have greater ones.
+pub(crate) const RELAY: i64 = 0;
+
+const INSERT: &str = "insert into {p}outbox (partition_id, kind, name, key, headers, body, appended_at) \
+     select column1, column2, column3, column4, column5, column6, {now} from (values {rows 6}) as rows";
+
+/// Inserts records, and those that are due later into their table.
+pub(crate) struct Insert(pub Vec<(Topic, Record)>);
+
+impl<D: Dialect> Work<D> for Insert {
+    type Output = ();
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<(), Error> {
+        let records = self.0.iter().map(|(topic, record)| (topic, record));
+        let (later, now): (Vec<_>, Vec<_>) = records.partition(|(_, record)| record.due.is_some());
+        for rows in chunks(&now) {
+            let columns: Vec<_> = rows.iter().map(|(_, record)| Columns::of(record)).collect();
+            let arguments = rows
+                .iter()
+                .zip(&columns)
+                .flat_map(|((topic, record), columns)| {
+                    let (kind, name) = (topic.kind.as_str().into(), (&*topic.name).into());
+                    [
+                        partition(record).into(),
+                        kind,
+                        name,
+                        columns.key(),
+                        columns.headers(),
+                        columns.body(),
+                    ]
+                });
+            let arguments: Vec<_> = arguments.collect();
+            session
+                .fetch_of_rows(INSERT, rows.len(), &arguments)
+                .await?;
+        }
+        scheduled::insert(session, later).await?;
+        announce(session, &[RELAY].into()).await
+    }
+}
+
+/// The part of the outbox to which a record belongs.
+pub(super) fn partition(record: &Record) -> i64 {
+    match &record.key {
+        Some(key) => strand(key).rem_euclid(PARTITIONS),
+        None => fastrand::i64(0..PARTITIONS),
+    }
+}

@@ -1,0 +1,277 @@
+//! The connections to a database, and transactions.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, Error, SqlSafeStr as _, Transaction};
+use static_bus_remote::transport::{TransportError, TransportErrorKind};
+use tokio::{
+    sync::OwnedMutexGuard,
+    task::JoinError,
+    time::{sleep, timeout},
+};
+
+use super::{
+    dialect::{Argument, Connections, Dialect},
+    errors::{failure, is_conflict},
+    settings::Settings,
+    template::Templates,
+};
+
+/// The number of attempts of a transaction that is rolled back for another one.
+const ATTEMPTS: u32 = 6;
+
+/// The connections to a database.
+pub(crate) struct Store<D: Dialect> {
+    connections: Connections<D>,
+    deadline: Duration,
+    /// `false` if statements are prepared each time.
+    keeps_statements: bool,
+    templates: Templates<D>,
+}
+
+/// A transaction that is open while other code runs.
+pub(crate) struct Open<D: Dialect> {
+    pub transaction: Transaction<'static, D>,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// Statements on one connection.
+pub(crate) struct Session<'s, D: Dialect> {
+    pub connection: &'s mut D::Connection,
+    keeps_statements: bool,
+    templates: &'s Templates<D>,
+}
+
+/// Statements of one transaction. They may run several times.
+pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
+    type Output: Send + 'static;
+
+    /// `false` if a crash of the machine may undo the transaction after it was confirmed.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn run(
+        &self,
+        session: &mut Session<'_, D>,
+    ) -> impl Future<Output = Result<Self::Output, Error>> + Send;
+}
+
+/// A row of a result.
+pub(crate) struct Row<D: Dialect>(D::Row);
+
+impl<D: Dialect> Store<D> {
+    pub fn new(connections: Connections<D>, settings: &Settings) -> Self {
+        Store {
+            connections,
+            deadline: settings.deadline,
+            keeps_statements: settings.prepared_statements,
+            templates: Templates::new(&settings.namespace),
+        }
+    }
+
+    pub fn address(&self) -> &Arc<str> {
+        &self.connections.address
+    }
+
+    /// Runs a statement that changes nothing.
+    pub async fn read(
+        &self,
+        template: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<Row<D>>, TransportError> {
+        let read = async {
+            let readers = &self.connections.readers;
+            if D::CONCURRENT {
+                // For the settings of a transaction. Its end is sent with the next use of the connection.
+                let begin = AssertSqlSafe(D::begin(self.deadline, false)).into_sql_str();
+                let mut transaction = readers.begin_with(begin).await?;
+                return self
+                    .session(&mut transaction)
+                    .fetch(template, arguments)
+                    .await;
+            }
+            let mut connection = readers.acquire().await?;
+            let mut session = self.session(&mut connection);
+            session.fetch(template, arguments).await
+        };
+        // On the heap: the future that opens a connection has tens of kilobytes, and callers have several of them.
+        self.in_time(Box::pin(read)).await
+    }
+
+    /// Runs a transaction, again if it is rolled back for another one.
+    ///
+    /// It runs in a task of its own. A caller that is not polled, because it waits for another call, would keep the connection that
+    /// the other call needs.
+    pub async fn transact<W: Work<D>>(
+        self: &Arc<Self>,
+        work: W,
+    ) -> Result<W::Output, TransportError> {
+        let store = self.clone();
+        let transaction = tokio::spawn(async move { store.in_time(store.attempts(&work)).await });
+        self.joined(transaction.await)
+    }
+
+    /// The result of a task.
+    pub fn joined<T>(
+        &self,
+        joined: Result<Result<T, TransportError>, JoinError>,
+    ) -> Result<T, TransportError> {
+        match joined {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => {
+                    let reason = "the runtime of this process is shutting down".to_owned();
+                    Err(self.error(TransportErrorKind::Closed, reason))
+                }
+            },
+        }
+    }
+
+    async fn attempts<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(work).await {
+                Err(error) if attempt < ATTEMPTS && is_conflict::<D>(&error) => {
+                    let most = 5 << attempt;
+                    sleep(Duration::from_millis(fastrand::u64(most / 2..most))).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
+        let mut open = self.open(work.is_durable()).await?;
+        let output = work.run(&mut self.session(&mut open.transaction)).await?;
+        open.transaction.commit().await?;
+        Ok(output)
+    }
+
+    /// Begins a transaction.
+    pub async fn open(&self, is_durable: bool) -> Result<Open<D>, Error> {
+        let Connections {
+            durable,
+            volatile,
+            turn,
+            ..
+        } = &self.connections;
+        let turn = match turn {
+            Some(turn) => Some(turn.clone().lock_owned().await),
+            None => None,
+        };
+        let writers = if is_durable { durable } else { volatile };
+        let begin = AssertSqlSafe(D::begin(self.deadline, is_durable)).into_sql_str();
+        Ok(Open {
+            transaction: Box::pin(writers.begin_with(begin)).await?,
+            _turn: turn,
+        })
+    }
+
+    pub fn session<'s>(&'s self, connection: &'s mut D::Connection) -> Session<'s, D> {
+        Session {
+            connection,
+            keeps_statements: self.keeps_statements,
+            templates: &self.templates,
+        }
+    }
+
+    pub async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, TransportError> {
+        match timeout(self.deadline, call).await {
+            Ok(result) => self.checked(result),
+            Err(_) => Err(self.error(
+                TransportErrorKind::Unreachable,
+                format!(
+                    "no answer within {:?}: check that the database runs and is not overloaded, or raise the deadline{}",
+                    self.deadline,
+                    D::holder(self.address())
+                ),
+            )),
+        }
+    }
+
+    pub fn checked<T>(&self, result: Result<T, Error>) -> Result<T, TransportError> {
+        result.map_err(|error| failure::<D>(self.address(), error))
+    }
+
+    pub fn error(&self, kind: TransportErrorKind, reason: String) -> TransportError {
+        TransportError::new(kind, self.address().clone(), reason)
+    }
+
+    /// The error of a call on a closed consumer or receiver.
+    pub fn closed(&self, what: &str) -> TransportError {
+        let reason = format!("this {what} is closed: open another one to receive more");
+        self.error(TransportErrorKind::Closed, reason)
+    }
+}
+
+impl<D: Dialect> Session<'_, D> {
+    pub async fn fetch(
+        &mut self,
+        template: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<Row<D>>, Error> {
+        self.fetch_of_rows(template, 0, arguments).await
+    }
+
+    /// Runs a statement with this number of `{rows}`.
+    pub async fn fetch_of_rows(
+        &mut self,
+        template: &'static str,
+        rows: usize,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<Row<D>>, Error> {
+        let statement = self.templates.statement(template, rows);
+        let is_kept = self.keeps_statements;
+        let rows = D::fetch(self.connection, statement, is_kept, arguments).await?;
+        Ok(rows.into_iter().map(Row).collect())
+    }
+
+    /// Runs a statement without arguments, or several.
+    pub async fn run(&mut self, template: &'static str) -> Result<(), Error> {
+        let statements = self.templates.statement(template, 0);
+        D::run(self.connection, statements).await
+    }
+
+    /// Waits for the other transactions with this lock, and holds it until the end of this one. On SQLite, each transaction that
+    /// writes is alone.
+    pub async fn lock(&mut self, subject: &str, number: i64) -> Result<(), Error> {
+        const LOCK: &str =
+            "select pg_advisory_xact_lock(hashtext('{p}' || $1), ($2 % 2147483647)::int)";
+        if D::CONCURRENT {
+            self.fetch(LOCK, &[subject.into(), number.into()]).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Dialect> Row<D> {
+    pub fn int(&self, at: usize) -> Result<i64, Error> {
+        Ok(self.some_int(at)?.unwrap_or_default())
+    }
+
+    pub fn some_int(&self, at: usize) -> Result<Option<i64>, Error> {
+        D::int(&self.0, at)
+    }
+
+    pub fn is(&self, at: usize) -> Result<bool, Error> {
+        Ok(self.int(at)? != 0)
+    }
+
+    pub fn bytes(&self, at: usize) -> Result<Vec<u8>, Error> {
+        Ok(self.some_bytes(at)?.unwrap_or_default())
+    }
+
+    pub fn some_bytes(&self, at: usize) -> Result<Option<Vec<u8>>, Error> {
+        D::bytes(&self.0, at)
+    }
+
+    pub fn text(&self, at: usize) -> Result<String, Error> {
+        D::text(&self.0, at)
+    }
+}

@@ -1,0 +1,83 @@
+//! The conformance suite on PostgreSQL: on a namespace of one server for each case, and on a server of its own where it is
+//! restarted.
+
+use std::{sync::Mutex, time::Duration};
+
+use static_bus_conformance::{Capabilities, Harness};
+use static_bus_remote::lock::lock;
+use static_bus_sql::PostgresTransport;
+use test_brokers::postgres::Postgres;
+
+/// A busy machine is not that late.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Less than that of the suite, for a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The largest record.
+const LARGEST: usize = 2_000_000;
+
+struct Namespace {
+    name: &'static str,
+    /// `None` for a part of the common server.
+    own: Option<Mutex<Postgres>>,
+}
+
+impl Namespace {
+    fn of(case: &str) -> Self {
+        let restarts = [
+            "twice_loses_nothing",
+            "after_a_restart",
+            "survive_a_restart",
+        ];
+        let own = restarts.iter().any(|part| case.contains(part));
+        // Names of schemas are short.
+        let name = format!("case_{}", &case[..case.len().min(35)]);
+        Namespace {
+            name: name.leak(),
+            own: own.then(|| Mutex::new(Postgres::start())),
+        }
+    }
+}
+
+impl Harness for Namespace {
+    type Transport = PostgresTransport;
+
+    async fn connect(&self) -> PostgresTransport {
+        let url = match &self.own {
+            Some(postgres) => lock(postgres).url(),
+            None => Postgres::common().url(),
+        };
+        PostgresTransport::builder(url)
+            .namespace(self.name)
+            .deadline(DEADLINE)
+            .receiver_grace(GRACE)
+            .max_record(LARGEST)
+            .connect()
+            .await
+            .expect("a running server")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BROKER
+            .with_receiver_grace(GRACE)
+            .with_max_record(LARGEST)
+    }
+
+    fn restarts(&self) -> bool {
+        self.own.is_some()
+    }
+
+    async fn restart(&self) {
+        // Blocks one thread of the runtime; the others continue.
+        lock(self.own.as_ref().expect("a server of its own")).restart();
+    }
+
+    fn may_skip(&self) -> bool {
+        false
+    }
+}
+
+static_bus_conformance::conformance_tests!(|case| Namespace::of(case));
+static_bus_conformance::inspection_tests!(|case| Namespace::of(case));
+static_bus_conformance::scheduling_tests!(|case| Namespace::of(case));

@@ -1,0 +1,188 @@
+//! Transactions of others that are in the way.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, Executor as _};
+use static_bus_remote::{
+    Transport as _, TransportErrorKind,
+    transport::{Claim, Consumer as _, Lease, Subscription},
+};
+use static_bus_sql::{PostgresTransport, SqlConsumer};
+use test_brokers::postgres::{Postgres, PostgresOptions};
+
+use crate::{
+    fresh, namespace, pool,
+    support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
+};
+
+#[tokio::test]
+async fn a_statement_that_waits_for_a_lock_ends_at_the_deadline_and_loses_nothing() {
+    let namespace = namespace();
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
+    let transport = builder
+        .deadline(Duration::from_secs(12))
+        .connect()
+        .await
+        .unwrap();
+    let topic = command("orders.place");
+    append(&transport, &topic, [record("confirmed")])
+        .await
+        .unwrap();
+
+    let mut open = pool().await.begin().await.unwrap();
+    let lock = format!("lock table {namespace}.record in exclusive mode");
+    open.execute(AssertSqlSafe(lock)).await.unwrap();
+    let error = append(&transport, &topic, [record("refused")])
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Unreachable);
+    let expected = [
+        "canceling statement due to statement timeout: the statement took longer than the deadline: end transactions that hold \
+         locks, or raise the deadline",
+        "no answer within 12s: check that the database runs and is not overloaded, or raise the deadline",
+    ];
+    assert!(expected.contains(&error.reason()), "{error}");
+
+    open.rollback().await.unwrap();
+    append(&transport, &topic, [record("later")]).await.unwrap();
+    let member = join(&transport, &topic, "member").await;
+    assert_eq!(
+        bodies(&member.receive(10, LONG).await.unwrap()),
+        ["confirmed", "later"]
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_the_victim_of_a_deadlock_is_repeated() {
+    let postgres = Postgres::with(PostgresOptions {
+        settings: vec!["deadlock_timeout=100ms".to_owned()],
+        ..PostgresOptions::default()
+    });
+    let builder = PostgresTransport::builder(postgres.url()).deadline(LONG);
+    let transport = builder.connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
+    append(&transport, &topic, [record(1)]).await.unwrap();
+    let got = member.receive(1, LONG).await.unwrap();
+    let key: Arc<str> = "key".into();
+    assert_eq!(
+        member.claim(std::slice::from_ref(&key)).await.unwrap(),
+        [Claim::Granted]
+    );
+
+    let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
+    // An acknowledgement has the key for two seconds before it needs the delivery.
+    let slow = "create function slow() returns trigger language plpgsql as \
+         $$ begin perform pg_sleep(2); return new; end $$; \
+         create trigger slow after update on static_bus.claim for each row execute function slow()";
+    sqlx::raw_sql(slow).execute(&pool).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    other
+        .execute("set local deadlock_timeout = '60s'")
+        .await
+        .unwrap();
+    other
+        .execute("select 1 from static_bus.delivery for update")
+        .await
+        .unwrap();
+    let acknowledge = async {
+        let lease = Lease {
+            receipt: got[0].receipt,
+            claim: Some(key.clone()),
+        };
+        member.acknowledge(&[lease]).await
+    };
+    let other = async {
+        // Until the acknowledgement has the key.
+        let free = "select 1 from static_bus.claim for update skip locked";
+        while sqlx::query(free)
+            .fetch_optional(&pool)
+            .await
+            .unwrap()
+            .is_some()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        other
+            .execute("select 1 from static_bus.claim for update")
+            .await
+            .unwrap();
+        other.commit().await.unwrap();
+    };
+    let (acknowledged, ()) = tokio::join!(acknowledge, other);
+    acknowledged.unwrap();
+    assert!(
+        postgres.log().contains("deadlock detected"),
+        "{}",
+        postgres.log()
+    );
+    assert_eq!(member.claim(&[key]).await.unwrap(), [Claim::Done]);
+    assert_eq!(member.backlog().await.unwrap().pending, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_isolation_level_of_the_database_changes_nothing() {
+    let url = format!(
+        "{}?options=-c%20default_transaction_isolation%3Dserializable",
+        Postgres::common().url()
+    );
+    let namespace = namespace();
+    let builder = PostgresTransport::builder(url)
+        .namespace(&namespace)
+        .deadline(LONG);
+    let transport = builder.connect().await.unwrap();
+    let topic = command("orders.place");
+    let mut members = Vec::new();
+    for n in 0..4 {
+        let member = join(&transport, &topic, &format!("member {n}")).await;
+        members.push(tokio::spawn(async move {
+            let mut came = Vec::new();
+            loop {
+                let got = member.receive(10, Duration::from_secs(3)).await.unwrap();
+                if got.is_empty() {
+                    return came;
+                }
+                acknowledge(&member, &got).await.unwrap();
+                came.extend(bodies(&got));
+            }
+        }));
+    }
+    for from in (0..400).step_by(20) {
+        let some = (from..from + 20).map(|n| keyed(&format!("key {}", n % 16), n));
+        append(&transport, &topic, some).await.unwrap();
+    }
+    let mut came = Vec::new();
+    for member in members {
+        came.extend(member.await.unwrap());
+    }
+    let mut came: Vec<usize> = came.iter().map(|body| body.parse().unwrap()).collect();
+    came.sort_unstable();
+    assert!(came.iter().copied().eq(0..400), "{} came", came.len());
+}
+
+#[tokio::test]
+async fn the_records_of_two_groups_are_removed_when_both_have_settled_them() {
+    let (namespace, transport) = fresh().await;
+    let topic = event("orders.placed");
+    let group = async |name: &'static str| {
+        let subscription = Subscription::new(topic.clone(), name, name);
+        transport.consume(subscription).await.unwrap()
+    };
+    let (mail, stock) = (group("mail").await, group("stock").await);
+    for n in 0..20 {
+        append(&transport, &topic, (0..10).map(|m| record(10 * n + m)))
+            .await
+            .unwrap();
+        let settle = async |member: &SqlConsumer<_>| {
+            let got = member.receive(10, LONG).await.unwrap();
+            acknowledge(member, &got).await.unwrap();
+        };
+        tokio::join!(settle(&mail), settle(&stock));
+    }
+    let left = format!("select count(*) from {namespace}.record");
+    let left: i64 = sqlx::query_scalar(AssertSqlSafe(left))
+        .fetch_one(&pool().await)
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "records that both groups have settled");
+}

@@ -1,0 +1,56 @@
+//! Transactions that stay open are named in the health.
+
+use std::time::Duration;
+
+use sqlx::Executor as _;
+use static_bus::prelude::*;
+use static_bus_remote::{MemoryBroker, Worker};
+use static_bus_sql::PostgresTransport;
+use test_brokers::postgres::Postgres;
+
+use crate::support::LONG;
+
+#[tokio::test]
+async fn a_transaction_that_stays_open_is_named_with_the_remedy_and_a_worker_stays_ready() {
+    let postgres = Postgres::start();
+    let builder = PostgresTransport::builder(postgres.url())
+        .long_transaction(Duration::from_secs(1))
+        .deadline(LONG);
+    let transport = builder.connect().await.unwrap();
+    let bus = BusBuilder::new().build();
+    let worker = Worker::new(transport.clone(), bus).start().await.unwrap();
+    let relay = transport.outbox(MemoryBroker::new()).relay();
+    let relay = relay.start().await.unwrap();
+
+    let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
+    let mut open = pool.begin().await.unwrap();
+    open.execute("set local application_name = 'report'")
+        .await
+        .unwrap();
+    let id = sqlx::query_scalar::<_, i32>("select pg_backend_pid()");
+    let id = id.fetch_one(&mut *open).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let health = worker.health().await;
+    assert!(health.ready, "{:?}", health.reasons);
+    let address = format!("postgres://127.0.0.1:{}/postgres", postgres.port());
+    // On a busy machine one of the transport may be open for that long as well.
+    let process = format!("process {id},");
+    let named = |warnings: &[String]| warnings.iter().find(|it| it.contains(&process)).cloned();
+    let warning = named(&health.warnings).expect("a warning");
+    let (before, after) = warning.split_once(" s (").unwrap();
+    assert!(
+        before.starts_with(&format!("{address}: a transaction has been open for ")),
+        "{warning}"
+    );
+    let expected = format!(
+        "process {id}, user postgres, application 'report', idle in transaction), so vacuums cannot remove rows, and searches of \
+         the queues pass them: end it with `select pg_terminate_backend({id})`"
+    );
+    assert_eq!(after, expected);
+    assert!(named(&relay.health().await.warnings).is_some());
+
+    open.rollback().await.unwrap();
+    assert_eq!(named(&worker.health().await.warnings), None);
+    worker.shutdown(LONG).await;
+    relay.shutdown().await.unwrap();
+}

@@ -1,0 +1,86 @@
+//! Readers that wait are woken by notifications, or find new records at their interval.
+
+use std::time::{Duration, Instant};
+
+use static_bus_remote::transport::Consumer as _;
+use static_bus_sql::PostgresTransport;
+use test_brokers::postgres::Postgres;
+
+use crate::{
+    namespace, pool,
+    support::{LONG, append, bodies, command, join, record},
+};
+
+/// Longer than each test.
+const NEVER: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_another_connection_wakes_a_member_by_a_notification() {
+    let namespace = namespace();
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
+    let here = builder.clone().poll(NEVER).connect().await.unwrap();
+    let there = builder.connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&here, &topic, "member").await;
+    for n in 0..3 {
+        let appending = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            append(&there, &topic, [record(n)]).await.unwrap();
+        };
+        let (got, ()) = tokio::join!(member.receive(1, LONG), appending);
+        assert_eq!(bodies(&got.unwrap()), [n.to_string()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_come_again_when_their_connection_was_lost() {
+    let namespace = namespace();
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
+    // The listener connects again by itself. The interval is that of a listener that cannot.
+    let here = builder
+        .clone()
+        .poll(Duration::from_secs(20))
+        .connect()
+        .await
+        .unwrap();
+    let there = builder.connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&here, &topic, "member").await;
+    let end = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where query = 'LISTEN \"{namespace}\"'"
+    );
+    let ended = sqlx::raw_sql(sqlx::AssertSqlSafe(end))
+        .fetch_all(&pool().await)
+        .await
+        .unwrap();
+    assert!(!ended.is_empty(), "connections that listen");
+    append(&there, &topic, [record("lost or not")])
+        .await
+        .unwrap();
+    let got = member.receive(1, LONG).await.unwrap();
+    assert_eq!(bodies(&got), ["lost or not"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_notifications_records_are_found_at_the_interval() {
+    let namespace = namespace();
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
+    let here = builder
+        .clone()
+        .notifications(false)
+        .poll(Duration::from_millis(600));
+    let (here, there) = (
+        here.connect().await.unwrap(),
+        builder.connect().await.unwrap(),
+    );
+    let topic = command("orders.place");
+    let member = join(&here, &topic, "member").await;
+    let start = Instant::now();
+    let appending = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        append(&there, &topic, [record(1)]).await.unwrap();
+    };
+    let (got, ()) = tokio::join!(member.receive(1, LONG), appending);
+    assert_eq!(bodies(&got.unwrap()), ["1"]);
+    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+}

@@ -1,0 +1,75 @@
+//! The promises of the engine of SQLite that the conformance suite leaves out.
+
+mod attach;
+#[path = "../support/backlogs.rs"]
+mod backlogs;
+#[path = "../support/bank.rs"]
+mod bank;
+#[path = "../support/inbox.rs"]
+mod inbox;
+mod input;
+#[path = "../support/later.rs"]
+mod later;
+#[path = "../support/later_outbox.rs"]
+mod later_outbox;
+#[path = "../support/outbox.rs"]
+mod outbox;
+mod place;
+mod processes;
+mod schema;
+#[path = "../support/records.rs"]
+mod support;
+mod transactions;
+#[path = "../support/within.rs"]
+mod within;
+
+use sqlx::{Pool, Sqlite as Database, Transaction};
+use static_bus_sql::SqliteTransport;
+
+const BEGIN: &str = "begin immediate";
+
+/// The number of workers of the bank that are killed, each after 100 transfers.
+const KILLS: usize = 200;
+
+/// A connection to a database of the test's own.
+async fn fresh() -> (place::Place, SqliteTransport) {
+    let place = place::Place::new();
+    let transport = place.connect().await;
+    (place, transport)
+}
+
+/// Another connection to the database of a test, as of another process.
+async fn again(place: &place::Place) -> SqliteTransport {
+    place.connect().await
+}
+
+/// The table of the records that are due later.
+fn scheduled_table(_: &place::Place) -> String {
+    "static_bus_scheduled".to_owned()
+}
+
+/// A transaction of the test, as of the same program.
+async fn begin(place: &place::Place) -> Transaction<'static, Database> {
+    place.pool().await.begin_with(BEGIN).await.unwrap()
+}
+
+/// A table of the test.
+fn orders(_: &place::Place) -> String {
+    "orders".to_owned()
+}
+
+/// A database for the tables of a program and of the transport, and the text with which processes connect to both.
+fn home() -> (place::Place, String) {
+    let place = place::Place::new();
+    let url = place.url();
+    (place, url)
+}
+
+async fn connect(told: &str) -> SqliteTransport {
+    let builder = SqliteTransport::builder(told).deadline(support::LONG);
+    builder.connect().await.unwrap()
+}
+
+async fn pool_of(told: &str) -> Pool<Database> {
+    Pool::connect(told).await.unwrap()
+}

@@ -1,0 +1,128 @@
+//! The tables, their versions and their namespaces.
+
+use std::time::Duration;
+
+use static_bus_remote::{
+    DeadLetters, Transport, TransportErrorKind,
+    transport::{Consumer, Kind, Record},
+};
+use static_bus_sql::SqliteTransport;
+
+use crate::place::Place;
+use crate::support::{LONG, append, bodies, command, join, record, topic};
+
+#[tokio::test]
+async fn tables_of_an_older_version_are_migrated_with_their_records() {
+    let place = Place::new();
+    let commands = command("orders.place");
+    let transport = place.connect().await;
+    append(&transport, &commands, [record("old")])
+        .await
+        .unwrap();
+    drop(transport);
+    // Version 1 had no dead letters, no outbox, and nothing that is due later.
+    let pool = place.pool().await;
+    for statement in [
+        "drop table static_bus_dead_letter",
+        "drop table static_bus_outbox",
+        "drop table static_bus_relay",
+        "drop table static_bus_inbox",
+        "drop table static_bus_scheduled",
+        "drop table static_bus_scheduled_outbox",
+        "delete from static_bus_schema_version where version > 1",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+
+    let transport = place.connect().await;
+    let dead = topic(Kind::DeadLetter, "");
+    append(&transport, &dead, [record("dead")]).await.unwrap();
+    assert_eq!(transport.dead_letters(None, 10).await.unwrap().len(), 1);
+    let member = join(&transport, &commands, "member").await;
+    assert_eq!(bodies(&member.receive(10, LONG).await.unwrap()), ["old"]);
+    let versions =
+        sqlx::query_scalar("select version from static_bus_schema_version order by version");
+    let versions: Vec<i64> = versions.fetch_all(&pool).await.unwrap();
+    assert_eq!(versions, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_refused_by_name() {
+    let place = Place::new();
+    drop(place.connect().await);
+    let newer = "insert into static_bus_schema_version (version) values (7)";
+    sqlx::query(newer)
+        .execute(&place.pool().await)
+        .await
+        .unwrap();
+    let error = SqliteTransport::connect(&place.url()).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Refused);
+    let expected = format!(
+        "{}: the tables of the namespace `static_bus` have version 7, and this version of static-bus-sql knows versions up to 4: \
+         upgrade static-bus-sql, or choose another namespace",
+        place.url()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn ten_processes_that_connect_to_a_new_file_make_its_tables_once() {
+    let place = Place::new();
+    let connecting = (0..10).map(|_| {
+        let url = place.url();
+        tokio::spawn(async move { SqliteTransport::connect(&url).await.map(drop) })
+    });
+    for connected in connecting.collect::<Vec<_>>() {
+        connected.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn two_namespaces_of_one_file_share_nothing() {
+    let place = Place::new();
+    let topic = command("orders.place");
+    let shop = SqliteTransport::builder(place.url())
+        .namespace("shop")
+        .connect()
+        .await
+        .unwrap();
+    let other = SqliteTransport::builder(place.url())
+        .namespace("other")
+        .connect()
+        .await
+        .unwrap();
+    append(&shop, &topic, [record("shop")]).await.unwrap();
+    let member = join(&other, &topic, "member").await;
+    let got = member
+        .receive(10, Duration::from_millis(300))
+        .await
+        .unwrap();
+    assert!(got.is_empty(), "{:?}", bodies(&got));
+}
+
+#[tokio::test]
+async fn dead_letters_can_be_searched_with_sql() {
+    let place = Place::new();
+    let transport = place.connect().await;
+    let dead = topic(Kind::DeadLetter, "");
+    let letter = |origin: &str, error: &str| Record {
+        headers: [("origin", origin), ("group", "mail"), ("error", error)]
+            .into_iter()
+            .collect(),
+        ..Record::default()
+    };
+    let letters = [
+        letter("event orders.placed", "no address"),
+        letter("event orders.placed", "no\0stock"),
+        letter("command orders.place", "no stock"),
+    ];
+    append(&transport, &dead, letters).await.unwrap();
+    let search = "select id from static_bus_dead_letter where origin = 'event orders.placed' and error like '%stock%'";
+    let found: Vec<i64> = sqlx::query_scalar(search)
+        .fetch_all(&place.pool().await)
+        .await
+        .unwrap();
+    assert_eq!(found, [2]);
+    let listed = DeadLetters::of(transport).list(None, 10).await.unwrap();
+    assert_eq!(listed.len(), 3);
+}

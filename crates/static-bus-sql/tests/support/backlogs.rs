@@ -1,0 +1,92 @@
+//! Long backlogs: taking costs the records that are taken, not those that wait.
+
+use std::time::{Duration, Instant};
+
+use static_bus_remote::{
+    Transport,
+    transport::{Consumer, Record, Subscription},
+};
+
+use super::{
+    fresh,
+    support::{LONG, acknowledge, append, bodies, command, join, keyed, record},
+};
+
+/// A lease that outlasts the test.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// The shortest of ten times that it takes to take and to acknowledge a hundred records, with this many waiting.
+async fn taking(records: usize, make: impl Fn(usize) -> Record) -> Duration {
+    let (_place, transport) = fresh().await;
+    let topic = command("orders.place");
+    for from in (0..records).step_by(1_000) {
+        let some = (from..records.min(from + 1_000)).map(&make);
+        append(&transport, &topic, some).await.unwrap();
+    }
+    let member = join(&transport, &topic, "member").await;
+    let mut shortest = Duration::MAX;
+    for _ in 0..10 {
+        let start = Instant::now();
+        let got = member.receive(100, LONG).await.unwrap();
+        assert_eq!(got.len(), 100);
+        acknowledge(&member, &got).await.unwrap();
+        shortest = shortest.min(start.elapsed());
+    }
+    shortest
+}
+
+#[tokio::test]
+async fn taking_does_not_get_slower_with_the_backlog() {
+    let make = |n: usize| match n % 2 {
+        0 => record(n),
+        _ => keyed(&format!("customer {n}"), n),
+    };
+    let (short, long) = (taking(2_000, make).await, taking(100_000, make).await);
+    // A search of all that wait would take fifty times as long.
+    assert!(
+        long < 8 * short,
+        "{long:?}, and {short:?} of a short backlog"
+    );
+}
+
+#[tokio::test]
+async fn records_behind_a_held_key_with_a_long_backlog_are_taken_at_once() {
+    let (_place, transport) = fresh().await;
+    let topic = command("orders.place");
+    append(&transport, &topic, [keyed("held", 0)])
+        .await
+        .unwrap();
+    let holder = Subscription::new(topic.clone(), "handlers", "holder").with_lease(NEVER);
+    let holder = transport.consume(holder).await.unwrap();
+    assert_eq!(holder.receive(1, LONG).await.unwrap().len(), 1);
+    for from in (0..20_000).step_by(1_000) {
+        let some = (from..from + 1_000).map(|n| keyed("held", n));
+        append(&transport, &topic, some).await.unwrap();
+    }
+    append(
+        &transport,
+        &topic,
+        [keyed("free", "free"), record("without")],
+    )
+    .await
+    .unwrap();
+    let member = join(&transport, &topic, "member").await;
+    let mut came = Vec::new();
+    while came.len() < 2 {
+        let got = member.receive(10, LONG).await.unwrap();
+        assert!(!got.is_empty());
+        came.extend(bodies(&got));
+    }
+    came.sort();
+    assert_eq!(came, ["free", "without"]);
+    let start = Instant::now();
+    append(&transport, &topic, [keyed("later", "later")])
+        .await
+        .unwrap();
+    assert_eq!(bodies(&member.receive(10, LONG).await.unwrap()), ["later"]);
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+}

@@ -1,0 +1,281 @@
+//! Exactly once, effects included: a bank whose workers are killed.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use sqlx::Pool;
+use static_bus::{asynchronous::BusError, prelude::*};
+use static_bus_redis::RedisTransport;
+use static_bus_remote::{Envelope, RemoteBus, RetryPolicy, Transport, Worker, transport::Consumer};
+use static_bus_sql::transaction;
+use test_brokers::{
+    doomed::{self, Doomed},
+    redis::Redis,
+};
+
+use super::{
+    Database, KILLS, connect, home,
+    inbox::eventually,
+    pool_of,
+    support::{LONG, command, event, join},
+};
+
+const ACCOUNTS: usize = 100;
+const WORKERS: usize = 3;
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Transfer {
+    id: i64,
+    from: i64,
+    to: i64,
+    amount: i64,
+}
+command!(Transfer, name = "bank.transfer");
+
+#[derive(Serialize, Deserialize)]
+struct Transferred {
+    id: i64,
+}
+event!(Transferred, name = "bank.transferred");
+
+struct Bank;
+
+impl<B: AsyncPublishEvent<Transferred>> AsyncCommandHandler<Transfer, B> for Bank {
+    async fn handle(&self, transfer: Transfer, bus: &B) -> Result<(), BusError> {
+        let book = async {
+            let mut transaction = transaction::<Database>().await?;
+            let Transfer {
+                id,
+                from,
+                to,
+                amount,
+            } = transfer;
+            for (account, amount) in [(from, -amount), (to, amount)] {
+                let update = "update account set balance = balance + $1 where id = $2";
+                let update = sqlx::query(update).bind(amount).bind(account);
+                update.execute(&mut *transaction).await?;
+            }
+            let insert = sqlx::query("insert into booking (transfer) values ($1)").bind(id);
+            insert.execute(&mut *transaction).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        };
+        book.await.map_err(BusError::rejected::<Transfer>)?;
+        bus.publish_async(&Transferred { id: transfer.id }).await
+    }
+}
+
+/// A process of a bank: the worker, and the relay if another broker carries the messages.
+#[tokio::test]
+async fn the_worker_that_is_killed() {
+    let Some(told) = doomed::told() else { return };
+    let (told, redis) = match told.split_once('|') {
+        Some((told, redis)) => (told.to_owned(), Some(redis.to_owned())),
+        None => (told, None),
+    };
+    let transport = connect(&told).await;
+    match redis {
+        None => serve(transport).await,
+        Some(redis) => {
+            let outbox = transport.outbox(RedisTransport::connect(&redis).await.unwrap());
+            let relay = outbox.relay().lease(Duration::from_secs(1));
+            let _relay = relay.start().await.unwrap();
+            serve(outbox).await
+        }
+    }
+}
+
+async fn serve(transport: impl Transport) {
+    let remote = RemoteBus::connect(transport.clone()).await.unwrap();
+    let bus = BusBuilder::new()
+        .register_command_async::<Transfer, _>(Bank)
+        .subscribe_async::<Transferred, _>(remote)
+        .build();
+    // Workers die here without a fault of the message.
+    let retries = RetryPolicy {
+        max_attempts: 1000,
+        max_delay: Duration::from_millis(100),
+        ..RetryPolicy::default()
+    };
+    let four = NonZeroUsize::new(4).unwrap();
+    let worker = Worker::new(transport, bus)
+        .command::<Transfer>()
+        .configure::<Transfer>(|it| it.limit(four))
+        .lease(Duration::from_secs(1))
+        // Longer than the test takes: what is sent twice is apart by all others.
+        .deduplication(Duration::from_secs(86_400))
+        .retries(retries);
+    let _worker = worker.start().await.unwrap();
+    println!("{}", doomed::HANDLING);
+    std::future::pending::<()>().await;
+}
+
+/// Some transfers between accounts, and the balances when each of them was made once.
+struct Plan {
+    transfers: Vec<Transfer>,
+    balances: Vec<i64>,
+}
+
+impl Plan {
+    fn of(transfers: usize) -> Self {
+        let account = || fastrand::i64(0..ACCOUNTS as i64);
+        let transfer = |id| Transfer {
+            id,
+            from: account(),
+            to: account(),
+            amount: fastrand::i64(1..=100),
+        };
+        let transfers: Vec<_> = (0..transfers as i64).map(transfer).collect();
+        let mut balances = vec![1000; ACCOUNTS];
+        for Transfer {
+            from, to, amount, ..
+        } in &transfers
+        {
+            balances[*from as usize] -= amount;
+            balances[*to as usize] += amount;
+        }
+        Plan {
+            transfers,
+            balances,
+        }
+    }
+
+    /// Sends the transfers, and some of them twice.
+    async fn send(&self, remote: &RemoteBus<impl Transport>) {
+        let remote = remote.with_idempotency_key("plan");
+        remote.execute_many(self.transfers.clone()).await.unwrap();
+        let again = &self.transfers[..self.transfers.len() / 20];
+        remote.execute_many(again.to_vec()).await.unwrap();
+    }
+
+    /// Kills workers, evenly over the time that the transfers take, until all are booked and no message is left: what is sent twice or
+    /// delivered again has no effect.
+    async fn run(
+        &self,
+        pool: &Pool<Database>,
+        transfers: &impl Consumer,
+        told: &str,
+        kills: usize,
+    ) {
+        let start = Instant::now();
+        let all = self.transfers.len();
+        let count = "select count(distinct transfer) from booking";
+        // The same, and cheaper, as long as nothing is booked twice.
+        let rows = "select count(*) from booking";
+        let worker = || Doomed::start("bank::the_worker_that_is_killed", told);
+        let mut workers: Vec<_> = (0..WORKERS).map(|_| worker()).collect();
+        for kill in 0..kills {
+            while int(pool, rows).await <= kill * all / kills {
+                assert!(start.elapsed() < LONG * 15, "{kill} kills");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let oldest = workers.remove(0);
+            oldest
+                .kill_when(|line| line.contains(doomed::HANDLING))
+                .await;
+            workers.push(worker());
+        }
+        while int(pool, count).await < all {
+            assert!(start.elapsed() < LONG * 15, "not all are booked");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        loop {
+            let left = transfers.backlog().await.unwrap();
+            if left.lag + left.pending == 0 {
+                break;
+            }
+            assert!(start.elapsed() < LONG * 15, "{left:?} are left");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("{kills} kills in {:?}", start.elapsed());
+    }
+
+    async fn check(&self, pool: &Pool<Database>) {
+        let bookings = int(pool, "select count(*) from booking").await;
+        assert_eq!(bookings, self.transfers.len(), "bookings");
+        let found = sqlx::query_scalar::<_, i64>("select balance from account order by id");
+        assert_eq!(found.fetch_all(pool).await.unwrap(), self.balances);
+    }
+}
+
+async fn int(pool: &Pool<Database>, query: &'static str) -> usize {
+    let int: i64 = sqlx::query_scalar(query).fetch_one(pool).await.unwrap();
+    int.try_into().unwrap()
+}
+
+async fn open_accounts(pool: &Pool<Database>) {
+    for statement in [
+        "create table account (id bigint primary key, balance bigint not null)",
+        // Without a unique index: a transfer that is booked twice is there twice.
+        "create table booking (transfer bigint not null)",
+    ] {
+        sqlx::query(statement).execute(pool).await.unwrap();
+    }
+    for id in 0..ACCOUNTS as i64 {
+        let insert = sqlx::query("insert into account (id, balance) values ($1, 1000)").bind(id);
+        insert.execute(pool).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_bank_whose_workers_are_killed_is_exact() {
+    let (_home, told) = home();
+    let transport = connect(&told).await;
+    let pool = pool_of(&told).await;
+    open_accounts(&pool).await;
+    let audit = join(&transport, &event("bank.transferred"), "audit").await;
+    let plan = Plan::of(100 * KILLS);
+    plan.send(&RemoteBus::connect(transport.clone()).await.unwrap())
+        .await;
+    let transfers = join(&transport, &command("bank.transfer"), "observer").await;
+    plan.run(&pool, &transfers, &told, KILLS).await;
+    plan.check(&pool).await;
+    let events = audit.backlog().await.unwrap();
+    assert_eq!(events.lag + events.pending, 100 * KILLS as u64, "events");
+    assert_eq!(transport.dead_letters(None, 10).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_bank_over_redis_whose_workers_and_relays_are_killed_is_exact() {
+    let redis = Redis::start();
+    let (_home, told) = home();
+    let outbox = connect(&told)
+        .await
+        .outbox(RedisTransport::connect(redis.url()).await.unwrap());
+    let pool = pool_of(&told).await;
+    open_accounts(&pool).await;
+    let audit = join(&outbox, &event("bank.transferred"), "audit").await;
+    let plan = Plan::of(1_000);
+    plan.send(&RemoteBus::connect(outbox.clone()).await.unwrap())
+        .await;
+    let transfers = join(&outbox, &command("bank.transfer"), "observer").await;
+    let told = format!("{told}|{}", redis.url());
+    plan.run(&pool, &transfers, &told, 10).await;
+    let relay = outbox.relay().start().await.unwrap();
+    eventually("all have left", async || relay.health().await.lag == 0).await;
+    plan.check(&pool).await;
+    // A relay that is killed sends some events again, with the same id.
+    let (mut ids, mut events) = (BTreeSet::new(), BTreeSet::new());
+    loop {
+        let got = audit.receive(1000, Duration::from_secs(1)).await.unwrap();
+        if got.is_empty() {
+            break;
+        }
+        for delivery in got {
+            let envelope = Envelope::parse(&delivery.record.headers).unwrap();
+            let event: Transferred = serde_json::from_slice(&delivery.record.body).unwrap();
+            ids.insert(envelope.id.into_owned());
+            events.insert(event.id);
+        }
+    }
+    assert!(events.into_iter().eq(0..1_000), "each event");
+    assert_eq!(
+        ids.len(),
+        1_000,
+        "an event has one id, however often it is sent"
+    );
+    relay.shutdown().await.unwrap();
+}

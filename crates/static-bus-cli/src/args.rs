@@ -24,9 +24,11 @@ pub struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
-    /// The broker: redis://[[user]:password@]host[:port][/database], rediss:// for TLS, or
-    /// kafka://[user:password@]host:port[,host:port]. A password on the command line is visible to other users of
-    /// the machine: prefer the environment variable
+    /// The broker: redis://[[user]:password@]host[:port][/database], redis+sentinel:// or redis-cluster:// with several
+    /// hosts, rediss for TLS, kafka://[user:password@]host:port[,host:port], sqlite:path of a file, or
+    /// postgres://[user[:password]@]host[:port]/database[?sslmode=verify-full]. A password on the command line is visible to
+    /// other users of the machine: prefer the environment variable. The password of the Sentinels themselves is in the
+    /// environment variable STATIC_BUS_SENTINEL_PASSWORD
     #[arg(
         long,
         global = true,
@@ -35,19 +37,13 @@ pub struct Connection {
         value_name = "URL"
     )]
     pub bus: Option<String>,
-    /// The prefix of all names on the broker, as the services have it
-    #[arg(
-        long,
-        global = true,
-        env = "STATIC_BUS_NAMESPACE",
-        default_value = "static-bus",
-        value_name = "NAME"
-    )]
-    pub namespace: String,
+    /// The prefix of all names on the broker, as the services have it [default: static-bus, and static_bus in a database]
+    #[arg(long, global = true, env = "STATIC_BUS_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
     /// The longest time that a request to the broker takes
     #[arg(long, global = true, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
-    /// The certificate authority of the broker, in PEM, instead of those of the operating system
+    /// The certificate authority of Redis or Kafka, in PEM, instead of those of the operating system
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// Encrypt the connection to Kafka
@@ -105,7 +101,7 @@ pub struct Groups {
     /// Only this group
     #[arg(long, value_name = "NAME")]
     pub group: Option<String>,
-    /// The age at which a record that a member has counts as stuck
+    /// The time since its sending after which a record that a member has, and keeps, counts as stuck
     #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub stuck_after: Duration,
 }
@@ -196,7 +192,7 @@ pub struct Serve {
     /// The time between two samples
     #[arg(long, default_value = "5s", value_parser = interval, value_name = "DURATION")]
     pub interval: Duration,
-    /// The age at which a record that a member has counts as stuck
+    /// The time since its sending after which a record that a member has, and keeps, counts as stuck
     #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub stuck_after: Duration,
 }

@@ -1,12 +1,13 @@
 //! The engine that a URL names.
 
-use static_bus_remote::transport::TransportError;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 
-use super::{
-    args::{Cli, Connection},
-    failure::Failure,
-    output::Output,
-};
+use super::{args::Cli, failure::Failure, output::Output};
 
 /// The broker of a URL.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,39 +18,87 @@ enum Address {
         servers: String,
         user: Option<(String, String)>,
     },
+    /// The URL, as the engine takes it.
+    Sqlite(String),
+    /// The URL, as the engine takes it.
+    Postgres(String),
 }
 
 /// Connects to the broker, and runs the command.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli {
-        connection,
+        mut connection,
         json,
         command,
     } = cli;
     let Some(url) = &connection.bus else {
         return Err(Failure::Usage(
-            "no broker is named: set STATIC_BUS_URL, or pass --bus redis://host:port or --bus kafka://host:port"
+            "no broker is named: set STATIC_BUS_URL, or pass --bus redis://host:port, --bus kafka://host:port, \
+             --bus sqlite:path or --bus postgres://host:port/database"
                 .to_owned(),
         ));
     };
     let output = Output::new(json);
-    match Address::parse(url)? {
+    let address = Address::parse(url)?;
+    let namespace = connection.namespace.take();
+    let namespace = &namespace.unwrap_or_else(|| address.namespace().to_owned());
+    match address {
+        #[cfg(feature = "redis")]
         Address::Redis(url) => {
-            let redis = redis(&connection, &url).await?;
-            super::run(redis, &connection.namespace, command, output).await
+            let redis = redis::connect(&connection, namespace, &url).await?;
+            super::run(redis, namespace, command, output).await
         }
+        #[cfg(not(feature = "redis"))]
+        Address::Redis(_) => Err(built_without("Redis", "redis")),
+        #[cfg(feature = "kafka")]
         Address::Kafka { servers, user } => {
-            let kafka = kafka(&connection, servers, user).await?;
-            super::run(kafka, &connection.namespace, command, output).await
+            let kafka = kafka::connect(&connection, namespace, servers, user).await?;
+            super::run(kafka, namespace, command, output).await
         }
+        #[cfg(not(feature = "kafka"))]
+        Address::Kafka { .. } => Err(built_without("Kafka", "kafka")),
+        #[cfg(feature = "sqlite")]
+        Address::Sqlite(url) => {
+            let sqlite = sql::sqlite(&connection, namespace, url).await?;
+            super::run(sqlite, namespace, command, output).await
+        }
+        #[cfg(not(feature = "sqlite"))]
+        Address::Sqlite(_) => Err(built_without("SQLite", "sqlite")),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(url) => {
+            let postgres = sql::postgres(&connection, namespace, url).await?;
+            super::run(postgres, namespace, command, output).await
+        }
+        #[cfg(not(feature = "postgres"))]
+        Address::Postgres(_) => Err(built_without("PostgreSQL", "postgres")),
     }
+}
+
+#[cfg(not(all(
+    feature = "redis",
+    feature = "kafka",
+    feature = "sqlite",
+    feature = "postgres"
+)))]
+fn built_without(engine: &str, feature: &str) -> Failure {
+    Failure::Usage(format!(
+        "this tool was built without {engine}: cargo install static-bus-cli --features {feature}"
+    ))
 }
 
 impl Address {
     /// The text of an error never contains the URL, which may have a password in any place.
     fn parse(url: &str) -> Result<Self, Failure> {
+        if url.starts_with("sqlite:") {
+            return Ok(Address::Sqlite(url.to_owned()));
+        }
         match url.split_once("://") {
-            Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel", _)) => Ok(Address::Redis(url.to_owned())),
+            Some((
+                "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis-cluster"
+                | "rediss-cluster",
+                _,
+            )) => Ok(Address::Redis(url.to_owned())),
+            Some(("postgres" | "postgresql", _)) => Ok(Address::Postgres(url.to_owned())),
             Some(("kafka", rest)) => {
                 let rest = rest.trim_end_matches('/');
                 let (user, servers) = match rest.rsplit_once('@') {
@@ -60,8 +109,19 @@ impl Address {
                 Ok(Address::Kafka { servers, user })
             }
             _ => Err(Failure::Usage(
-                "the URL of the broker begins with redis://, rediss://, redis+sentinel://, rediss+sentinel:// or kafka://".to_owned(),
+                "the URL of the broker begins with redis://, redis+sentinel:// or redis-cluster://, or with rediss for TLS, or \
+                 with kafka://, sqlite: or postgres://"
+                    .to_owned(),
             )),
+        }
+    }
+
+    /// The namespace that the engine has by default.
+    fn namespace(&self) -> &'static str {
+        match self {
+            Address::Redis(_) | Address::Kafka { .. } => "static-bus",
+            // A name of tables.
+            Address::Sqlite(_) | Address::Postgres(_) => "static_bus",
         }
     }
 }
@@ -85,86 +145,6 @@ fn credentials(text: &str) -> Result<(String, String), Failure> {
     }
 }
 
-#[cfg(feature = "redis")]
-async fn redis(
-    connection: &Connection,
-    url: &str,
-) -> Result<static_bus_redis::RedisTransport, Failure> {
-    let only_kafka = connection.tls || connection.tls_key.is_some();
-    if only_kafka {
-        return Err(Failure::Usage(
-            "--tls, --tls-certificate and --tls-key are for Kafka: the URL of a Redis with TLS begins with rediss://"
-                .to_owned(),
-        ));
-    }
-    let mut builder = static_bus_redis::RedisTransport::builder(url)
-        .namespace(&connection.namespace)
-        .deadline(connection.timeout);
-    if let Some(path) = &connection.tls_ca {
-        let pem = std::fs::read(path).map_err(|e| {
-            let path = path.display();
-            Failure::Usage(format!("--tls-ca {path} cannot be read: {e}"))
-        })?;
-        builder = builder.root_certificate(pem);
-    }
-    connected(builder.connect().await)
-}
-
-#[cfg(not(feature = "redis"))]
-async fn redis(_: &Connection, _: &str) -> Result<static_bus_kafka::KafkaTransport, Failure> {
-    Err(Failure::Usage(
-        "this tool was built without Redis: cargo install static-bus-cli --features redis"
-            .to_owned(),
-    ))
-}
-
-#[cfg(feature = "kafka")]
-async fn kafka(
-    connection: &Connection,
-    servers: String,
-    user: Option<(String, String)>,
-) -> Result<static_bus_kafka::KafkaTransport, Failure> {
-    use static_bus_kafka::{Sasl, Tls};
-
-    use super::args::Mechanism;
-
-    let mut builder = static_bus_kafka::KafkaTransport::builder(servers)
-        .namespace(&connection.namespace)
-        .deadline(connection.timeout);
-    if connection.tls || connection.tls_ca.is_some() || connection.tls_key.is_some() {
-        builder = builder.tls(Tls {
-            ca: connection.tls_ca.clone(),
-            certificate: connection.tls_certificate.clone(),
-            key: connection.tls_key.clone(),
-            ..Tls::default()
-        });
-    }
-    if let Some((user, password)) = user {
-        builder = builder.sasl(match connection.sasl {
-            Mechanism::Plain => Sasl::Plain { user, password },
-            Mechanism::ScramSha256 => Sasl::ScramSha256 { user, password },
-            Mechanism::ScramSha512 => Sasl::ScramSha512 { user, password },
-        });
-    }
-    connected(builder.connect().await)
-}
-
-#[cfg(not(feature = "kafka"))]
-async fn kafka(
-    _: &Connection,
-    _: String,
-    _: Option<(String, String)>,
-) -> Result<static_bus_redis::RedisTransport, Failure> {
-    Err(Failure::Usage(
-        "this tool was built without Kafka: cargo install static-bus-cli --features kafka"
-            .to_owned(),
-    ))
-}
-
-fn connected<T>(result: Result<T, TransportError>) -> Result<T, Failure> {
-    Ok(result?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::Address;
@@ -179,6 +159,14 @@ mod tests {
             user: Some(("a@b".to_owned(), "p:w".to_owned())),
         };
         assert_eq!(kafka, expected);
+        for url in ["sqlite:bus.db", "sqlite:///var/bus.db?mode=ro"] {
+            let sqlite = Address::parse(url).unwrap();
+            assert_eq!(sqlite, Address::Sqlite(url.to_owned()));
+        }
+        for url in ["postgres://u:pw@host/db", "postgresql://host/db"] {
+            let postgres = Address::parse(url).unwrap();
+            assert_eq!(postgres, Address::Postgres(url.to_owned()));
+        }
     }
 
     #[test]

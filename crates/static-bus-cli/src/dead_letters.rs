@@ -35,8 +35,8 @@ pub enum Action {
 pub enum Target {
     /// Those at these positions.
     At(Vec<DeadLetter>),
-    /// Those that match, up to a position: later ones appeared after the confirmation.
-    Matching(DeadLetterFilter, String),
+    /// Those that match, up to a position: later ones appeared after the confirmation. `None` if none matches.
+    Matching(DeadLetterFilter, Option<String>),
 }
 
 /// A selection that is to be confirmed.
@@ -178,17 +178,17 @@ pub async fn at<T: Transport>(
     letters: &DeadLetters<T>,
     positions: &[String],
 ) -> Result<Vec<DeadLetter>, Failure> {
-    let mut found = Vec::with_capacity(positions.len());
-    for position in positions {
-        let letter = letters.get(&report::position(position)).await?;
-        found.push(letter.ok_or_else(|| {
+    let there: Vec<_> = positions.iter().map(|p| report::position(p)).collect();
+    let found = letters.get_all(&there).await?;
+    let present = |(letter, position): (Option<DeadLetter>, &String)| {
+        letter.ok_or_else(|| {
             Failure::Incomplete(format!(
                 "there is no dead letter at {position}: it was replayed or discarded, or the position is wrong; \
                  `dead-letters list` has the positions"
             ))
-        })?);
-    }
-    Ok(found)
+        })
+    };
+    found.into_iter().zip(positions).map(present).collect()
 }
 
 async fn change<T: Transport>(
@@ -296,14 +296,12 @@ impl Selected {
         letters: &DeadLetters<T>,
         filter: DeadLetterFilter,
     ) -> Result<Self, TransportError> {
-        let (mut number, mut groups, mut last) = (0, BTreeMap::new(), String::new());
-        loop {
-            let after = (!last.is_empty()).then_some(&*last);
-            let page = letters.find(&filter, after, 10 * BATCH).await?;
-            let Some(end) = page.last() else { break };
-            last.clone_from(&end.position);
-            number += page.len();
-            count(&mut groups, &page);
+        let (mut number, mut groups, mut last) = (0, BTreeMap::new(), None);
+        let mut search = letters.search(filter.clone());
+        while let Some(found) = search.next().await? {
+            number += found.len();
+            count(&mut groups, &found);
+            last = found.last().map(|letter| letter.position.clone());
         }
         Ok(Selected {
             target: Target::Matching(filter, last),
@@ -345,14 +343,13 @@ impl Target {
                     changed.add(action.apply(letters, batch).await);
                 }
             }
-            Target::Matching(filter, last) => {
-                let mut after: Option<String> = None;
-                loop {
-                    let mut batch = letters.find(&filter, after.as_deref(), BATCH).await?;
-                    batch.retain(|letter| letter.position <= last);
-                    let Some(end) = batch.last() else { break };
-                    after = Some(end.position.clone());
-                    changed.add(action.apply(letters, &batch).await);
+            Target::Matching(_, None) => {}
+            Target::Matching(filter, Some(last)) => {
+                let mut search = letters.search(filter).until(last);
+                while let Some(found) = search.next().await? {
+                    for batch in found.chunks(BATCH) {
+                        changed.add(action.apply(letters, batch).await);
+                    }
                 }
             }
         }

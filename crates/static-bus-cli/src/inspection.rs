@@ -7,6 +7,8 @@ use static_bus_remote::{
     transport::{Inspect, Topic, TopicState},
 };
 
+use tokio::time::sleep;
+
 use super::{
     args::{Groups, Selection},
     failure::Failure,
@@ -14,9 +16,12 @@ use super::{
         Column::{Left, Right},
         Output, Table,
     },
-    report::{GroupReport, State, TopicReport, lag_text, oldest_text},
+    report::{Figures, GroupReport, TopicReport, is_suspect},
     text,
 };
+
+/// The time between two looks at records that may be stuck.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Prints the topics.
 pub async fn topics<T: Inspect>(
@@ -24,7 +29,7 @@ pub async fn topics<T: Inspect>(
     selection: &Selection,
     output: Output,
 ) -> Result<(), Failure> {
-    let states = states(broker, selection).await?;
+    let states = broker.inspect(&selected(broker, selection).await?).await?;
     let topics: Vec<_> = states.iter().map(TopicReport::new).collect();
     if output.is_json() {
         return Ok(output.objects(&topics)?);
@@ -36,6 +41,7 @@ pub async fn topics<T: Inspect>(
         Left("KIND"),
         Left("MESSAGE"),
         Right("STORED"),
+        Right("SCHEDULED"),
         Right("PARTITIONS"),
         Left("GROUPS"),
     ];
@@ -45,6 +51,7 @@ pub async fn topics<T: Inspect>(
             topic.kind.to_owned(),
             text::visible(&topic.message),
             text::number(topic.stored),
+            topic.scheduled(),
             match topic.partitions {
                 0 => "–".to_owned(),
                 number => number.to_string(),
@@ -57,63 +64,56 @@ pub async fn topics<T: Inspect>(
 
 /// Prints the groups.
 pub async fn groups<T: Inspect>(broker: &T, args: &Groups, output: Output) -> Result<(), Failure> {
-    let states = states(broker, &args.selection).await?;
-    let groups = select(&states, args);
+    let topics = selected(broker, &args.selection).await?;
+    let before = broker.inspect(&topics).await?;
+    let mut records = before
+        .iter()
+        .flat_map(|t| &t.groups)
+        .flat_map(|g| &g.oldest);
+    let groups = if records.any(|record| is_suspect(record, args.stuck_after)) {
+        sleep(LOOK).await;
+        select(&broker.inspect(&topics).await?, &before, args)
+    } else {
+        select(&before, &[], args)
+    };
     if output.is_json() {
         return Ok(output.objects(&groups)?);
     }
     if groups.is_empty() {
         return Ok(output.print("no groups\n")?);
     }
-    let columns = [
-        Left("MESSAGE"),
-        Left("GROUP"),
-        Left("STATE"),
-        Right("LAG"),
-        Right("HELD"),
-        Right("OLDEST"),
-        Right("MEMBERS"),
-    ];
-    let mut table = Table::new(columns);
+    let mut table = Table::new(Figures::COLUMNS);
     for group in &groups {
-        table.row([
-            group.origin(),
-            text::visible(group.group.as_deref().unwrap_or("–")),
-            group.state.as_str().to_owned(),
-            lag_text(group.lag, group.lag_exact),
-            text::number(group.held),
-            oldest_text(group.oldest_seconds),
-            text::number(group.members.len() as u64),
-        ]);
+        table.row(group.figures.cells(group.members.len()));
     }
     let mut text = table.to_string();
-    text.push_str(&stuck(&groups, args.stuck_after));
+    text.push_str(&stuck(&groups));
     Ok(output.print(&text)?)
 }
 
-/// The groups of topics that the arguments select.
-pub fn select(states: &[TopicState], args: &Groups) -> Vec<GroupReport> {
-    let groups = states
-        .iter()
-        .flat_map(|topic| GroupReport::all(topic, args.stuck_after));
-    let is_selected = |group: &GroupReport| args.group.is_none() || group.group == args.group;
+/// The groups of topics that the arguments select. `before` are the topics in the look before this one.
+pub fn select(states: &[TopicState], before: &[TopicState], args: &Groups) -> Vec<GroupReport> {
+    let groups = states.iter().flat_map(|topic| {
+        let before = before.iter().find(|before| before.topic == topic.topic);
+        GroupReport::all(topic, before, args.stuck_after)
+    });
+    let is_selected =
+        |group: &GroupReport| args.group.is_none() || group.figures.group == args.group;
     groups.filter(is_selected).collect()
 }
 
-/// The lines about records that members have had for too long.
-fn stuck(groups: &[GroupReport], stuck_after: Duration) -> String {
+/// The lines about records that are stuck.
+fn stuck(groups: &[GroupReport]) -> String {
     let mut text = String::new();
-    for group in groups.iter().filter(|group| group.state == State::Stuck) {
-        for record in &group.oldest {
+    for group in groups {
+        for record in group.stuck() {
             let age = Duration::from_secs_f64(record.age_seconds);
-            let Some(holder) = record.holder.as_deref().filter(|_| age >= stuck_after) else {
-                continue;
-            };
+            let holder = record.holder.as_deref().unwrap_or_default();
             if text.is_empty() {
                 _ = writeln!(text, "\nstuck:");
             }
-            let name = text::visible(group.group.as_deref().unwrap_or_default());
-            let (origin, place) = (group.origin(), text::visible(&record.place));
+            let name = text::visible(group.figures.group.as_deref().unwrap_or_default());
+            let (origin, place) = (group.figures.origin(), text::visible(&record.place));
             let host = group.members.iter().find(|m| m.name == holder);
             let host = host.and_then(|member| member.host.as_deref());
             let host = host.map(|host| format!(" on {}", text::visible(host)));
@@ -132,15 +132,6 @@ fn stuck(groups: &[GroupReport], stuck_after: Duration) -> String {
         }
     }
     text
-}
-
-/// The states of the topics that are selected.
-pub async fn states<T: Inspect>(
-    broker: &T,
-    selection: &Selection,
-) -> Result<Vec<TopicState>, TransportError> {
-    let topics = selected(broker, selection).await?;
-    broker.inspect(&topics).await
 }
 
 /// The topics that are selected.

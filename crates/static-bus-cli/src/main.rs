@@ -3,8 +3,15 @@
 //! `args` is the command line, `connect` makes an engine of its URL, and each command has a module. What commands print
 //! is collected in `report`, which is also the JSON that they print.
 
-#[cfg(not(any(feature = "redis", feature = "kafka")))]
-compile_error!("the tool needs an engine: feature `redis`, `kafka`, or both");
+#[cfg(not(any(
+    feature = "redis",
+    feature = "kafka",
+    feature = "sqlite",
+    feature = "postgres"
+)))]
+compile_error!(
+    "the tool needs an engine: feature `redis`, `kafka`, `sqlite`, `postgres`, or several"
+);
 
 mod args;
 mod connect;

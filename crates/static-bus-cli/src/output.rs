@@ -54,12 +54,13 @@ impl Output {
 }
 
 impl Table {
-    pub fn new<const N: usize>(columns: [Column; N]) -> Self {
+    pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
+        let columns: Vec<_> = columns.into_iter().collect();
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(columns.map(|column| match column {
-            Column::Left(name) | Column::Right(name) => name,
+        table.set_header(columns.iter().map(|column| match column {
+            Column::Left(name) | Column::Right(name) => *name,
         }));
         for (at, column) in columns.into_iter().enumerate() {
             let settings = table.column_mut(at).expect("it has a header");
@@ -73,7 +74,7 @@ impl Table {
     }
 
     /// Adds a row. Its texts must be [visible](text::visible).
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.add_row(cells);
     }
 }

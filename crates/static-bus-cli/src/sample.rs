@@ -14,7 +14,6 @@ use super::{args::Selection, inspection};
 const LIST: Duration = Duration::from_secs(30);
 
 /// The states of topics at a time.
-#[derive(Clone)]
 pub struct Sample {
     at: Instant,
     pub time: Timestamp,
@@ -65,10 +64,15 @@ impl Sampler {
 }
 
 impl Sample {
+    /// The state of a topic.
+    pub fn topic(&self, topic: &Topic) -> Option<&TopicState> {
+        self.topics.iter().find(|state| state.topic == *topic)
+    }
+
     /// The rates of a group since an earlier sample. `None` as the group stands for a topic without groups.
     pub fn rates(&self, before: &Sample, topic: &TopicState, group: Option<&str>) -> Rates {
         let seconds = self.at.duration_since(before.at).as_secs_f64();
-        let then = before.topics.iter().find(|then| then.topic == topic.topic);
+        let then = before.topic(&topic.topic);
         let Some(then) = then.filter(|_| seconds > 0.0) else {
             return Rates::default();
         };
@@ -137,7 +141,7 @@ mod tests {
         let mut unknown = after(110, 10);
         unknown.topics[0].groups[0].lag_is_exact = false;
         assert_eq!(rates(&unknown, &before), (Some(5.0), None));
-        let mut new = before.clone();
+        let mut new = sample(begin, 100, 20);
         new.topics.clear();
         assert_eq!(rates(&after(110, 10), &new), (None, None));
     }

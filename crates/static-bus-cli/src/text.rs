@@ -154,7 +154,7 @@ pub fn shortened(text: &str, length: usize) -> Cow<'_, str> {
     }
 }
 
-/// A text without the user and the password of URLs.
+/// A text without the user, the password and the parameters of URLs. A parameter may be a password.
 pub fn without_secrets(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -162,10 +162,18 @@ pub fn without_secrets(text: &str) -> String {
         let (before, after) = rest.split_at(at + 3);
         clean.push_str(before);
         let end = after.find(char::is_whitespace).unwrap_or(after.len());
-        rest = match after[..end].rfind('@') {
-            Some(at) => &after[at + 1..],
-            None => after,
+        let url = &after[..end];
+        let (user, place) = url.split_at(url.rfind('@').map_or(0, |at| at + 1));
+        // An `@` after a `?` may belong to a parameter.
+        let shown = match user.contains('?') {
+            true => "",
+            false => place.split('?').next().unwrap_or_default(),
         };
+        clean.push_str(shown);
+        if shown.len() < place.len() && place.ends_with('\'') {
+            clean.push('\'');
+        }
+        rest = &after[end..];
     }
     clean.push_str(rest);
     clean
@@ -247,6 +255,11 @@ mod tests {
                 "'kafka://a:p@w@h:1,h:2' 'redis://h'",
                 "'kafka://h:1,h:2' 'redis://h'",
             ),
+            (
+                "'postgres://a:p@w@h/db?password=pw' is",
+                "'postgres://h/db' is",
+            ),
+            ("postgres://h/db?password=p@w is", "postgres:// is"),
             ("no url: a@b", "no url: a@b"),
             ("://@", "://"),
         ] {

@@ -8,11 +8,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{
     args::{Groups, Watch},
     failure::Failure,
-    output::{
-        Column::{Left, Right},
-        Output, Table,
-    },
-    report::{GroupReport, SampleReport, lag_text, oldest_text},
+    inspection::select,
+    output::{Column::Right, Output, Table},
+    report::{Figures, SampleReport},
     sample::{Sample, Sampler},
     text,
 };
@@ -53,27 +51,19 @@ pub async fn run<T: Inspect>(broker: &T, args: &Watch, output: Output) -> Result
 }
 
 fn reports(sample: &Sample, before: Option<&Sample>, args: &Groups) -> Vec<SampleReport> {
+    let earlier = before.map_or(&[][..], |before| &before.topics);
     let mut reports = Vec::new();
     for topic in &sample.topics {
-        for group in GroupReport::all(topic, args.stuck_after) {
-            if args.group.is_some() && group.group != args.group {
-                continue;
-            }
-            let rates = before.map(|before| sample.rates(before, topic, group.group.as_deref()));
+        for group in select(std::slice::from_ref(topic), earlier, args) {
+            let name = group.figures.group.as_deref();
+            let rates = before.map(|before| sample.rates(before, topic, name));
             let rates = rates.unwrap_or_default();
             reports.push(SampleReport {
                 time: sample.time.to_string(),
-                kind: group.kind,
-                state: group.state,
-                lag: group.lag,
-                lag_exact: group.lag_exact,
-                held: group.held,
-                oldest_seconds: group.oldest_seconds,
+                figures: group.figures,
                 members: group.members.len(),
                 arriving_per_second: rates.arriving,
                 handled_per_second: rates.handled,
-                message: group.message,
-                group: group.group,
             });
         }
     }
@@ -87,29 +77,12 @@ fn page(address: &str, sample: &Sample, reports: &[SampleReport]) -> String {
         ""
     };
     let time = text::time(&sample.time.to_string());
-    let mut table = Table::new([
-        Left("MESSAGE"),
-        Left("GROUP"),
-        Left("STATE"),
-        Right("LAG"),
-        Right("HELD"),
-        Right("OLDEST"),
-        Right("MEMBERS"),
-        Right("ARRIVING"),
-        Right("HANDLED"),
-    ]);
+    let rates = [Right("ARRIVING"), Right("HANDLED")];
+    let mut table = Table::new(Figures::COLUMNS.into_iter().chain(rates));
     for report in reports {
-        table.row([
-            format!("{} {}", report.kind, text::visible(&report.message)),
-            text::visible(report.group.as_deref().unwrap_or("–")),
-            report.state.as_str().to_owned(),
-            lag_text(report.lag, report.lag_exact),
-            text::number(report.held),
-            oldest_text(report.oldest_seconds),
-            report.members.to_string(),
-            text::rate(report.arriving_per_second),
-            text::rate(report.handled_per_second),
-        ]);
+        let rates = [report.arriving_per_second, report.handled_per_second];
+        let cells = report.figures.cells(report.members).into_iter();
+        table.row(cells.chain(rates.map(text::rate)));
     }
     let table = match reports {
         [] => "no groups\n".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,7 +38,9 @@ pub struct History {
 
 /// A sample with what is derived from it.
 pub struct Taken {
-    pub sample: Sample,
+    pub sample: Arc<Sample>,
+    /// The sample before.
+    pub before: Option<Arc<Sample>>,
     pub rates: BTreeMap<GroupKey, Rates>,
     /// The number of dead letters, up to [`COUNTED`].
     pub dead_letters: usize,
@@ -53,7 +56,7 @@ pub struct Point {
 /// Takes samples, each compared with the one before.
 pub struct Samples {
     sampler: Sampler,
-    before: Option<Sample>,
+    before: Option<Arc<Sample>>,
     count: Option<Count>,
 }
 
@@ -75,7 +78,7 @@ impl Samples {
     }
 
     pub async fn take<T: Inspect>(&mut self, broker: &T) -> Result<Taken, TransportError> {
-        let sample = self.sampler.sample(broker).await?;
+        let sample = Arc::new(self.sampler.sample(broker).await?);
         let mut rates = BTreeMap::new();
         for topic in &sample.topics {
             let groups = topic.groups.iter().map(|group| Some(group.group.clone()));
@@ -86,9 +89,10 @@ impl Samples {
             }
         }
         let dead_letters = self.count(broker, &sample).await?;
-        self.before = Some(sample.clone());
+        let before = self.before.replace(sample.clone());
         Ok(Taken {
             sample,
+            before,
             rates,
             dead_letters,
         })

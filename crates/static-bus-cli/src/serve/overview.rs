@@ -17,7 +17,7 @@ use super::{
     sparkline::{self, Line},
 };
 use crate::{
-    report::{GroupReport, RecordReport, State as GroupState, TopicReport, lag_text, oldest_text},
+    report::{Figures, GroupReport, State as GroupState, TopicReport, lag_text, oldest_text},
     text::{self, number, visible},
 };
 
@@ -70,8 +70,10 @@ impl<T: Inspect> Site<T> {
         let sample = &taken.sample;
         let mut rows = Vec::new();
         for topic in &sample.topics {
-            for group in GroupReport::all(topic, self.stuck_after) {
-                let key = (topic.topic.clone(), group.group.clone());
+            let before = taken.before.as_ref();
+            let before = before.and_then(|before| before.topic(&topic.topic));
+            for group in GroupReport::all(topic, before, self.stuck_after) {
+                let key = (topic.topic.clone(), group.figures.group.clone());
                 if let Some((key, _)) = taken.rates.get_key_value(&key) {
                     rows.push(Row { group, key });
                 }
@@ -136,24 +138,18 @@ impl<T: Inspect> Site<T> {
         }
     }
 
-    /// The records that members have had for too long.
+    /// The records that are stuck.
     fn stuck(&self, rows: &[Row<'_>]) -> Markup {
-        let is_old = |r: &&RecordReport| {
-            r.holder.is_some() && r.age_seconds >= self.stuck_after.as_secs_f64()
-        };
-        let stuck = rows
-            .iter()
-            .filter(|row| row.group.state == GroupState::Stuck);
-        let stuck = stuck.flat_map(|row| {
-            let records = row.group.oldest.iter().filter(is_old);
-            records.map(move |record| (&row.group, record))
+        let stuck = rows.iter().flat_map(|row| {
+            let records = row.group.stuck();
+            records.map(move |record| (&row.group.figures, record))
         });
         let stuck: Vec<_> = stuck.collect();
         html! {
             @if !stuck.is_empty() {
                 section {
                     h2 id="stuck" { "Stuck records" }
-                    p class="quiet" { "With a member for longer than " (text::duration(self.stuck_after)) "." }
+                    p class="quiet" { "Sent more than " (text::duration(self.stuck_after)) " ago, with a member, and there in the sample before." }
                     div class="scroll" tabindex="0" { table aria-labelledby="stuck" {
                         thead { tr {
                             th scope="col" { "Message" }
@@ -182,8 +178,9 @@ impl<T: Inspect> Site<T> {
 
 /// The sums of all groups.
 fn tiles(rows: &[Row<'_>], taken: &Taken) -> Markup {
-    let sum = |of: fn(&GroupReport) -> u64| rows.iter().map(|row| of(&row.group)).sum::<u64>();
-    let count = |state| rows.iter().filter(|row| row.group.state == state).count() as u64;
+    let figures = || rows.iter().map(|row| &row.group.figures);
+    let sum = |of: fn(&Figures) -> u64| figures().map(of).sum::<u64>();
+    let count = |state| figures().filter(|group| group.state == state).count() as u64;
     let (stuck, unserved) = (count(GroupState::Stuck), count(GroupState::NoWorker));
     let letters = taken.dead_letters as u64;
     let more = if taken.dead_letters == COUNTED {
@@ -191,7 +188,7 @@ fn tiles(rows: &[Row<'_>], taken: &Taken) -> Markup {
     } else {
         ""
     };
-    let is_exact = rows.iter().all(|row| row.group.lag_exact);
+    let is_exact = figures().all(|group| group.lag_exact);
     html! {
         dl class="tiles" {
             div { dt { "Lag" } dd { (lag_text(sum(|group| group.lag), is_exact)) } }
@@ -208,6 +205,7 @@ fn tiles(rows: &[Row<'_>], taken: &Taken) -> Markup {
 
 fn group(history: &History, taken: &Taken, row: &Row<'_>, length: usize) -> Markup {
     let Row { group, key } = row;
+    let (figures, members) = (&group.figures, group.members.len());
     let rates = taken.rates.get(key).copied().unwrap_or_default();
     let points = history.points(key);
     let line = |class, of: fn(super::history::Point) -> Option<f64>| Line {
@@ -225,16 +223,16 @@ fn group(history: &History, taken: &Taken, row: &Row<'_>, length: usize) -> Mark
         text::rate(most(&arriving)),
         text::rate(most(&handled))
     );
-    let (state, class) = (group.state.as_str(), state_class(group.state));
+    let (state, class) = (figures.state.as_str(), state_class(figures.state));
     html! {
         tr {
-            (message(group.kind, &group.message))
-            td { (visible(group.group.as_deref().unwrap_or("–"))) }
+            (message(figures.kind, &figures.message))
+            td { (visible(figures.group.as_deref().unwrap_or("–"))) }
             td { span class=(format!("state {class}")) { (state) } }
-            td class="number" { (lag_text(group.lag, group.lag_exact)) }
-            td class="number" { (number(group.held)) }
-            td class="number" { (oldest_text(group.oldest_seconds)) }
-            td class="number" { (number(group.members.len() as u64)) }
+            td class="number" { (lag_text(figures.lag, figures.lag_exact)) }
+            td class="number" { (number(figures.held)) }
+            td class="number" { (oldest_text(figures.oldest_seconds)) }
+            td class="number" { (number(members as u64)) }
             td { (sparkline::chart(&lag_label, &[lag], length)) }
             td class="number" { (text::rate(rates.arriving)) }
             td class="number" { (text::rate(rates.handled)) }
@@ -267,6 +265,7 @@ fn topics(taken: &Taken) -> Markup {
                         th scope="col" { "Message" }
                         th scope="col" class="number" { "Stored" }
                         th scope="col" class="number" { "Ever sent" }
+                        th scope="col" class="number" { "Scheduled" }
                         th scope="col" class="number" { "Partitions" }
                         th scope="col" { "Groups" }
                     } }
@@ -275,6 +274,7 @@ fn topics(taken: &Taken) -> Markup {
                             (message(topic.kind, &topic.message))
                             td class="number" { (number(topic.stored)) }
                             td class="number" { (topic.appended.map_or("–".to_owned(), number)) }
+                            td class="number" { (topic.scheduled()) }
                             td class="number" { @if topic.partitions == 0 { "–" } @else { (topic.partitions) } }
                             td { (visible(&topic.groups.join(", "))) }
                         }

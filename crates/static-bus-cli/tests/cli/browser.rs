@@ -130,7 +130,7 @@ async fn the_overview_shows_groups_with_charts_and_loads_itself_again() {
         "1,234",
         "read-only",
         "Stuck records",
-        "shop:command:orders.place",
+        "shop:{command:orders.place}",
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }

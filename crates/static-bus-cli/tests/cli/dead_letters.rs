@@ -14,7 +14,8 @@ use static_bus_remote::{
 use test_brokers::redis::Redis;
 
 use crate::support::{
-    Letter, Tool, buried, bury, create_group, kafka, position, printed, redis, topic,
+    Letter, Tool, buried, bury, create_group, kafka, position, postgres, printed, redis, sqlite,
+    topic,
 };
 
 /// Dead letters of two messages and three groups, one of them recent, one hostile.
@@ -265,6 +266,18 @@ async fn dead_letters_are_listed_on_kafka() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_listed_on_sqlite() {
+    let (_directory, tool, broker) = sqlite().await;
+    dead_letters_are_listed(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_on_postgres() {
+    let (tool, broker) = postgres("cli_list").await;
+    dead_letters_are_listed(&tool, &broker).await;
+}
+
+#[tokio::test]
 async fn dead_letters_are_shown_on_redis() {
     let server = Redis::start();
     let (tool, broker) = redis(&server).await;
@@ -274,6 +287,18 @@ async fn dead_letters_are_shown_on_redis() {
 #[tokio::test]
 async fn dead_letters_are_shown_on_kafka() {
     let (tool, broker) = kafka("cli-show").await;
+    dead_letters_are_shown(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_on_sqlite() {
+    let (_directory, tool, broker) = sqlite().await;
+    dead_letters_are_shown(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_on_postgres() {
+    let (tool, broker) = postgres("cli_show").await;
     dead_letters_are_shown(&tool, &broker).await;
 }
 
@@ -291,6 +316,18 @@ async fn dead_letters_are_replayed_and_discarded_on_kafka() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_replayed_and_discarded_on_sqlite() {
+    let (_directory, tool, broker) = sqlite().await;
+    dead_letters_are_replayed_and_discarded(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_replayed_and_discarded_on_postgres() {
+    let (tool, broker) = postgres("cli_change").await;
+    dead_letters_are_replayed_and_discarded(&tool, &broker).await;
+}
+
+#[tokio::test]
 async fn many_dead_letters_are_changed_in_batches_on_redis() {
     let server = Redis::start();
     let (tool, broker) = redis(&server).await;
@@ -301,6 +338,49 @@ async fn many_dead_letters_are_changed_in_batches_on_redis() {
 async fn many_dead_letters_are_changed_in_batches_on_kafka() {
     let (tool, broker) = kafka("cli-many").await;
     many_dead_letters_are_changed_in_batches(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn many_dead_letters_are_changed_in_batches_on_sqlite() {
+    let (_directory, tool, broker) = sqlite().await;
+    many_dead_letters_are_changed_in_batches(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn many_dead_letters_are_changed_in_batches_on_postgres() {
+    let (tool, broker) = postgres("cli_many").await;
+    many_dead_letters_are_changed_in_batches(&tool, &broker).await;
+}
+
+/// The number of entries that the server has read since the last call.
+fn reads(server: &Redis) -> usize {
+    let stats = server.command(&["INFO", "commandstats"]);
+    server.command(&["CONFIG", "RESETSTAT"]);
+    let line = stats
+        .lines()
+        .find_map(|l| l.strip_prefix("cmdstat_xrange:calls="));
+    line.map_or(0, |line| line.split_once(',').unwrap().0.parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_reads_of_a_change_grow_with_the_number_of_dead_letters_and_no_faster() {
+    const LETTERS: usize = 1500;
+    let server = Redis::start();
+    let (tool, broker) = redis(&server).await;
+    let letter = |_| Letter::new("command orders.place", "handlers", "timeout");
+    let letters: Vec<_> = (0..LETTERS).map(letter).collect();
+    let positions: Vec<_> = bury(&broker, &letters).await.iter().map(position).collect();
+    reads(&server);
+    let last: Vec<_> = positions[LETTERS - 50..].iter().map(|p| &**p).collect();
+    let shown = tool.json(&[&["dead-letters", "show"][..], &last].concat());
+    assert_eq!(shown.len(), 50);
+    let read = reads(&server);
+    assert!(read <= LETTERS + 10, "{read} to show 50");
+    let discard = ["dead-letters", "discard", "--error", "timeout", "--yes"];
+    assert_eq!(tool.out(&discard), "discarded 1,500 dead letters\n");
+    let read = reads(&server);
+    // Once to count them, and once to discard them.
+    assert!(read <= 2 * LETTERS + 10, "{read} to discard {LETTERS}");
 }
 
 #[tokio::test]

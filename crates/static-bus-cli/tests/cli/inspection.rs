@@ -1,16 +1,18 @@
 //! `topics` and `groups`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use static_bus::prelude::*;
 use static_bus_remote::{
     RemoteBus, Transport, Worker,
-    transport::{Consumer, Kind, Receiver, Subscription},
+    transport::{Consumer, Due, Kind, Receiver, Record, Subscription},
 };
 use test_brokers::redis::Redis;
 
 use crate::support::{
-    Tool, acknowledge, append, create_group, kafka, receive, record, redis, topic,
+    Tool, acknowledge, append, create_group, kafka, postgres, receive, record, redis, sqlite, topic,
 };
 
 /// Topics of each kind: a command that nothing has ever served, an event without a worker, and one without events.
@@ -28,6 +30,14 @@ async fn fill<T: Transport>(broker: &T) {
     append(broker, topic(Kind::DeadLetter, ""), bodies(3)).await;
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A record that is due later.
+fn scheduled(days: u32) -> Record {
+    let due = Some(Due::after(DAY * days));
+    Record { due, ..record("") }
+}
+
 #[tokio::test]
 async fn the_topics_of_redis_are_listed() {
     let server = Redis::start();
@@ -35,16 +45,26 @@ async fn the_topics_of_redis_are_listed() {
     assert_eq!(tool.out(&["topics"]), "no topics\n");
     assert_eq!(tool.out(&["topics", "--json"]), "");
     fill(&broker).await;
+    let reminders = [7, 2].map(scheduled);
+    append(&broker, topic(Kind::Command, "orders.remind"), reminders).await;
     assert_eq!(
         tool.out(&["topics"]),
         "\
-KIND         MESSAGE        STORED  PARTITIONS  GROUPS
-query        users.get           1           –
-command      orders.place    1,200           –
-event        a\\u{1b}[2Jb         0           8  x\\u{202e}y
-event        orders.placed       2           8  mail
-dead-letter                      3           –
+KIND         MESSAGE        STORED          SCHEDULED  PARTITIONS  GROUPS
+query        users.get           1                  0           –
+command      orders.place    1,200                  0           –
+command      orders.remind       0  2, next in 1d 23h           –
+event        a\\u{1b}[2Jb         0                  0           8  x\\u{202e}y
+event        orders.placed       2                  0           8  mail
+dead-letter                      3                  0           –
 "
+    );
+    let remind = tool.json(&["topics", "--message", "orders.remind"]);
+    let seconds = remind[0]["next_due_seconds"].as_f64().unwrap();
+    assert_eq!(remind[0]["scheduled"], 2);
+    assert!(
+        (1.9..=2.0).contains(&(seconds / DAY.as_secs_f64())),
+        "{seconds}"
     );
     assert_eq!(
         tool.json(&["topics", "--message", "orders.placed"]),
@@ -54,6 +74,8 @@ dead-letter                      3           –
             "partitions": 8,
             "stored": 2,
             "appended": 2,
+            "scheduled": 0,
+            "next_due_seconds": null,
             "groups": ["mail"],
         })]
     );
@@ -71,14 +93,56 @@ async fn the_topics_of_kafka_are_listed() {
     assert_eq!(
         tool.out(&["topics"]),
         "\
-KIND         MESSAGE        STORED  PARTITIONS  GROUPS
-query        users.get           1           4  handlers
-command      orders.place    1,200           4
-event        a\\u{1b}[2Jb         0           4  x\\u{202e}y
-event        orders.placed       2           4  mail
-dead-letter                      3           1
+KIND         MESSAGE        STORED  SCHEDULED  PARTITIONS  GROUPS
+query        users.get           1          0           4  handlers
+command      orders.place    1,200          0           4
+event        a\\u{1b}[2Jb         0          0           4  x\\u{202e}y
+event        orders.placed       2          0           4  mail
+dead-letter                      3          0           1
 "
     );
+}
+
+/// Topics of an engine without partitions, which counts no records.
+async fn the_topics_of_a_database_are_listed<T: Transport>(tool: &Tool, broker: &T) {
+    assert_eq!(tool.out(&["topics"]), "no topics\n");
+    fill(broker).await;
+    assert_eq!(
+        tool.out(&["topics"]),
+        "\
+KIND         MESSAGE        STORED  SCHEDULED  PARTITIONS  GROUPS
+query        users.get           1          0           –
+command      orders.place    1,200          0           –
+event        a\\u{1b}[2Jb         0          0           –  x\\u{202e}y
+event        orders.placed       2          0           –  mail
+dead-letter                      3          0           –
+"
+    );
+    assert_eq!(
+        tool.json(&["topics", "--message", "orders.placed"]),
+        [json!({
+            "kind": "event",
+            "message": "orders.placed",
+            "partitions": 0,
+            "stored": 2,
+            "appended": null,
+            "scheduled": 0,
+            "next_due_seconds": null,
+            "groups": ["mail"],
+        })]
+    );
+}
+
+#[tokio::test]
+async fn the_topics_of_sqlite_are_listed() {
+    let (_directory, tool, broker) = sqlite().await;
+    the_topics_of_a_database_are_listed(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn the_topics_of_postgres_are_listed() {
+    let (tool, broker) = postgres("cli_topics").await;
+    the_topics_of_a_database_are_listed(&tool, &broker).await;
 }
 
 /// The words of each line but the first, without the ages.
@@ -157,6 +221,23 @@ async fn the_groups_of_kafka_are_listed() {
     groups(&tool, Some("query users.get handlers no worker 1 0 0"));
 }
 
+#[tokio::test]
+async fn the_groups_of_sqlite_are_listed() {
+    let (_directory, tool, broker) = sqlite().await;
+    fill(&broker).await;
+    groups(&tool, None);
+}
+
+#[tokio::test]
+async fn the_groups_of_postgres_are_listed() {
+    let (tool, broker) = postgres("cli_groups").await;
+    fill(&broker).await;
+    groups(&tool, None);
+}
+
+const LEFT_TO_ITS_LEASE: &str = "command orders.place handlers no worker 0 1 0";
+const LEFT_TO_OTHERS: &str = "command orders.place handlers no worker 1 0 0";
+
 /// A member keeps the first of some records. Returns the place of that record.
 async fn hold<T: Transport>(broker: &T) -> (T::Consumer, String) {
     let orders = topic(Kind::Command, "orders.place");
@@ -174,11 +255,13 @@ async fn hold<T: Transport>(broker: &T) -> (T::Consumer, String) {
     (consumer, place)
 }
 
-#[tokio::test]
-async fn a_record_that_is_stuck_on_redis_is_shown_with_its_holder() {
-    let server = Redis::start();
-    let (tool, broker) = redis(&server).await;
-    let (consumer, place) = hold(&broker).await;
+/// `left` is the group after its member has closed: engines keep its lease until it runs out, or end it.
+async fn a_record_that_is_stuck_is_shown_with_its_holder<T: Transport>(
+    tool: &Tool,
+    broker: &T,
+    left: &str,
+) {
+    let (consumer, place) = hold(broker).await;
     let busy = tool.out(&["groups", "--stuck-after", "1h"]);
     assert_eq!(rows(&busy), ["command orders.place handlers busy 0 1 1"]);
 
@@ -199,11 +282,27 @@ async fn a_record_that_is_stuck_on_redis_is_shown_with_its_holder() {
     assert_eq!(group["oldest"][0]["deliveries"], 1);
 
     consumer.close().await.unwrap();
-    let left = tool.out(&["groups", "--stuck-after", "0s"]);
-    assert_eq!(
-        rows(&left),
-        ["command orders.place handlers no worker 0 1 0"]
-    );
+    let out = tool.out(&["groups", "--stuck-after", "0s"]);
+    assert_eq!(rows(&out), [left]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_stuck_on_redis_is_shown_with_its_holder() {
+    let server = Redis::start();
+    let (tool, broker) = redis(&server).await;
+    a_record_that_is_stuck_is_shown_with_its_holder(&tool, &broker, LEFT_TO_ITS_LEASE).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_stuck_on_sqlite_is_shown_with_its_holder() {
+    let (_directory, tool, broker) = sqlite().await;
+    a_record_that_is_stuck_is_shown_with_its_holder(&tool, &broker, LEFT_TO_OTHERS).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_stuck_on_postgres_is_shown_with_its_holder() {
+    let (tool, broker) = postgres("cli_stuck").await;
+    a_record_that_is_stuck_is_shown_with_its_holder(&tool, &broker, LEFT_TO_OTHERS).await;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -249,7 +348,7 @@ async fn a_record_that_is_stuck_on_kafka_is_shown_with_the_owner_of_its_partitio
     assert_eq!(rows(table), ["command orders.place handlers stuck 1 0 1"]);
     let begin = format!("  command orders.place, handlers: {place}, sent ");
     assert!(lines.starts_with(&begin), "{lines}");
-    assert!(lines.contains(" ago, is with static-bus-"), "{lines}");
+    assert!(lines.contains(" ago, is with worker-1-"), "{lines}");
     assert!(lines.ends_with(" on 127.0.0.1\n"), "{lines}");
     let group = &tool.json(&["groups"])[0];
     assert_eq!(group["members"][0]["partitions"], json!([0, 1, 2, 3]));

@@ -7,11 +7,15 @@ use std::{
     time::Instant,
 };
 
-use static_bus_remote::transport::{Inspect, Kind};
+use static_bus_remote::{
+    Transport as _,
+    transport::{Inspect, Kind},
+};
 use test_brokers::redis::{Redis, RedisOptions};
 
 use crate::support::{
-    LONG, Letter, Tool, append, buried, bury, create_group, kafka, record, redis, tool, topic,
+    LONG, Letter, Tool, append, buried, bury, create_group, kafka, postgres, record, redis, sqlite,
+    tool, topic,
 };
 
 /// A running page.
@@ -371,6 +375,29 @@ async fn dead_letters_of_redis_are_replayed_and_discarded() {
 async fn dead_letters_of_kafka_are_replayed_and_discarded() {
     let (tool, broker) = kafka("cli-page").await;
     dead_letters_are_replayed_and_discarded(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_sqlite_are_replayed_and_discarded() {
+    let (_directory, tool, broker) = sqlite().await;
+    dead_letters_are_replayed_and_discarded(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_postgres_are_replayed_and_discarded() {
+    let (tool, broker) = postgres("cli_page").await;
+    dead_letters_are_replayed_and_discarded(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn the_groups_of_a_database_are_shown() {
+    let (_directory, tool, broker) = sqlite().await;
+    create_group(&broker, topic(Kind::Event, "orders.placed"), "mail").await;
+    append(&broker, topic(Kind::Event, "orders.placed"), [record("{}")]).await;
+    let page = Page::start(&tool, &[]);
+    let overview = page.overview_with("no worker").body;
+    let address = broker.address();
+    assert!(overview.contains(address), "{address}: {overview}");
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ use std::{
 use static_bus_kafka::KafkaTransport;
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
-    DeadLetter, DeadLetters, Headers, Transport,
+    DeadLetter, DeadLetterFilter, DeadLetters, Headers, Transport,
     transport::{Consumer, Delivery, Kind, Lease, Record, Subscription, Topic},
 };
-use test_brokers::{kafka::Kafka, redis::Redis};
+use static_bus_sql::{PostgresTransport, SqliteTransport};
+use tempfile::TempDir;
+use test_brokers::{kafka::Kafka, postgres::Postgres, redis::Redis};
 
 /// The limit of anything on a busy machine.
 pub const LONG: Duration = Duration::from_secs(120);
@@ -79,7 +81,8 @@ pub fn tool() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_static-bus"));
     command
         .env_remove("STATIC_BUS_URL")
-        .env_remove("STATIC_BUS_NAMESPACE");
+        .env_remove("STATIC_BUS_NAMESPACE")
+        .env_remove("STATIC_BUS_SENTINEL_PASSWORD");
     command.stdin(Stdio::null());
     command
 }
@@ -106,6 +109,23 @@ pub async fn kafka(namespace: &str) -> (Tool, KafkaTransport) {
         .partitions(4);
     let tool = Tool::new(format!("kafka://{servers}"), namespace);
     (tool, builder.connect().await.unwrap())
+}
+
+/// A database file in a directory of its own.
+pub async fn sqlite() -> (TempDir, Tool, SqliteTransport) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("bus.db").display());
+    let builder = SqliteTransport::builder(&url).namespace("shop");
+    let broker = builder.deadline(LONG).connect().await.unwrap();
+    (directory, Tool::new(url, "shop"), broker)
+}
+
+/// PostgreSQL, with a namespace of its own for each test.
+pub async fn postgres(namespace: &str) -> (Tool, PostgresTransport) {
+    let url = Postgres::common().url();
+    let builder = PostgresTransport::builder(&url).namespace(namespace);
+    let broker = builder.deadline(LONG).connect().await.unwrap();
+    (Tool::new(url, namespace), broker)
 }
 
 pub fn topic(kind: Kind, name: &'static str) -> Topic {
@@ -220,7 +240,8 @@ pub async fn bury<T: Transport>(broker: &T, letters: &[Letter]) -> Vec<DeadLette
 
 pub async fn buried<T: Transport>(broker: &T) -> Vec<DeadLetter> {
     let letters = DeadLetters::of(broker.clone());
-    letters.list(None, 10_000).await.unwrap()
+    let all = DeadLetterFilter::default();
+    letters.find(&all, None, 10_000).await.unwrap()
 }
 
 /// A position as the program prints it.

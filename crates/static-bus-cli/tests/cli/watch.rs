@@ -5,6 +5,7 @@ use std::{
     process::Stdio,
 };
 
+use serde_json::Value;
 use static_bus_remote::{
     Transport,
     transport::{Kind, Subscription},
@@ -12,7 +13,7 @@ use static_bus_remote::{
 use test_brokers::redis::Redis;
 
 use crate::support::{
-    Tool, acknowledge, append, create_group, kafka, receive, record, redis, topic,
+    Tool, acknowledge, append, create_group, kafka, postgres, receive, record, redis, sqlite, topic,
 };
 
 async fn samples_show_rates<T: Transport>(tool: &Tool, broker: &T) {
@@ -24,25 +25,14 @@ async fn samples_show_rates<T: Transport>(tool: &Tool, broker: &T) {
     append(broker, orders.clone(), [record("0")]).await;
     acknowledge(&consumer, &receive(&consumer, 1).await).await;
 
-    let mut watch = tool.command(&["watch", "--json", "--interval", "500ms", "--count", "40"]);
-    let watch = watch.stdout(Stdio::piped()).spawn().unwrap();
-    // The samples go on while records are sent and handled.
-    append(
-        broker,
-        orders.clone(),
-        (0..200).map(|n| record(n.to_string())),
-    )
-    .await;
-    acknowledge(&consumer, &receive(&consumer, 100).await).await;
-    let output = watch.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let out = String::from_utf8(output.stdout).unwrap();
-    let samples: Vec<serde_json::Value> = out
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
-    assert_eq!(samples.len(), 40);
-    let first = &samples[0];
+    let arguments = ["watch", "--json", "--interval", "200ms"];
+    let mut watch = tool.command(&arguments);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    // Far more than it takes.
+    let samples = lines.take(600).map(|line| line.unwrap());
+    let mut samples = samples.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let first = samples.next().unwrap();
     assert!(
         first["arriving_per_second"].is_null() && first["handled_per_second"].is_null(),
         "{first}"
@@ -51,20 +41,26 @@ async fn samples_show_rates<T: Transport>(tool: &Tool, broker: &T) {
         (&first["message"], &first["group"]),
         (&"orders.place".into(), &"handlers".into())
     );
-    let last = &samples[39];
-    let number = |sample: &serde_json::Value, name: &str| sample[name].as_u64().unwrap();
-    assert_eq!(number(last, "lag") + number(last, "held"), 100);
-    assert!(
-        samples.iter().any(|sample| number(sample, "members") == 1),
-        "{out}"
-    );
-    assert!(
-        samples[1..]
-            .iter()
-            .all(|s| s["arriving_per_second"].as_f64().unwrap() >= 0.0),
-        "{out}"
-    );
-    assert!(samples[0]["time"].as_str() < last["time"].as_str(), "{out}");
+    let records = (0..200).map(|n| record(n.to_string()));
+    append(broker, orders.clone(), records).await;
+    let rate = |sample: &Value, name: &str| sample[name].as_f64().unwrap();
+    let mut with = |name: &str| {
+        let found = samples.find(|sample| rate(sample, name) > 0.0);
+        found.unwrap_or_else(|| panic!("no sample with {name}"))
+    };
+    let arrived = with("arriving_per_second");
+    assert_eq!(arrived["members"], 1, "{arrived}");
+    assert!(first["time"].as_str() < arrived["time"].as_str(), "{first}");
+    acknowledge(&consumer, &receive(&consumer, 100).await).await;
+    with("handled_per_second");
+    let waiting = |sample: &Value| ["lag", "held"].map(|name| sample[name].as_u64().unwrap());
+    let rest = samples.find(|sample| waiting(sample).iter().sum::<u64>() == 100);
+    rest.expect("half of them wait");
+    let idle =
+        samples.find(|s| rate(s, "arriving_per_second") + rate(s, "handled_per_second") == 0.0);
+    idle.expect("nothing moves any more");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,6 +92,42 @@ async fn samples_of_redis_show_rates() {
 async fn samples_of_kafka_show_rates() {
     let (tool, broker) = kafka("cli-watch").await;
     samples_show_rates(&tool, &broker).await;
+}
+
+/// A database does not count what is appended.
+async fn samples_of_a_database_show_lags_without_rates<T: Transport>(tool: &Tool, broker: &T) {
+    let orders = topic(Kind::Command, "orders.place");
+    create_group(broker, orders.clone(), "handlers").await;
+    append(broker, orders, [record("0"), record("1")]).await;
+    let watch = ["watch", "--interval", "100ms", "--count", "2"];
+    let samples = tool.json(&watch);
+    assert_eq!(samples.len(), 2);
+    for sample in samples {
+        assert_eq!(
+            (&sample["message"], &sample["lag"]),
+            (&"orders.place".into(), &2.into())
+        );
+        assert!(
+            sample["arriving_per_second"].is_null() && sample["handled_per_second"].is_null(),
+            "{sample}"
+        );
+    }
+    let out = tool.out(&watch);
+    let last = out.lines().rfind(|line| !line.is_empty()).unwrap();
+    let words: Vec<_> = last.split_whitespace().collect();
+    assert_eq!(words[words.len() - 2..], ["–", "–"]);
+}
+
+#[tokio::test]
+async fn samples_of_sqlite_show_lags_without_rates() {
+    let (_directory, tool, broker) = sqlite().await;
+    samples_of_a_database_show_lags_without_rates(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn samples_of_postgres_show_lags_without_rates() {
+    let (tool, broker) = postgres("cli_watch").await;
+    samples_of_a_database_show_lags_without_rates(&tool, &broker).await;
 }
 
 #[tokio::test]

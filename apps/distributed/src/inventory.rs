@@ -18,7 +18,7 @@ pub struct GetStock {
 query!(GetStock -> u32, name = "inventory.stock");
 
 module! {
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     pub struct Module {
         /// One service, two messages.
         inventory: Arc<Inventory> => [query GetStock, event OrderPlaced],

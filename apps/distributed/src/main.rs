@@ -3,26 +3,33 @@
 //! ```text
 //! cargo run -p distributed                      # one bus
 //! cargo run -p distributed -- --bus memory      # a bus for each module
+//! cargo run -p distributed -- --bus sqlite      # the same, over a file
+//! cargo run -p distributed --features postgres -- --bus postgres  # the same, over PostgreSQL
 //! cargo run -p distributed --features redis -- --bus redis        # the same, over Redis
 //! cargo run -p distributed --features kafka -- --bus kafka        # the same, over Kafka
 //! ```
 //!
-//! In several processes, each in a terminal of its own, over Redis or Kafka:
+//! In several processes, each in a terminal of its own, over a file, or with the options above over a server:
 //!
 //! ```text
-//! cargo run -p distributed --features redis -- --bus redis --serve users,inventory
-//! cargo run -p distributed --features redis -- --bus redis --serve orders,notifications
-//! cargo run -p distributed --features redis -- --bus redis --drive
+//! cargo run -p distributed -- --serve users,inventory
+//! cargo run -p distributed -- --serve orders,notifications
+//! cargo run -p distributed -- --drive
 //! ```
+//!
+//! With `--features otlp` and `--traces http://localhost:4318` each process sends its spans to an OpenTelemetry collector.
 //!
 //! `wiring.rs` decides which module is in which process. The modules do not depend on it.
 
 mod cli;
 mod driver;
+#[cfg(test)]
+mod faults;
 mod inventory;
 mod journal;
 mod notifications;
 mod orders;
+mod traces;
 mod users;
 mod wiring;
 
@@ -34,6 +41,10 @@ use static_bus_remote::{DeadLetters, MemoryBroker, Transport};
 use cli::{Bus, Cli};
 
 type Failure = Box<dyn Error + Send + Sync>;
+
+/// The time for a call to the broker. New topics and tables take seconds on a busy machine.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "kafka"))]
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The time for running handlers to finish when the process ends.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,12 +62,46 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     cli.check()?;
-    match cli.bus {
+    let traces = traces::Traces::start(&cli)?;
+    match cli.bus() {
         Bus::Local => driver::drive(&wiring::monolith()).await,
         Bus::Memory => run_on(&cli, MemoryBroker::new()).await,
+        Bus::Sqlite => run_on_sqlite(&cli).await,
+        Bus::Postgres => run_on_postgres(&cli).await,
         Bus::Redis => run_on_redis(&cli).await,
         Bus::Kafka => run_on_kafka(&cli).await,
-    }
+    }?;
+    traces.end()
+}
+
+#[cfg(feature = "sqlite")]
+async fn run_on_sqlite(cli: &Cli) -> Result<(), Failure> {
+    use static_bus_sql::SqliteTransport;
+    let config = SqliteTransport::builder(cli.url()).namespace(&cli.namespace);
+    run_on(cli, config.deadline(DEADLINE).connect().await?).await
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn run_on_sqlite(_: &Cli) -> Result<(), Failure> {
+    Err(
+        "--bus sqlite needs the feature `sqlite`, which is a default one: \
+         cargo run -p distributed -- --bus sqlite"
+            .into(),
+    )
+}
+
+#[cfg(feature = "postgres")]
+async fn run_on_postgres(cli: &Cli) -> Result<(), Failure> {
+    use static_bus_sql::PostgresTransport;
+    let config = PostgresTransport::builder(cli.url()).namespace(&cli.namespace);
+    run_on(cli, config.deadline(DEADLINE).connect().await?).await
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn run_on_postgres(_: &Cli) -> Result<(), Failure> {
+    Err("--bus postgres needs the feature `postgres`: \
+         cargo run -p distributed --features postgres -- --bus postgres"
+        .into())
 }
 
 #[cfg(feature = "redis")]
@@ -77,9 +122,7 @@ async fn run_on_redis(_: &Cli) -> Result<(), Failure> {
 async fn run_on_kafka(cli: &Cli) -> Result<(), Failure> {
     use static_bus_kafka::KafkaTransport;
     let config = KafkaTransport::builder(cli.url()).namespace(&cli.namespace);
-    // New topics take seconds on a busy machine.
-    let config = config.deadline(Duration::from_secs(60));
-    run_on(cli, config.connect().await?).await
+    run_on(cli, config.deadline(DEADLINE).connect().await?).await
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -18,7 +18,7 @@ pub struct GetMail {
 query!(GetMail -> Option<String>, name = "notifications.mail");
 
 module! {
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     pub struct Module {
         notifications: Arc<Notifications> => [query GetMail, async event OrderPlaced],
     }

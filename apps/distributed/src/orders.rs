@@ -47,7 +47,7 @@ pub struct GetOutcome {
 query!(GetOutcome -> Option<Result<(), OrderError>>, name = "orders.outcome");
 
 module! {
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     pub struct Module {
         orders: Arc<Orders> => [async command PlaceOrder, query GetOutcome],
     }
@@ -55,7 +55,14 @@ module! {
 
 #[derive(Default)]
 pub struct Orders {
-    outcomes: Mutex<HashMap<u64, Result<(), OrderError>>>,
+    orders: Mutex<HashMap<u64, Progress>>,
+}
+
+#[derive(Clone, Copy)]
+enum Progress {
+    /// The checks are done, and must not be repeated: if the event was published, it has changed the stock.
+    Accepted,
+    Ended(Result<(), OrderError>),
 }
 
 impl<B> AsyncCommandHandler<PlaceOrder, B> for Orders
@@ -69,18 +76,22 @@ where
             item,
             quantity,
         } = order;
-        if self.outcome(order_id) == Some(Ok(())) {
-            return Ok(());
+        match self.progress(order_id) {
+            Some(Progress::Ended(Ok(()))) => return Ok(()),
+            Some(Progress::Accepted) => {}
+            Some(Progress::Ended(Err(_))) | None => {
+                let user = bus.send_async(GetUser { user_id }).await?;
+                if user.is_none() {
+                    return self.refuse(order_id, OrderError::UnknownUser);
+                }
+                let stock = GetStock { item: item.clone() };
+                if bus.send_async(stock).await? < quantity {
+                    return self.refuse(order_id, OrderError::OutOfStock);
+                }
+                note("orders", format_args!("{quantity} × {item}: placed"));
+                self.set(order_id, Progress::Accepted);
+            }
         }
-        let user = bus.send_async(GetUser { user_id }).await?;
-        if user.is_none() {
-            return self.refuse(order_id, OrderError::UnknownUser);
-        }
-        let stock = GetStock { item: item.clone() };
-        if bus.send_async(stock).await? < quantity {
-            return self.refuse(order_id, OrderError::OutOfStock);
-        }
-        note("orders", format_args!("{quantity} × {item}: placed"));
         let placed = OrderPlaced {
             order_id,
             user_id,
@@ -88,26 +99,33 @@ where
             quantity,
         };
         bus.publish_async(&placed).await?;
-        self.outcomes.lock().unwrap().insert(order_id, Ok(()));
+        self.set(order_id, Progress::Ended(Ok(())));
         Ok(())
     }
 }
 
 impl<B> QueryHandler<GetOutcome, B> for Orders {
     fn handle(&self, query: GetOutcome, _bus: &B) -> Option<Result<(), OrderError>> {
-        self.outcome(query.order_id)
+        match self.progress(query.order_id)? {
+            Progress::Accepted => None,
+            Progress::Ended(outcome) => Some(outcome),
+        }
     }
 }
 
 impl Orders {
-    fn outcome(&self, order_id: u64) -> Option<Result<(), OrderError>> {
-        self.outcomes.lock().unwrap().get(&order_id).copied()
+    fn progress(&self, order_id: u64) -> Option<Progress> {
+        self.orders.lock().unwrap().get(&order_id).copied()
+    }
+
+    fn set(&self, order_id: u64, progress: Progress) {
+        self.orders.lock().unwrap().insert(order_id, progress);
     }
 
     /// A caller in this process gets the error; on a broker the command becomes a dead letter.
     fn refuse(&self, order_id: u64, why: OrderError) -> Result<(), BusError> {
         note("orders", format_args!("refused: {why}"));
-        self.outcomes.lock().unwrap().insert(order_id, Err(why));
+        self.set(order_id, Progress::Ended(Err(why)));
         Err(BusError::refused::<PlaceOrder>(why))
     }
 }
@@ -183,6 +201,44 @@ mod tests {
         assert!(error.is_retryable());
         assert_eq!(error.to_string(), "users.get: no answer within 5s");
         assert_eq!(bus.send::<GetOutcome>(GetOutcome { order_id: 1 }), None);
+    }
+
+    /// The stock is checked once: the event, or a part of its effects, may have changed it.
+    #[tokio::test]
+    async fn an_order_that_was_accepted_is_announced_again_and_not_checked_again() {
+        let stock = Mutex::new(3);
+        let bus = BusBuilder::new()
+            .register_query_fn(|_: GetUser| Some(ada()))
+            .register_query_fn(|_: GetStock| *stock.lock().unwrap())
+            .subscribe_async_fn(|event: &OrderPlaced| {
+                let left = stock.lock().unwrap().checked_sub(event.quantity);
+                *stock.lock().unwrap() = left.unwrap_or(0);
+                async move {
+                    match left {
+                        Some(_) => Err(BusError::rejected::<OrderPlaced>("the answer is lost")),
+                        None => Ok(()),
+                    }
+                }
+            })
+            .mount(Module::default())
+            .build();
+        let place = || PlaceOrder {
+            order_id: 1,
+            user_id: 7,
+            item: "lamp".to_owned(),
+            quantity: 2,
+        };
+        let error = bus.execute_async(place()).await.unwrap_err();
+        assert!(error.is_retryable());
+        assert_eq!(bus.send::<GetOutcome>(GetOutcome { order_id: 1 }), None);
+        assert_eq!(
+            bus.execute_async(place()).await.map_err(|e| e.to_string()),
+            Ok(())
+        );
+        assert_eq!(
+            bus.send::<GetOutcome>(GetOutcome { order_id: 1 }),
+            Some(Ok(()))
+        );
     }
 
     fn ada() -> User {

@@ -19,13 +19,13 @@ pub struct GetUser {
 query!(GetUser -> Option<User>, name = "users.get");
 
 module! {
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     pub struct Module {
         users: Users => [query GetUser],
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Users;
 
 /// A synchronous handler, which also handles asynchronous calls.

@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
-use static_bus::prelude::*;
+use static_bus::{layer::Traced, prelude::*};
 
-use static_bus_remote::{RemoteBus, Transport, TransportError, Worker, WorkerHandle};
+use static_bus_remote::{
+    LayeredRemote, RemoteBus, Transport, TransportError, Worker, WorkerHandle,
+};
 
 use crate::{
     cli::Module,
@@ -37,6 +39,9 @@ impl<B> Shop for B where
 {
 }
 
+/// The connection to the other modules. What is sent through it has a span, as the handlers have.
+type Remote<T> = LayeredRemote<RemoteBus<T>, Traced>;
+
 /// The monolith: one bus, and no broker.
 pub fn monolith() -> impl Shop {
     BusBuilder::new()
@@ -44,16 +49,18 @@ pub fn monolith() -> impl Shop {
         .mount(inventory::Module::default())
         .mount(notifications::Module::default())
         .mount(orders::Module::default())
+        .layer(Traced)
         .build()
 }
 
 /// The monolith with the module `users` in another process: one line differs.
-pub fn without_users<T: Transport>(remote: RemoteBus<T>) -> impl Shop {
+pub fn without_users<T: Transport>(remote: Remote<T>) -> impl Shop {
     BusBuilder::new()
-        .register_query_async::<GetUser, _>(remote)
         .mount(inventory::Module::default())
         .mount(notifications::Module::default())
         .mount(orders::Module::default())
+        .layer(Traced)
+        .register_query_async::<GetUser, _>(remote)
         .build()
 }
 
@@ -63,15 +70,20 @@ pub async fn serve<T: Transport>(
     broker: T,
 ) -> Result<WorkerHandle<T>, TransportError> {
     match module {
-        Module::Users => serve_users(broker).await,
-        Module::Inventory => serve_inventory(broker).await,
-        Module::Notifications => serve_notifications(broker).await,
-        Module::Orders => serve_orders(broker).await,
+        Module::Users => serve_users(broker, users::Module::default()).await,
+        Module::Inventory => serve_inventory(broker, inventory::Module::default()).await,
+        Module::Notifications => {
+            serve_notifications(broker, notifications::Module::default()).await
+        }
+        Module::Orders => serve_orders(broker, orders::Module::default()).await,
     }
 }
 
-async fn serve_users<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
-    let bus = BusBuilder::new().mount(users::Module::default()).build();
+pub async fn serve_users<T: Transport>(
+    broker: T,
+    module: users::Module,
+) -> Result<WorkerHandle<T>, TransportError> {
+    let bus = BusBuilder::new().mount(module).layer(Traced).build();
     Worker::new(broker, bus)
         .service("users")
         .query::<GetUser>()
@@ -79,10 +91,11 @@ async fn serve_users<T: Transport>(broker: T) -> Result<WorkerHandle<T>, Transpo
         .await
 }
 
-async fn serve_inventory<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
-    let bus = BusBuilder::new()
-        .mount(inventory::Module::default())
-        .build();
+pub async fn serve_inventory<T: Transport>(
+    broker: T,
+    module: inventory::Module,
+) -> Result<WorkerHandle<T>, TransportError> {
+    let bus = BusBuilder::new().mount(module).layer(Traced).build();
     Worker::new(broker, bus)
         .service("inventory")
         .query::<GetStock>()
@@ -91,10 +104,14 @@ async fn serve_inventory<T: Transport>(broker: T) -> Result<WorkerHandle<T>, Tra
         .await
 }
 
-async fn serve_notifications<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
+pub async fn serve_notifications<T: Transport>(
+    broker: T,
+    module: notifications::Module,
+) -> Result<WorkerHandle<T>, TransportError> {
     let remote = connect("notifications", broker.clone()).await?;
     let bus = BusBuilder::new()
-        .mount(notifications::Module::default())
+        .mount(module)
+        .layer(Traced)
         .register_query_async::<GetUser, _>(remote)
         .build();
     Worker::new(broker, bus)
@@ -105,10 +122,14 @@ async fn serve_notifications<T: Transport>(broker: T) -> Result<WorkerHandle<T>,
         .await
 }
 
-async fn serve_orders<T: Transport>(broker: T) -> Result<WorkerHandle<T>, TransportError> {
+pub async fn serve_orders<T: Transport>(
+    broker: T,
+    module: orders::Module,
+) -> Result<WorkerHandle<T>, TransportError> {
     let remote = connect("orders", broker.clone()).await?;
     let bus = BusBuilder::new()
-        .mount(orders::Module::default())
+        .mount(module)
+        .layer(Traced)
         .register_query_async::<GetUser, _>(remote.clone())
         .register_query_async::<GetStock, _>(remote.clone())
         .subscribe_async::<OrderPlaced, _>(remote)
@@ -122,13 +143,11 @@ async fn serve_orders<T: Transport>(broker: T) -> Result<WorkerHandle<T>, Transp
 }
 
 /// The connection to the other modules, for a service of this name.
-pub async fn connect<T: Transport>(
-    service: &str,
-    broker: T,
-) -> Result<RemoteBus<T>, TransportError> {
-    RemoteBus::builder(broker)
+pub async fn connect<T: Transport>(service: &str, broker: T) -> Result<Remote<T>, TransportError> {
+    let remote = RemoteBus::builder(broker)
         .service(service)
         .timeout(QUERY_TIMEOUT)
         .connect()
-        .await
+        .await?;
+    Ok(remote.layer(Traced))
 }

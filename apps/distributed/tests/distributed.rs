@@ -38,7 +38,22 @@ fn a_refused_command_is_a_dead_letter_if_it_came_from_a_broker() {
 #[test]
 fn a_bus_that_others_cannot_reach_is_not_served_in_part() {
     let text = error(&["--bus", "memory", "--serve", "orders"]);
-    assert!(text.contains("need --bus redis or --bus kafka"), "{text}");
+    let buses = "need --bus sqlite (the default), postgres, redis or kafka";
+    assert!(text.contains(buses), "{text}");
+}
+
+#[test]
+#[cfg(not(feature = "sqlite"))]
+fn the_feature_that_sqlite_needs_is_named() {
+    let text = error(&["--drive"]);
+    assert!(text.contains("needs the feature `sqlite`"), "{text}");
+}
+
+#[test]
+#[cfg(not(feature = "postgres"))]
+fn the_feature_that_postgres_needs_is_named() {
+    let text = error(&["--bus", "postgres"]);
+    assert!(text.contains("needs the feature `postgres`"), "{text}");
 }
 
 #[test]
@@ -53,4 +68,11 @@ fn the_feature_that_redis_needs_is_named() {
 fn the_feature_that_kafka_needs_is_named() {
     let text = error(&["--bus", "kafka"]);
     assert!(text.contains("needs the feature `kafka`"), "{text}");
+}
+
+#[test]
+#[cfg(not(feature = "otlp"))]
+fn the_feature_that_traces_need_is_named() {
+    let text = error(&["--traces", "http://localhost:4318"]);
+    assert!(text.contains("needs the feature `otlp`"), "{text}");
 }

@@ -1,55 +1,17 @@
 //! Over a broker the same modules give the same outcome, in one process and in several.
 
+#![cfg(any(
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "redis",
+    feature = "kafka"
+))]
+
 mod support;
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    process::{Child, Stdio},
-};
-
 use support::{
-    DEAD_LETTERS, OUTCOME, distributed, error, run, said_by_modules, said_by_the_driver,
+    DEAD_LETTERS, OUTCOME, Service, error, run, run_in, said_by_modules, said_by_the_driver,
 };
-use test_brokers::signal_process;
-
-/// A process that serves some of the modules.
-struct Service {
-    process: Child,
-    said: BufReader<std::process::ChildStdout>,
-}
-
-impl Service {
-    /// Returns when the process serves its modules.
-    fn start(bus: &str, url: &str, modules: &str) -> Self {
-        let mut process = distributed()
-            .args(["--bus", bus, "--url", url, "--serve", modules])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut said = BufReader::new(process.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        said.read_line(&mut line).expect("it prints a line");
-        assert!(line.starts_with("serving "), "{line}");
-        Service { process, said }
-    }
-
-    /// Stops the process like Ctrl-C. Returns its output.
-    fn interrupt(mut self) -> String {
-        signal_process("-INT", &self.process.id().to_string());
-        let mut said = String::new();
-        self.said.read_to_string(&mut said).expect("UTF-8");
-        let status = self.process.wait().expect("it ends");
-        assert!(status.success(), "{status}");
-        said
-    }
-}
-impl Drop for Service {
-    fn drop(&mut self) {
-        // The process has ended already unless a test has failed.
-        _ = self.process.kill();
-        _ = self.process.wait();
-    }
-}
 
 fn one_process_gives_the_same_outcome(bus: &str, url: &str) {
     let output = run(&["--bus", bus, "--url", url, "--namespace", "one"]);
@@ -59,7 +21,7 @@ fn one_process_gives_the_same_outcome(bus: &str, url: &str) {
 
 fn three_processes_give_the_same_outcome(bus: &str, url: &str) {
     let services = ["orders", "notifications,inventory", "users"]
-        .map(|modules| Service::start(bus, url, modules));
+        .map(|modules| Service::start(&["--bus", bus, "--url", url, "--serve", modules]));
     let output = run(&["--bus", bus, "--url", url, "--drive"]);
     assert_eq!(said_by_the_driver(&output), OUTCOME);
     assert_eq!(
@@ -79,6 +41,39 @@ fn three_processes_give_the_same_outcome(bus: &str, url: &str) {
 }
 
 #[test]
+#[cfg(feature = "sqlite")]
+fn sqlite_gives_the_same_outcome() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("sqlite:{}", directory.path().join(name).display());
+    one_process_gives_the_same_outcome("sqlite", &url("one.db"));
+    three_processes_give_the_same_outcome("sqlite", &url("three.db"));
+}
+
+#[test]
+#[cfg(feature = "sqlite")]
+fn several_processes_use_a_file_without_being_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.db");
+    let service = Service::start_in(directory.path(), &["--serve", "users,inventory"]);
+    let rest = Service::start_in(directory.path(), &["--serve", "notifications,orders"]);
+    let expected = format!("on sqlite:{}, ", path.display());
+    assert!(service.serves.contains(&expected), "{}", service.serves);
+    let output = run_in(directory.path(), &["--drive"]);
+    assert_eq!(said_by_the_driver(&output), OUTCOME);
+    service.interrupt();
+    rest.interrupt();
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn postgres_gives_the_same_outcome() {
+    let postgres = test_brokers::postgres::Postgres::start();
+    one_process_gives_the_same_outcome("postgres", &postgres.url());
+    three_processes_give_the_same_outcome("postgres", &postgres.url());
+}
+
+#[test]
+#[cfg(feature = "redis")]
 fn redis_gives_the_same_outcome() {
     let redis = test_brokers::redis::Redis::start();
     one_process_gives_the_same_outcome("redis", redis.url());
@@ -86,6 +81,7 @@ fn redis_gives_the_same_outcome() {
 }
 
 #[test]
+#[cfg(feature = "kafka")]
 fn kafka_gives_the_same_outcome() {
     let kafka = test_brokers::kafka::Kafka::start();
     one_process_gives_the_same_outcome("kafka", kafka.servers());
@@ -93,6 +89,27 @@ fn kafka_gives_the_same_outcome() {
 }
 
 #[test]
+#[cfg(feature = "sqlite")]
+fn a_file_without_a_directory_is_named() {
+    let text = error(&["--bus", "sqlite", "--url", "sqlite:/missing/shop.db"]);
+    assert!(
+        text.contains("sqlite:/missing/shop.db: unable to open"),
+        "{text}"
+    );
+    assert!(text.contains("create the directory of the file"), "{text}");
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn a_postgres_that_is_not_there_is_named() {
+    let url = "postgres://shop:secret@127.0.0.1:1/shop";
+    let text = error(&["--bus", "postgres", "--url", url]);
+    assert!(text.contains("postgres://127.0.0.1:1/shop"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+#[cfg(feature = "redis")]
 fn a_redis_that_is_not_there_is_named() {
     let text = error(&["--bus", "redis", "--url", "redis://:secret@127.0.0.1:1"]);
     assert!(text.contains("redis://127.0.0.1:1"), "{text}");
@@ -100,6 +117,7 @@ fn a_redis_that_is_not_there_is_named() {
 }
 
 #[test]
+#[cfg(feature = "kafka")]
 fn a_kafka_that_is_not_there_is_named() {
     let text = error(&["--bus", "kafka", "--url", "127.0.0.1:1"]);
     assert!(text.contains("kafka://127.0.0.1:1"), "{text}");

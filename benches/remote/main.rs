@@ -2,13 +2,21 @@
 //!
 //! ```text
 //! cargo bench -p bench-remote
-//! cargo bench -p bench-remote -- Kafka      # the tables with this word in the title
+//! cargo bench -p bench-remote -- Kafka             # the tables with this word in the title
+//! cargo bench -p bench-remote -- Kafka produced    # of these, the rows with this word in the name
+//! cargo bench -p bench-remote -- backlog           # taking of a long backlog; fails if it takes longer
 //! ```
 //!
 //! It starts the machine's `redis-server` twice, without persistence and with a log that is written to disk
-//! every second, and an Apache Kafka. Bare calls and static-bus take turns, seven times each. It prints the medians
-//! and their ratio. Each measures its own time, after it has connected, joined its group and sent one message. The
-//! bare calls do the minimum that moves the same bytes: they encode one body once, and decode none.
+//! every second, an Apache Kafka, and PostgreSQL twice, without and with waiting for the disk. SQLite has a file in memory
+//! and one on the disk of temporary files. Bare calls and static-bus take turns, seven times each. It prints the medians,
+//! and the median of the ratios of two runs that follow each other. Each measures its own time, after it has connected,
+//! joined its group and sent one message. The bare calls do the minimum that moves the same bodies: they encode one body
+//! once, and decode none.
+//!
+//! The last column is the processor time of a message, which other programs on the machine change less than the rates. It
+//! is that of this process and of the server together, and for databases of this process alone. It contains the start and
+//! the end of the clients.
 
 use std::{future::Future, time::Duration};
 
@@ -21,10 +29,16 @@ use test_brokers::{
     redis::{Persistence, Redis, RedisOptions},
 };
 
+mod databases;
 mod kafka;
 mod messages;
 mod ours;
+mod postgres;
 mod redis;
+mod sqlite;
+mod table;
+
+use table::Table;
 
 /// The number of runs of each.
 const RUNS: usize = 7;
@@ -43,11 +57,15 @@ async fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    let only = std::env::args()
+    let mut words = std::env::args()
         .skip(1)
-        .find(|argument| !argument.starts_with('-'));
-    let is_wanted = |title: &str| only.as_ref().is_none_or(|only| title.contains(only));
-    println!("medians of {RUNS} runs in turns; rates per second, times in microseconds\n");
+        .filter(|argument| !argument.starts_with('-'));
+    let (title, row) = (words.next(), words.next());
+    let is_wanted = |of: &str| title.as_ref().is_none_or(|word| of.contains(word));
+    println!(
+        "medians of {RUNS} runs in turns; rates per second, times in microseconds, processor times in microseconds a \
+         message\n"
+    );
     for (title, persistence) in [
         ("Redis, no persistence", Persistence::None),
         ("Redis, appendfsync everysec", Persistence::EverySecond),
@@ -60,138 +78,125 @@ async fn main() {
             ..Default::default()
         };
         let server = Redis::with(options);
-        head(title);
-        over_redis(server.url()).await;
+        let table = Table::begin(title, Some(server.id()), row.as_deref());
+        over_redis(&table, server.url()).await;
     }
     if is_wanted("Kafka") {
         let server = Kafka::with(KafkaOptions {
             warm: true,
             ..Default::default()
         });
-        head("Kafka");
-        over_kafka(server.servers()).await;
+        let table = Table::begin("Kafka", Some(server.id()), row.as_deref());
+        over_kafka(&table, server.servers()).await;
+    }
+    for (title, synced) in [
+        ("PostgreSQL, fsync off", false),
+        ("PostgreSQL, fsync on", true),
+    ] {
+        if is_wanted(title) {
+            let server = databases::start_postgres(synced);
+            let table = Table::begin(title, None, row.as_deref());
+            databases::over_postgres(&table, &server.url(), synced).await;
+        }
+    }
+    for (title, synced) in [("SQLite, in memory", false), ("SQLite, on a disk", true)] {
+        if is_wanted(title) {
+            let place = databases::place(synced);
+            let table = Table::begin(title, None, row.as_deref());
+            databases::over_sqlite(&table, place.path(), synced).await;
+        }
+    }
+    if is_wanted("PostgreSQL, backlog") {
+        databases::backlog_of_postgres().await;
+    }
+    if is_wanted("SQLite, backlog") {
+        databases::backlog_of_sqlite().await;
     }
 }
 
-async fn over_redis(url: &str) {
+async fn over_redis(table: &Table<'_>, url: &str) {
     let transport = RedisTransport::connect(url)
         .await
         .expect("the server was started");
     let bare = async || redis::commands(url, BATCHED).await;
-    commands(BATCHED, bare, &transport).await;
-    rate(
-        "commands sent one by one",
-        SINGLE,
-        async || redis::send_each(url, SINGLE, 1).await,
-        async || ours::send_each(&transport, SINGLE, 1).await,
-    )
-    .await;
-    rate(
-        "commands sent one by one by 64 at a time",
-        SINGLE,
-        async || redis::send_each(url, SINGLE, TOGETHER).await,
-        async || ours::send_each(&transport, SINGLE, TOGETHER).await,
-    )
-    .await;
-    latency(
-        "query and answer, median time",
-        async || redis::round_trips(url, QUERIES / 4).await,
-        async || ours::round_trips(&transport, QUERIES / 4).await,
-    )
-    .await;
-    rate(
-        "queries, 64 at a time",
-        QUERIES,
-        async || redis::queries(url, QUERIES, TOGETHER).await,
-        async || ours::queries(&transport, QUERIES, TOGETHER).await,
-    )
-    .await;
+    commands(table, BATCHED, bare, &transport).await;
+    table
+        .rate(
+            "commands sent one by one",
+            SINGLE,
+            async || redis::send_each(url, SINGLE, 1).await,
+            async || ours::send_each(&transport, SINGLE, 1).await,
+        )
+        .await;
+    table
+        .rate(
+            "commands sent one by one by 64 at a time",
+            SINGLE,
+            async || redis::send_each(url, SINGLE, TOGETHER).await,
+            async || ours::send_each(&transport, SINGLE, TOGETHER).await,
+        )
+        .await;
+    table
+        .latency(
+            "query and answer, median time",
+            async || redis::round_trips(url, QUERIES / 4).await,
+            async || ours::round_trips(&transport, QUERIES / 4).await,
+        )
+        .await;
+    table
+        .rate(
+            "queries, 64 at a time",
+            QUERIES,
+            async || redis::queries(url, QUERIES, TOGETHER).await,
+            async || ours::queries(&transport, QUERIES, TOGETHER).await,
+        )
+        .await;
 }
 
-async fn over_kafka(servers: &str) {
+async fn over_kafka(table: &Table<'_>, servers: &str) {
     /// More than over Redis: a server is slow after its start, and leaving a group takes time.
     const BATCHED: usize = 300_000;
     const QUERIES: usize = 1_000;
     let transport = KafkaTransport::connect(servers)
         .await
         .expect("the server was started");
-    rate(
-        "commands produced in batches of 100",
-        BATCHED,
-        async || kafka::produce(servers, BATCHED).await,
-        async || ours::produce(&transport, BATCHED).await,
-    )
-    .await;
+    table
+        .rate(
+            "commands produced in batches of 100",
+            BATCHED,
+            async || kafka::produce(servers, BATCHED).await,
+            async || ours::produce(&transport, BATCHED).await,
+        )
+        .await;
     let bare = async || kafka::commands(servers, BATCHED).await;
-    commands(BATCHED, bare, &transport).await;
-    latency(
-        "query and answer, median time",
-        async || kafka::round_trips(servers, QUERIES).await,
-        async || ours::round_trips(&transport, QUERIES).await,
-    )
-    .await;
+    commands(table, BATCHED, bare, &transport).await;
+    table
+        .latency(
+            "query and answer, median time",
+            async || kafka::round_trips(servers, QUERIES).await,
+            async || ours::round_trips(&transport, QUERIES).await,
+        )
+        .await;
 }
 
 /// The rows of commands from end to end.
 async fn commands<R: Future<Output = Duration>>(
+    table: &Table<'_>,
     count: usize,
     raw: impl Fn() -> R,
     transport: &impl Transport,
 ) {
-    rate(
-        "commands end to end, batches of 100, duplicates not recognised",
-        count,
-        &raw,
-        async || ours::commands(transport, count, None).await,
-    )
-    .await;
-    rate("the same, duplicates recognised", count, &raw, async || {
-        ours::commands(transport, count, Some(WINDOW)).await
-    })
-    .await;
-}
-
-/// Begins a table.
-fn head(title: &str) {
-    println!("\n| {title} | bare | static-bus | static-bus : bare |");
-    println!("|---|---|---|---|");
-}
-
-/// Prints a row of rates; more is better.
-async fn rate<R: Future<Output = Duration>, O: Future<Output = Duration>>(
-    what: &str,
-    messages: usize,
-    raw: impl Fn() -> R,
-    ours: impl Fn() -> O,
-) {
-    let per_second = |took: Duration| messages as f64 / took.as_secs_f64();
-    let (mut bare, mut own) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        bare.push(per_second(raw().await));
-        own.push(per_second(ours().await));
-    }
-    let (bare, own) = (median(bare), median(own));
-    println!("| {what} | {bare:.0} | {own:.0} | {:.2} |", own / bare);
-}
-
-/// Prints a row of times; less is better.
-async fn latency<R, O>(what: &str, raw: impl Fn() -> R, ours: impl Fn() -> O)
-where
-    R: Future<Output = Vec<Duration>>,
-    O: Future<Output = Vec<Duration>>,
-{
-    let micros =
-        |times: Vec<Duration>| median(times.iter().map(|time| time.as_secs_f64() * 1e6).collect());
-    let (mut bare, mut own) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        bare.push(micros(raw().await));
-        own.push(micros(ours().await));
-    }
-    let (bare, own) = (median(bare), median(own));
-    println!("| {what} | {bare:.1} | {own:.1} | {:.2} |", own / bare);
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    table
+        .rate(
+            "commands end to end, batches of 100, duplicates not recognised",
+            count,
+            &raw,
+            async || ours::commands(transport, count, None).await,
+        )
+        .await;
+    table
+        .rate("the same, duplicates recognised", count, &raw, async || {
+            ours::commands(transport, count, Some(WINDOW)).await
+        })
+        .await;
 }

@@ -34,3 +34,8 @@ impl Put {
         serde_json::to_vec(&Put::new(100_000)).expect("it can be written")
     }
 }
+
+/// Attributes with the number of bytes of those that static-bus sends.
+pub fn attributes() -> Vec<u8> {
+    vec![b'a'; 240]
+}

@@ -91,7 +91,16 @@ pub async fn send_each(transport: &impl Transport, count: usize, together: usize
 
 /// Sends queries one after the other.
 pub async fn round_trips(transport: &impl Transport, count: usize) -> Vec<Duration> {
-    let (remote, worker) = answering(transport).await;
+    round_trips_between(transport, transport, count).await
+}
+
+/// The same, from one transport to another of the same broker, as of two processes.
+pub async fn round_trips_between<T: Transport>(
+    client: &T,
+    server: &T,
+    count: usize,
+) -> Vec<Duration> {
+    let (remote, worker) = answering(client, server).await;
     let mut times = Vec::with_capacity(count);
     for number in 0..count as u64 {
         let started = Instant::now();
@@ -105,7 +114,7 @@ pub async fn round_trips(transport: &impl Transport, count: usize) -> Vec<Durati
 
 /// Sends this number of concurrent queries.
 pub async fn queries(transport: &impl Transport, count: usize, together: usize) -> Duration {
-    let (remote, worker) = answering(transport).await;
+    let (remote, worker) = answering(transport, transport).await;
     let started = Instant::now();
     let askers = (0..together).map(|_| {
         let remote = remote.clone();
@@ -124,13 +133,13 @@ pub async fn queries(transport: &impl Transport, count: usize, together: usize) 
     took
 }
 
-async fn answering<T: Transport>(transport: &T) -> (RemoteBus<T>, WorkerHandle<T>) {
+async fn answering<T: Transport>(client: &T, server: &T) -> (RemoteBus<T>, WorkerHandle<T>) {
     let bus = BusBuilder::new()
         .register_query_fn(|query: Get| query.number + 1)
         .build();
-    let worker = Worker::new(transport.clone(), bus).query::<Get>().start();
+    let worker = Worker::new(server.clone(), bus).query::<Get>().start();
     let worker = worker.await.expect("it starts");
-    let remote = connect(transport).await;
+    let remote = connect(client).await;
     let answer = remote.send_async(Get { number: 0 }).await;
     answer.expect("it is answered");
     (remote, worker)

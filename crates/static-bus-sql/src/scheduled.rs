@@ -12,10 +12,9 @@ use static_bus_remote::transport::{
 };
 
 use super::{
-    append::chunks,
     dialect::{Argument, Dialect},
     list,
-    record::{Columns, strand},
+    rows::insert_rows,
     store::{Session, Store},
 };
 
@@ -63,32 +62,22 @@ pub(crate) async fn schedule<D: Dialect>(
     for (topic, keys) in cancellation_keys(&records) {
         session.fetch(FREE, &[topic.into(), (&keys).into()]).await?;
     }
-    for rows in chunks(&records) {
-        let columns: Vec<_> = rows.iter().map(|(_, record)| Columns::of(record)).collect();
-        let arguments = rows
-            .iter()
-            .zip(&columns)
-            .flat_map(|((topic, record), columns)| {
-                let [at, after] = due(record);
-                let (key, headers, body) = (columns.key(), columns.headers(), columns.body());
-                [
-                    (*topic).into(),
-                    at,
-                    after,
-                    cancellation_key(record).map(str::as_bytes).into(),
-                    record.key.as_deref().map(strand).into(),
-                    key,
-                    headers,
-                    body,
-                    columns.expires().into(),
-                ]
-            });
-        let arguments: Vec<_> = arguments.collect();
-        session
-            .fetch_of_rows(SCHEDULE, rows.len(), &arguments)
-            .await?;
-    }
-    Ok(())
+    insert_rows(session, SCHEDULE, &records, |topic, columns| {
+        let [at, after] = due(columns.record());
+        let cancellation_key = cancellation_key(columns.record());
+        [
+            (*topic).into(),
+            at,
+            after,
+            cancellation_key.map(str::as_bytes).into(),
+            columns.strand().into(),
+            columns.key().into(),
+            columns.headers().into(),
+            columns.body().into(),
+            columns.expires().into(),
+        ]
+    })
+    .await
 }
 
 /// Removes the record with a cancellation key that is not due. Returns whether there was one.

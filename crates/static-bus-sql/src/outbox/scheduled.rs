@@ -13,7 +13,7 @@ use crate::{
     list,
     record::duration,
     rows::insert_rows,
-    scheduled::{cancel_by, cancellation_key, cancellation_keys, due, last_of_each_key},
+    scheduled::{cancel_by, cancellation_key, cancellation_keys, due, last_of_each_key, lock},
     scheduler::{BATCH, BYTES},
     store::{Row, Session, Store, Work},
     transport::Shared,
@@ -87,6 +87,10 @@ pub(super) async fn insert<D: Dialect>(
     records: Vec<(&Topic, &Record)>,
 ) -> Result<(), Error> {
     let records = last_of_each_key(records);
+    let keys = records
+        .iter()
+        .filter_map(|(_, record)| cancellation_key(record));
+    lock(session, keys.collect()).await?;
     for (topic, keys) in cancellation_keys(&records) {
         let (kind, name) = (topic.kind.as_str().into(), (&*topic.name).into());
         session.fetch(FREE, &[kind, name, (&keys).into()]).await?;

@@ -6,7 +6,9 @@ use std::{pin::pin, time::Duration};
 use sqlx::{AssertSqlSafe, Postgres as Database};
 use static_bus_remote::{
     MemoryBroker, Transport as _,
-    transport::{Claim, Consumer as _, Delivery, Lease, Subscription},
+    transport::{
+        Claim, Consumer as _, Delivery, Due, Lease, Record, Subscription, Transactional as _,
+    },
     with_scope,
 };
 use static_bus_sql::{PostgresTransport, SqlConsumer, SqlReceipt, transaction};
@@ -366,4 +368,47 @@ async fn a_transaction_in_which_a_statement_has_failed_is_not_reported_as_commit
     let expected =
         "current transaction is aborted, commands ignored until end of transaction block: ";
     assert!(error.reason().starts_with(expected), "{error}");
+}
+
+#[tokio::test]
+async fn two_transactions_with_the_same_cancellation_keys_in_another_order_do_not_wait_for_each_other_in_a_circle()
+ {
+    let (namespace, transport) = fresh().await;
+    let outbox = transport.outbox(MemoryBroker::new());
+    // Each row takes long enough for the other transaction to have its first one.
+    let slow = format!(
+        "create function {namespace}.slow() returns trigger language plpgsql as \
+         $$ begin perform pg_sleep(0.5); return new; end $$; \
+         create trigger slow after insert or update on {namespace}.scheduled for each row execute function {namespace}.slow(); \
+         create trigger slow after insert or update on {namespace}.scheduled_outbox for each row execute function {namespace}.slow()"
+    );
+    let pool = pool().await;
+    sqlx::raw_sql(AssertSqlSafe(slow))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let topic = command("orders.expire");
+    let records = |keys: [&str; 2]| -> Vec<_> {
+        let due = keys.map(|key| Due::after(LONG).with_key(key));
+        let record = |due| Record {
+            due: Some(due),
+            ..record(1)
+        };
+        due.map(|due| (topic.clone(), record(due))).into()
+    };
+    for _ in 0..2 {
+        let within = async |keys| {
+            let mut transaction = pool.begin().await.unwrap();
+            let (queues, later) = (records(keys), records(keys));
+            transport
+                .append_within(&mut transaction, queues)
+                .await
+                .unwrap();
+            transaction.commit().await.unwrap();
+            let mut transaction = pool.begin().await.unwrap();
+            outbox.append_within(&mut transaction, later).await.unwrap();
+            transaction.commit().await.unwrap();
+        };
+        tokio::join!(within(["a", "b"]), within(["b", "a"]));
+    }
 }

@@ -131,6 +131,7 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 declare
     confirmed bigint;
     settled bigint;
+    moved bigint;
     others bigint := 0;
 begin
     if deadline is not null then
@@ -159,6 +160,12 @@ begin
         select (select d.ctid from {p}delivery as d where d.group_id = of_group and d.record_id = record)
         from unnest(records) as acknowledged (record)));
     get diagnostics settled = row_count;
+    -- A row that a renewal has changed since has another location.
+    if settled < cardinality(records) then
+        delete from {p}delivery where group_id = of_group and record_id = any (records);
+        get diagnostics moved = row_count;
+        settled := settled + moved;
+    end if;
     if others = 0 then
         delete from {p}record where id = any (records);
     end if;

@@ -260,6 +260,22 @@ async fn a_lease_that_is_renewed_while_it_runs_out_is_kept() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_acknowledged_while_its_lease_is_renewed_does_not_come_again() {
+    let (namespace, transport) = fresh().await;
+    let topic = command("orders.place");
+    // The other group keeps the record.
+    let auditors = Subscription::new(topic.clone(), "auditors", "auditor");
+    let _auditor = transport.consume(auditors).await.unwrap();
+    let member = join(&transport, &topic, "member").await;
+    let held = [held(&transport, &member, "a key").await];
+    let renew = format!("update {namespace}.delivery set until = until + 1 where until > 0");
+    let acknowledged = overtaken(renew, member.acknowledge(&held)).await;
+    acknowledged.unwrap();
+    let backlog = member.backlog().await.unwrap();
+    assert_eq!((backlog.pending, backlog.lag), (0, 0));
+}
+
+#[tokio::test]
 async fn a_strand_that_is_renewed_while_it_runs_out_is_kept() {
     let (namespace, transport) = fresh().await;
     let topic = command("orders.place");

@@ -42,7 +42,7 @@ const APPEND: &str = "with appended as (insert into bare.record (key, headers, b
     insert into bare.delivery (consumer, record) select 1, id from appended";
 
 const LEASE: &str = "with leased as (update bare.delivery set until = now() + interval '30 s', times = times + 1 \
-    where consumer = 1 and record = any (array (select record from bare.delivery \
+    where ctid = any (array (select ctid from bare.delivery \
         where consumer = 1 and until is null order by record limit $1 for update skip locked)) returning record, times) \
     select r.id, l.times, r.key, r.headers, r.body, \
         exists (select from bare.handled as h where h.consumer = 1 and h.key = r.key) \

@@ -112,6 +112,12 @@ pub fn scheduling_cases<H: Harness>() -> Vec<Case<H>> {
     crate::__scheduling_cases!(__conformance_list)
 }
 
+/// Returns `true` if the case with this name restarts the broker, which other cases must not share then.
+pub fn restarts(case: &str) -> bool {
+    let mut restarting = outage::RESTARTING.iter().chain(&scheduling::RESTARTING);
+    restarting.any(|name| *name == case)
+}
+
 /// Makes a test of each case of an engine that keeps records until they are
 /// [due](static_bus_remote::transport::Record::due).
 ///

@@ -24,6 +24,12 @@ use static_bus_remote::{
 
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The cases that restart the broker.
+pub(crate) const RESTARTING: [&str; 2] = [
+    "a_broker_restarted_twice_loses_nothing_confirmed",
+    "settled_records_stay_settled_after_a_restart",
+];
+
 /// Three producers and three members go on during two restarts of the broker, on the same connections. Calls may fail
 /// meanwhile, but none hangs, and every confirmed record is delivered.
 ///

@@ -17,6 +17,9 @@ const IN_TIME: Duration = Duration::from_secs(1);
 /// A time that is not over before the end of a case.
 const FAR: Duration = Duration::from_secs(3600);
 
+/// The cases that restart the broker.
+pub(crate) const RESTARTING: [&str; 1] = ["scheduled_records_survive_a_restart"];
+
 fn due(record: Record, due: impl Into<Due>) -> Record {
     let due = Some(due.into());
     Record { due, ..record }

@@ -1,10 +1,6 @@
 //! Appending records.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sqlx::Error;
 use static_bus_remote::transport::{
@@ -14,62 +10,42 @@ use static_bus_remote::transport::{
 use super::{
     dialect::{Argument, Dialect},
     list,
-    record::{Columns, as_millis, size, strand},
+    record::{Columns, as_millis, size},
+    rows::{ROWS, insert_rows},
     scheduled::{check_key, schedule},
     scheduler::SCHEDULER,
     store::{Session, Store, Work},
+    topics::topics,
 };
 
 /// The time for which queries and replies without a deadline are kept.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// The greatest number of rows in a statement.
-const ROWS: usize = 128;
-
-const TOPICS: &str = "select t.id, t.kind, t.name, case when t.accepts_until > {now} then 1 else 0 end, \
-     case when exists (select 1 from {p}consumer_group as g where g.topic_id = t.id) then 1 else 0 end \
-     from {p}topic as t where (t.kind, t.name) in (select {text 0}, {text 1} from {each $1})";
-
-pub(crate) const ADD_TOPICS: &str = "insert into {p}topic (kind, name) select {text 0}, {text 1} from {each $1} \
-     where true on conflict (kind, name) do nothing";
+/// Appends records and wakes readers in other processes, on a database with functions. Returns the numbers of the topics.
+const APPEND: &str = "select * from {p}append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 const RECORDS: &str = "insert into {p}record \
      (topic_id, strand, key, headers, body, appended_at, expires_at, drop_at) \
      select column1, column2, column3, column4, column5, {now}, {now} + column6, {now} + column7 \
      from (values {rows 7}) as rows";
 
-/// The number of the last record, on a database with one writer: those before it are of the same transaction.
-const LAST: &str = "select last_insert_rowid()";
-
-/// The statement that adds the deliveries of the rows of a table, named `r`, on a condition. A command whose topic has no group
-/// yet is a delivery of the group with the negative number of the topic, until a group adopts it.
+/// The statement that adds the deliveries of the rows of the table of records, named `r`, on a condition. A command whose topic has
+/// no group yet is a delivery of the group with the negative number of the topic, until groups adopt it.
 macro_rules! deliveries {
-    ($records:literal, $condition:literal) => {
+    ($condition:literal) => {
         concat!(
             "insert into {p}delivery (group_id, record_id, strand, fresh) \
-             select coalesce(g.id, -r.topic_id), r.id, r.strand, r.strand is not null from ",
-            $records,
-            " as r left join {p}consumer_group as g on g.topic_id = r.topic_id where ",
+             select coalesce(g.id, -r.topic_id), r.id, r.strand, r.strand is not null from {p}record as r \
+             left join {p}consumer_group as g on g.topic_id = r.topic_id where ",
             $condition
         )
     };
 }
 pub(crate) use deliveries;
 
+/// Those of the last records, on a database with one writer: they are of the same transaction.
 const DELIVERIES: &str = deliveries!(
-    "{p}record",
-    "r.id > $1 - $2 and r.id <= $1 and r.drop_at is null"
-);
-
-/// Both in one statement, which wakes readers in other processes as well. Records that are leased are not dropped.
-const RECORDS_AND_DELIVERIES: &str = concat!(
-    "with appended as (insert into {p}record \
-     (topic_id, strand, key, headers, body, appended_at, expires_at, drop_at) \
-     select topic, strand, key, headers, body, {now}, {now} + expires, {now} + dropped \
-     from unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[], $7::bigint[]) \
-     as rows (topic, strand, key, headers, body, expires, dropped) returning id, topic_id, strand, drop_at), delivered as (",
-    deliveries!("appended", "r.drop_at is null"),
-    ") select pg_notify('{n}', topic_id::text) from appended group by topic_id"
+    "r.id > last_insert_rowid() - $1 and r.id <= last_insert_rowid() and r.drop_at is null"
 );
 
 const DEAD_LETTERS: &str = "insert into {p}dead_letter \
@@ -79,24 +55,18 @@ const DEAD_LETTERS: &str = "insert into {p}dead_letter \
 
 /// The records of one call.
 pub(crate) struct Append {
-    records: Vec<(Topic, Record)>,
+    records: Arc<Vec<(Topic, Record)>>,
     /// The indices of those that are small enough.
     accepted: Vec<usize>,
 }
 
 /// What became of the records of a call.
+#[derive(Default)]
 pub(crate) struct Appended {
-    /// The queries without a receiver.
-    lonely: Vec<(usize, Topic)>,
+    /// The topics of queries that have no receiver.
+    lonely: BTreeSet<Topic>,
     /// The topics that have new records, and [`SCHEDULER`] if there are some that are due later.
     pub topics: BTreeSet<i64>,
-}
-
-#[derive(Clone, Copy)]
-struct Found {
-    id: i64,
-    accepts: bool,
-    has_group: bool,
 }
 
 /// Appends records in one transaction. Returns the result of each, and the topics that have new records.
@@ -115,14 +85,18 @@ pub(crate) async fn append<D: Dialect>(
     if accepted.is_empty() {
         return (results, BTreeSet::new());
     }
+    let records = Arc::new(records);
     let work = Append {
-        records,
+        records: records.clone(),
         accepted: accepted.clone(),
     };
     match store.transact(work).await {
         Ok(Appended { lonely, topics }) => {
-            for (at, topic) in lonely {
-                results[at] = Err(TransportError::no_receiver(store.address().clone(), &topic));
+            for at in accepted {
+                let topic = &records[at].0;
+                if lonely.contains(topic) {
+                    results[at] = Err(TransportError::no_receiver(store.address().clone(), topic));
+                }
             }
             (results, topics)
         }
@@ -168,7 +142,7 @@ impl Append {
     pub fn all(records: Vec<(Topic, Record)>) -> Self {
         Append {
             accepted: (0..records.len()).collect(),
-            records,
+            records: Arc::new(records),
         }
     }
 }
@@ -176,41 +150,39 @@ impl Append {
 impl<D: Dialect> Work<D> for Append {
     type Output = Appended;
 
+    /// Queries and replies that are lost with the machine are those of callers that give up.
+    fn is_durable(&self) -> bool {
+        let topics = self.accepted().map(|(topic, _)| topic);
+        !topics.map(|topic| topic.kind).all(is_volatile)
+    }
+
+    fn is_call(&self) -> bool {
+        D::FUNCTIONS && self.accepted.len() <= ROWS && self.accepted().all(|record| is_row(&record))
+    }
+
     async fn run(&self, session: &mut Session<'_, D>) -> Result<Appended, Error> {
-        let topics = self.topics(session).await?;
-        let mut appended = Appended {
-            lonely: Vec::new(),
-            topics: BTreeSet::new(),
-        };
-        let (mut rows, mut letters) = (Vec::with_capacity(self.accepted.len()), Vec::new());
-        let mut scheduled = Vec::new();
-        for at in &self.accepted {
-            let (topic, record) = &self.records[*at];
-            let found = topics.get(topic).copied();
-            match (topic.kind, found) {
-                (Kind::DeadLetter, _) => letters.push(record),
-                (Kind::Query, found) if !found.is_some_and(|found| found.accepts) => {
-                    appended.lonely.push((*at, topic.clone()));
-                }
-                (_, Some(found)) if record.due.is_some() => scheduled.push((found.id, record)),
-                // An event of which no group exists is dropped.
-                (Kind::Event, found) if !found.is_some_and(|found| found.has_group) => {}
-                (_, Some(found)) => {
-                    appended.topics.insert(found.id);
-                    rows.push((found.id, topic.kind, record));
-                }
-                (_, None) => return Err(Error::RowNotFound),
+        let (rows, others): (Vec<_>, Vec<_>) = self.accepted().partition(is_row);
+        let (letters, scheduled): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|(topic, _)| topic.kind == Kind::DeadLetter);
+        let mut appended = Appended::default();
+        if D::FUNCTIONS {
+            let is_durable = Work::<D>::is_durable(self);
+            for rows in rows.chunks(ROWS) {
+                call(session, rows, is_durable, &mut appended).await?;
             }
+        } else if !rows.is_empty() {
+            insert(session, &rows, &mut appended).await?;
         }
-        if D::CHANGES_TABLES {
-            insert_at_once(session, &rows).await?;
-        } else {
-            insert_records(session, &rows).await?;
-            announce(session, &appended.topics).await?;
-        }
-        insert_dead_letters(session, &letters).await?;
+        insert_dead_letters(session, letters).await?;
         if !scheduled.is_empty() {
-            schedule(session, scheduled).await?;
+            let of = scheduled.iter().map(|(topic, _)| *topic).collect();
+            let found = topics(session, of, |_| true).await?;
+            let scheduled = scheduled.into_iter().filter_map(|(topic, record)| {
+                let found = found.get(topic)?;
+                Some((found.id, record))
+            });
+            schedule(session, scheduled.collect()).await?;
             announce(session, &[SCHEDULER].into()).await?;
             appended.topics.insert(SCHEDULER);
         }
@@ -219,185 +191,158 @@ impl<D: Dialect> Work<D> for Append {
 }
 
 impl Append {
-    /// The topics of the records. Those of commands, of replies and of what is due later are made where they are missing.
-    async fn topics<D: Dialect>(
-        &self,
-        session: &mut Session<'_, D>,
-    ) -> Result<HashMap<Topic, Found>, Error> {
-        let topics = self.accepted.iter().map(|at| &self.records[*at].0);
-        let mut missing: BTreeSet<_> = topics
-            .filter(|topic| topic.kind != Kind::DeadLetter)
-            .collect();
-        let scheduled = self.accepted.iter().map(|at| &self.records[*at]);
-        let scheduled: BTreeSet<_> = scheduled
-            .filter(|(_, record)| record.due.is_some())
-            .map(|(topic, _)| topic)
-            .collect();
-        let mut found = HashMap::with_capacity(missing.len());
-        let mut made = false;
-        while !missing.is_empty() {
-            let names = names(missing.iter().copied());
-            for row in session.fetch(TOPICS, &[(&names).into()]).await? {
-                let (kind, name) = (row.text(1)?, row.text(2)?);
-                let is_it = |topic: &&&Topic| topic.kind.as_str() == kind && topic.name == name;
-                if let Some(topic) = missing.iter().find(is_it).copied() {
-                    missing.remove(topic);
-                    let row = Found {
-                        id: row.int(0)?,
-                        accepts: row.is(3)?,
-                        has_group: row.is(4)?,
-                    };
-                    found.insert(topic.clone(), row);
-                }
-            }
-            missing.retain(|topic| {
-                matches!(topic.kind, Kind::Command | Kind::Reply) || scheduled.contains(topic)
-            });
-            if missing.is_empty() || made {
-                break;
-            }
-            let names = self::names(missing.iter().copied());
-            session.fetch(ADD_TOPICS, &[(&names).into()]).await?;
-            made = true;
+    fn accepted(&self) -> impl Iterator<Item = (&Topic, &Record)> {
+        let accepted = self.accepted.iter().map(|at| &self.records[*at]);
+        accepted.map(|(topic, record)| (topic, record))
+    }
+}
+
+impl Appended {
+    /// Notes what became of the records of a topic; the number is `None` if they were not appended.
+    fn note(&mut self, topic: &Topic, number: Option<i64>) {
+        match number {
+            Some(number) => _ = self.topics.insert(number),
+            None if topic.kind == Kind::Query => _ = self.lonely.insert(topic.clone()),
+            // An event of which no group exists is dropped.
+            None => {}
         }
-        Ok(found)
     }
 }
 
-/// Topics as an argument of a statement.
-pub(crate) fn names<'t>(topics: impl IntoIterator<Item = &'t Topic>) -> String {
-    list::texts(topics.into_iter().map(|t| [t.kind.as_str(), &*t.name]))
-}
-
-async fn insert_records<D: Dialect>(
+/// Appends rows with a function.
+async fn call<D: Dialect>(
     session: &mut Session<'_, D>,
-    records: &[(i64, Kind, &Record)],
+    rows: &[(&Topic, &Record)],
+    is_durable: bool,
+    appended: &mut Appended,
 ) -> Result<(), Error> {
-    for rows in chunks(records) {
-        let columns: Vec<_> = rows
-            .iter()
-            .map(|(_, _, record)| Columns::of(record))
-            .collect();
-        let arguments = rows
-            .iter()
-            .zip(&columns)
-            .flat_map(|((topic, kind, record), columns)| {
-                let strand = strand_of(*kind, record);
-                let expires = columns.expires();
-                let drop = dropped_after(*kind, expires);
-                let (key, headers, body) = (columns.key(), columns.headers(), columns.body());
-                [
-                    (*topic).into(),
-                    strand.into(),
-                    key,
-                    headers,
-                    body,
-                    expires.into(),
-                    drop.into(),
-                ]
-            });
-        let arguments: Vec<_> = arguments.collect();
-        session
-            .fetch_of_rows(RECORDS, rows.len(), &arguments)
-            .await?;
+    let mut topics: Vec<&Topic> = Vec::new();
+    let mut places = Vec::with_capacity(rows.len());
+    for (topic, _) in rows {
+        let known = topics.iter().rposition(|known| known == topic);
+        let place = known.unwrap_or_else(|| {
+            topics.push(topic);
+            topics.len() - 1
+        });
+        places.push(Some(place as i64 + 1));
     }
-    if !records.iter().any(|(_, kind, _)| is_leased(*kind)) {
-        return Ok(());
-    }
-    let last = session.fetch(LAST, &[]).await?;
-    let last = last.first().ok_or(Error::RowNotFound)?.int(0)?;
-    let count = records.len() as i64;
-    session
-        .fetch(DELIVERIES, &[last.into(), count.into()])
-        .await
-        .map(drop)
-}
-
-/// Inserts records and their deliveries, and wakes readers, with arrays as arguments.
-async fn insert_at_once<D: Dialect>(
-    session: &mut Session<'_, D>,
-    records: &[(i64, Kind, &Record)],
-) -> Result<(), Error> {
-    for rows in records.chunks(ROWS) {
-        let columns: Vec<_> = rows
+    let (kinds, names): (Vec<_>, Vec<_>) = topics
+        .iter()
+        .map(|topic| (topic.kind.as_str(), &*topic.name))
+        .unzip();
+    let columns = rows
+        .iter()
+        .map(|(topic, record)| (topic.kind, Columns::of(record)));
+    let columns: Vec<_> = columns.collect();
+    let ints = |int: fn(Kind, &Columns<'_>) -> Option<i64>| -> Vec<_> {
+        columns
             .iter()
-            .map(|(_, kind, record)| (*kind, Columns::of(record)))
-            .collect();
-        let ints = |int: fn(&(i64, Kind, &Record)) -> Option<i64>| -> Vec<_> {
-            rows.iter().map(int).collect()
-        };
-        let topics = ints(|(topic, ..)| Some(*topic));
-        let strands = ints(|(_, kind, record)| strand_of(*kind, record));
-        let expires: Vec<_> = columns.iter().map(|(_, c)| c.expires()).collect();
-        let dropped = columns
-            .iter()
-            .map(|(kind, c)| dropped_after(*kind, c.expires()));
-        let dropped: Vec<_> = dropped.collect();
-        let keys: Vec<_> = columns.iter().map(|(_, c)| bytes(c.key())).collect();
-        let headers: Vec<_> = columns.iter().map(|(_, c)| bytes(c.headers())).collect();
-        let bodies: Vec<_> = columns.iter().map(|(_, c)| bytes(c.body())).collect();
-        let arguments = [
-            Argument::Ints(&topics),
-            Argument::Ints(&strands),
-            Argument::BytesOfRows(&keys),
-            Argument::BytesOfRows(&headers),
-            Argument::BytesOfRows(&bodies),
-            Argument::Ints(&expires),
-            Argument::Ints(&dropped),
-        ];
-        session.fetch(RECORDS_AND_DELIVERIES, &arguments).await?;
+            .map(|(kind, columns)| int(*kind, columns))
+            .collect()
+    };
+    let strands = ints(strand_of);
+    let expires = ints(|_, columns| columns.expires());
+    let dropped = ints(dropped_after);
+    let keys: Vec<_> = columns.iter().map(|(_, c)| c.key()).collect();
+    let headers: Vec<_> = columns.iter().map(|(_, c)| Some(c.headers())).collect();
+    let bodies: Vec<_> = columns.iter().map(|(_, c)| Some(c.body())).collect();
+    let arguments = [
+        Argument::Texts(&kinds),
+        Argument::Texts(&names),
+        Argument::Ints(&places),
+        Argument::Ints(&strands),
+        Argument::BytesOfRows(&keys),
+        Argument::BytesOfRows(&headers),
+        Argument::BytesOfRows(&bodies),
+        Argument::Ints(&expires),
+        Argument::Ints(&dropped),
+        i64::from(is_durable).into(),
+        session.lock_timeout.into(),
+    ];
+    let numbers = session.fetch(APPEND, &arguments).await?;
+    for (topic, number) in topics.into_iter().zip(numbers) {
+        appended.note(topic, number.some_int(0)?);
     }
     Ok(())
 }
 
-fn bytes(argument: Argument<'_>) -> Option<&[u8]> {
-    match argument {
-        Argument::Bytes(bytes) => bytes,
-        _ => None,
+/// Appends rows with statements.
+async fn insert<D: Dialect>(
+    session: &mut Session<'_, D>,
+    rows: &[(&Topic, &Record)],
+    appended: &mut Appended,
+) -> Result<(), Error> {
+    let of = rows.iter().map(|(topic, _)| *topic).collect();
+    let makes = |kind| matches!(kind, Kind::Command | Kind::Reply);
+    let found = topics(session, of, makes).await?;
+    let mut accepted = Vec::with_capacity(rows.len());
+    for (topic, record) in rows {
+        let number = found.get(topic).filter(|found| match topic.kind {
+            Kind::Query => found.accepts,
+            Kind::Event => found.has_group,
+            _ => true,
+        });
+        let number = number.map(|found| found.id);
+        appended.note(topic, number);
+        accepted.extend(number.map(|number| ((number, topic.kind), *record)));
     }
+    insert_rows(session, RECORDS, &accepted, |(topic, kind), columns| {
+        [
+            (*topic).into(),
+            strand_of(*kind, columns).into(),
+            columns.key().into(),
+            columns.headers().into(),
+            columns.body().into(),
+            columns.expires().into(),
+            dropped_after(*kind, columns).into(),
+        ]
+    })
+    .await?;
+    if !accepted.iter().any(|((_, kind), _)| is_leased(*kind)) {
+        return Ok(());
+    }
+    let count = accepted.len() as i64;
+    session.fetch(DELIVERIES, &[count.into()]).await.map(drop)
+}
+
+/// Returns `true` if the record is a row of the table of records.
+fn is_row((topic, record): &(&Topic, &Record)) -> bool {
+    topic.kind != Kind::DeadLetter && record.due.is_none()
 }
 
 /// The strand of a record that is leased.
-fn strand_of(kind: Kind, record: &Record) -> Option<i64> {
-    let key = record.key.as_deref().filter(|_| is_leased(kind));
-    key.map(strand)
+fn strand_of(kind: Kind, columns: &Columns<'_>) -> Option<i64> {
+    columns.strand().filter(|_| is_leased(kind))
 }
 
 /// The time after which a record that is not leased is dropped.
-fn dropped_after(kind: Kind, expires: Option<i64>) -> Option<i64> {
+fn dropped_after(kind: Kind, columns: &Columns<'_>) -> Option<i64> {
+    let expires = columns.expires();
     (!is_leased(kind)).then(|| expires.unwrap_or(as_millis(KEPT)))
 }
 
 async fn insert_dead_letters<D: Dialect>(
     session: &mut Session<'_, D>,
-    letters: &[&Record],
+    letters: Vec<(&Topic, &Record)>,
 ) -> Result<(), Error> {
-    for letters in chunks(letters) {
-        let columns: Vec<_> = letters.iter().map(|letter| Columns::of(letter)).collect();
-        let searched: Vec<_> = letters.iter().map(|letter| searched(letter)).collect();
-        let arguments = searched
-            .iter()
-            .zip(&columns)
-            .flat_map(|(searched, columns)| {
-                let [origin, group, service, error] = searched.each_ref().map(Into::into);
-                let (key, headers, body) = (columns.key(), columns.headers(), columns.body());
-                [
-                    origin,
-                    group,
-                    service,
-                    error,
-                    key,
-                    headers,
-                    body,
-                    columns.expires().into(),
-                ]
-            });
-        let arguments: Vec<_> = arguments.collect();
-        session
-            .fetch_of_rows(DEAD_LETTERS, letters.len(), &arguments)
-            .await?;
-    }
-    Ok(())
+    let letters = letters
+        .into_iter()
+        .map(|(_, letter)| (searched(letter), letter));
+    let letters: Vec<_> = letters.collect();
+    insert_rows(session, DEAD_LETTERS, &letters, |searched, columns| {
+        let [origin, group, service, error] = searched.each_ref().map(Into::into);
+        [
+            origin,
+            group,
+            service,
+            error,
+            columns.key().into(),
+            columns.headers().into(),
+            columns.body().into(),
+            columns.expires().into(),
+        ]
+    })
+    .await
 }
 
 /// Wakes the readers of topics in other processes, where the database can.
@@ -425,16 +370,11 @@ fn searched(letter: &Record) -> [String; 4] {
     })
 }
 
-fn is_leased(kind: Kind) -> bool {
-    matches!(kind, Kind::Command | Kind::Event)
+/// Returns `true` if a crash of the machine may undo what was appended.
+fn is_volatile(kind: Kind) -> bool {
+    matches!(kind, Kind::Query | Kind::Reply)
 }
 
-/// Chunks of few sizes: each size is a statement of its own, which the client library remembers.
-pub(crate) fn chunks<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = (all.len() + 1).next_power_of_two() / 2;
-        let (chunk, rest) = all.split_at(size.min(ROWS));
-        all = rest;
-        (!chunk.is_empty()).then_some(chunk)
-    })
+fn is_leased(kind: Kind) -> bool {
+    matches!(kind, Kind::Command | Kind::Event)
 }

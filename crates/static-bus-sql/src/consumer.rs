@@ -45,10 +45,13 @@ pub struct SqlConsumer<D: Dialect> {
     reader: Reader,
     pending: tokio::sync::Mutex<Pending<Delivery<SqlReceipt>>>,
     is_partial: Arc<AtomicBool>,
+    is_mixed: Arc<AtomicBool>,
     is_closed: AtomicBool,
     closing: Notify,
     /// The records that were acknowledged in the transactions of their handlers.
     handled: Mutex<HashSet<SqlReceipt>>,
+    /// The deduplication keys that the member may hold.
+    claims: Mutex<HashSet<Arc<str>>>,
     /// The time at which the member says again that it is there.
     touch: Mutex<Instant>,
 }
@@ -65,9 +68,11 @@ impl<D: Dialect> SqlConsumer<D> {
             membership,
             pending: tokio::sync::Mutex::new(Pending::new()),
             is_partial: Arc::default(),
+            is_mixed: Arc::default(),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
             handled: Mutex::default(),
+            claims: Mutex::default(),
             touch: Mutex::new(Instant::now()),
         };
         consumer.touched();
@@ -98,9 +103,11 @@ impl<D: Dialect> SqlConsumer<D> {
     ) -> Result<Vec<Delivery<SqlReceipt>>, TransportError> {
         let taken = pending.take(&self.shared.store, max, || {
             let (shared, membership) = (self.shared.clone(), self.membership);
-            let is_partial = self.is_partial.clone();
+            let (is_partial, is_mixed) = (self.is_partial.clone(), self.is_mixed.clone());
             async move {
-                let taken = take(&shared.store, &membership, max).await?;
+                let was_mixed = is_mixed.load(Ordering::Acquire);
+                let taken = take(&shared.store, &membership, max, was_mixed).await?;
+                is_mixed.store(taken.is_mixed, Ordering::Release);
                 is_partial.store(taken.is_partial, Ordering::Release);
                 Ok(taken.deliveries)
             }
@@ -119,11 +126,21 @@ impl<D: Dialect> SqlConsumer<D> {
         };
         let remove = self.shared.store.transact(work).await?;
         self.remove(remove).await;
-        // A key may be free, or a record wait again.
         if !matches!(end, End::Renewed) {
+            self.forget(leases);
+            // A key may be free, or a record wait again.
             self.reader.wake_next();
         }
         Ok(())
+    }
+
+    /// The member does not hold the keys of leases that have ended.
+    fn forget(&self, leases: &[Lease<SqlReceipt>]) {
+        let mut claims = lock(&self.claims);
+        let keys = leases.iter().filter_map(|lease| lease.claim.as_ref());
+        for key in keys {
+            claims.remove(key);
+        }
     }
 
     /// Removes records that are settled. The housekeeping removes them if this fails.
@@ -175,7 +192,11 @@ impl<D: Dialect> Consumer for SqlConsumer<D> {
             membership: self.membership,
             keys: keys.to_vec(),
         };
-        self.shared.store.transact(work).await
+        let claims = self.shared.store.transact(work).await?;
+        let granted = keys.iter().zip(&claims);
+        let granted = granted.filter(|(_, claim)| **claim == Claim::Granted);
+        lock(&self.claims).extend(granted.map(|(key, _)| key.clone()));
+        Ok(claims)
     }
 
     async fn acknowledge(&self, leases: &[Lease<SqlReceipt>]) -> Result<(), TransportError> {
@@ -208,6 +229,7 @@ impl<D: Dialect> Consumer for SqlConsumer<D> {
         };
         if let Some(remove) = attempt.commit(&handled).await? {
             lock(&self.handled).insert(lease.receipt);
+            self.forget(std::slice::from_ref(lease));
             self.remove(remove).await;
             // A key may be free.
             self.reader.wake_next();
@@ -237,7 +259,11 @@ impl<D: Dialect> Consumer for SqlConsumer<D> {
         let mut pending = self.pending.lock().await;
         // What a receive that was dropped has taken is released with the rest.
         _ = pending.rest(&self.shared.store).await;
-        self.shared.store.transact(Leave(self.membership)).await?;
+        let leave = Leave {
+            membership: self.membership,
+            claims: lock(&self.claims).drain().collect(),
+        };
+        self.shared.store.transact(leave).await?;
         self.shared.wakers.wake(self.membership.topic);
         Ok(())
     }

@@ -20,8 +20,8 @@ pub trait Statements: Database + Sized {
     /// `true` if transactions of several connections write at the same time.
     const CONCURRENT: bool;
 
-    /// `true` if a statement can change rows of several tables, and has arrays as arguments. Fewer statements are fewer round trips.
-    const CHANGES_TABLES: bool;
+    /// `true` if the schema has functions, which are several statements in one round trip, with arrays as arguments.
+    const FUNCTIONS: bool;
 
     /// The statement that wakes the readers of topics in other processes, with a list of topics.
     const ANNOUNCE: Option<&'static str>;
@@ -85,6 +85,8 @@ pub struct Connections<D: Database> {
     /// For the others.
     pub volatile: Pool<D>,
     pub readers: Pool<D>,
+    /// `true` if a statement outside of a transaction has the isolation level that this crate needs.
+    pub is_read_committed: bool,
     /// Held by a transaction that writes, where only one does at a time: those of this process wait in order.
     pub turn: Option<Arc<tokio::sync::Mutex<()>>>,
 }
@@ -99,6 +101,8 @@ pub enum Argument<'a> {
     Ints(&'a [Option<i64>]),
     /// A column of rows, on a database that has arrays.
     BytesOfRows(&'a [Option<&'a [u8]>]),
+    /// A column of rows, on a database that has arrays.
+    Texts(&'a [&'a str]),
 }
 
 /// The class of an error of a database, and its remedy.
@@ -182,6 +186,7 @@ macro_rules! statements_of_sqlx {
                     Argument::Text(text) => $query.bind(text),
                     Argument::Ints($array) => $bind,
                     Argument::BytesOfRows($array) => $bind,
+                    Argument::Texts($array) => $bind,
                 };
             }
             $query.fetch_all(connection).await

@@ -1,42 +1,34 @@
 //! Groups and their members.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sqlx::Error;
-use static_bus_remote::transport::{Kind, Subscription};
+use static_bus_remote::transport::Subscription;
 
 use super::{
-    append::{ADD_TOPICS, announce, names},
+    append::announce,
+    claims,
     dialect::Dialect,
+    joining::add_group,
     record::as_millis,
     store::{Session, Work},
     strands,
+    topics::topic,
 };
 
 /// The shortest time after which a member that is not heard of is no member any more.
 const SILENT: i64 = 60_000;
 
-const TOPIC: &str = "select id from {p}topic where kind = $1 and name = $2";
-const ADD_GROUP: &str = "insert into {p}consumer_group (topic_id, name) values ($1, $2) \
-     on conflict (topic_id, name) do nothing returning id";
 const GROUP: &str = "select id from {p}consumer_group where topic_id = $1 and name = $2";
 const ADD_MEMBER: &str =
     "insert into {p}member (group_id, name, until) values ($1, $2, {now} + $3) returning id";
 const REMOVE_SILENT: &str = "delete from {p}member where group_id = $1 and until < {now}";
 const TOUCH: &str = "update {p}member set until = {now} + $2 where id = $1";
 
-/// A further group of a command gets the records that are stored.
-const COPY: &str = "insert into {p}delivery (group_id, record_id, strand, fresh) \
-     select $2, r.id, r.strand, r.strand is not null from {p}record as r where r.topic_id = $1 \
-     and exists (select 1 from {p}consumer_group as g where g.topic_id = $1 and g.id <> $2) \
-     and not exists (select 1 from {p}delivery as d where d.record_id = r.id and d.group_id = -$1)";
-const ADOPT: &str = "update {p}delivery set group_id = $2 where group_id = -$1";
-
 const LEAVE: &str = "update {p}delivery {by delivery_leased} set until = 0, member = null, attempts = attempts - 1 \
      where group_id = $1 and until > 0 and member = $2";
 const LEAVE_STRANDS: &str =
     "update {p}strand set member = null where group_id = $1 and member = $2 returning strand";
-const LEAVE_CLAIMS: &str = "delete from {p}claim where group_id = $1 and member = $2";
 const REMOVE_MEMBER: &str = "delete from {p}member where id = $1";
 
 /// A member of a group.
@@ -87,21 +79,6 @@ impl<D: Dialect> Work<D> for Join {
     }
 }
 
-/// The number of a topic, which is made if it is missing.
-pub(crate) async fn topic<D: Dialect>(
-    session: &mut Session<'_, D>,
-    topic: &static_bus_remote::transport::Topic,
-) -> Result<i64, Error> {
-    let named = [topic.kind.as_str().into(), (&*topic.name).into()];
-    let mut rows = session.fetch(TOPIC, &named).await?;
-    if rows.is_empty() {
-        let names = names([topic]);
-        session.fetch(ADD_TOPICS, &[(&names).into()]).await?;
-        rows = session.fetch(TOPIC, &named).await?;
-    }
-    rows.first().ok_or(Error::RowNotFound)?.int(0)
-}
-
 async fn group<D: Dialect>(
     session: &mut Session<'_, D>,
     subscription: &Subscription,
@@ -111,27 +88,13 @@ async fn group<D: Dialect>(
     if let Some(row) = session.fetch(GROUP, &named).await?.first() {
         return row.int(0);
     }
-    let Some(row) = session.fetch(ADD_GROUP, &named).await?.pop() else {
-        // Another process has made it meanwhile.
-        let rows = session.fetch(GROUP, &named).await?;
-        return rows.first().ok_or(Error::RowNotFound)?.int(0);
-    };
-    let group = row.int(0)?;
-    if subscription.topic.kind == Kind::Command {
-        session.fetch(COPY, &[topic.into(), group.into()]).await?;
-        adopt(session, topic, group).await?;
+    let kind = subscription.topic.kind;
+    if let Some(group) = add_group(session, topic, kind, &subscription.group).await? {
+        return Ok(group);
     }
-    Ok(group)
-}
-
-/// Takes over the records of a command that found no group.
-pub(crate) async fn adopt<D: Dialect>(
-    session: &mut Session<'_, D>,
-    topic: i64,
-    group: i64,
-) -> Result<(), Error> {
-    let arguments = [topic.into(), group.into()];
-    session.fetch(ADOPT, &arguments).await.map(drop)
+    // Another process has made it meanwhile.
+    let rows = session.fetch(GROUP, &named).await?;
+    rows.first().ok_or(Error::RowNotFound)?.int(0)
 }
 
 /// Says that the member is there.
@@ -151,7 +114,11 @@ impl<D: Dialect> Work<D> for Touch {
 }
 
 /// Leaves a group, and releases all that the member holds.
-pub(crate) struct Leave(pub Membership);
+pub(crate) struct Leave {
+    pub membership: Membership,
+    /// The deduplication keys that the member may hold.
+    pub claims: Vec<Arc<str>>,
+}
 
 impl<D: Dialect> Work<D> for Leave {
     type Output = ();
@@ -162,10 +129,11 @@ impl<D: Dialect> Work<D> for Leave {
             group,
             member,
             ..
-        } = self.0;
+        } = self.membership;
         let arguments = [group.into(), member.into()];
         session.lock("group", group).await?;
-        session.fetch(LEAVE_CLAIMS, &arguments).await?;
+        let claims: Vec<_> = self.claims.iter().map(|key| &**key).collect();
+        claims::give_up(session, &self.membership, &claims).await?;
         session.fetch(LEAVE, &arguments).await?;
         let held = session.fetch(LEAVE_STRANDS, &arguments).await?;
         let held: Result<BTreeSet<_>, _> = held.iter().map(|row| row.int(0)).collect();

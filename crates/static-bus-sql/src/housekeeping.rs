@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     dialect::Dialect,
+    settle::is_settled,
     store::{Session, Store, Work},
 };
 
@@ -19,15 +20,19 @@ const REMOVE: &str = "delete from {p}record where id in \
      (select id from {p}record where drop_at <= {now} order by drop_at limit 1000)";
 
 /// Records that all groups have settled, of a process that ended before it removed them.
-const LEFT: &str = "select max(id), count(case when is_left then 1 end) from (select r.id, r.drop_at is null and \
-     not exists (select 1 from {p}delivery as d where d.record_id = r.id) as is_left \
-     from {p}record as r where r.id > $1 order by r.id limit 1000) as looked_at";
-const REMOVE_LEFT: &str = "delete from {p}record as r where r.id > $1 and r.id <= $2 and r.drop_at is null \
-     and not exists (select 1 from {p}delivery as d where d.record_id = r.id)";
+const LEFT: &str = concat!(
+    "select max(id), count(case when is_left then 1 end) from (select r.id, r.drop_at is null and ",
+    is_settled!(),
+    " as is_left from {p}record as r where r.id > $1 order by r.id limit 1000) as looked_at"
+);
+const REMOVE_LEFT: &str = concat!(
+    "delete from {p}record as r where r.id > $1 and r.id <= $2 and r.drop_at is null and ",
+    is_settled!()
+);
 
 /// Topics of replies to processes that are gone.
 const REMOVE_TOPICS: &str = "delete from {p}topic as t where t.kind = 'reply' and t.accepts_until < {now} - 600000 \
-     and not exists (select 1 from {p}record as r where r.topic_id = t.id)";
+     and not exists (select 1 from {p}record as r where r.topic_id = t.id and r.drop_at is not null)";
 
 /// Removes queries and replies that have expired, until it is dropped.
 pub(crate) async fn run<D: Dialect>(store: Arc<Store<D>>) {

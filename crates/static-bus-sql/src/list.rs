@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use serde_json::Value;
+
 /// A list of numbers, or of lists of numbers.
 pub(crate) fn numbers(values: impl IntoIterator<Item = impl Display>) -> String {
     let mut list = String::from("[");
@@ -27,15 +29,15 @@ pub(crate) fn bytes<'b>(values: impl IntoIterator<Item = &'b [u8]>) -> String {
     for value in values {
         list += if list.len() > 1 { ",\"" } else { "\"" };
         for byte in value {
-            write!(list, "{byte:02x}").expect("memory is writable");
+            let digits = [byte >> 4, byte & 15].map(usize::from);
+            list.extend(digits.map(|digit| char::from(b"0123456789abcdef"[digit])));
         }
         list.push('"');
     }
     list + "]"
 }
 
-/// A list of lists of text.
-pub(crate) fn texts<'t>(values: impl IntoIterator<Item = [&'t str; 2]>) -> String {
-    let values: Vec<_> = values.into_iter().collect();
-    serde_json::to_string(&values).expect("text has a form in JSON")
+/// A list of texts, or of lists of texts.
+pub(crate) fn texts(values: impl IntoIterator<Item = impl Into<Value>>) -> String {
+    Value::from_iter(values).to_string()
 }

@@ -8,9 +8,9 @@ use tokio::task::AbortHandle;
 
 use super::{
     dialect::Dialect,
-    group,
     record::as_millis,
     store::{Session, Work},
+    topics::topic,
     transport::Shared,
 };
 
@@ -38,7 +38,7 @@ impl<D: Dialect> Work<D> for Announce {
     async fn run(&self, session: &mut Session<'_, D>) -> Result<i64, Error> {
         let number = match self.number {
             Some(number) => number,
-            None => group::topic(session, &self.topic).await?,
+            None => topic(session, &self.topic).await?,
         };
         let arguments = [
             number.into(),

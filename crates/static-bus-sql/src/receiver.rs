@@ -30,10 +30,13 @@ use super::{
     wake::Reader,
 };
 
-const WAITING: &str = "select 1 from {p}record where topic_id = $1 limit 1";
+const WAITING: &str = "select 1 from {p}record where topic_id = $1 and drop_at is not null limit 1";
 
-const TAKE: &str = "delete from {p}record where id {found} select id from {p}record where topic_id {is $1} \
-     order by topic_id, id limit $2 {skip} {end} returning id, key, headers, body, expires_at - {now}";
+const TAKE: &str = "delete from {p}record where id {found} select id from {p}record {by record_topic} where topic_id {is $1} \
+     and drop_at is not null order by topic_id, id limit $2 {skip} {end} returning id, key, headers, body, expires_at - {now}";
+
+/// On a database with functions.
+const RECEIVE: &str = "select * from {p}receive($1, $2, $3)";
 
 /// A receiver of a topic in a database; made by [`listen`](static_bus_remote::Transport::listen).
 pub struct SqlReceiver<D: Dialect> {
@@ -164,10 +167,22 @@ impl<D: Dialect> Work<D> for Take {
         false
     }
 
+    fn is_call(&self) -> bool {
+        D::FUNCTIONS
+    }
+
     async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
-        let arguments = [self.topic.into(), (self.max as i64).into()];
+        let arguments = [
+            self.topic.into(),
+            (self.max as i64).into(),
+            session.lock_timeout.into(),
+        ];
         let mut taken = Vec::new();
-        for row in session.fetch(TAKE, &arguments).await? {
+        let rows = match D::FUNCTIONS {
+            true => session.fetch(RECEIVE, &arguments).await?,
+            false => session.fetch(TAKE, &arguments[..2]).await?,
+        };
+        for row in rows {
             taken.push((row.int(0)?, decode(&row, 1)?));
         }
         let any = !taken.is_empty();

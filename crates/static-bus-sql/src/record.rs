@@ -9,10 +9,7 @@ use static_bus_remote::{
     transport::{Record, key_from_bytes, key_to_bytes},
 };
 
-use super::{
-    dialect::{Argument, Dialect},
-    store::Row,
-};
+use super::{dialect::Dialect, store::Row};
 
 /// The number of the strand of a key in a group. All processes compute the same number. Keys with one number share a strand,
 /// and the order of both is kept.
@@ -70,16 +67,24 @@ impl<'r> Columns<'r> {
         }
     }
 
-    pub fn key(&self) -> Argument<'_> {
-        self.key.as_deref().into()
+    pub fn record(&self) -> &'r Record {
+        self.record
     }
 
-    pub fn headers(&self) -> Argument<'_> {
-        self.record.headers.as_str().as_bytes().into()
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
     }
 
-    pub fn body(&self) -> Argument<'_> {
-        Argument::Bytes(Some(&self.record.body))
+    pub fn strand(&self) -> Option<i64> {
+        self.record.key.as_deref().map(strand)
+    }
+
+    pub fn headers(&self) -> &[u8] {
+        self.record.headers.as_str().as_bytes()
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.record.body
     }
 
     pub fn expires(&self) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! The rows of records that are due later.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::Hash,
     time::{Duration, UNIX_EPOCH},
 };
@@ -12,15 +12,17 @@ use static_bus_remote::transport::{
 };
 
 use super::{
-    append::chunks,
     dialect::{Argument, Dialect},
     list,
-    record::{Columns, strand},
+    rows::insert_rows,
     store::{Session, Store},
 };
 
 /// The largest number of bytes of a cancellation key: an index of PostgreSQL has no larger ones.
 const LONGEST_KEY: usize = 2000;
+
+/// Two transactions that change the same keys in another order would wait for each other.
+const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('{p}cancellation' || value::text, 0)) from {each $1}";
 
 /// A record that is due keeps its place, and its key is free.
 const FREE: &str = "update {p}scheduled set cancellation_key = null \
@@ -54,41 +56,47 @@ pub(crate) fn check_key<D: Dialect>(
     Err(store.error(TransportErrorKind::TooLarge, reason))
 }
 
+/// Locks cancellation keys in one order, before the first of them is changed. One key needs no lock.
+pub(crate) async fn lock<D: Dialect>(
+    session: &mut Session<'_, D>,
+    keys: BTreeSet<&str>,
+) -> Result<(), Error> {
+    if D::CONCURRENT && keys.len() > 1 {
+        let keys = list::texts(keys);
+        session.fetch(LOCK, &[(&keys).into()]).await?;
+    }
+    Ok(())
+}
+
 /// Adds records to topics with these numbers. Those with a cancellation key replace those that have it and are not due.
 pub(crate) async fn schedule<D: Dialect>(
     session: &mut Session<'_, D>,
     records: Vec<(i64, &Record)>,
 ) -> Result<(), Error> {
     let records = last_of_each_key(records);
+    let keys = records
+        .iter()
+        .filter_map(|(_, record)| cancellation_key(record));
+    lock(session, keys.collect()).await?;
     for (topic, keys) in cancellation_keys(&records) {
         session.fetch(FREE, &[topic.into(), (&keys).into()]).await?;
     }
-    for rows in chunks(&records) {
-        let columns: Vec<_> = rows.iter().map(|(_, record)| Columns::of(record)).collect();
-        let arguments = rows
-            .iter()
-            .zip(&columns)
-            .flat_map(|((topic, record), columns)| {
-                let [at, after] = due(record);
-                let (key, headers, body) = (columns.key(), columns.headers(), columns.body());
-                [
-                    (*topic).into(),
-                    at,
-                    after,
-                    cancellation_key(record).map(str::as_bytes).into(),
-                    record.key.as_deref().map(strand).into(),
-                    key,
-                    headers,
-                    body,
-                    columns.expires().into(),
-                ]
-            });
-        let arguments: Vec<_> = arguments.collect();
-        session
-            .fetch_of_rows(SCHEDULE, rows.len(), &arguments)
-            .await?;
-    }
-    Ok(())
+    insert_rows(session, SCHEDULE, &records, |topic, columns| {
+        let [at, after] = due(columns.record());
+        let cancellation_key = cancellation_key(columns.record());
+        [
+            (*topic).into(),
+            at,
+            after,
+            cancellation_key.map(str::as_bytes).into(),
+            columns.strand().into(),
+            columns.key().into(),
+            columns.headers().into(),
+            columns.body().into(),
+            columns.expires().into(),
+        ]
+    })
+    .await
 }
 
 /// Removes the record with a cancellation key that is not due. Returns whether there was one.

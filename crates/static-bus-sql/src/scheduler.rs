@@ -38,7 +38,7 @@ const APPEND: &str = "insert into {p}record (topic_id, strand, key, headers, bod
      select topic_id, strand, key, headers, body, {now}, {now} + expires_after from {p}scheduled \
      where id {in $1} order by due_at, id returning id";
 
-const DELIVER: &str = deliveries!("{p}record", "r.id {in $1}");
+const DELIVER: &str = deliveries!("r.id {in $1}");
 
 const REMOVE: &str = "delete from {p}scheduled where id {in $1}";
 

@@ -11,11 +11,13 @@ use super::{
 };
 
 /// The statements that make each version of the tables of the one before. A version that has been released never changes.
-const VERSIONS: [&str; 4] = [
+const VERSIONS: [&str; 6] = [
     include_str!("schema/1_queues.sql"),
     include_str!("schema/2_dead_letters.sql"),
     include_str!("schema/3_outbox.sql"),
     include_str!("schema/4_scheduled.sql"),
+    include_str!("schema/5_joining.sql"),
+    "{functions}",
 ];
 
 /// Brings the tables of the namespace to the version of this crate.

@@ -10,7 +10,7 @@ use static_bus_remote::transport::Lease;
 use super::{
     append::announce,
     claims,
-    dialect::Dialect,
+    dialect::{Argument, Dialect},
     group::Membership,
     list::{self, Pair},
     receipt::SqlReceipt,
@@ -19,18 +19,28 @@ use super::{
 };
 
 const ACKNOWLEDGE: &str = "delete from {p}delivery where group_id = $1 and record_id {in $2}";
-/// Returns whether the last statement has changed anything.
-const CHANGED: &str = "select case when changes() > 0 then 1 else 0 end";
-const REMOVE: &str = "delete from {p}record as r where r.id {in $1} \
-     and not exists (select 1 from {p}delivery as d where d.record_id = r.id)";
+/// Returns whether the last statement has changed anything, and whether the topic has other groups.
+const CHANGED: &str = "select changes() > 0, exists (select 1 from {p}consumer_group where topic_id = $1 and id <> $2)";
 
-/// Both in one statement, the second one if there are no other groups. Returns whether there are others, unless nothing was settled.
-const ACKNOWLEDGE_AND_REMOVE: &str = "with other as (select exists (select 1 from {p}consumer_group as g \
-     where g.topic_id = $3 and g.id <> $1) as is_there), \
-     settled as (delete from {p}delivery where group_id = $1 and record_id {in $2} returning 1), \
-     removed as (delete from {p}record as r where r.id {in $2} and not (select is_there from other) \
-     and not exists (select 1 from {p}delivery as d where d.record_id = r.id and d.group_id <> $1)) \
-     select case when (select is_there from other) then 1 else 0 end from settled limit 1";
+/// The condition that no group needs a record of the table `r` any more.
+macro_rules! is_settled {
+    () => {
+        "not exists (select 1 from {p}delivery as d where d.group_id = -r.topic_id and d.record_id = r.id) \
+         and not exists (select 1 from {p}consumer_group as g where g.topic_id = r.topic_id and (r.id > g.copied \
+         and r.id <= g.copies_until or exists (select 1 from {p}delivery as d where d.group_id = g.id and d.record_id = r.id)))"
+    };
+}
+pub(crate) use is_settled;
+
+const REMOVE: &str = concat!(
+    "delete from {p}record as r where r.id {in $1} and ",
+    is_settled!()
+);
+const REMOVE_ALL: &str = "delete from {p}record where id {in $1}";
+
+/// All of it, and the confirmation of keys, on a database with functions. Returns whether there are other groups, unless nothing was
+/// settled.
+const ACKNOWLEDGE_AND_REMOVE: &str = "select * from {p}acknowledge($1, $2, $3, $4, $5, $6)";
 
 const RENEW: &str = "update {p}delivery set until = {now} + $3 where group_id = $1 and +until > 0 \
      and record_id {in_first $2} and (record_id, times) in (select {int 0}, {int 1} from {each $2})";
@@ -61,6 +71,13 @@ impl<D: Dialect> Work<D> for Settle {
         !matches!(self.end, End::Renewed)
     }
 
+    fn is_call(&self) -> bool {
+        D::FUNCTIONS
+            && matches!(self.end, End::Acknowledged)
+            && (self.membership.deduplication.is_some() || self.keys().next().is_none())
+            && self.leases.iter().all(|l| l.receipt.strand.is_none())
+    }
+
     async fn run(&self, session: &mut Session<'_, D>) -> Result<Option<Remove>, Error> {
         let Membership {
             topic,
@@ -74,20 +91,15 @@ impl<D: Dialect> Work<D> for Settle {
             .iter()
             .filter_map(|l| l.receipt.strand)
             .collect();
-        let keys: Vec<_> = self
-            .leases
-            .iter()
-            .filter_map(|l| l.claim.as_deref())
-            .collect();
+        let keys: Vec<_> = self.keys().collect();
         if !strands.is_empty() && !matches!(self.end, End::Renewed) {
             session.lock("group", group).await?;
         }
         let mut remove = None;
         match self.end {
             End::Acknowledged => {
-                claims::confirm(session, &self.membership, &keys).await?;
-                let records = self.leases.iter().map(|l| l.receipt.record);
-                remove = acknowledge(session, &self.membership, records)
+                let records: Vec<_> = self.leases.iter().map(|l| l.receipt.record).collect();
+                remove = acknowledge(session, &self.membership, &records, &keys)
                     .await?
                     .remove;
             }
@@ -119,28 +131,56 @@ pub(crate) struct Acknowledged {
     pub remove: Option<Remove>,
 }
 
-/// Acknowledges records of the group.
+/// Acknowledges records of the group, and confirms the keys whose claims they have.
 pub(crate) async fn acknowledge<D: Dialect>(
     session: &mut Session<'_, D>,
     membership: &Membership,
-    records: impl Iterator<Item = i64>,
+    records: &[i64],
+    keys: &[&str],
 ) -> Result<Acknowledged, Error> {
-    let records = list::numbers(records);
-    let Membership { topic, group, .. } = *membership;
-    let arguments = [group.into(), (&records).into(), topic.into()];
-    if D::CHANGES_TABLES {
+    let Membership {
+        topic,
+        group,
+        deduplication,
+        ..
+    } = *membership;
+    if D::FUNCTIONS {
+        let confirmed = match deduplication {
+            Some(_) => claims::each(keys.iter().copied()),
+            None => {
+                claims::give_up(session, membership, keys).await?;
+                BTreeSet::new()
+            }
+        };
+        let confirmed: Vec<_> = confirmed.into_iter().map(Some).collect();
+        let numbers: Vec<_> = records.iter().copied().map(Some).collect();
+        let arguments = [
+            group.into(),
+            topic.into(),
+            Argument::Ints(&numbers),
+            Argument::BytesOfRows(&confirmed),
+            deduplication.into(),
+            session.lock_timeout.into(),
+        ];
         let settled = session.fetch(ACKNOWLEDGE_AND_REMOVE, &arguments).await?;
         let others = settled.first().map_or(Ok(false), |row| row.is(0))?;
         return Ok(Acknowledged {
             any: !settled.is_empty(),
-            remove: others.then_some(Remove(records)),
+            remove: others.then(|| Remove(list::numbers(records))),
         });
     }
-    session.fetch(ACKNOWLEDGE, &arguments[..2]).await?;
-    let changed = session.fetch(CHANGED, &[]).await?;
-    session.fetch(REMOVE, &arguments[1..2]).await?;
+    claims::confirm(session, membership, keys).await?;
+    let records = list::numbers(records);
+    let arguments = [group.into(), (&records).into()];
+    session.fetch(ACKNOWLEDGE, &arguments).await?;
+    let changed = session
+        .fetch(CHANGED, &[topic.into(), group.into()])
+        .await?;
+    let changed = changed.first().ok_or(Error::RowNotFound)?;
+    let remove = if changed.is(1)? { REMOVE } else { REMOVE_ALL };
+    session.fetch(remove, &arguments[1..]).await?;
     Ok(Acknowledged {
-        any: changed.first().map_or(Ok(false), |row| row.is(0))?,
+        any: changed.is(0)?,
         remove: None,
     })
 }
@@ -164,6 +204,10 @@ impl<D: Dialect> Work<D> for Remove {
 }
 
 impl Settle {
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.leases.iter().filter_map(|l| l.claim.as_deref())
+    }
+
     fn deliveries(&self) -> String {
         let receipts = self.leases.iter().map(|lease| lease.receipt);
         list::numbers(receipts.map(|receipt| Pair(receipt.record, receipt.time)))

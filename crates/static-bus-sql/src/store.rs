@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     dialect::{Argument, Connections, Dialect},
     errors::{failure, is_conflict},
+    record::as_millis,
     settings::Settings,
     template::Templates,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Open<D: Dialect> {
 /// Statements on one connection.
 pub(crate) struct Session<'s, D: Dialect> {
     pub connection: &'s mut D::Connection,
+    /// The longest time in milliseconds for which a function waits for a lock; `None` in a transaction.
+    pub lock_timeout: Option<i64>,
     keeps_statements: bool,
     templates: &'s Templates<D>,
 }
@@ -49,6 +52,11 @@ pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
     /// `false` if a crash of the machine may undo the transaction after it was confirmed.
     fn is_durable(&self) -> bool {
         true
+    }
+
+    /// `true` if it is the call of one function, which is a transaction of its own.
+    fn is_call(&self) -> bool {
+        false
     }
 
     fn run(
@@ -144,6 +152,14 @@ impl<D: Dialect> Store<D> {
     }
 
     async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
+        // A statement that is not kept is two calls, which a pooler gives to two connections.
+        if self.connections.is_read_committed && self.keeps_statements && work.is_call() {
+            let mut connection = self.connections.durable.acquire().await?;
+            let mut session = self.session(&mut connection);
+            // Less than the deadline: the error is then that of the database.
+            session.lock_timeout = Some(as_millis(self.deadline * 9 / 10).max(1));
+            return work.run(&mut session).await;
+        }
         let mut open = self.open(work.is_durable()).await?;
         let output = work.run(&mut self.session(&mut open.transaction)).await?;
         open.transaction.commit().await?;
@@ -173,6 +189,7 @@ impl<D: Dialect> Store<D> {
     pub fn session<'s>(&'s self, connection: &'s mut D::Connection) -> Session<'s, D> {
         Session {
             connection,
+            lock_timeout: None,
             keeps_statements: self.keeps_statements,
             templates: &self.templates,
         }

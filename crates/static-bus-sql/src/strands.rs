@@ -13,6 +13,7 @@ use sqlx::Error;
 use super::{
     dialect::Dialect,
     group::Membership,
+    joining::is_taken_over,
     list::{self, Pair},
     store::Session,
 };
@@ -36,9 +37,12 @@ const SETTLE: &str = "update {p}strand as l set \
 const REMOVE_EMPTY: &str = "delete from {p}strand where group_id = $1 and member is null and head is null \
      and strand {in $2}";
 
-const SORT: &str = "update {p}delivery set fresh = false where group_id = $1 and record_id {found} \
-     select record_id from {p}delivery {by delivery_fresh} where group_id {is $1} and fresh order by group_id, record_id limit $2 {end} \
-     returning strand, record_id";
+const SORT: &str = concat!(
+    "update {p}delivery set fresh = false where {row group_id = $1 and record_id} {found} \
+     select {row record_id} from {p}delivery {by delivery_fresh} where group_id {is $1} and fresh and ",
+    is_taken_over!(),
+    " order by group_id, record_id limit $2 {end} returning strand, record_id"
+);
 
 const ADD: &str = "insert into {p}strand as l (group_id, strand, head) select $1, {int 0}, {int 1} from {each $2} where true \
      on conflict (group_id, strand) do update set head = case when l.head < excluded.head then l.head else excluded.head end";
@@ -53,7 +57,7 @@ const HOLD: &str = "update {p}strand set member = $2, until = {now} + $3 where g
      and strand {in $4}";
 
 const TAKE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
-     where group_id = $1 and record_id {found} select waiting.record_id from {heads $4} {end} returning record_id";
+     where {row group_id = $1 and record_id} {found} select waiting.{row record_id} from {heads $4} {end} returning record_id";
 
 const RENEW: &str = "update {p}strand set until = {now} + $3 where group_id = $1 and member = $2 \
      and strand {in $4}";
@@ -111,7 +115,7 @@ pub(crate) async fn take<D: Dialect>(
         } else if sorts == SORTS {
             taken.is_partial = true;
             break;
-        } else if !sort(session, membership.group).await? {
+        } else if !sort(session, membership).await? {
             break;
         } else {
             sorts += 1;
@@ -154,8 +158,13 @@ async fn take_sorted<D: Dialect>(
 }
 
 /// Puts fresh records into their strands. Returns whether there were any.
-async fn sort<D: Dialect>(session: &mut Session<'_, D>, group: i64) -> Result<bool, Error> {
-    let fresh = session.fetch(SORT, &[group.into(), SORTED.into()]).await?;
+async fn sort<D: Dialect>(
+    session: &mut Session<'_, D>,
+    membership: &Membership,
+) -> Result<bool, Error> {
+    let Membership { topic, group, .. } = *membership;
+    let arguments = [group.into(), SORTED.into(), topic.into()];
+    let fresh = session.fetch(SORT, &arguments).await?;
     let mut heads = BTreeMap::new();
     for row in &fresh {
         let (strand, record) = (row.int(0)?, row.int(1)?);

@@ -7,7 +7,8 @@ use static_bus_remote::transport::{Delivery, TransportError};
 
 use super::{
     dialect::{Argument, Dialect},
-    group::{Membership, adopt},
+    group::Membership,
+    joining::{is_behind, take_over},
     list,
     receipt::SqlReceipt,
     record::decode,
@@ -16,29 +17,35 @@ use super::{
 };
 
 /// What there is for a group, found without a lock. It says which statements are needed.
-const WAITING: &str = "select \
-     case when exists (select 1 from {p}delivery {by delivery_leased} where group_id = $1 and until > 0 and until <= {now}) \
+const WAITING: &str = concat!(
+    "select case when exists (select 1 from {p}delivery {by delivery_leased} where group_id = $1 and until > 0 and until <= {now}) \
      or exists (select 1 from {p}strand where group_id = $1 and member is not null and until <= {now}) then 1 else 0 end, \
      case when exists (select 1 from {p}delivery {by delivery_ready} where group_id = $1 and until = 0 and strand is null) then 1 else 0 end, \
      case when exists (select 1 from {p}delivery {by delivery_fresh} where group_id = $1 and fresh) \
      or exists (select 1 from {p}strand where group_id = $1 and member is null and head is not null) \
      or exists (select 1 from {p}strand where group_id = $1 and member = $2 and head is not null) then 1 else 0 end, \
-     case when exists (select 1 from {p}delivery where group_id = -$3) then 1 else 0 end";
+     case when ",
+    is_behind!(),
+    " then 1 else 0 end"
+);
 
 const EXPIRE: &str = "update {p}delivery {by delivery_leased} set until = 0, member = null \
      where group_id = $1 and until > 0 and until <= {now} returning strand";
 
 const TAKE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
-     where group_id = $1 and record_id {found} select record_id from {p}delivery {by delivery_ready} \
+     where {row group_id = $1 and record_id} {found} select {row record_id} from {p}delivery {by delivery_ready} \
      where group_id {is $1} and until = 0 and strand is null order by group_id, record_id limit $4 {skip} {end} returning record_id";
 
-/// Both in one statement.
-const TAKE_AND_READ: &str = "with taken as (update {p}delivery set until = {now} + $3, member = $2, times = times + 1, \
-     attempts = attempts + 1 where group_id = $1 and record_id {found} select record_id from {p}delivery {by delivery_ready} \
-     where group_id {is $1} and until = 0 and strand is null order by group_id, record_id limit $4 {skip} {end} \
-     returning record_id, times, attempts, strand) \
-     select d.record_id, d.times, d.attempts, d.strand, r.key, r.headers, r.body, r.expires_at - {now}, r.id \
-     from taken as d left join {p}record as r on r.id = d.record_id order by d.record_id";
+/// Takes and reads records without a key, on a database with functions. Returns one row without a number if there are other things to do.
+const TAKE_AND_READ: &str = "select * from {p}take($1, $2, $3, $4, $5, $6)";
+
+/// The next records without a key, on a database with one writer, as they are when they are leased.
+const READY: &str = "select d.record_id, d.times + 1, d.attempts + 1, d.strand, r.key, r.headers, r.body, r.expires_at - {now} \
+     from {p}delivery as d {by delivery_ready} cross join {p}record as r on r.id = d.record_id \
+     where d.group_id = $1 and d.until = 0 and d.strand is null order by d.group_id, d.record_id limit $2";
+
+const LEASE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
+     where group_id = $1 and record_id {in $4}";
 
 const TAKEN: &str = "select d.record_id, d.times, d.attempts, d.strand, r.key, r.headers, r.body, r.expires_at - {now} \
      from {p}delivery as d join {p}record as r on r.id = d.record_id \
@@ -57,8 +64,8 @@ struct Waiting {
     keyless: bool,
     /// Records with keys wait.
     keyed: bool,
-    /// Records wait that found no group.
-    orphans: bool,
+    /// Records wait that the group has not taken over.
+    behind: bool,
 }
 
 struct Take {
@@ -74,14 +81,26 @@ pub(crate) struct Taken {
     pub deliveries: Vec<Delivery<SqlReceipt>>,
     /// `true` if there may be more at once.
     pub is_partial: bool,
+    /// `false` if there was nothing but records without a key.
+    pub is_mixed: bool,
 }
 
-/// Leases up to `max` records.
+/// Leases up to `max` records. There are probably records with keys if the last call has found some.
 pub(crate) async fn take<D: Dialect>(
     store: &Arc<Store<D>>,
     membership: &Membership,
     max: usize,
+    is_mixed: bool,
 ) -> Result<Taken, TransportError> {
+    if D::FUNCTIONS && !is_mixed {
+        let keyless = TakeKeyless {
+            membership: *membership,
+            max,
+        };
+        if let Some(taken) = store.transact(keyless).await? {
+            return Ok(taken);
+        }
+    }
     let mut work = Take {
         membership: *membership,
         max,
@@ -117,12 +136,12 @@ impl Waiting {
             expired: is(0),
             keyless: is(1),
             keyed: is(2),
-            orphans: is(3),
+            behind: is(3),
         }
     }
 
     fn is_any(self) -> bool {
-        self.expired || self.keyless || self.keyed || self.orphans
+        self.expired || self.keyless || self.keyed || self.behind
     }
 }
 
@@ -146,34 +165,18 @@ impl<D: Dialect> Work<D> for Take {
         if !waiting.is_any() {
             return Ok(Taken::default());
         }
-        if waiting.expired || waiting.keyed || waiting.orphans {
+        if waiting.expired || waiting.keyed || waiting.behind {
             session.lock("group", group).await?;
         }
-        if waiting.orphans {
-            adopt(session, topic, group).await?;
-        }
+        let mut is_partial = waiting.behind && take_over(session, topic, group).await?;
         if waiting.expired {
             self.expire(session).await?;
         }
-        if waiting.orphans || waiting.expired {
+        if waiting.behind || waiting.expired {
             (waiting.keyless, waiting.keyed) = (true, true);
         }
-        if D::CHANGES_TABLES && !waiting.keyed {
-            let rows = self.keyless(session, TAKE_AND_READ, self.max).await?;
-            let (mut deliveries, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
-            for row in &rows {
-                match row.some_int(8)? {
-                    Some(_) => deliveries.push(delivery(row)?),
-                    None => lost.push(row.int(0)?),
-                }
-            }
-            if !lost.is_empty() {
-                remove_lost(session, group, &list::numbers(&lost)).await?;
-            }
-            return Ok(Taken {
-                is_partial: rows.len() == self.max,
-                deliveries,
-            });
+        if !D::FUNCTIONS && !waiting.keyed {
+            return self.lease_ready(session).await;
         }
         let mut taken = Vec::new();
         if waiting.keyless {
@@ -185,11 +188,10 @@ impl<D: Dialect> Work<D> for Take {
             };
             taken.extend(self.take_keyless(session, max).await?);
         }
-        let mut is_partial = false;
         if waiting.keyed {
             let rest = self.max - taken.len();
             let keyed = strands::take(session, &self.membership, rest).await?;
-            is_partial = keyed.is_partial;
+            is_partial |= keyed.is_partial;
             taken.extend(keyed.records);
             if waiting.keyless && taken.len() < self.max {
                 taken.extend(self.take_keyless(session, self.max - taken.len()).await?);
@@ -198,8 +200,62 @@ impl<D: Dialect> Work<D> for Take {
         let deliveries = deliveries(session, group, &taken).await?;
         Ok(Taken {
             is_partial: is_partial || deliveries.len() == self.max,
+            is_mixed: waiting.keyed,
             deliveries,
         })
+    }
+}
+
+/// Leases records without a key, on a database with functions.
+struct TakeKeyless {
+    membership: Membership,
+    max: usize,
+}
+
+impl<D: Dialect> Work<D> for TakeKeyless {
+    /// `None` if there are other things to do.
+    type Output = Option<Taken>;
+
+    fn is_call(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
+        let Membership {
+            topic,
+            group,
+            member,
+            lease,
+            ..
+        } = self.membership;
+        let max = self.max as i64;
+        let arguments = [group, member, lease, max, topic].map(Argument::from);
+        let [group_id, member, lease, max, topic] = arguments;
+        let arguments = [
+            group_id,
+            member,
+            lease,
+            max,
+            topic,
+            session.lock_timeout.into(),
+        ];
+        let rows = session.fetch(TAKE_AND_READ, &arguments).await?;
+        let mut taken = Taken {
+            is_partial: rows.len() == self.max,
+            ..Taken::default()
+        };
+        let mut lost = Vec::new();
+        for row in &rows {
+            match (row.some_int(0)?, row.some_int(8)?) {
+                (None, _) => return Ok(None),
+                (Some(lost_record), None) => lost.push(lost_record),
+                _ => taken.deliveries.push(delivery(row)?),
+            }
+        }
+        if !lost.is_empty() {
+            remove_lost(session, group, &list::numbers(&lost)).await?;
+        }
+        Ok(Some(taken))
     }
 }
 
@@ -246,22 +302,33 @@ fn delivery<D: Dialect>(row: &Row<D>) -> Result<Delivery<SqlReceipt>, Error> {
 }
 
 impl Take {
+    /// Reads before it writes: so each row is returned once.
+    async fn lease_ready<D: Dialect>(&self, session: &mut Session<'_, D>) -> Result<Taken, Error> {
+        let Membership {
+            group,
+            member,
+            lease,
+            ..
+        } = self.membership;
+        let max = self.max as i64;
+        let rows = session.fetch(READY, &[group.into(), max.into()]).await?;
+        let deliveries: Result<Vec<_>, _> = rows.iter().map(delivery).collect();
+        let deliveries = deliveries?;
+        let list = list::numbers(deliveries.iter().map(|d| d.receipt.record));
+        let arguments = [group.into(), member.into(), lease.into(), (&list).into()];
+        session.fetch(LEASE, &arguments).await?;
+        Ok(Taken {
+            is_partial: deliveries.len() == self.max,
+            is_mixed: false,
+            deliveries,
+        })
+    }
+
     async fn take_keyless<D: Dialect>(
         &self,
         session: &mut Session<'_, D>,
         max: usize,
     ) -> Result<Vec<i64>, Error> {
-        let taken = self.keyless(session, TAKE, max).await?;
-        taken.iter().map(|row| row.int(0)).collect()
-    }
-
-    /// Runs a statement that takes records without a key.
-    async fn keyless<D: Dialect>(
-        &self,
-        session: &mut Session<'_, D>,
-        template: &'static str,
-        max: usize,
-    ) -> Result<Vec<Row<D>>, Error> {
         let Membership {
             group,
             member,
@@ -274,7 +341,8 @@ impl Take {
             lease.into(),
             (max as i64).into(),
         ];
-        session.fetch(template, &arguments).await
+        let taken = session.fetch(TAKE, &arguments).await?;
+        taken.iter().map(|row| row.int(0)).collect()
     }
 
     async fn expire<D: Dialect>(&self, session: &mut Session<'_, D>) -> Result<(), Error> {

@@ -16,8 +16,8 @@ use super::dialect::Statements;
 /// In a template, `{n}` is the namespace, `{p}` the prefix of a table and `{i}` that of an index. `{now}` is the time in milliseconds, by the clock of
 /// the database. `{in $1}` compares with a list, an argument in JSON; `{in_first $1}` with the first numbers of its elements, `{in_keys $1}` with keys.
 /// `{each $1}` are the elements of a list, an argument in JSON: `{int}`, `{text}` and `{hex}` are their values, `{int 0}` the
-/// first value of elements that are lists themselves. `{found} select … {end}` compares with the
-/// results of a search, in which `{is $1}` compares the first column of the order; and `{skip}` leaves rows out that another transaction has locked. `{rows 7}` are rows of
+/// first value of elements that are lists themselves. `{row …} {found} select {row …} from … {end}` compares with the
+/// results of a search for rows, by their location or by these columns; in it `{is $1}` compares the first column of the order; and `{skip}` leaves rows out that another transaction has locked. `{rows 7}` are rows of
 /// seven arguments. `{by name}` names the index to use. The other parts belong to the schema.
 pub(crate) struct Templates<D> {
     namespace: String,

@@ -25,12 +25,7 @@ struct Namespace {
 
 impl Namespace {
     fn of(case: &str) -> Self {
-        let restarts = [
-            "twice_loses_nothing",
-            "after_a_restart",
-            "survive_a_restart",
-        ];
-        let own = restarts.iter().any(|part| case.contains(part));
+        let own = static_bus_conformance::restarts(case);
         // Names of schemas are short.
         let name = format!("case_{}", &case[..case.len().min(35)]);
         Namespace {

@@ -21,7 +21,7 @@ impl Dialect for Postgres {}
 
 impl Statements for Postgres {
     const CONCURRENT: bool = true;
-    const CHANGES_TABLES: bool = true;
+    const FUNCTIONS: bool = true;
     const ANNOUNCE: Option<&'static str> =
         Some("select pg_notify('{n}', value::text) from {each $1}");
 
@@ -54,7 +54,7 @@ impl Statements for Postgres {
             "hex" => "decode(trim(both '\"' from value::text), 'hex')".to_owned(),
             "heads" => format!(
                 "json_array_elements({argument}::json) as strands(value) cross join lateral \
-                 (select record_id from {{p}}delivery where group_id = $1 and strand = strands.value::text::bigint \
+                 (select ctid, record_id from {{p}}delivery where group_id = $1 and strand = strands.value::text::bigint \
                  and until = 0 and not fresh order by record_id limit $5) as waiting"
             ),
             // Arrays, of which each element is looked up in an index. A list may be searched for each row of the table instead.
@@ -64,6 +64,8 @@ impl Statements for Postgres {
             // In the order of an index that begins with the column. By the statistics of one minute, an index of the rest of the
             // order is as good, and then a search would pass all rows of others.
             "is" => format!("between {argument} and {argument}"),
+            // Found rows are changed by their location: there is no other plan that could pass a backlog.
+            "row" => "ctid".to_owned(),
             // A search that ran again would find other rows.
             "found" => "= any (array (".to_owned(),
             "end" => "))".to_owned(),
@@ -76,6 +78,7 @@ impl Statements for Postgres {
                 .to_owned(),
             "found_versions" => "to_regclass('{p}schema_version')".to_owned(),
             "by" => String::new(),
+            "functions" => include_str!("../schema/functions.sql").to_owned(),
             _ => return None,
         })
     }
@@ -115,8 +118,12 @@ impl Statements for Postgres {
         // The pool would report that it has no connection, and not why.
         let first = timeout(settings.deadline, PgConnection::connect_with(&options)).await;
         let first = first.unwrap_or_else(|_| Err(Error::PoolTimedOut));
-        let close = first.map_err(|e| failure::<Postgres>(&address, e))?.close();
-        _ = close.await;
+        let mut first = first.map_err(|e| failure::<Postgres>(&address, e))?;
+        let isolation = sqlx::raw_sql("show default_transaction_isolation");
+        let isolation = isolation.fetch_one(&mut first).await;
+        let isolation = isolation.and_then(|row| row.try_get::<String, _>(0));
+        let is_read_committed = isolation.is_ok_and(|level| level == "read committed");
+        _ = first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.deadline)
@@ -127,6 +134,7 @@ impl Statements for Postgres {
             durable: pool.clone(),
             volatile: pool.clone(),
             readers: pool,
+            is_read_committed,
             turn: None,
         })
     }
@@ -170,7 +178,10 @@ impl Statements for Postgres {
             "40001" | "40P01" => {
                 Failure::conflict("other transactions were faster each time: try again")
             }
-            "55P03" => Failure::conflict("another transaction holds a lock for too long: end it"),
+            "55P03" => Failure::new(
+                Unreachable,
+                "another transaction holds a lock for too long: end it, or raise the deadline",
+            ),
             "57014" => Failure::new(
                 Unreachable,
                 "the statement took longer than the deadline: end transactions that hold locks, or raise the deadline",

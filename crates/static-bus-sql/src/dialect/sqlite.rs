@@ -37,7 +37,7 @@ impl Dialect for Sqlite {}
 
 impl Statements for Sqlite {
     const CONCURRENT: bool = false;
-    const CHANGES_TABLES: bool = false;
+    const FUNCTIONS: bool = false;
     const ANNOUNCE: Option<&'static str> = None;
     const LONG_TRANSACTIONS: Option<&'static str> = None;
 
@@ -70,9 +70,10 @@ impl Statements for Sqlite {
             }
             "in_keys" => format!("in (select unhex(value) from json_each({argument}))"),
             "is" => format!("= {argument}"),
+            "row" => argument.to_owned(),
             "found" => "in (".to_owned(),
             "end" => ")".to_owned(),
-            "queue" | "skip" => String::new(),
+            "queue" | "skip" | "functions" => String::new(),
             _ => return None,
         })
     }
@@ -143,6 +144,7 @@ impl Statements for Sqlite {
         Ok(Connections {
             durable: durable.map_err(|e| failure::<Sqlite>(&address, e))?,
             volatile: pool(1).connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal)),
+            is_read_committed: false,
             turn: Some(turn(options.get_filename())),
             readers: pool(READERS).connect_lazy_with(options.pragma("query_only", "on")),
             address,

@@ -9,7 +9,7 @@ use crate::{
     append::Append,
     dialect::Dialect,
     outbox::{Insert, RELAY, cancel_in_outbox},
-    scheduled::{cancel, cancellation_key},
+    scheduled::{cancel, cancellation_key, lock},
     store::{Session, Work},
 };
 
@@ -57,6 +57,13 @@ impl Destination {
         sent: Sent,
     ) -> Result<BTreeSet<i64>, Error> {
         let Sent { cancelled, records } = sent;
+        if !cancelled.is_empty() {
+            let of_records = records
+                .iter()
+                .filter_map(|(_, record)| cancellation_key(record));
+            let keys = cancelled.iter().map(|(_, key)| &**key).chain(of_records);
+            lock(session, keys.collect()).await?;
+        }
         for (topic, key) in cancelled {
             self.cancel(session, &topic, &key).await?;
         }

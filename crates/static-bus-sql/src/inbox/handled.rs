@@ -35,8 +35,8 @@ impl<D: Dialect> Work<D> for Handled {
         {
             return Ok(None);
         }
-        let record = [lease.receipt.record].into_iter();
-        let acknowledged = acknowledge(session, membership, record).await?;
+        let record = [lease.receipt.record];
+        let acknowledged = acknowledge(session, membership, &record, &[]).await?;
         strands::settle(session, group, member, strand.into_iter().collect()).await?;
         Ok(acknowledged.any.then_some(acknowledged.remove))
     }

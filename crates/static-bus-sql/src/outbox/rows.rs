@@ -5,9 +5,10 @@ use static_bus_remote::transport::{Record, Topic};
 
 use super::scheduled;
 use crate::{
-    append::{announce, chunks},
+    append::announce,
     dialect::Dialect,
-    record::{Columns, strand},
+    record::strand,
+    rows::insert_rows,
     store::{Session, Work},
 };
 
@@ -29,27 +30,17 @@ impl<D: Dialect> Work<D> for Insert {
     async fn run(&self, session: &mut Session<'_, D>) -> Result<(), Error> {
         let records = self.0.iter().map(|(topic, record)| (topic, record));
         let (later, now): (Vec<_>, Vec<_>) = records.partition(|(_, record)| record.due.is_some());
-        for rows in chunks(&now) {
-            let columns: Vec<_> = rows.iter().map(|(_, record)| Columns::of(record)).collect();
-            let arguments = rows
-                .iter()
-                .zip(&columns)
-                .flat_map(|((topic, record), columns)| {
-                    let (kind, name) = (topic.kind.as_str().into(), (&*topic.name).into());
-                    [
-                        partition(record).into(),
-                        kind,
-                        name,
-                        columns.key(),
-                        columns.headers(),
-                        columns.body(),
-                    ]
-                });
-            let arguments: Vec<_> = arguments.collect();
-            session
-                .fetch_of_rows(INSERT, rows.len(), &arguments)
-                .await?;
-        }
+        insert_rows(session, INSERT, &now, |topic, columns| {
+            [
+                partition(columns.record()).into(),
+                topic.kind.as_str().into(),
+                (&*topic.name).into(),
+                columns.key().into(),
+                columns.headers().into(),
+                columns.body().into(),
+            ]
+        })
+        .await?;
         scheduled::insert(session, later).await?;
         announce(session, &[RELAY].into()).await
     }

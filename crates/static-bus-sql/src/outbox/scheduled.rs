@@ -7,12 +7,13 @@ use static_bus_remote::transport::{Kind, Record, Topic, TopicState, TransportErr
 
 use super::rows::{Insert, RELAY, partition};
 use crate::{
-    append::{announce, check, chunks},
+    append::{announce, check},
     dialect::Dialect,
     inspection::COUNTED,
     list,
-    record::{Columns, duration},
-    scheduled::{cancel_by, cancellation_key, cancellation_keys, due, last_of_each_key},
+    record::duration,
+    rows::insert_rows,
+    scheduled::{cancel_by, cancellation_key, cancellation_keys, due, last_of_each_key, lock},
     scheduler::{BATCH, BYTES},
     store::{Row, Session, Store, Work},
     transport::Shared,
@@ -86,35 +87,30 @@ pub(super) async fn insert<D: Dialect>(
     records: Vec<(&Topic, &Record)>,
 ) -> Result<(), Error> {
     let records = last_of_each_key(records);
+    let keys = records
+        .iter()
+        .filter_map(|(_, record)| cancellation_key(record));
+    lock(session, keys.collect()).await?;
     for (topic, keys) in cancellation_keys(&records) {
         let (kind, name) = (topic.kind.as_str().into(), (&*topic.name).into());
         session.fetch(FREE, &[kind, name, (&keys).into()]).await?;
     }
-    for rows in chunks(&records) {
-        let columns: Vec<_> = rows.iter().map(|(_, record)| Columns::of(record)).collect();
-        let arguments = rows
-            .iter()
-            .zip(&columns)
-            .flat_map(|((topic, record), columns)| {
-                let [at, after] = due(record);
-                [
-                    at,
-                    after,
-                    cancellation_key(record).map(str::as_bytes).into(),
-                    partition(record).into(),
-                    topic.kind.as_str().into(),
-                    (&*topic.name).into(),
-                    columns.key(),
-                    columns.headers(),
-                    columns.body(),
-                ]
-            });
-        let arguments: Vec<_> = arguments.collect();
-        session
-            .fetch_of_rows(INSERT, rows.len(), &arguments)
-            .await?;
-    }
-    Ok(())
+    insert_rows(session, INSERT, &records, |topic, columns| {
+        let [at, after] = due(columns.record());
+        let cancellation_key = cancellation_key(columns.record());
+        [
+            at,
+            after,
+            cancellation_key.map(str::as_bytes).into(),
+            partition(columns.record()).into(),
+            topic.kind.as_str().into(),
+            (&*topic.name).into(),
+            columns.key().into(),
+            columns.headers().into(),
+            columns.body().into(),
+        ]
+    })
+    .await
 }
 
 /// Removes the record with a cancellation key that is not due. Returns whether there was one.

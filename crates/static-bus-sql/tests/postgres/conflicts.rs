@@ -37,8 +37,7 @@ async fn a_statement_that_waits_for_a_lock_ends_at_the_deadline_and_loses_nothin
         .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Unreachable);
     let expected = [
-        "canceling statement due to statement timeout: the statement took longer than the deadline: end transactions that hold \
-         locks, or raise the deadline",
+        "canceling statement due to lock timeout: another transaction holds a lock for too long: end it, or raise the deadline",
         "no answer within 12s: check that the database runs and is not overloaded, or raise the deadline",
     ];
     assert!(expected.contains(&error.reason()), "{error}");

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sqlx::Executor as _;
 use static_bus::prelude::*;
-use static_bus_remote::{MemoryBroker, Worker};
+use static_bus_remote::{Transport as _, Worker};
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
-use crate::support::LONG;
+use crate::{outbox::Moody, support::LONG};
 
 #[tokio::test]
 async fn a_transaction_that_stays_open_is_named_with_the_remedy_and_a_worker_stays_ready() {
@@ -19,8 +19,8 @@ async fn a_transaction_that_stays_open_is_named_with_the_remedy_and_a_worker_sta
     let transport = builder.connect().await.unwrap();
     let bus = BusBuilder::new().build();
     let worker = Worker::new(transport.clone(), bus).start().await.unwrap();
-    let relay = transport.outbox(MemoryBroker::new()).relay();
-    let relay = relay.start().await.unwrap();
+    let outbox = transport.outbox(Moody::default());
+    let relay = outbox.relay().start().await.unwrap();
 
     let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
     let mut open = pool.begin().await.unwrap();
@@ -48,6 +48,9 @@ async fn a_transaction_that_stays_open_is_named_with_the_remedy_and_a_worker_sta
     );
     assert_eq!(after, expected);
     assert!(named(&relay.health().await.warnings).is_some());
+    let both = outbox.warnings().await;
+    assert_eq!(both[0], "the broker is in a bad mood");
+    assert!(named(&both[1..]).is_some(), "{both:?}");
 
     open.rollback().await.unwrap();
     assert_eq!(named(&worker.health().await.warnings), None);

@@ -174,7 +174,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
         .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "the tables of the namespace `{namespace}` have version 7, and this version of static-bus-sql knows versions up to 4: \
+        "the tables of the namespace `{namespace}` have version 7, and this version of static-bus-sql knows versions up to 6: \
          upgrade static-bus-sql, or choose another namespace"
     );
     assert_eq!(error.reason(), expected);

@@ -10,6 +10,8 @@ mod health;
 #[path = "../support/inbox.rs"]
 mod inbox;
 mod input;
+#[path = "../support/joining.rs"]
+mod joining;
 #[path = "../support/later.rs"]
 mod later;
 #[path = "../support/later_outbox.rs"]
@@ -57,9 +59,9 @@ async fn again(namespace: &str) -> PostgresTransport {
     builder.deadline(support::LONG).connect().await.unwrap()
 }
 
-/// The table of the records that are due later.
-fn scheduled_table(namespace: &str) -> String {
-    format!("{namespace}.scheduled")
+/// A table of the transport.
+fn table(namespace: &str, name: &str) -> String {
+    format!("{namespace}.{name}")
 }
 
 /// Connections of another program.

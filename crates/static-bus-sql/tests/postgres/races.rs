@@ -6,7 +6,9 @@ use std::{pin::pin, time::Duration};
 use sqlx::{AssertSqlSafe, Postgres as Database};
 use static_bus_remote::{
     MemoryBroker, Transport as _,
-    transport::{Claim, Consumer as _, Delivery, Lease, Subscription},
+    transport::{
+        Claim, Consumer as _, Delivery, Due, Lease, Record, Subscription, Transactional as _,
+    },
     with_scope,
 };
 use static_bus_sql::{PostgresTransport, SqlConsumer, SqlReceipt, transaction};
@@ -67,6 +69,39 @@ async fn claim(member: &SqlConsumer<Database>, key: &str) -> Claim {
     member.claim(&[key.into()]).await.unwrap()[0]
 }
 
+/// A member that has leased a record and claimed its key.
+struct Held {
+    namespace: String,
+    member: SqlConsumer<Database>,
+    lease: [Lease<SqlReceipt>; 1],
+}
+
+impl Held {
+    async fn new() -> Self {
+        let (namespace, transport) = fresh().await;
+        let topic = command("orders.place");
+        let member = join(&transport, &topic, "member").await;
+        Held {
+            namespace,
+            lease: [held(&transport, &member, "a key").await],
+            member,
+        }
+    }
+}
+
+/// The lease of a record that a member has received and of which it has claimed the key.
+async fn held(
+    transport: &PostgresTransport,
+    member: &SqlConsumer<Database>,
+    key: &str,
+) -> Lease<SqlReceipt> {
+    let topic = command("orders.place");
+    append(transport, &topic, [record(1)]).await.unwrap();
+    let got = member.receive(1, LONG).await.unwrap();
+    assert_eq!(claim(member, key).await, Claim::Granted);
+    lease(&got[0], key)
+}
+
 fn lease(delivery: &Delivery<SqlReceipt>, claim: &str) -> Lease<SqlReceipt> {
     Lease {
         receipt: delivery.receipt,
@@ -87,20 +122,19 @@ async fn a_key_that_is_confirmed_while_its_claim_is_forgotten_stays_confirmed() 
     let member = hasty(&transport).await;
     assert_eq!(claim(&member, "a key").await, Claim::Granted);
     tokio::time::sleep(LATER).await;
-    let other = overtaken(confirm(&namespace), claim(&member, "another key")).await;
-    assert_eq!(other, Claim::Granted);
+    let handled = [held(&transport, &member, "another key").await];
+    let acknowledged = overtaken(confirm(&namespace), member.acknowledge(&handled)).await;
+    acknowledged.unwrap();
     assert_eq!(claim(&member, "a key").await, Claim::Done);
 }
 
 #[tokio::test]
 async fn a_key_that_is_confirmed_while_its_record_is_released_stays_confirmed() {
-    let (namespace, transport) = fresh().await;
-    let topic = command("orders.place");
-    let member = join(&transport, &topic, "member").await;
-    append(&transport, &topic, [record(1)]).await.unwrap();
-    let got = member.receive(1, LONG).await.unwrap();
-    assert_eq!(claim(&member, "a key").await, Claim::Granted);
-    let lease = [lease(&got[0], "a key")];
+    let Held {
+        namespace,
+        member,
+        lease,
+    } = Held::new().await;
     let released = overtaken(confirm(&namespace), member.release(&lease)).await;
     released.unwrap();
     assert_eq!(claim(&member, "a key").await, Claim::Done);
@@ -109,13 +143,12 @@ async fn a_key_that_is_confirmed_while_its_record_is_released_stays_confirmed() 
 #[tokio::test]
 async fn a_key_that_is_confirmed_while_its_claim_is_renewed_is_remembered_for_as_long_as_it_is_to_be()
  {
-    let (namespace, transport) = fresh().await;
-    let topic = command("orders.place");
-    let member = join(&transport, &topic, "member").await;
-    append(&transport, &topic, [record(1)]).await.unwrap();
-    let got = member.receive(1, LONG).await.unwrap();
-    assert_eq!(claim(&member, "a key").await, Claim::Granted);
-    let renew = async { member.renew(&[lease(&got[0], "a key")]).await.unwrap() };
+    let Held {
+        namespace,
+        member,
+        lease,
+    } = Held::new().await;
+    let renew = async { member.renew(&lease).await.unwrap() };
     overtaken(confirm(&namespace), renew).await;
     let left = "(until - extract(epoch from now()) * 1000)::bigint";
     let left = int(format!("select {left} from {namespace}.claim")).await;
@@ -173,19 +206,18 @@ async fn keys_that_have_run_out_keep_nobody_waiting() {
     let forget = format!("delete from {namespace}.claim");
     let forget = sqlx::raw_sql(AssertSqlSafe(forget));
     forget.execute(&mut *open).await.unwrap();
-    assert_eq!(claim(&member, "a key").await, Claim::Granted);
+    let handled = [held(&transport, &member, "a key").await];
+    member.acknowledge(&handled).await.unwrap();
     open.commit().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_renewal_and_a_release_that_wait_for_a_key_hold_no_record() {
-    let (namespace, transport) = fresh().await;
-    let topic = command("orders.place");
-    let member = join(&transport, &topic, "member").await;
-    append(&transport, &topic, [record(1)]).await.unwrap();
-    let got = member.receive(1, LONG).await.unwrap();
-    assert_eq!(claim(&member, "a key").await, Claim::Granted);
-    let held = [lease(&got[0], "a key")];
+    let Held {
+        namespace,
+        member,
+        lease,
+    } = Held::new().await;
     // The end of a handler: the key, and then the record.
     let pool = pool().await;
     for end in [true, false] {
@@ -195,8 +227,8 @@ async fn a_renewal_and_a_release_that_wait_for_a_key_hold_no_record() {
         key.execute(&mut *open).await.unwrap();
         let call = async {
             match end {
-                true => member.renew(&held).await.unwrap(),
-                false => member.release(&held).await.unwrap(),
+                true => member.renew(&lease).await.unwrap(),
+                false => member.release(&lease).await.unwrap(),
             }
         };
         let end = async {
@@ -225,6 +257,22 @@ async fn a_lease_that_is_renewed_while_it_runs_out_is_kept() {
     let renew = format!("update {namespace}.delivery set until = until + 600000");
     let got = overtaken(renew, second.receive(1, Duration::ZERO)).await;
     assert_eq!(bodies(&got.unwrap()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_acknowledged_while_its_lease_is_renewed_does_not_come_again() {
+    let (namespace, transport) = fresh().await;
+    let topic = command("orders.place");
+    // The other group keeps the record.
+    let auditors = Subscription::new(topic.clone(), "auditors", "auditor");
+    let _auditor = transport.consume(auditors).await.unwrap();
+    let member = join(&transport, &topic, "member").await;
+    let held = [held(&transport, &member, "a key").await];
+    let renew = format!("update {namespace}.delivery set until = until + 1 where until > 0");
+    let acknowledged = overtaken(renew, member.acknowledge(&held)).await;
+    acknowledged.unwrap();
+    let backlog = member.backlog().await.unwrap();
+    assert_eq!((backlog.pending, backlog.lag), (0, 0));
 }
 
 #[tokio::test]
@@ -336,4 +384,47 @@ async fn a_transaction_in_which_a_statement_has_failed_is_not_reported_as_commit
     let expected =
         "current transaction is aborted, commands ignored until end of transaction block: ";
     assert!(error.reason().starts_with(expected), "{error}");
+}
+
+#[tokio::test]
+async fn two_transactions_with_the_same_cancellation_keys_in_another_order_do_not_wait_for_each_other_in_a_circle()
+ {
+    let (namespace, transport) = fresh().await;
+    let outbox = transport.outbox(MemoryBroker::new());
+    // Each row takes long enough for the other transaction to have its first one.
+    let slow = format!(
+        "create function {namespace}.slow() returns trigger language plpgsql as \
+         $$ begin perform pg_sleep(0.5); return new; end $$; \
+         create trigger slow after insert or update on {namespace}.scheduled for each row execute function {namespace}.slow(); \
+         create trigger slow after insert or update on {namespace}.scheduled_outbox for each row execute function {namespace}.slow()"
+    );
+    let pool = pool().await;
+    sqlx::raw_sql(AssertSqlSafe(slow))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let topic = command("orders.expire");
+    let records = |keys: [&str; 2]| -> Vec<_> {
+        let due = keys.map(|key| Due::after(LONG).with_key(key));
+        let record = |due| Record {
+            due: Some(due),
+            ..record(1)
+        };
+        due.map(|due| (topic.clone(), record(due))).into()
+    };
+    for _ in 0..2 {
+        let within = async |keys| {
+            let mut transaction = pool.begin().await.unwrap();
+            let (queues, later) = (records(keys), records(keys));
+            transport
+                .append_within(&mut transaction, queues)
+                .await
+                .unwrap();
+            transaction.commit().await.unwrap();
+            let mut transaction = pool.begin().await.unwrap();
+            outbox.append_within(&mut transaction, later).await.unwrap();
+            transaction.commit().await.unwrap();
+        };
+        tokio::join!(within(["a", "b"]), within(["b", "a"]));
+    }
 }

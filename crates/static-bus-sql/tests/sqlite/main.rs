@@ -8,6 +8,8 @@ mod bank;
 #[path = "../support/inbox.rs"]
 mod inbox;
 mod input;
+#[path = "../support/joining.rs"]
+mod joining;
 #[path = "../support/later.rs"]
 mod later;
 #[path = "../support/later_outbox.rs"]
@@ -43,9 +45,9 @@ async fn again(place: &place::Place) -> SqliteTransport {
     place.connect().await
 }
 
-/// The table of the records that are due later.
-fn scheduled_table(_: &place::Place) -> String {
-    "static_bus_scheduled".to_owned()
+/// A table of the transport.
+fn table(_: &place::Place, name: &str) -> String {
+    format!("static_bus_{name}")
 }
 
 /// A transaction of the test, as of the same program.

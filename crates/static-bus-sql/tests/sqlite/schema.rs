@@ -20,7 +20,7 @@ async fn tables_of_an_older_version_are_migrated_with_their_records() {
         .await
         .unwrap();
     drop(transport);
-    // Version 1 had no dead letters, no outbox, and nothing that is due later.
+    // Version 1 had no dead letters, no outbox, nothing that is due later, and other indices.
     let pool = place.pool().await;
     for statement in [
         "drop table static_bus_dead_letter",
@@ -29,6 +29,13 @@ async fn tables_of_an_older_version_are_migrated_with_their_records() {
         "drop table static_bus_inbox",
         "drop table static_bus_scheduled",
         "drop table static_bus_scheduled_outbox",
+        "alter table static_bus_consumer_group drop column copied",
+        "alter table static_bus_consumer_group drop column copies_until",
+        "create index static_bus_delivery_record on static_bus_delivery (record_id)",
+        "drop index static_bus_claim_forget",
+        "alter table static_bus_claim drop column forget_at",
+        "create index static_bus_claim_until on static_bus_claim (group_id, until)",
+        "create index static_bus_claim_member on static_bus_claim (group_id, member) where member is not null",
         "delete from static_bus_schema_version where version > 1",
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();
@@ -43,7 +50,7 @@ async fn tables_of_an_older_version_are_migrated_with_their_records() {
     let versions =
         sqlx::query_scalar("select version from static_bus_schema_version order by version");
     let versions: Vec<i64> = versions.fetch_all(&pool).await.unwrap();
-    assert_eq!(versions, [1, 2, 3, 4]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
 }
 
 #[tokio::test]
@@ -58,7 +65,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
     let error = SqliteTransport::connect(&place.url()).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "{}: the tables of the namespace `static_bus` have version 7, and this version of static-bus-sql knows versions up to 4: \
+        "{}: the tables of the namespace `static_bus` have version 7, and this version of static-bus-sql knows versions up to 6: \
          upgrade static-bus-sql, or choose another namespace",
         place.url()
     );

@@ -19,11 +19,11 @@ const NEVER: Duration = Duration::from_secs(3600);
 async fn taking(records: usize, make: impl Fn(usize) -> Record) -> Duration {
     let (_place, transport) = fresh().await;
     let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
     for from in (0..records).step_by(1_000) {
         let some = (from..records.min(from + 1_000)).map(&make);
         append(&transport, &topic, some).await.unwrap();
     }
-    let member = join(&transport, &topic, "member").await;
     let mut shortest = Duration::MAX;
     for _ in 0..10 {
         let start = Instant::now();

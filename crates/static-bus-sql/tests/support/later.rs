@@ -15,8 +15,9 @@ use static_bus_remote::{
 use static_bus_sql::{SqlTransport, transaction};
 
 use super::{
-    Database, begin, fresh, scheduled_table,
+    Database, begin, fresh,
     support::{LONG, acknowledge, append, bodies, command, join, keyed, record},
+    table,
 };
 
 #[derive(Serialize, Deserialize, Debug, PartialEq)]
@@ -277,7 +278,7 @@ async fn a_million_records_that_are_due_later_do_not_slow_down_those_that_are_du
     append(&transport, &topic, [due(record("far"), HOUR * 3)])
         .await
         .unwrap();
-    let table = scheduled_table(&at);
+    let table = table(&at, "scheduled");
     let million = format!(
         "insert into {table} (topic_id, due_at, headers, body) select topic_id, due_at + n, headers, body from {table}, \
          (with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 1000000) select n from numbers) as added"

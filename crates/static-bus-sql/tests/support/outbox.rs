@@ -51,6 +51,10 @@ impl Transport for Moody {
         self.broker.check().await
     }
 
+    async fn warnings(&self) -> Vec<String> {
+        vec!["the broker is in a bad mood".to_owned()]
+    }
+
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
         let mut results = Vec::with_capacity(records.len());
         for (topic, record) in records {

@@ -72,29 +72,64 @@ impl Presence {
 /// What this process has seen of the presence of receivers. If a key is missing earlier than it would have expired, the
 /// server has lost its data, and nothing is known.
 #[derive(Default)]
-pub(super) struct Presences(Mutex<HashMap<String, Instant>>);
+pub(super) struct Presences(Mutex<HashMap<String, Seen>>);
+
+/// The time at which a key was last seen, and that at which it would have expired.
+struct Seen {
+    at: Instant,
+    end: Instant,
+}
 
 impl Presences {
     /// Notes that a key expires in this time.
     pub fn saw(&self, key: &str, expires: Duration) {
-        let end = later(Instant::now(), expires);
-        let mut ends = lock(&self.0);
-        match ends.get_mut(key) {
-            Some(known) => *known = end,
-            None => _ = ends.insert(key.to_owned(), end),
-        }
+        let at = Instant::now();
+        let end = later(at, expires);
+        lock(&self.0).insert(key.to_owned(), Seen { at, end });
     }
 
     /// Returns whether a key has not expired yet. If it is missing, it was lost with the data of the server.
     pub fn is_known(&self, key: &str) -> bool {
-        let mut ends = lock(&self.0);
-        match ends.get(key) {
-            Some(end) if *end > Instant::now() => true,
+        let mut keys = lock(&self.0);
+        match keys.get(key) {
+            Some(seen) if seen.end > Instant::now() => true,
             Some(_) => {
-                ends.remove(key);
+                keys.remove(key);
                 false
             }
             None => false,
         }
+    }
+
+    /// Returns whether a key is to be looked at again: more than half of the time until its end is over.
+    pub fn is_stale(&self, key: &str) -> bool {
+        let now = Instant::now();
+        let keys = lock(&self.0);
+        let is_fresh = |seen: &Seen| now - seen.at < seen.end - now;
+        !keys.get(key).is_some_and(is_fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::Presences;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_presence_is_looked_at_again_in_the_second_half_of_its_time() {
+        let presences = Presences::default();
+        let state = || (presences.is_known("q"), presences.is_stale("q"));
+        assert_eq!(state(), (false, true));
+        presences.saw("q", Duration::from_secs(4));
+        assert_eq!(state(), (true, false));
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(state(), (true, true));
+        presences.saw("q", Duration::from_secs(4));
+        assert_eq!(state(), (true, false));
+        advance(Duration::from_secs(4)).await;
+        assert_eq!(state(), (false, true));
     }
 }

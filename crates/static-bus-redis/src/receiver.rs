@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use redis::{RedisResult, Value, cmd};
 use tokio::{
     sync::Notify,
@@ -23,7 +24,7 @@ use super::{
     link::Link,
     presence::Presence,
     server::{Connection, ReaderId, late},
-    wire::from_blob,
+    wire::{blobs, from_blob},
 };
 use static_bus_remote::{
     lock::lock,
@@ -54,7 +55,8 @@ struct Reader {
     connection: Option<Connection>,
     /// A read that outlived the call that began it. The server has removed the elements of its answer.
     read: Option<Read>,
-    taken: VecDeque<Vec<u8>>,
+    /// The blobs of records that were taken and not returned yet.
+    taken: VecDeque<Bytes>,
 }
 
 impl RedisReceiver {
@@ -113,7 +115,7 @@ impl RedisReceiver {
             match answer {
                 Ok(answer) => {
                     reader.connection = Some(connection);
-                    reader.taken.extend(answer);
+                    reader.taken.extend(answer.into_iter().flat_map(blobs));
                 }
                 Err(e) => {
                     match e.code() {
@@ -184,12 +186,12 @@ impl RedisReceiver {
     /// Appends elements to the head of the list, in their order.
     async fn put_back(
         &self,
-        elements: impl DoubleEndedIterator<Item = Vec<u8>>,
+        elements: impl DoubleEndedIterator<Item = Bytes>,
     ) -> Result<(), TransportError> {
         let mut commands = redis::pipe();
         commands.cmd("LPUSH").arg(&self.key);
         for blob in elements.rev() {
-            commands.arg(blob);
+            commands.arg(&blob[..]);
         }
         commands.cmd("PEXPIRE").arg(&self.key).arg(60_000).arg("NX");
         self.link.send_all(&commands).await.map(drop)
@@ -236,7 +238,7 @@ impl Receiver for RedisReceiver {
                     read.await
                 };
                 if let Ok((_, Ok(answer))) = timeout(limit, end).await {
-                    reader.taken.extend(answer);
+                    reader.taken.extend(answer.into_iter().flat_map(blobs));
                 }
             }
         };

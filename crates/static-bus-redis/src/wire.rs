@@ -1,8 +1,12 @@
 //! The encoding of records on the server.
 //!
-//! An element of a list is one blob: a version (1), the time of expiry in milliseconds since 1970
+//! A query is an element of a list, one blob: a version (1), the time of expiry in milliseconds since 1970
 //! (64 bits, big-endian, 0 for never), the lengths of key and headers (32 bits each, the key's plus
 //! one, 0 for no key), key, headers, and the body to the end.
+//!
+//! Replies to one process that are sent together are one element, a pack: a version (2), the latest time of expiry, and
+//! for each reply the length of its blob (32 bits) and the blob. Each element costs the server and the reader as much as
+//! the rest of a small record.
 //!
 //! An entry of a stream has the field `r`: the headers, an empty line, and the body. Where there is one, it also has `k`
 //! (key) and `x` (time of expiry). Other programs may write the fields `h` (headers) and `d` (body) instead of `r`: each
@@ -42,39 +46,100 @@ fn remaining(expiry: u64, now: u64) -> Duration {
     Duration::from_millis(expiry.saturating_sub(now))
 }
 
-/// A record as an element of a list.
-pub(super) fn to_blob(record: &Record, now: u64) -> Vec<u8> {
+/// The greatest size of a pack to which a record is added.
+const PACK: usize = 16 << 10;
+/// The versions of elements.
+const SINGLE: u8 = 1;
+const SEVERAL: u8 = 2;
+
+fn length(n: usize) -> [u8; 4] {
+    u32::try_from(n).expect("less than 4 GiB").to_be_bytes()
+}
+
+fn size_of_blob(record: &Record) -> usize {
+    17 + size(record)
+}
+
+/// Adds the blob of a record to an element.
+fn write_blob(element: &mut Vec<u8>, record: &Record, now: u64) {
     let headers = record.headers.as_str().as_bytes();
     let key = record.key.as_deref().map(key_to_bytes);
     let key = key.as_deref();
-    let length = |n: usize| u32::try_from(n).expect("less than 4 GiB").to_be_bytes();
-    let mut blob =
-        Vec::with_capacity(17 + key.map_or(0, <[u8]>::len) + headers.len() + record.body.len());
-    blob.push(1);
-    blob.extend(expiry(record, now).unwrap_or(0).to_be_bytes());
-    blob.extend(length(key.map_or(0, |k| k.len() + 1)));
-    blob.extend(length(headers.len()));
-    blob.extend(key.unwrap_or_default());
-    blob.extend(headers);
-    blob.extend(&record.body[..]);
-    blob
+    element.push(SINGLE);
+    element.extend(expiry(record, now).unwrap_or(0).to_be_bytes());
+    element.extend(length(key.map_or(0, |k| k.len() + 1)));
+    element.extend(length(headers.len()));
+    element.extend(key.unwrap_or_default());
+    element.extend(headers);
+    element.extend(&record.body[..]);
 }
 
-/// The record of an element of a list; `None` if it is expired, or has another format.
-pub(super) fn from_blob(blob: Vec<u8>, now: u64) -> Option<Record> {
-    let blob = Bytes::from(blob);
-    let number = |at: usize| {
-        let bytes = blob.get(at..at + 4)?;
-        usize::try_from(u32::from_be_bytes(bytes.try_into().ok()?)).ok()
+/// A record as an element of a list.
+pub(super) fn to_blob(record: &Record, now: u64) -> Vec<u8> {
+    let mut element = Vec::with_capacity(size_of_blob(record));
+    write_blob(&mut element, record, now);
+    element
+}
+
+/// Adds a record to the last of the packs, or to a new one if that is large.
+pub(super) fn pack(packs: &mut Vec<Vec<u8>>, record: &Record, now: u64) {
+    let with = |pack: &Vec<u8>| pack.len() + 4 + size_of_blob(record);
+    if packs.last().is_none_or(|pack| with(pack) > PACK) {
+        let mut pack = Vec::with_capacity(13 + size_of_blob(record));
+        pack.push(SEVERAL);
+        pack.extend(1_u64.to_be_bytes());
+        packs.push(pack);
+    }
+    let pack = packs.last_mut().expect("there is one");
+    let latest = time_at(pack, 1).unwrap_or_default();
+    let latest = match expiry(record, now) {
+        Some(expiry) if latest > 0 => latest.max(expiry),
+        _ => 0,
     };
-    if blob.first() != Some(&1) {
+    pack[1..9].copy_from_slice(&latest.to_be_bytes());
+    let at = pack.len();
+    pack.extend([0; 4]);
+    write_blob(pack, record, now);
+    let blob = length(pack.len() - at - 4);
+    pack[at..at + 4].copy_from_slice(&blob);
+}
+
+/// The blobs of an element.
+pub(super) fn blobs(element: Vec<u8>) -> impl Iterator<Item = Bytes> {
+    let mut rest = Bytes::from(element);
+    let mut single = None;
+    match rest.first() {
+        Some(&SEVERAL) => rest.advance(rest.len().min(9)),
+        _ => single = Some(std::mem::take(&mut rest)),
+    }
+    let next = move || {
+        let length = number_at(&rest, 0).filter(|length| *length <= rest.len() - 4)?;
+        rest.advance(4);
+        Some(rest.split_to(length))
+    };
+    single.into_iter().chain(std::iter::from_fn(next))
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = bytes.get(at..at + 4)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(number)).ok()
+}
+
+fn time_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let time = bytes.get(at..at + 8)?.try_into().ok()?;
+    Some(u64::from_be_bytes(time))
+}
+
+/// The record of a blob; `None` if it is expired, or has another format.
+pub(super) fn from_blob(blob: Bytes, now: u64) -> Option<Record> {
+    if blob.first() != Some(&SINGLE) {
         return None;
     }
-    let expiry = u64::from_be_bytes(blob.get(1..9)?.try_into().ok()?);
+    let expiry = time_at(&blob, 1)?;
     if expiry != 0 && expiry <= now {
         return None;
     }
-    let (key, headers) = (number(9)?, number(13)?);
+    let (key, headers) = (number_at(&blob, 9)?, number_at(&blob, 13)?);
     let headers_at = 17 + key.saturating_sub(1);
     let body_at = headers_at.checked_add(headers)?;
     let text = |from: usize, to: usize| str::from_utf8(blob.get(from..to)?).ok();
@@ -234,7 +299,7 @@ mod tests {
 
     use redis::{Cmd, ToRedisArgs, Value};
 
-    use super::{EntryId, add_fields, entry, from_blob, to_blob};
+    use super::{EntryId, PACK, add_fields, blobs, entry, from_blob, pack, to_blob};
     use static_bus_remote::{Headers, transport::Record};
 
     fn record() -> Record {
@@ -253,14 +318,87 @@ mod tests {
         let mut expected = b"\x01\x00\x00\x01\x02\x03\x04\x0c\xd6".to_vec();
         expected.extend(b"\x00\x00\x00\x03\x00\x00\x00\x08k1type: t\n{}");
         assert_eq!(blob, expected);
-        assert_eq!(from_blob(blob, 0x0102_0304_0506), Some(record()));
+        assert_eq!(from_blob(blob.into(), 0x0102_0304_0506), Some(record()));
+    }
+
+    fn packed(records: &[Record], now: u64) -> Vec<Vec<u8>> {
+        let mut packs = Vec::new();
+        records.iter().for_each(|it| pack(&mut packs, it, now));
+        packs
+    }
+
+    fn unpacked(elements: Vec<Vec<u8>>, now: u64) -> Vec<Record> {
+        let blobs = elements.into_iter().flat_map(blobs);
+        blobs.filter_map(|blob| from_blob(blob, now)).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_a_pack_stay_as_they_are() {
+        let now = 0x0102_0304_0506;
+        let later = Record {
+            expires: Some(Duration::from_secs(3)),
+            ..record()
+        };
+        let pack = packed(&[record(), later.clone()], now).remove(0);
+        let mut expected = b"\x02\x00\x00\x01\x02\x03\x04\x10\xbe".to_vec();
+        for record in [&record(), &later] {
+            let blob = to_blob(record, now);
+            expected.extend([0, 0, 0, blob.len() as u8]);
+            expected.extend(blob);
+        }
+        assert_eq!(pack, expected);
+        let never = Record {
+            expires: None,
+            ..record()
+        };
+        for records in [[never.clone(), record()], [record(), never]] {
+            let pack = packed(&records, now).remove(0);
+            assert_eq!(pack[1..9], [0; 8], "one of them never expires");
+        }
+    }
+
+    #[test]
+    fn each_record_of_packs_is_read_and_expires_on_its_own() {
+        let records = [1, 3, 2].map(|seconds| Record {
+            expires: Some(Duration::from_secs(seconds)),
+            ..record()
+        });
+        let packs = packed(&records, 1000);
+        assert_eq!(packs.len(), 1);
+        assert_eq!(unpacked(packs.clone(), 1000), records);
+        let later = unpacked(packs, 3500);
+        assert_eq!(later.len(), 1);
+        assert_eq!(later[0].expires, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_pack_is_bounded_but_for_a_single_record() {
+        let large = Record {
+            body: vec![7; PACK / 2].into(),
+            ..Record::default()
+        };
+        let huge = Record {
+            body: vec![7; 9 * PACK].into(),
+            ..Record::default()
+        };
+        let small = Record::default();
+        let records = [
+            small.clone(),
+            large.clone(),
+            large.clone(),
+            huge.clone(),
+            small,
+        ];
+        let packs = packed(&records, 0);
+        assert_eq!(packs.len(), 4);
+        assert_eq!(unpacked(packs, 0), records);
     }
 
     #[test]
     fn an_expired_blob_is_dropped() {
         let blob = to_blob(&record(), 1000);
-        assert!(from_blob(blob.clone(), 2999).is_some());
-        assert!(from_blob(blob, 3000).is_none());
+        assert!(from_blob(blob.clone().into(), 2999).is_some());
+        assert!(from_blob(blob.into(), 3000).is_none());
     }
 
     #[test]
@@ -269,7 +407,10 @@ mod tests {
             body: b"x".as_slice().into(),
             ..Record::default()
         };
-        assert_eq!(from_blob(to_blob(&record, 7), u64::MAX), Some(record));
+        assert_eq!(
+            from_blob(to_blob(&record, 7).into(), u64::MAX),
+            Some(record)
+        );
     }
 
     fn sent_and_read(record: &Record) -> Record {
@@ -345,9 +486,18 @@ mod tests {
     fn a_cut_or_foreign_blob_is_dropped() {
         let blob = to_blob(&record(), 0);
         for length in 0..blob.len() - 2 {
-            assert_eq!(from_blob(blob[..length].to_vec(), 0), None, "{length}");
+            assert_eq!(unpacked(vec![blob[..length].to_vec()], 0), [], "{length}");
         }
-        assert_eq!(from_blob(b"hello".to_vec(), 0), None);
+        assert_eq!(unpacked(vec![b"hello".to_vec()], 0), []);
+        let pack = packed(&[record(), record()], 0).remove(0);
+        let first = 9 + 4 + blob.len();
+        for length in 0..first {
+            assert_eq!(unpacked(vec![pack[..length].to_vec()], 0), [], "{length}");
+        }
+        for length in first..pack.len() {
+            let cut = vec![pack[..length].to_vec()];
+            assert_eq!(unpacked(cut, 0), [record()], "{length}");
+        }
     }
 
     #[test]

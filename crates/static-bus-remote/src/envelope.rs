@@ -1,9 +1,9 @@
 //! The attributes of a message: those of [CloudEvents 1.0](https://cloudevents.io), in binary mode, and
 //! extensions.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::RefCell, fmt, sync::Arc, time::Duration};
 
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Headers, context, headers::Position, transport::Record};
@@ -359,9 +359,37 @@ pub(crate) fn now() -> String {
     text_of(Timestamp::now())
 }
 
-/// A time as an attribute: as `to_string` writes it, without the cost of a formatter.
+thread_local! {
+    /// The texts of some seconds, by the seconds since the Unix epoch: messages have the times of few seconds.
+    static SECONDS: RefCell<[(i64, String); 8]> = RefCell::default();
+}
+
+/// A time as an attribute: as `to_string` writes it, without the cost of a calendar and a formatter.
 fn text_of(time: Timestamp) -> String {
-    DateTimePrinter::new().timestamp_to_string(&time)
+    let (second, mut nanos) = (time.as_second(), time.subsec_nanosecond());
+    if second <= 0 {
+        return time.to_string();
+    }
+    SECONDS.with_borrow_mut(|seconds| {
+        let (known, text) = &mut seconds[(second % 8) as usize];
+        if *known != second {
+            *text = Timestamp::from_second(second).unwrap_or(time).to_string();
+            *known = second;
+        }
+        let whole = text.strip_suffix('Z').unwrap_or(text);
+        let mut written = String::with_capacity(30);
+        written.push_str(whole);
+        let mut place = 100_000_000;
+        if nanos > 0 {
+            written.push('.');
+        }
+        while nanos > 0 {
+            written.push((b'0' + (nanos / place) as u8) as char);
+            (nanos, place) = (nanos % place, place / 10);
+        }
+        written.push('Z');
+        written
+    })
 }
 
 /// An attribute that is missing or cannot be parsed; holds its name.
@@ -373,3 +401,29 @@ impl fmt::Display for EnvelopeError {
     }
 }
 impl std::error::Error for EnvelopeError {}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::text_of;
+
+    #[test]
+    fn a_time_is_written_as_its_to_string_writes_it() {
+        for second in [
+            -2,
+            -1,
+            0,
+            1,
+            1_767_225_599,
+            1_767_225_600,
+            1_767_225_607,
+            253_402_207_200,
+        ] {
+            for nanos in [0, 1, 10, 999, 1000, 120_000_000, 987_654_321, 999_999_999] {
+                let time = Timestamp::new(second, nanos).unwrap();
+                assert_eq!(text_of(time), time.to_string());
+            }
+        }
+    }
+}

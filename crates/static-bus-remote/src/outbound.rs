@@ -21,13 +21,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::transport::{Record, Topic, Transport, TransportError, TransportErrorKind};
+use super::transport::{Kind, Record, Topic, Transport, TransportError, TransportErrorKind};
 
 /// The largest number of records in one call of the engine.
 const BATCH: usize = 512;
 /// The capacity of a queue. When it is full, senders wait.
 const CAPACITY: usize = 16 * BATCH;
-/// The number of queues, each with one call of the engine at a time: while the broker serves one, the next is prepared.
+/// The number of queues of commands, events and dead letters, each with one call of the engine at a time: while the broker
+/// serves one, the next is prepared.
 const QUEUES: usize = 2;
 /// The duration from which a failed call is taken as one without an answer.
 const NO_ANSWER: Duration = Duration::from_secs(1);
@@ -37,6 +38,9 @@ const NO_ANSWER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Outbound {
     queues: [Queue; QUEUES],
+    /// The queue of queries and replies. Nobody waits until one is appended, so a few large batches are better than two
+    /// calls at a time.
+    passing: Queue,
     /// The queue of the next record without a key.
     turn: Arc<AtomicUsize>,
     address: Arc<str>,
@@ -92,14 +96,15 @@ impl Outbound {
     /// Starts the tasks. The handle ends when the last clone is dropped and the queues are empty.
     pub(crate) fn start<T: Transport>(transport: T) -> (Self, JoinHandle<()>) {
         let mut tasks = JoinSet::new();
-        let queues = array::from_fn(|_| {
+        let mut start = || {
             let (items, waiting) = mpsc::channel(CAPACITY);
             let calls = Arc::<AtomicU64>::default();
             tasks.spawn(send_all(transport.clone(), waiting, calls.clone()));
             Queue { items, calls }
-        });
+        };
         let outbound = Outbound {
-            queues,
+            queues: array::from_fn(|_| start()),
+            passing: start(),
             turn: Arc::default(),
             address: transport.address().into(),
         };
@@ -119,7 +124,7 @@ impl Outbound {
     /// Adds a record when the queue has room. `done` is called with the result, once.
     pub(crate) async fn hand_over(&self, topic: Topic, record: Record, done: Callback) {
         // If the runtime of the task is gone, the item is dropped, and `done` called.
-        let queue = self.queue(&record);
+        let queue = self.queue(&topic, &record);
         _ = queue
             .items
             .send(self.item(queue, topic, record, done))
@@ -128,7 +133,7 @@ impl Outbound {
 
     /// Adds a record, or drops it if the queue is full. `done` is called with the result, once.
     pub(crate) fn try_hand_over(&self, topic: Topic, record: Record, done: Callback) {
-        let queue = self.queue(&record);
+        let queue = self.queue(&topic, &record);
         let item = self.item(queue, topic, record, done);
         if let Err(TrySendError::Full(item)) = queue.items.try_send(item) {
             let reason = format!("{CAPACITY} messages wait to be sent already");
@@ -138,7 +143,10 @@ impl Outbound {
         }
     }
 
-    fn queue(&self, record: &Record) -> &Queue {
+    fn queue(&self, topic: &Topic, record: &Record) -> &Queue {
+        if matches!(topic.kind, Kind::Query | Kind::Reply) {
+            return &self.passing;
+        }
         let number = match &record.key {
             Some(key) => FixedState::default().hash_one(key) as usize,
             None => self.turn.fetch_add(1, Ordering::Relaxed),

@@ -1,9 +1,8 @@
 //! Values that are made once for each message.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::HashMap;
 
 use super::transport::Kind;
 use static_bus::message::Message;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    Codec, Envelope,
+    Codec, Headers,
     envelope::attribute,
     headers::Position,
     received::Received,
@@ -28,7 +28,9 @@ pub(crate) enum Status {
 }
 
 /// Writes the reply to a query; `None` if the query has no address for it, or no attributes that can be read.
-pub(crate) fn write(query: &Received, source: &str, status: Status) -> Option<(Topic, Record)> {
+///
+/// A reply has the attributes that its receiver reads, and no others: it goes to one process, which knows its query.
+pub(crate) fn write(query: &Received, status: Status) -> Option<(Topic, Record)> {
     let left = query.deadline().map_or(WITHOUT_DEADLINE, |deadline| {
         deadline.saturating_duration_since(Instant::now())
     });
@@ -36,26 +38,32 @@ pub(crate) fn write(query: &Received, source: &str, status: Status) -> Option<(T
         kind: Kind::Reply,
         name: Cow::Owned(query.value(attribute::REPLY_TO)?.into_owned()),
     };
-    let (message, content_type) = (attribute::TYPE, attribute::CONTENT_TYPE);
-    let mut envelope = Envelope::new(source, query.value(message)?, query.value(content_type)?);
-    envelope.causation_id = query.value(attribute::ID);
-    envelope.correlation_id = query.value(attribute::CORRELATION_ID);
-    envelope.trace_parent = query.value(attribute::TRACE_PARENT);
-    envelope.trace_state = query.value(attribute::TRACE_STATE);
-    let mut record = envelope.record(Bytes::new(), Some(left));
-    let headers = &mut record.headers;
-    match status {
+    let mut headers = Headers::with_capacity(128);
+    headers.push_valid("causationid", &query.value(attribute::ID)?);
+    let body = match status {
         Status::Answered(body) => {
-            headers.push("status", "answered");
-            record.body = body;
+            headers.push_valid("status", "answered");
+            let content_type = query.value(attribute::CONTENT_TYPE)?;
+            headers.push_valid("datacontenttype", &content_type);
+            body
         }
         Status::Failed { error, retryable } => {
-            headers.push("status", "failed");
-            headers.push("error", &error);
-            headers.push("retryable", if retryable { "true" } else { "false" });
+            headers.push_valid("status", "failed");
+            headers.push_valid("error", &error);
+            headers.push_valid("retryable", if retryable { "true" } else { "false" });
+            Bytes::new()
         }
-        Status::NoHandler => headers.push("status", "nohandler"),
-    }
+        Status::NoHandler => {
+            headers.push_valid("status", "nohandler");
+            Bytes::new()
+        }
+    };
+    let record = Record {
+        headers,
+        body,
+        expires: Some(left),
+        ..Record::default()
+    };
     Some((topic, record))
 }
 

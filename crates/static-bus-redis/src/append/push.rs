@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use redis::{Pipeline, Value};
 
 use super::{
-    super::{keys, link::Link, presence::Presences, scripts, wire::to_blob},
+    super::{
+        keys,
+        link::Link,
+        presence::Presences,
+        scripts,
+        wire::{pack, to_blob},
+    },
     Destination,
     batch::{add_wait, replicated},
 };
@@ -46,6 +52,8 @@ pub(super) struct Push {
     receivers: Option<Arc<str>>,
     /// `true` if the script looks for receivers, which may be none.
     is_checked: bool,
+    /// `true` if the time until the presence expires is read.
+    is_looked_at: bool,
     elements: Vec<Vec<u8>>,
     /// The time after which the list is removed.
     life: Duration,
@@ -56,10 +64,12 @@ impl Push {
         let is_query = topic.kind == Kind::Query;
         let receivers = is_query.then(|| keys::receivers(to.namespace, topic).into());
         let is_unknown = |key: &Arc<str>| !may_have_receivers(link, to.presences, key);
+        let is_stale = |key: &Arc<str>| to.presences.is_stale(key);
         Push {
             topic: topic.clone(),
             list,
             is_checked: receivers.as_ref().is_some_and(is_unknown),
+            is_looked_at: receivers.as_ref().is_some_and(is_stale),
             receivers,
             elements: Vec::new(),
             life: if is_query { QUERIES } else { REPLIES },
@@ -72,7 +82,11 @@ impl Push {
     }
 
     pub fn add(&mut self, record: &Record, now: u64) {
-        self.elements.push(to_blob(record, now));
+        match self.topic.kind {
+            // All of them go to one process.
+            Kind::Reply => pack(&mut self.elements, record, now),
+            _ => self.elements.push(to_blob(record, now)),
+        }
         self.life = self.life.max(record.expires.unwrap_or_default());
     }
 
@@ -93,7 +107,7 @@ impl Push {
         let life = millis(self.life);
         commands.cmd("PEXPIRE").arg(&*self.list).arg(life);
         keys.extend([self.list.clone(), self.list.clone()]);
-        if let Some(receivers) = &self.receivers {
+        if let Some(receivers) = self.receivers.as_ref().filter(|_| self.is_looked_at) {
             commands.cmd("PTTL").arg(&**receivers);
             keys.push(receivers.clone());
         }

@@ -71,6 +71,43 @@ async fn a_read_that_outlives_its_call_loses_nothing() {
 }
 
 #[tokio::test]
+async fn replies_of_one_call_are_one_element_and_are_returned_in_parts() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = topic(Kind::Reply, "r");
+    let bodies: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    append(&transport, &topic, bodies.iter().map(record)).await;
+    let length = || integer(&redis.command(&["LLEN", "static-bus:{reply:r}"]));
+    assert_eq!(length(), 1);
+    let receiver = transport.listen(topic.clone()).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let part = receiver.receive(30, LONG).await.unwrap();
+        assert_eq!(part.len(), 30);
+        seen.extend(part);
+    }
+    receiver.close().await.unwrap();
+    assert_eq!(length(), 10, "what was not returned is put back");
+    let receiver = transport.listen(topic).await.unwrap();
+    let mut seen = texts(&seen);
+    seen.extend(listen(&receiver, 10).await);
+    assert_eq!(seen, bodies);
+}
+
+#[tokio::test]
+async fn queries_of_one_call_may_go_to_different_receivers() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = topic(Kind::Query, "q");
+    let one = transport.listen(topic.clone()).await.unwrap();
+    let two = transport.listen(topic.clone()).await.unwrap();
+    append(&transport, &topic, ["1", "2"].map(record)).await;
+    for receiver in [&one, &two] {
+        assert_eq!(receiver.receive(1, LONG).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn closing_puts_back_elements_that_were_not_returned() {
     let redis = Redis::start();
     let transport = connect(&redis).await;

@@ -49,13 +49,10 @@ struct Query {
 impl<R: Receiver> QueryLane<R> {
     pub(super) fn new(context: LaneContext, receiver: R, begun: Arc<Running<()>>) -> Self {
         let LaneContext {
-            report,
-            outbound,
-            settings,
-            ..
+            report, outbound, ..
         } = &context;
         QueryLane {
-            replies: Replies::new(outbound.clone(), settings.service.clone(), report.clone()),
+            replies: Replies::new(outbound.clone(), report.clone()),
             receiving: Call::new(report.clone(), Task::Receive),
             handlers: Handlers::new(&context, begun),
             receiver: Arc::new(receiver),
@@ -77,7 +74,10 @@ impl<R: Receiver> QueryLane<R> {
                 let max = self.room().min(BATCH);
                 self.receiving.start(receive(receiver, max, draining));
             }
-            self.start_handlers();
+            if self.start_handlers() {
+                // The replies go to the broker before the next request for queries: their callers wait.
+                tokio::task::yield_now().await;
+            }
             self.step(None).await;
         }
     }
@@ -135,16 +135,19 @@ impl<R: Receiver> QueryLane<R> {
         }
     }
 
-    fn start_handlers(&mut self) {
+    /// Starts handlers. Returns `true` if a query was answered.
+    fn start_handlers(&mut self) -> bool {
+        let mut has_answered = false;
         for _ in 0..STRIDE {
             if self.ready.is_empty() {
-                return self.handlers.cancel_request();
+                self.handlers.cancel_request();
+                break;
             }
             let Some(slot) = self.handlers.slot() else {
-                return;
+                break;
             };
             let Some(query) = self.ready.pop_front() else {
-                return;
+                break;
             };
             let Query { message, codec } = query;
             let deadline = message.deadline();
@@ -156,11 +159,13 @@ impl<R: Receiver> QueryLane<R> {
                 Ok(work) => {
                     if let Some(handled) = self.handlers.start(slot, message, work, left) {
                         self.on_handled(handled);
+                        has_answered = true;
                     }
                 }
                 Err(reason) => self.unreadable(&message, &reason),
             }
         }
+        has_answered
     }
 
     fn on_handled(&mut self, handled: Handled<Arc<Received>>) {

@@ -679,6 +679,30 @@ async fn a_batch_is_accepted_in_order_and_in_few_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn concurrent_queries_are_one_call_and_so_are_their_replies() {
+    let broker = TestBroker::new();
+    let worker = Worker::new(broker.clone(), doubling()).query::<Double>();
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    let asking: Vec<_> = (0..64)
+        .map(|number| {
+            let remote = remote.clone();
+            tokio::spawn(async move {
+                assert_eq!(remote.send_async(Double(number)).await.unwrap(), 2 * number);
+            })
+        })
+        .collect();
+    for asked in asking {
+        asked.await.unwrap();
+    }
+    for kind in [Kind::Query, Kind::Reply] {
+        assert_eq!(broker.items(Op::Append(kind)), 64);
+        assert_eq!(broker.calls(Op::Append(kind)), 1);
+    }
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_with_a_key_can_be_sent_again_and_runs_once() {
     let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
     let worker = Worker::new(broker.clone(), noting(tell)).command::<Note>();

@@ -171,7 +171,7 @@ async fn a_command_leaves_as_it_ever_did() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_and_each_of_its_answers_leave_as_they_ever_did() {
+async fn a_query_has_its_attributes_and_an_answer_those_that_its_receiver_reads() {
     let broker = TestBroker::new();
     let since = jiff::Timestamp::now();
     let bus = BusBuilder::new()
@@ -182,9 +182,7 @@ async fn a_query_and_each_of_its_answers_leave_as_they_ever_did() {
             }
         })
         .build();
-    let worker = Worker::new(broker.clone(), bus)
-        .query::<Halve>()
-        .service("halver");
+    let worker = Worker::new(broker.clone(), bus).query::<Halve>();
     let worker = worker.start().await.unwrap();
     let remote = RemoteBus::builder(broker.clone())
         .service("shop")
@@ -221,42 +219,25 @@ async fn a_query_and_each_of_its_answers_leave_as_they_ever_did() {
     let left = deadline.duration_since(since).unsigned_abs();
     assert!(left >= Duration::from_secs(5) && left < Duration::from_secs(60));
 
-    let begin = |content_type: &str, trace: &str| {
-        format!(
-            "specversion: 1.0\nid: …\nsource: halver\ntype: {}\ntime: …\n\
-             datacontenttype: {content_type}\n{trace}",
-            if trace.is_empty() {
-                "test.stranger"
-            } else {
-                "test.halve"
-            }
-        )
-    };
-    let trace = "traceparent: 00-1-2-01\ntracestate: a=b\ncausationid: …\n";
     let [answered, failed, none] = &broker.appended(Kind::Reply)[..] else {
         panic!("three answers")
     };
-    let expected = begin("application/msgpack", trace);
     assert_eq!(
         blotted(&answered.headers),
-        format!("{expected}status: answered\n")
+        "causationid: …\nstatus: answered\ndatacontenttype: application/msgpack\n"
     );
     assert_eq!(answered.body, &b"\xcb\x3f\xf8\0\0\0\0\0\0"[..]);
     assert_eq!(
         blotted(&failed.headers),
-        format!(
-            "{expected}status: failed\n\
-             error: test.halve: its handler failed: nothing%0Ato halve\nretryable: true\n"
-        )
+        "causationid: …\nstatus: failed\n\
+         error: test.halve: its handler failed: nothing%0Ato halve\nretryable: true\n"
     );
     assert_eq!(failed.body, "");
-    let expected = begin("application/json", "");
     assert_eq!(
         blotted(&none.headers),
-        format!("{expected}correlationid: begin\ncausationid: …\nstatus: nohandler\n")
+        "causationid: …\nstatus: nohandler\n"
     );
     for reply in [answered, failed, none] {
-        assert_new(&reply.headers, since);
         assert!(reply.expires.is_some());
     }
     assert_eq!(answered.headers.get("causationid"), query.headers.get("id"));

@@ -15,17 +15,12 @@ use crate::{
 /// error.
 pub(super) struct Replies {
     outbound: Outbound,
-    service: Arc<str>,
     report: Report,
 }
 
 impl Replies {
-    pub fn new(outbound: Outbound, service: Arc<str>, report: Report) -> Arc<Self> {
-        Arc::new(Replies {
-            outbound,
-            service,
-            report,
-        })
+    pub fn new(outbound: Outbound, report: Report) -> Arc<Self> {
+        Arc::new(Replies { outbound, report })
     }
 
     pub fn send(self: &Arc<Self>, query: &Arc<Received>, status: Status) {
@@ -33,7 +28,7 @@ impl Replies {
             Status::Answered(body) => Some(body.len()),
             _ => None,
         };
-        let Some((topic, record)) = reply::write(query, &self.service, status) else {
+        let Some((topic, record)) = reply::write(query, status) else {
             return;
         };
         let (replies, query) = (self.clone(), query.clone());

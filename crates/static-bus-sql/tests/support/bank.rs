@@ -16,7 +16,7 @@ use static_bus_remote::{Envelope, RemoteBus, RetryPolicy, Transport, Worker, tra
 use static_bus_sql::{Outbox, transaction};
 use test_brokers::{
     doomed::{self, Doomed},
-    kafka::Kafka,
+    kafka::{Kafka, KafkaOptions},
     redis::Redis,
 };
 
@@ -93,6 +93,8 @@ async fn redis(url: &str) -> RedisTransport {
 
 async fn kafka(servers: &str) -> KafkaTransport {
     let kafka = KafkaTransport::builder(servers).deadline(LONG);
+    // A worker that is killed holds its partitions for this long.
+    let kafka = kafka.set("session.timeout.ms", "2000");
     kafka.connect().await.unwrap()
 }
 
@@ -304,7 +306,12 @@ async fn is_exact_over_redis(transfers: usize, kills: usize) {
 }
 
 async fn is_exact_over_kafka(transfers: usize, kills: usize) {
-    let server = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let options = KafkaOptions {
+        properties: vec!["group.min.session.timeout.ms=2000".to_owned()],
+        ..KafkaOptions::default()
+    };
+    let start = || Kafka::with(options);
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
     let broker = kafka(server.servers()).await;
     is_exact_over(broker, server.servers(), transfers, kills).await;
 }

@@ -20,6 +20,14 @@ fn each_mistake_has_its_text() {
     #[cfg(feature = "tokio")]
     cases.compile_fail("tests/ui/tokio/*.rs");
     cases.compile_fail("tests/ui/macros/*.rs");
+}
+
+/// What only a build finds: without such cases and programs that compile, the others are checked all at once.
+#[test]
+fn programs_compile_and_calls_that_nest_too_deep_do_not() {
+    let cases = trybuild::TestCases::new();
+    #[cfg(feature = "async")]
+    cases.compile_fail("tests/ui/built/*.rs");
     cases.pass("tests/ui/pass/*.rs");
 }
 
@@ -32,7 +40,7 @@ fn each_headline_is_explained() {
         .collect();
     let ui = Path::new("tests/ui");
     let texts = [
-        "async", "fail", "live", "log", "macros", "sim", "testing", "tokio",
+        "async", "built", "fail", "live", "log", "macros", "sim", "testing", "tokio",
     ]
     .map(|folder| ui.join(folder))
     .into_iter()

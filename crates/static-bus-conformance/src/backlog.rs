@@ -1,9 +1,6 @@
 //! The records that a group has not settled.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::support::{
     DEADLINE, Member, Tally, append, connect, drain, join, join_as, leases, record, subscription,
@@ -11,6 +8,7 @@ use super::support::{
 };
 use super::{Harness, Outcome, Sharing};
 use static_bus_remote::transport::{Backlog, Consumer, Kind};
+use tokio::time::Instant;
 
 /// The backlog of a group has the number of pending and of waiting records, and the age of the oldest. Where
 /// partitions are shared, records that are pending for other members count as waiting.

@@ -1,6 +1,6 @@
 //! Queries from client to handler: each ends with an answer, or with an error of the right kind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::support::{
     LONG, SILENCE, append, connect,
@@ -15,6 +15,7 @@ use static_bus_remote::{
     Envelope, Transport, Worker,
     transport::{Kind, Record, Topic},
 };
+use tokio::time::Instant;
 
 /// A query whose receiver does not answer ends with a timeout, not before the time is over.
 pub async fn a_query_that_nobody_answers_times_out<H: Harness>(harness: &H) -> Outcome {

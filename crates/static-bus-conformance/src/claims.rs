@@ -1,12 +1,8 @@
 //! Deduplication keys: claimed before a record is handled, confirmed when it is acknowledged.
 
-use std::{
-    panic,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::support::{
     Connection, DEADLINE, Member, SILENCE, append, claimed, connect, join, join_all, join_as,

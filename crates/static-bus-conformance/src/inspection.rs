@@ -1,6 +1,6 @@
 //! The state of topics and groups, for operators.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::support::{
     DEADLINE, SILENCE, append, connect, ids, join, leases, list, listen, must, record, topic,
@@ -9,6 +9,7 @@ use super::{Harness, Outcome};
 use static_bus_remote::transport::{
     Consumer as _, Due, GroupState, Inspect, Kind, Record, Topic, TopicState, Transport as _,
 };
+use tokio::time::Instant;
 
 /// The topics that exist are listed in ascending order, without those of replies, and each is inspected with the number
 /// of its records. A topic that does not exist is left out.

@@ -1,9 +1,6 @@
 //! Leases: a record belongs to one member, and is delivered again if that member does not settle it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::support::{
     AT_ONCE, Connection, Member, SILENCE, Tally, append, connect, drain, id, ids, join, join_as,
@@ -11,6 +8,7 @@ use super::support::{
 };
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Consumer, Kind, Topic, Transport};
+use tokio::time::Instant;
 
 const LEASE: Duration = Duration::from_secs(2);
 

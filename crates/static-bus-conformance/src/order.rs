@@ -3,10 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::support::{
     AT_ONCE, DEADLINE, Dice, Member, SILENCE, Tally, append, connect, drain, id, ids, join,

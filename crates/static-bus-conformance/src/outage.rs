@@ -7,10 +7,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::support::{
     DEADLINE, SILENCE, append, connect, id, ids, join, join_all, leases, list, record,

@@ -243,7 +243,7 @@ pub async fn a_query_is_refused_when_its_receiver_has_been_gone_for_the_grace_ti
         append(&transport, &topic, [record(1)]).await;
         return Ok(());
     }
-    let closed = std::time::Instant::now();
+    let closed = tokio::time::Instant::now();
     loop {
         let appending = transport.append(vec![(topic.clone(), record(1))]);
         let mut results = within("append", appending).await;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use super::support::{
@@ -11,6 +11,7 @@ use super::support::{
 };
 use super::{Harness, Outcome};
 use static_bus_remote::transport::{Due, Kind, Record, Topic, Transport};
+use tokio::time::Instant;
 
 /// The time in which a record that is due takes its place.
 const IN_TIME: Duration = Duration::from_secs(1);

@@ -7,15 +7,9 @@ mod member;
 mod reader;
 mod tally;
 
-use std::{
-    fmt::Write,
-    panic,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write, panic, pin::pin, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{Outcome, Skipped};
 use static_bus_remote::transport::{

@@ -1,9 +1,6 @@
 //! Receiving: the length of the wait, the number of records, and receives that are dropped.
 
-use std::{
-    panic,
-    time::{Duration, Instant},
-};
+use std::{panic, time::Duration};
 
 use super::support::{
     AT_ONCE, Connection, Dice, Reader, SILENCE, Source, Tally, append, connect, ids, join, join_as,
@@ -11,6 +8,7 @@ use super::support::{
 };
 use super::{Harness, Outcome, Sharing};
 use static_bus_remote::transport::{Kind, Topic, Transport};
+use tokio::time::Instant;
 
 /// A reader that waits gets a record as soon as it is appended.
 ///

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use static_bus_conformance::{Capabilities, Harness, cases};
+use static_bus_conformance::{Capabilities, Case, Harness, Outcome, cases};
 use static_bus_remote::{
     testing::{Faults, SimBroker},
     transport::RECEIVER_GRACE,
@@ -27,12 +27,19 @@ impl Harness for Simulated {
 mod without_faults {
     use super::*;
 
-    static_bus_conformance::conformance_tests!(Simulated(
-        SimBroker::seed(0).with_faults(Faults::none())
-    ));
+    // By the wall clock.
     static_bus_conformance::scheduling_tests!(Simulated(
         SimBroker::seed(0).with_faults(Faults::none())
     ));
+}
+
+#[test]
+fn without_faults_every_promise_is_kept() {
+    for case in cases() {
+        if let (Err(skipped), _) = run(&case, 0, Faults::none()) {
+            eprintln!("{}: {skipped}", case.name);
+        }
+    }
 }
 
 /// The promises to handlers.
@@ -80,29 +87,32 @@ fn with_duplicates_workers_handle_each_message_once() {
     hold_with(faults, names);
 }
 
-/// Runs cases in paused time, with seeds of their own.
+/// Runs cases with seeds of their own.
 fn hold_with(faults: Faults, names: impl Iterator<Item = &'static str>) {
-    let cases = cases::<Simulated>();
+    let cases = cases();
     let mut injected = 0;
     for name in names {
         let case = cases.iter().find(|case| case.name == name);
         let case = case.unwrap_or_else(|| panic!("no case is named {name}"));
         for seed in 0..5 {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-            let run = async {
-                let sim = SimBroker::seed(seed).with_faults(faults);
-                let harness = Simulated(sim.clone());
-                let ended = tokio::time::timeout(Duration::from_secs(3600), case.run(&harness));
-                let ended = ended.await;
-                assert!(
-                    matches!(ended, Ok(Ok(()))),
-                    "{name}, seed {seed}: {ended:?}"
-                );
-                sim.faults().len()
-            };
-            injected += runtime.block_on(run);
+            let (outcome, count) = run(case, seed, faults);
+            assert!(outcome.is_ok(), "{name}, seed {seed}: {outcome:?}");
+            injected += count;
         }
     }
     assert!(injected > 20, "{injected} faults");
+}
+
+/// Runs a case in paused time. Returns its outcome, and the number of faults.
+fn run(case: &Case<Simulated>, seed: u64, faults: Faults) -> (Outcome, usize) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let sim = SimBroker::seed(seed).with_faults(faults);
+        let harness = Simulated(sim.clone());
+        let ended = tokio::time::timeout(Duration::from_secs(3600), case.run(&harness)).await;
+        let outcome =
+            ended.unwrap_or_else(|_| panic!("{}, seed {seed}: it does not end", case.name));
+        (outcome, sim.faults().len())
+    })
 }

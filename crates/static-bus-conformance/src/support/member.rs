@@ -1,9 +1,6 @@
 //! A member of a group whose calls have to succeed before a deadline.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     DEADLINE, leases, must,
@@ -11,6 +8,7 @@ use super::{
 };
 use crate::Sharing;
 use static_bus_remote::transport::{Backlog, Claim, Consumer, Delivery, Lease, TransportError};
+use tokio::time::Instant;
 
 /// A member of a group.
 pub type Member<C> = Reader<Leased<C>>;

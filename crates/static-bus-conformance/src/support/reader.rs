@@ -1,13 +1,11 @@
 //! Readers of topics whose calls have to succeed before a deadline.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{DEADLINE, JOINING, id, ids, list, must};
 use crate::Sharing;
 use static_bus_remote::transport::{Consumer, Delivery, Receiver, Record, TransportError};
+use tokio::time::Instant;
 
 /// A record, as a consumer or a receiver returns it.
 pub trait HasRecord {

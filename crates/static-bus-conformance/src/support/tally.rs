@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{DEADLINE, ids, list, reader::HasRecord};
 use static_bus_remote::lock::lock;
+use tokio::time::Instant;
 
 /// The expected records, and the number of times that each record came. Its clock runs: it is made when all readers are
 /// open, which takes long on some brokers.

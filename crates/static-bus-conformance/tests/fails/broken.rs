@@ -5,10 +5,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     mem::take,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_remote::{

@@ -3,7 +3,7 @@
 
 mod broken;
 
-use std::{any::Any, thread};
+use std::{any::Any, thread, time::Duration};
 
 use broken::{
     Broken,
@@ -548,11 +548,25 @@ fn case_named(name: &str) -> Case<Broken> {
         .unwrap_or_else(|| panic!("no case {name}"))
 }
 
-/// The text of the failure of a case; `None` if it passes.
+/// The text of the failure of a case; `None` if it passes. In paused time, except for cases by the wall clock.
 fn failure(fault: Fault, case: Case<Broken>) -> Option<String> {
-    let checked = thread::spawn(move || {
-        let broken = async move { Broken::new(fault) };
-        run(case.name, broken, async |broken| case.run(broken).await);
+    let is_scheduling = scheduling_cases::<Broken>()
+        .iter()
+        .any(|scheduling| scheduling.name == case.name);
+    let checked = thread::spawn(move || match is_scheduling {
+        true => {
+            let broken = async move { Broken::new(fault) };
+            run(case.name, broken, async |broken| case.run(broken).await);
+        }
+        false => {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+            let broken = Broken::new(fault);
+            let ended = runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(3600), case.run(&broken)).await
+            });
+            ended.expect("the case ends").expect("no case is skipped");
+        }
     });
     checked.join().err().map(text)
 }

@@ -10,7 +10,6 @@ mod limits;
 mod mock;
 mod moves;
 mod outages;
-mod outbox;
 mod outputs;
 mod partitions;
 mod permissions;

@@ -1,7 +1,8 @@
-//! Exactly once, effects included: a bank whose workers are killed.
+//! Exactly once, effects included: a bank whose workers are killed, on this database alone and over other brokers.
 
 use std::{
     collections::BTreeSet,
+    fmt::Debug,
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
@@ -9,11 +10,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 use static_bus::{asynchronous::BusError, prelude::*};
+use static_bus_kafka::KafkaTransport;
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{Envelope, RemoteBus, RetryPolicy, Transport, Worker, transport::Consumer};
-use static_bus_sql::transaction;
+use static_bus_sql::{Outbox, transaction};
 use test_brokers::{
     doomed::{self, Doomed},
+    kafka::{Kafka, KafkaOptions},
     redis::Redis,
 };
 
@@ -21,7 +24,7 @@ use super::{
     Database, KILLS, connect, home,
     inbox::eventually,
     pool_of,
-    support::{LONG, command, event, join},
+    support::{LONG, acknowledge, command, event, join},
 };
 
 const ACCOUNTS: usize = 100;
@@ -72,20 +75,33 @@ impl<B: AsyncPublishEvent<Transferred>> AsyncCommandHandler<Transfer, B> for Ban
 #[tokio::test]
 async fn the_worker_that_is_killed() {
     let Some(told) = doomed::told() else { return };
-    let (told, redis) = match told.split_once('|') {
-        Some((told, redis)) => (told.to_owned(), Some(redis.to_owned())),
-        None => (told, None),
+    let (told, broker) = match told.split_once('|') {
+        Some((told, broker)) => (told, Some(broker)),
+        None => (&*told, None),
     };
-    let transport = connect(&told).await;
-    match redis {
+    let transport = connect(told).await;
+    match broker {
         None => serve(transport).await,
-        Some(redis) => {
-            let outbox = transport.outbox(RedisTransport::connect(&redis).await.unwrap());
-            let relay = outbox.relay().lease(Duration::from_secs(1));
-            let _relay = relay.start().await.unwrap();
-            serve(outbox).await
-        }
+        Some(url) if url.starts_with("redis:") => relay(transport.outbox(redis(url).await)).await,
+        Some(servers) => relay(transport.outbox(kafka(servers).await)).await,
     }
+}
+
+async fn redis(url: &str) -> RedisTransport {
+    RedisTransport::connect(url).await.unwrap()
+}
+
+async fn kafka(servers: &str) -> KafkaTransport {
+    let kafka = KafkaTransport::builder(servers).deadline(LONG);
+    // A worker that is killed holds its partitions for this long.
+    let kafka = kafka.set("session.timeout.ms", "2000");
+    kafka.connect().await.unwrap()
+}
+
+async fn relay(outbox: Outbox<impl Transport, Database>) {
+    let relay = outbox.relay().lease(Duration::from_secs(1));
+    let _relay = relay.start().await.unwrap();
+    serve(outbox).await
 }
 
 async fn serve(transport: impl Transport) {
@@ -162,34 +178,25 @@ impl Plan {
     ) {
         let start = Instant::now();
         let all = self.transfers.len();
-        let count = "select count(distinct transfer) from booking";
-        // The same, and cheaper, as long as nothing is booked twice.
-        let rows = "select count(*) from booking";
+        // Cheaper than to look at the transfers, as long as nothing is booked twice.
+        let rows = async || int(pool, "select count(*) from booking").await;
         let worker = || Doomed::start("bank::the_worker_that_is_killed", told);
         let mut workers: Vec<_> = (0..WORKERS).map(|_| worker()).collect();
         for kill in 0..kills {
-            while int(pool, rows).await <= kill * all / kills {
-                assert!(start.elapsed() < LONG * 15, "{kill} kills");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            progress(rows, |rows| rows > kill * all / kills).await;
             let oldest = workers.remove(0);
             oldest
                 .kill_when(|line| line.contains(doomed::HANDLING))
                 .await;
             workers.push(worker());
         }
-        while int(pool, count).await < all {
-            assert!(start.elapsed() < LONG * 15, "not all are booked");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        loop {
+        let booked = async || int(pool, "select count(distinct transfer) from booking").await;
+        progress(booked, |booked| booked == all).await;
+        let left = async || {
             let left = transfers.backlog().await.unwrap();
-            if left.lag + left.pending == 0 {
-                break;
-            }
-            assert!(start.elapsed() < LONG * 15, "{left:?} are left");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            left.lag + left.pending
+        };
+        progress(left, |left| left == 0).await;
         println!("{kills} kills in {:?}", start.elapsed());
     }
 
@@ -198,6 +205,22 @@ impl Plan {
         assert_eq!(bookings, self.transfers.len(), "bookings");
         let found = sqlx::query_scalar::<_, i64>("select balance from account order by id");
         assert_eq!(found.fetch_all(pool).await.unwrap(), self.balances);
+    }
+}
+
+/// Waits until a number is reached that always changes again within a short time.
+async fn progress<N: PartialEq + Copy + Debug>(
+    number: impl AsyncFn() -> N,
+    is_it: impl Fn(N) -> bool,
+) {
+    let mut last = (number().await, Instant::now());
+    while !is_it(last.0) {
+        assert!(last.1.elapsed() < LONG, "no progress: {:?}", last.0);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let number = number().await;
+        if number != last.0 {
+            last = (number, Instant::now());
+        }
     }
 }
 
@@ -238,32 +261,27 @@ async fn a_bank_whose_workers_are_killed_is_exact() {
     assert_eq!(transport.dead_letters(None, 10).await.unwrap().len(), 0);
 }
 
-#[tokio::test]
-async fn a_bank_over_redis_whose_workers_and_relays_are_killed_is_exact() {
-    let redis = Redis::start();
+/// A bank whose messages another broker carries, while workers and their relays are killed.
+async fn is_exact_over(broker: impl Transport, address: &str, transfers: usize, kills: usize) {
     let (_home, told) = home();
-    let outbox = connect(&told)
-        .await
-        .outbox(RedisTransport::connect(redis.url()).await.unwrap());
+    let outbox = connect(&told).await.outbox(broker);
     let pool = pool_of(&told).await;
     open_accounts(&pool).await;
     let audit = join(&outbox, &event("bank.transferred"), "audit").await;
-    let plan = Plan::of(1_000);
+    let plan = Plan::of(transfers);
     plan.send(&RemoteBus::connect(outbox.clone()).await.unwrap())
         .await;
-    let transfers = join(&outbox, &command("bank.transfer"), "observer").await;
-    let told = format!("{told}|{}", redis.url());
-    plan.run(&pool, &transfers, &told, 10).await;
+    let observer = join(&outbox, &command("bank.transfer"), "observer").await;
+    let told = format!("{told}|{address}");
+    plan.run(&pool, &observer, &told, kills).await;
     let relay = outbox.relay().start().await.unwrap();
     eventually("all have left", async || relay.health().await.lag == 0).await;
     plan.check(&pool).await;
     // A relay that is killed sends some events again, with the same id.
     let (mut ids, mut events) = (BTreeSet::new(), BTreeSet::new());
-    loop {
-        let got = audit.receive(1000, Duration::from_secs(1)).await.unwrap();
-        if got.is_empty() {
-            break;
-        }
+    while audit.backlog().await.unwrap().lag > 0 {
+        let got = audit.receive(1000, LONG).await.unwrap();
+        acknowledge(&audit, &got).await.unwrap();
         for delivery in got {
             let envelope = Envelope::parse(&delivery.record.headers).unwrap();
             let event: Transferred = serde_json::from_slice(&delivery.record.body).unwrap();
@@ -271,11 +289,51 @@ async fn a_bank_over_redis_whose_workers_and_relays_are_killed_is_exact() {
             events.insert(event.id);
         }
     }
-    assert!(events.into_iter().eq(0..1_000), "each event");
+    assert!(events.into_iter().eq(0..transfers as i64), "each event");
     assert_eq!(
         ids.len(),
-        1_000,
+        transfers,
         "an event has one id, however often it is sent"
     );
+    assert_eq!(outbox.dead_letters(None, 10).await.unwrap().len(), 0);
     relay.shutdown().await.unwrap();
+}
+
+async fn is_exact_over_redis(transfers: usize, kills: usize) {
+    let server = Redis::start();
+    let broker = redis(server.url()).await;
+    is_exact_over(broker, server.url(), transfers, kills).await;
+}
+
+async fn is_exact_over_kafka(transfers: usize, kills: usize) {
+    let options = KafkaOptions {
+        properties: vec!["group.min.session.timeout.ms=2000".to_owned()],
+        ..KafkaOptions::default()
+    };
+    let start = || Kafka::with(options);
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    let broker = kafka(server.servers()).await;
+    is_exact_over(broker, server.servers(), transfers, kills).await;
+}
+
+#[tokio::test]
+async fn a_bank_over_redis_whose_workers_and_relays_are_killed_is_exact() {
+    is_exact_over_redis(1_000, 10).await;
+}
+
+#[tokio::test]
+async fn a_bank_over_kafka_whose_workers_and_relays_are_killed_is_exact() {
+    is_exact_over_kafka(1_000, 10).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_bank_over_redis_is_exact_after_200_kills() {
+    is_exact_over_redis(20_000, 200).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_bank_over_kafka_is_exact_after_200_kills() {
+    is_exact_over_kafka(20_000, 200).await;
 }

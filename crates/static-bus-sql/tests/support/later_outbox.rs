@@ -8,13 +8,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use static_bus::prelude::*;
+use static_bus_kafka::KafkaTransport;
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Later, RemoteBus, SendLater, Transport, Worker,
     transport::{Consumer as _, Due, Inspect, Record, Transactional as _},
 };
 use static_bus_sql::transaction;
-use test_brokers::redis::Redis;
+use test_brokers::{kafka::Kafka, redis::Redis};
 
 use super::{
     Database, connect, home,
@@ -155,10 +156,7 @@ async fn the_messages_of_a_key_keep_their_order_when_they_are_due_though_two_rel
     relays.1.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_timeout_of_a_module_waits_in_the_outbox_of_redis_and_outlives_its_process() {
-    let redis = Redis::start();
-    let broker = RedisTransport::connect(redis.url()).await.unwrap();
+async fn a_timeout_of_a_module_outlives_its_process(broker: impl Inspect) {
     let (_home, told) = home();
     let outbox = connect(&told).await.outbox(broker.clone());
     let remote = RemoteBus::connect(outbox.clone()).await.unwrap();
@@ -197,4 +195,20 @@ async fn a_timeout_of_a_module_waits_in_the_outbox_of_redis_and_outlives_its_pro
     let orders: Vec<_> = log.iter().map(|(order, _)| *order).collect();
     assert_eq!(orders, [1, 3]);
     assert!(log.iter().all(|(_, late)| *late >= SECOND), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_of_a_module_waits_in_the_outbox_of_redis_and_outlives_its_process() {
+    let redis = Redis::start();
+    let broker = RedisTransport::connect(redis.url()).await.unwrap();
+    a_timeout_of_a_module_outlives_its_process(broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_of_a_module_waits_in_the_outbox_of_kafka_and_outlives_its_process() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let broker = KafkaTransport::builder(kafka.servers()).deadline(LONG);
+    let broker = broker.connect().await.unwrap();
+    broker.check_scheduling().unwrap_err();
+    a_timeout_of_a_module_outlives_its_process(broker).await;
 }

@@ -38,6 +38,7 @@ mod redis;
 mod sqlite;
 mod table;
 
+use kafka::Work;
 use table::Table;
 
 /// The number of runs of each.
@@ -160,16 +161,33 @@ async fn over_kafka(table: &Table<'_>, servers: &str) {
     let transport = KafkaTransport::connect(servers)
         .await
         .expect("the server was started");
-    table
-        .rate(
-            "commands produced in batches of 100",
-            BATCHED,
-            async || kafka::produce(servers, BATCHED).await,
-            async || ours::produce(&transport, BATCHED).await,
-        )
-        .await;
-    let bare = async || kafka::commands(servers, BATCHED).await;
-    commands(table, BATCHED, bare, &transport).await;
+    for (of, work) in [
+        ("bare without attributes", Work::Bodies),
+        ("both with attributes", Work::Attributes),
+    ] {
+        table
+            .rate(
+                &format!("commands produced in batches of 100, {of}"),
+                BATCHED,
+                async || kafka::produce(servers, BATCHED, work).await,
+                async || ours::produce(&transport, BATCHED).await,
+            )
+            .await;
+    }
+    for (of, work, dedup) in [
+        ("bare without attributes", Work::Bodies, None),
+        ("both with attributes", Work::Attributes, None),
+        ("both recognise duplicates", Work::Ids, Some(WINDOW)),
+    ] {
+        table
+            .rate(
+                &format!("commands end to end, batches of 100, {of}"),
+                BATCHED,
+                async || kafka::commands(servers, BATCHED, work).await,
+                async || ours::commands(&transport, BATCHED, dedup).await,
+            )
+            .await;
+    }
     table
         .latency(
             "query and answer, median time",

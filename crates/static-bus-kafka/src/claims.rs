@@ -8,7 +8,6 @@
 //! The topic has one partition, because every member reads all of it. A call is one record.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -167,7 +166,7 @@ impl Claims {
             let number = |key: &Arc<str>| state.held[key];
             let claims: Vec<Numbered<'_>> = kept
                 .into_iter()
-                .map(|key| (Cow::Borrowed(&**key), number(key)))
+                .map(|key| ((&**key).into(), number(key)))
                 .collect();
             inner.send_claims(&claims, |claims| Entry::Renew {
                 member: (&*inner.member).into(),
@@ -187,7 +186,7 @@ impl Claims {
             let mut state = inner.state();
             let held = keys.iter().filter_map(|key| {
                 let number = state.held.remove(key)?;
-                Some((Cow::Borrowed(&**key), number))
+                Some(((&**key).into(), number))
             });
             let claims: Vec<Numbered<'_>> = held.collect();
             inner.send_release(&claims)?
@@ -284,7 +283,7 @@ impl Inner {
                 if *claim == Claim::Granted {
                     state.held.insert(key.clone(), number);
                 } else if state.table.is_in_doubt(key, member, number) {
-                    in_doubt.push((Cow::Borrowed(&**key), number));
+                    in_doubt.push(((&**key).into(), number));
                 }
             }
             // If this fails, they end with their leases.

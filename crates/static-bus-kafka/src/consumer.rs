@@ -1,15 +1,10 @@
 //! Members of groups of commands and events.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::OnceCell,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -21,10 +16,10 @@ use super::{
     names::group_id,
     offsets,
     outputs::{Acknowledgement, Handling},
+    pace::Pace,
     receipt::KafkaReceipt,
     transactions::Committer,
 };
-use static_bus_remote::lock::lock;
 use static_bus_remote::transport::{
     Backlog, Claim, Consumer, Delivery, Kind, Lease, Scope, Subscription, TransportError,
     TransportErrorKind,
@@ -37,6 +32,13 @@ const MAX_TRANSACTION_BYTES: usize = 4_000_000;
 /// The shortest interval of acknowledgements. A commit and a confirmation cost the cluster as much for one record as for
 /// hundreds.
 const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(10);
+/// The same after [`MANY`] records.
+const LOADED_ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(50);
+/// The shortest interval from [`MANY`] records whose keys are claimed to the next ones, unless more were there than the
+/// caller wanted. A claim, too, costs as much for one key as for hundreds.
+const LOADED_CLAIM_INTERVAL: Duration = Duration::from_millis(5);
+/// The number of records from which on a call has to do with load, and the next ones may wait for others.
+const MANY: usize = 32;
 
 /// A member of a group of a command or an event.
 ///
@@ -51,8 +53,8 @@ pub struct KafkaConsumer {
     claims: OnceCell<Claims>,
     /// With exactly once.
     handling: Option<Handling>,
-    /// The time from which records may be acknowledged.
-    acknowledge_from: Mutex<Instant>,
+    acknowledgements_pace: Pace,
+    claims_pace: Pace,
 }
 
 impl KafkaConsumer {
@@ -97,20 +99,14 @@ impl KafkaConsumer {
             member,
             claims: OnceCell::new(),
             handling,
-            acknowledge_from: Mutex::new(Instant::now()),
+            acknowledgements_pace: Pace::new(),
+            claims_pace: Pace::new(),
         })
     }
 
     async fn claims(&self) -> Result<&Claims, TransportError> {
         let open = || Claims::open(&self.cluster, &self.subscription);
         self.claims.get_or_try_init(open).await
-    }
-
-    /// Waits until the interval after the last acknowledgement is over. Calls that wait go on together.
-    async fn pace(&self) {
-        let from = *lock(&self.acknowledge_from);
-        sleep_until(from).await;
-        *lock(&self.acknowledge_from) = Instant::now() + ACKNOWLEDGEMENT_INTERVAL;
     }
 
     /// Acknowledges records without their keys.
@@ -185,7 +181,17 @@ impl Consumer for KafkaConsumer {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery<KafkaReceipt>>, TransportError> {
-        self.member.receive(max, wait).await
+        let begun = Instant::now();
+        if timeout(wait, self.claims_pace.wait()).await.is_err() {
+            return Ok(Vec::new());
+        }
+        let wait = wait.saturating_sub(begun.elapsed());
+        let received = self.member.receive(max, wait).await?;
+        let is_claimed = self.subscription.deduplication.is_some();
+        if is_claimed && (MANY..max).contains(&received.len()) {
+            self.claims_pace.begin(LOADED_CLAIM_INTERVAL);
+        }
+        Ok(received)
     }
 
     async fn claim(&self, keys: &[Arc<str>]) -> Result<Vec<Claim>, TransportError> {
@@ -199,7 +205,11 @@ impl Consumer for KafkaConsumer {
         if let Some(handling) = &self.handling {
             return self.acknowledge_in_transaction(handling, leases).await;
         }
-        self.pace().await;
+        self.acknowledgements_pace.wait().await;
+        self.acknowledgements_pace.begin(match leases.len() < MANY {
+            true => ACKNOWLEDGEMENT_INTERVAL,
+            false => LOADED_ACKNOWLEDGEMENT_INTERVAL,
+        });
         let keys = keys(leases);
         if !keys.is_empty() {
             self.claims().await?.confirm(keys).await?;

@@ -60,6 +60,7 @@ mod membership;
 mod names;
 mod offsets;
 mod outputs;
+mod pace;
 mod partition;
 mod producer;
 mod receipt;

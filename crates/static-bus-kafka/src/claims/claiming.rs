@@ -1,6 +1,6 @@
 //! Claims that wait for their results.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use tokio::{sync::oneshot, time::timeout_at};
 
@@ -84,7 +84,7 @@ impl Drop for Claiming<'_> {
             }
         }
         let claims: Vec<_> = numbered()
-            .map(|(key, number)| (Cow::Borrowed(&**key), number))
+            .map(|(key, number)| ((&**key).into(), number))
             .collect();
         // If this fails, they end with their leases.
         _ = self.inner.send_release(&claims);

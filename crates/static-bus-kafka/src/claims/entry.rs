@@ -1,6 +1,6 @@
 //! The entries of the log of claims. They are JSON, so that the tools of Kafka can show them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,39 +18,65 @@ pub enum Entry<'e> {
         member: Cow<'e, str>,
         first: u64,
         lease: u64,
-        keys: Vec<Cow<'e, str>>,
+        #[serde(borrow)]
+        keys: Vec<Key<'e>>,
     },
     /// Renewals of claims.
     Renew {
         member: Cow<'e, str>,
         lease: u64,
+        #[serde(borrow)]
         claims: Vec<Numbered<'e>>,
     },
     /// Releases of claims.
     #[serde(rename = "give-up")]
     Release {
         member: Cow<'e, str>,
+        #[serde(borrow)]
         claims: Vec<Numbered<'e>>,
     },
     /// Confirmations of keys, which are remembered for the time `kept`.
-    Confirm { kept: u64, keys: Vec<Cow<'e, str>> },
+    Confirm {
+        kept: u64,
+        #[serde(borrow)]
+        keys: Vec<Key<'e>>,
+    },
     /// A member that leaves. It releases all of its claims.
     Leave { member: Cow<'e, str> },
 }
 
 /// A key and the number of its claim.
-pub type Numbered<'e> = (Cow<'e, str>, u64);
+pub type Numbered<'e> = (Key<'e>, u64);
+
+/// A deduplication key. One that is read is a part of the entry: there are hundreds in one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key<'e>(#[serde(borrow)] Cow<'e, str>);
+
+impl<'e, K: Into<Cow<'e, str>>> From<K> for Key<'e> {
+    fn from(key: K) -> Self {
+        Key(key.into())
+    }
+}
+
+impl Deref for Key<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The greatest size of the keys of one entry: less than half of the default limit of brokers.
 const MAX_BYTES: usize = 256 * 1024;
 
-impl Entry<'_> {
+impl<'e> Entry<'e> {
     pub fn write(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers are serializable")
     }
 
     /// Reads an entry. `None` for one that is invalid or of a later version.
-    pub fn read(bytes: &[u8]) -> Option<Entry<'static>> {
+    pub fn read(bytes: &'e [u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 }

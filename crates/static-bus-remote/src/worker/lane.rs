@@ -287,7 +287,7 @@ impl<C: Consumer> Lane<C> {
             let Some(mut item) = self.ready.pop_front() else {
                 return;
             };
-            if self.leases.has_run_out(&item.lease.receipt) {
+            if self.leases.has_run_out(&item.lease.receipt, item.received) {
                 self.give_back(item);
                 continue;
             }

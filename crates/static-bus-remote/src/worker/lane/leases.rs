@@ -69,11 +69,15 @@ impl<C: Consumer> Leases<C> {
         }
     }
 
-    /// Returns `true` if a lease may have run out.
-    pub fn has_run_out(&self, receipt: &C::Receipt) -> bool {
+    /// Returns `true` if the lease of a record that was received at this time may have run out.
+    pub fn has_run_out(&self, receipt: &C::Receipt, received: Instant) -> bool {
+        let now = Instant::now();
+        if now < later(received, self.lease) {
+            return false;
+        }
         let held = lock(&self.held);
         let until = held.get(receipt).map(|lease| lease.until);
-        until.is_none_or(|until| until <= Instant::now())
+        until.is_none_or(|until| until <= now)
     }
 }
 impl<C: Consumer> Drop for Leases<C> {

@@ -395,8 +395,8 @@ async fn two_transactions_with_the_same_cancellation_keys_in_another_order_do_no
     let slow = format!(
         "create function {namespace}.slow() returns trigger language plpgsql as \
          $$ begin perform pg_sleep(0.5); return new; end $$; \
-         create trigger slow after insert or update on {namespace}.scheduled for each row execute function {namespace}.slow(); \
-         create trigger slow after insert or update on {namespace}.scheduled_outbox for each row execute function {namespace}.slow()"
+         create trigger slow before insert or update on {namespace}.scheduled for each row execute function {namespace}.slow(); \
+         create trigger slow before insert or update on {namespace}.scheduled_outbox for each row execute function {namespace}.slow()"
     );
     let pool = pool().await;
     sqlx::raw_sql(AssertSqlSafe(slow))

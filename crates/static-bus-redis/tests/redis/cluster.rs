@@ -5,15 +5,10 @@ mod moves;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use static_bus::prelude::*;
 use static_bus_redis::RedisTransport;
-use static_bus_remote::{
-    DEAD_LETTERS, Transport, TransportErrorKind, Worker, WorkerHandle, transport::Inspect,
-};
-use tokio::sync::mpsc;
+use static_bus_remote::{DEAD_LETTERS, Transport, TransportErrorKind, transport::Inspect};
 
-use crate::support::*;
+use crate::{payments::*, support::*};
 use test_brokers::{
     redis::{Persistence, Redis},
     redis_cluster::RedisCluster,
@@ -140,31 +135,6 @@ async fn a_server_of_another_kind_than_the_url_says_is_named_with_the_remedy() {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Pay {
-    invoice: u32,
-}
-command!(Pay, name = "billing.pay", key = invoice);
-
-#[derive(Serialize, Deserialize)]
-struct GetTotal;
-query!(GetTotal -> u32, name = "billing.total");
-
-/// The keys of the topics of these messages.
+/// The keys of the topics of payments.
 const PAY: &str = "static-bus:{command:billing.pay}";
 const TOTAL: &str = "static-bus:{query:billing.total}";
-
-/// A worker, and what it has handled.
-async fn serve(
-    cluster: &RedisCluster,
-) -> (WorkerHandle<RedisTransport>, mpsc::UnboundedReceiver<u32>) {
-    let (tell, heard) = mpsc::unbounded_channel();
-    let bus = BusBuilder::new()
-        .register_command_fn(move |pay: Pay| tell.send(pay.invoice).unwrap())
-        .register_query_fn(|_: GetTotal| 42)
-        .build();
-    let worker = Worker::new(join(cluster).await, bus)
-        .command::<Pay>()
-        .query::<GetTotal>();
-    (worker.start().await.unwrap(), heard)
-}

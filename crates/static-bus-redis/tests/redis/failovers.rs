@@ -2,23 +2,15 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use static_bus::{asynchronous::AsyncExecuteCommand, prelude::*};
+use static_bus::asynchronous::AsyncExecuteCommand;
 use static_bus_redis::RedisTransport;
-use static_bus_remote::{RemoteBus, Transport, TransportErrorKind, Worker};
-use tokio::sync::mpsc;
+use static_bus_remote::{RemoteBus, Transport, TransportErrorKind};
 
-use crate::support::*;
+use crate::{payments::*, support::*};
 use test_brokers::{
     redis::{Redis, RedisOptions},
     tunnel::Tunnel,
 };
-
-#[derive(Serialize, Deserialize)]
-struct Pay {
-    invoice: u32,
-}
-command!(Pay, name = "billing.pay", key = invoice);
 
 /// Makes a server the replica of another, and waits until it has its data.
 async fn follow(replica: &Redis, primary: &Redis) {
@@ -35,13 +27,8 @@ async fn everything_goes_on_when_the_primary_is_demoted_with_its_connections_ope
     let (first, second) = (Redis::start(), Redis::start());
     let tunnel = Tunnel::to(first.port());
     let url = format!("redis://{}", tunnel.host_and_port());
-    let (tell, mut heard) = mpsc::unbounded_channel();
-    let bus = BusBuilder::new()
-        .register_command_fn(move |pay: Pay| tell.send(pay.invoice).unwrap())
-        .build();
     let transport = RedisTransport::connect(&url).await.unwrap();
-    let worker = Worker::new(transport, bus).command::<Pay>();
-    let worker = worker.start().await.unwrap();
+    let (worker, mut heard) = serve(transport).await;
     let sender = RedisTransport::connect(&url).await.unwrap();
     let remote = RemoteBus::connect(sender).await.unwrap();
     let mut expected = HashSet::new();
@@ -60,14 +47,8 @@ async fn everything_goes_on_when_the_primary_is_demoted_with_its_connections_ope
             send(round * 100 + n).await;
         }
     }
-    let mut handled = HashSet::from([0]);
-    while handled.len() < expected.len() {
-        let next = tokio::time::timeout(LONG, heard.recv()).await;
-        handled.extend(next.unwrap_or_else(|_| panic!("{handled:?}")));
-    }
-    assert_eq!(handled, expected);
-    eventually("the worker is ready", async || worker.health().await.ready).await;
-    worker.shutdown(LONG).await;
+    all_handled(&expected, HashSet::from([0]), &mut heard).await;
+    recovered(&remote, worker).await;
 }
 
 /// The kind and the text of the error of a command that is sent to this server.

@@ -10,6 +10,7 @@ mod large_backlogs;
 mod lost_groups;
 mod outages;
 mod partitions;
+mod payments;
 mod queries;
 mod scheduling;
 mod sentinel;

@@ -2,30 +2,15 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use static_bus::{
-    asynchronous::{AsyncExecuteCommand, AsyncSendQuery},
-    prelude::*,
-};
+use static_bus::asynchronous::AsyncExecuteCommand;
 use static_bus_redis::RedisTransport;
-use static_bus_remote::{RemoteBus, Transport, TransportErrorKind, Worker};
-use tokio::sync::mpsc;
+use static_bus_remote::{RemoteBus, Transport, TransportErrorKind};
 
-use crate::support::*;
+use crate::{payments::*, support::*};
 use test_brokers::{
     redis::{Redis, RedisOptions},
     sentinels::Sentinels,
 };
-
-#[derive(Serialize, Deserialize)]
-struct Pay {
-    invoice: u32,
-}
-command!(Pay, name = "billing.pay", key = invoice);
-
-#[derive(Serialize, Deserialize)]
-struct GetTotal;
-query!(GetTotal -> u32, name = "billing.total");
 
 fn with(arguments: &[&str]) -> Redis {
     Redis::with(RedisOptions {
@@ -55,33 +40,11 @@ async fn a_failover_under_load_loses_nothing_that_the_replica_has_confirmed() {
     let mut sentinels = Sentinels::watch(&primary, 1);
     let transport = RedisTransport::connect(&sentinels.url()).await.unwrap();
     assert_eq!(transport.address(), sentinels.url());
-    let (tell, mut heard) = mpsc::unbounded_channel();
-    let bus = BusBuilder::new()
-        .register_command_fn(move |pay: Pay| tell.send(pay.invoice).unwrap())
-        .register_query_fn(|_: GetTotal| 42)
-        .build();
-    let worker = Worker::new(transport, bus)
-        .command::<Pay>()
-        .query::<GetTotal>();
-    let worker = worker.start().await.unwrap();
+    let (worker, mut heard) = serve(transport).await;
     let sender = RedisTransport::builder(sentinels.url()).replicas(1);
     let sender = sender.connect().await.unwrap();
     let remote = RemoteBus::connect(sender).await.unwrap();
-    // Eight tasks send until the failover, as fast as they can.
-    let mut senders = tokio::task::JoinSet::new();
-    for sender in 0..8 {
-        let remote = remote.clone();
-        senders.spawn(async move {
-            let mut confirmed = HashSet::new();
-            for invoice in (sender..).step_by(8) {
-                match remote.execute_async(Pay { invoice }).await {
-                    Ok(()) => _ = confirmed.insert(invoice),
-                    Err(_) => break,
-                }
-            }
-            confirmed
-        });
-    }
+    let senders = pay_until_failure(&remote);
     let mut handled = HashSet::new();
     while handled.len() < 200 {
         handled.extend(heard.recv().await);
@@ -101,25 +64,8 @@ async fn a_failover_under_load_loses_nothing_that_the_replica_has_confirmed() {
         after.execute_async(Pay { invoice }).await.unwrap();
         confirmed.insert(invoice);
     }
-    while !confirmed.is_subset(&handled) {
-        let next = tokio::time::timeout(LONG, heard.recv()).await;
-        let missing = || {
-            confirmed
-                .difference(&handled)
-                .copied()
-                .collect::<Vec<u32>>()
-        };
-        handled.insert(next.unwrap_or_else(|_| panic!("{:?}", missing())).unwrap());
-    }
-    eventually("queries are answered", async || {
-        remote
-            .send_async(GetTotal)
-            .await
-            .is_ok_and(|total| total == 42)
-    })
-    .await;
-    eventually("the worker is ready", async || worker.health().await.ready).await;
-    worker.shutdown(LONG).await;
+    all_handled(&confirmed, handled, &mut heard).await;
+    recovered(&remote, worker).await;
 }
 
 #[tokio::test]

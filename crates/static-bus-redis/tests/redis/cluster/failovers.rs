@@ -5,55 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus::asynchronous::{AsyncExecuteCommand, AsyncSendQuery};
+use super::*;
+use static_bus::asynchronous::AsyncExecuteCommand;
 use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     RemoteBus, Transport, TransportErrorKind,
     transport::{Consumer, Inspect, Kind, Receiver, Topic},
 };
-use tokio::sync::mpsc;
-
-use super::*;
-
-/// Waits until all of these were handled.
-async fn all_handled(
-    confirmed: &HashSet<u32>,
-    mut handled: HashSet<u32>,
-    heard: &mut mpsc::UnboundedReceiver<u32>,
-) {
-    while !confirmed.is_subset(&handled) {
-        let next = tokio::time::timeout(LONG, heard.recv()).await;
-        let missing = || confirmed.difference(&handled).count();
-        handled.insert(
-            next.unwrap_or_else(|_| panic!("{} are missing", missing()))
-                .unwrap(),
-        );
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_under_load_loses_nothing_that_the_replica_has_confirmed() {
     let mut cluster = RedisCluster::with_replicas();
-    let (worker, mut heard) = serve(&cluster).await;
+    let (worker, mut heard) = serve(join(&cluster).await).await;
     let sender = RedisTransport::builder(cluster.url()).replicas(1);
     let remote = RemoteBus::connect(sender.connect().await.unwrap())
         .await
         .unwrap();
-    // Eight tasks send until the failover, as fast as they can.
-    let mut senders = tokio::task::JoinSet::new();
-    for sender in 0..8 {
-        let remote = remote.clone();
-        senders.spawn(async move {
-            let mut confirmed = HashSet::new();
-            for invoice in (sender..).step_by(8) {
-                match remote.execute_async(Pay { invoice }).await {
-                    Ok(()) => _ = confirmed.insert(invoice),
-                    Err(_) => break,
-                }
-            }
-            confirmed
-        });
-    }
+    let senders = pay_until_failure(&remote);
     let mut handled = HashSet::new();
     while handled.len() < 200 {
         handled.extend(heard.recv().await);
@@ -72,15 +40,7 @@ async fn a_failover_under_load_loses_nothing_that_the_replica_has_confirmed() {
         confirmed.insert(invoice);
     }
     all_handled(&confirmed, handled, &mut heard).await;
-    eventually("queries are answered", async || {
-        remote
-            .send_async(GetTotal)
-            .await
-            .is_ok_and(|total| total == 42)
-    })
-    .await;
-    eventually("the worker is ready", async || worker.health().await.ready).await;
-    worker.shutdown(LONG).await;
+    recovered(&remote, worker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use super::*;
 async fn slots_that_move_under_load_cost_no_error_and_lose_and_double_nothing() {
     // The process does not know the fourth node when it connects.
     let cluster = RedisCluster::with_spare();
-    let (worker, mut heard) = serve(&cluster).await;
+    let (worker, mut heard) = serve(join(&cluster).await).await;
     let remote = RemoteBus::connect(join(&cluster).await).await.unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut senders = tokio::task::JoinSet::new();

@@ -17,7 +17,7 @@ use super::{
     cluster::Cluster,
     events::Client,
     offsets::{REQUEST_TIMEOUT, all},
-    partition::Partition,
+    partition::{Partition, Unread},
 };
 use static_bus_remote::{
     time::now_millis,
@@ -46,17 +46,31 @@ pub(super) struct GroupOffsets {
 #[derive(Default)]
 pub(super) struct OwnBacklog {
     in_flight: u64,
-    /// The number of records of each partition that are not acknowledged.
-    unsettled: BTreeMap<i32, u64>,
-    /// The time of the append of the oldest record that is not acknowledged.
+    /// The number of records that are known not to be acknowledged.
+    unsettled: u64,
+    /// The time of the append of the oldest one of them.
     oldest: Option<i64>,
+    /// The offsets of each partition that are not among them: the client has fetched no record of these so far.
+    unread: BTreeMap<i32, Unread>,
 }
 
 impl OwnBacklog {
-    /// Adds a partition.
-    pub fn add(&mut self, number: i32, in_flight: usize, unsettled: u64, oldest: Option<i64>) {
-        self.in_flight += in_flight as u64;
-        self.unsettled.insert(number, unsettled);
+    /// Adds a partition. `ahead` is the time of the append of the first unread record if the client has fetched one.
+    pub fn add<R: Clone>(
+        &mut self,
+        number: i32,
+        partition: &Partition<R>,
+        bounds: (i64, i64),
+        ahead: Option<i64>,
+    ) {
+        let mut unread = partition.unread(bounds);
+        self.in_flight += partition.in_flight() as u64;
+        self.unsettled += partition.open();
+        if ahead.is_some() {
+            self.unsettled += std::mem::take(&mut unread.offsets);
+        }
+        self.unread.insert(number, unread);
+        let oldest = partition.oldest().or(ahead);
         self.oldest = self.oldest.into_iter().chain(oldest).min();
     }
 }
@@ -104,11 +118,10 @@ impl GroupOffsets {
         cluster: &Cluster,
         own: OwnBacklog,
     ) -> Result<Backlog, TransportError> {
-        let others = self.waiting(cluster, |number| own.unsettled.contains_key(&number));
-        let others = others.await?;
-        let unsettled = own.unsettled.values().sum::<u64>();
-        let unsettled = unsettled + others.values().map(|waiting| waiting.records).sum::<u64>();
-        let first = others.values().filter_map(|waiting| waiting.appended);
+        let waiting = self.waiting(cluster, &own.unread).await?;
+        let records = waiting.values().map(|waiting| waiting.records);
+        let unsettled = own.unsettled + records.sum::<u64>();
+        let first = waiting.values().filter_map(|waiting| waiting.appended);
         let oldest = own.oldest.into_iter().chain(first).min();
         Ok(Backlog {
             pending: own.in_flight,
@@ -117,28 +130,26 @@ impl GroupOffsets {
         })
     }
 
-    /// The partitions with records that are not acknowledged, as far as the committed offsets tell.
+    /// The partitions with records that are not acknowledged: as far as a member knows, and else as far as the
+    /// committed offsets tell.
     pub async fn waiting(
         &self,
         cluster: &Cluster,
-        is_left_out: impl Fn(i32) -> bool,
+        known: &BTreeMap<i32, Unread>,
     ) -> Result<BTreeMap<i32, Waiting>, TransportError> {
         let mut waiting = BTreeMap::new();
-        for (number, (begin, end)) in &self.bounds {
-            if is_left_out(*number) {
-                continue;
-            }
-            let (at, metadata) = match self.committed.get(number) {
-                Some((at, metadata)) => (*at, &**metadata),
-                None => (*begin, ""),
+        for (number, bounds) in &self.bounds {
+            let committed = || match self.committed.get(number) {
+                Some((at, metadata)) => Partition::<()>::new(*at, metadata),
+                None => Partition::new(bounds.0, ""),
             };
-            let records = Partition::<()>::new(at, metadata).unsettled(*begin, *end);
-            if records > 0 {
-                let (first, appended) = (at.max(*begin), None);
+            let known = known.get(number).copied();
+            let unread = known.unwrap_or_else(|| committed().unread(*bounds));
+            if unread.offsets > 0 {
                 let state = Waiting {
-                    first,
-                    records,
-                    appended,
+                    first: unread.first,
+                    records: unread.offsets,
+                    appended: None,
                 };
                 waiting.insert(*number, state);
             }

@@ -4,7 +4,7 @@
 //! are kept, because each inspection needs them again.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -199,7 +199,7 @@ async fn inspect_group(
 ) -> Result<GroupState, TransportError> {
     let client = cluster.inspectors().of_group(cluster.settings(), id)?;
     let offsets = GroupOffsets::read(cluster, client.client.clone(), topic).await?;
-    let waiting = offsets.waiting(cluster, |_| false).await?;
+    let waiting = offsets.waiting(cluster, &BTreeMap::new()).await?;
     let record = |(number, waiting): (&i32, &Waiting)| {
         let place = format!("partition {number}, offset {}", waiting.first);
         let mut record = UnsettledRecord::new(place, age(waiting.appended?));

@@ -104,8 +104,6 @@ pub(super) fn with_defaults(mut config: ClientConfig, session_timeout: Duration)
     };
     default(SESSION_TIMEOUT, &millis(session_timeout).to_string());
     default("heartbeat.interval.ms", "500");
-    // The end of a partition, after which there may be transaction markers.
-    default("enable.partition.eof", "true");
     // The state of the membership, which is awaited before the member leaves.
     default("statistics.interval.ms", "200");
     // Limits for each partition.

@@ -46,6 +46,15 @@ pub(super) struct Partition<R> {
     length: usize,
 }
 
+/// The offsets of a partition that were not read and are not acknowledged: those of records, or of transaction markers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Unread {
+    /// The first one.
+    pub first: i64,
+    /// Their number.
+    pub offsets: u64,
+}
+
 struct Open<R> {
     record: R,
     /// The time of the append, in milliseconds since the Unix epoch.
@@ -182,15 +191,20 @@ impl<R: Clone> Partition<R> {
         self.open.values().map(|open| open.appended).min()
     }
 
-    /// The number of records that are not acknowledged in a partition with this first offset and end.
-    pub fn unsettled(&self, begin: i64, end: i64) -> u64 {
+    /// The offsets that were not read and are not acknowledged in a partition with this first offset and end.
+    pub fn unread(&self, (begin, end): (i64, i64)) -> Unread {
         let begin = begin.max(self.next);
-        let done = self
-            .done
-            .iter()
-            .map(|done| done.end - done.start.max(begin));
-        let ahead = end - begin - done.map(|done| done.max(0)).sum::<i64>();
-        self.open() + u64::try_from(ahead).unwrap_or_default()
+        let (mut first, mut offsets) = (begin, end - begin);
+        for done in &self.done {
+            offsets -= (done.end - done.start.max(begin)).max(0);
+            if done.start <= first {
+                first = first.max(done.end);
+            }
+        }
+        Unread {
+            first,
+            offsets: u64::try_from(offsets).unwrap_or_default(),
+        }
     }
 
     /// The position and the metadata to commit.

@@ -79,17 +79,6 @@ impl Progress for Leased {
     }
 }
 
-impl Assigned<Leased> {
-    /// The number of records that are not acknowledged, in a partition with these bounds.
-    fn unsettled(&self, (begin, end): (i64, i64)) -> u64 {
-        let partition = &self.progress.partition;
-        match self.source.is_at_end() {
-            true => partition.open(),
-            false => partition.unsettled(begin, end),
-        }
-    }
-}
-
 impl Assignment<Leased> {
     /// Acknowledges records. Returns a ticket if the member has one of their partitions.
     pub fn acknowledge(
@@ -170,10 +159,8 @@ impl Assignment<Leased> {
             assigned
                 .source
                 .look_ahead(|offset| !partition.has_seen(offset));
-            let oldest = partition.oldest();
-            let oldest = oldest.or_else(|| assigned.source.appended_ahead());
-            let (in_flight, unsettled) = (partition.in_flight(), assigned.unsettled(bounds));
-            backlog.add(*number, in_flight, unsettled, oldest);
+            let ahead = assigned.source.appended_ahead();
+            backlog.add(*number, partition, bounds, ahead);
         }
         backlog
     }

@@ -20,8 +20,6 @@ pub(crate) struct Source {
     detour: Option<PartitionQueue<Events>>,
     /// A message that was read ahead of its delivery.
     ahead: Option<OwnedMessage>,
-    /// `true` if the last message of the partition was read.
-    at_end: bool,
     /// The offset after the last message that was read.
     next: i64,
     /// The offset after the last message that was read from `queue`. It is before `next` after a detour.
@@ -44,7 +42,6 @@ impl Source {
             queue: Some(queue),
             detour: None,
             ahead: None,
-            at_end: false,
             next: position,
             queue_next: position,
             is_rewound: false,
@@ -96,7 +93,6 @@ impl Source {
             match queue.poll(Duration::ZERO) {
                 None => return Ok(()),
                 Some(Ok(message)) => {
-                    self.at_end = false;
                     let offset = message.offset();
                     let before = match self.detour {
                         Some(_) => self.next,
@@ -116,7 +112,8 @@ impl Source {
                         return Ok(());
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => self.at_end = true,
+                // Reported if the settings ask for it.
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) => return Err(error),
             }
         }
@@ -132,12 +129,6 @@ impl Source {
     /// The time of the append of the message that was read ahead.
     pub fn appended_ahead(&self) -> Option<i64> {
         self.ahead.as_ref().map(timestamp)
-    }
-
-    /// Returns `true` if no message is left in the partition. After the last message there may be offsets of
-    /// transaction markers.
-    pub fn is_at_end(&self) -> bool {
-        self.at_end && self.ahead.is_none()
     }
 
     /// Stops the source for good, unless it makes a detour. Returns whether it was running.

@@ -88,8 +88,14 @@ fn no_order_of_acknowledgements_and_releases_loses_a_record() {
             }
             let (position, metadata) = partition.commit();
             partition = Partition::new(position, &metadata);
-            let unsettled = partition.unsettled(0, end);
-            assert_eq!(unsettled, open.len() as u64, "of {open:?} with {metadata}");
+            let unread = partition.unread((0, end));
+            assert_eq!(
+                unread.offsets,
+                open.len() as u64,
+                "of {open:?} with {metadata}"
+            );
+            let first = open.first().copied().unwrap_or(end);
+            assert_eq!(unread.first, first, "of {open:?} with {metadata}");
         }
         let position = partition.commit().0;
         assert_eq!(take(&mut partition, position..end), Vec::from_iter(open));

@@ -15,7 +15,6 @@ use test_brokers::kafka::Kafka;
 /// Longer than the test may take.
 const DEADLINE: Duration = Duration::from_secs(300);
 const LIMIT: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(180);
 
 /// Has a consumer with a claim and an open commit, a receiver of queries and one of replies, and closes all of them while
 /// the cluster is gone. Returns the times that took.

@@ -11,10 +11,7 @@ use static_bus_remote::{
 };
 use test_brokers::kafka::Kafka;
 
-use crate::support::{command, record};
-
-/// The limit of anything on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
+use crate::support::{LONG, command, record};
 
 async fn connect(namespace: &str) -> KafkaTransport {
     let builder = KafkaTransport::builder(Kafka::common().servers());

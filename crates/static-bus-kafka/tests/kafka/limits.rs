@@ -26,7 +26,6 @@ use tokio::task::JoinSet;
 use crate::support::*;
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
-const LONG: Duration = Duration::from_secs(180);
 const LIMIT: usize = 20_000;
 
 fn admin() -> AdminClient<DefaultClientContext> {

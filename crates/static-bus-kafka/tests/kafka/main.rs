@@ -1,6 +1,7 @@
 //! Tests of the Kafka engine beyond the conformance suite.
 
 mod append;
+mod backlog;
 mod claims;
 mod closing;
 mod dead_letters;

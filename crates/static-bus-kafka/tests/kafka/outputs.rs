@@ -18,8 +18,6 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(180);
-
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
         .set("bootstrap.servers", Kafka::common().servers())

@@ -13,13 +13,11 @@ use rdkafka::{
 use static_bus_kafka::{KafkaConsumer, KafkaTransport, KafkaTransportBuilder};
 use static_bus_remote::{
     Transport as _,
-    transport::{Consumer as _, Kind, Lease, Receiver as _, Record, Subscription, Topic},
+    transport::{Consumer as _, Kind, Receiver as _, Record, Subscription, Topic},
 };
 
 use crate::support::*;
 use test_brokers::kafka::Kafka;
-
-const LONG: Duration = Duration::from_secs(180);
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
@@ -86,31 +84,6 @@ async fn append(namespace: &str, kind: Kind, numbers: std::ops::Range<u32>) {
 async fn join(kafka: &KafkaTransport, kind: Kind) -> KafkaConsumer {
     let subscription = Subscription::new(topic(kind), "audit", "one");
     kafka.consume(subscription).await.unwrap()
-}
-
-fn number(body: &[u8]) -> u32 {
-    str::from_utf8(body).unwrap().parse().unwrap()
-}
-
-/// Receives and acknowledges records until the greatest of these numbers has come from each partition.
-async fn take(member: &KafkaConsumer, count: usize) -> BTreeSet<u32> {
-    let (mut taken, end) = (BTreeSet::new(), Instant::now() + LONG);
-    while taken.len() < count {
-        let some = member.receive(100, Duration::from_secs(1)).await.unwrap();
-        taken.extend(some.iter().map(|one| number(&one.record.body)));
-        let leases = some.iter().map(|one| Lease {
-            receipt: one.receipt,
-            claim: None,
-        });
-        let leases: Vec<_> = leases.collect();
-        member.acknowledge(&leases).await.unwrap();
-        assert!(
-            Instant::now() < end,
-            "{} of {count}: {taken:?}",
-            taken.len()
-        );
-    }
-    taken
 }
 
 #[tokio::test]

@@ -19,8 +19,6 @@ use tokio::sync::OnceCell;
 use crate::support::*;
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
-const LONG: Duration = Duration::from_secs(180);
-
 /// A rule for `alice`: the type of the resource, its name, the type of the pattern, and the kind of permission.
 type Rule<'r> = (u8, &'r str, u8, u8);
 const TOPIC: u8 = 2;

@@ -14,7 +14,6 @@ use static_bus_remote::{
 use crate::support::*;
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(180);
 const RECORDS: usize = 6_000;
 
 async fn join(kafka: &KafkaTransport) -> KafkaConsumer {

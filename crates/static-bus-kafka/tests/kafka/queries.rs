@@ -24,8 +24,6 @@ use crate::support::*;
 use test_brokers::doomed::{self, Doomed};
 use test_brokers::kafka::Kafka;
 
-const LONG: Duration = Duration::from_secs(180);
-
 /// A topic of queries with one partition, and access to the commits of its group.
 struct Asked {
     kafka: KafkaTransport,

@@ -16,7 +16,7 @@ use static_bus::{
 use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{RemoteBus, Transport, Worker, WorkerHandle};
 
-use crate::support::kafka_at;
+use crate::support::{LONG, kafka_at};
 use test_brokers::doomed::{self, Doomed, HANDLING};
 use test_brokers::kafka::Kafka;
 
@@ -27,7 +27,6 @@ struct Move {
 }
 command!(Move, name = "ledger.move", key = account);
 
-const LONG: Duration = Duration::from_secs(180);
 const LEASE: Duration = Duration::from_secs(6);
 const ACCOUNTS: u32 = 16;
 

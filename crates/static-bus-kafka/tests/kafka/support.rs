@@ -1,6 +1,11 @@
 //! Records, and access to topics without the engine.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
@@ -9,8 +14,11 @@ use rdkafka::{
     message::OwnedMessage,
     types::RDKafkaErrorCode,
 };
-use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder};
-use static_bus_remote::transport::{Kind, Record, Topic, TransportError};
+use static_bus_kafka::{KafkaConsumer, KafkaTransport, KafkaTransportBuilder};
+use static_bus_remote::transport::{Consumer as _, Kind, Lease, Record, Topic, TransportError};
+
+/// A time that no healthy run comes near.
+pub const LONG: Duration = Duration::from_secs(180);
 
 /// A connection whose deadline no call of a healthy cluster comes near, however busy the machine is.
 pub fn kafka_at(servers: impl Into<String>) -> KafkaTransportBuilder {
@@ -92,4 +100,30 @@ fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
         }
     }
     messages
+}
+
+/// The number that a record has as its body.
+pub fn number(body: &[u8]) -> u32 {
+    str::from_utf8(body).unwrap().parse().unwrap()
+}
+
+/// Receives and acknowledges records until this count of different numbers has come.
+pub async fn take(member: &KafkaConsumer, count: usize) -> BTreeSet<u32> {
+    let (mut taken, end) = (BTreeSet::new(), Instant::now() + LONG);
+    while taken.len() < count {
+        let some = member.receive(100, Duration::from_secs(1)).await.unwrap();
+        taken.extend(some.iter().map(|one| number(&one.record.body)));
+        let leases = some.iter().map(|one| Lease {
+            receipt: one.receipt,
+            claim: None,
+        });
+        let leases: Vec<_> = leases.collect();
+        member.acknowledge(&leases).await.unwrap();
+        assert!(
+            Instant::now() < end,
+            "{} of {count}: {taken:?}",
+            taken.len()
+        );
+    }
+    taken
 }

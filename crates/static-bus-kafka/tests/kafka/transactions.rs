@@ -25,7 +25,7 @@ use static_bus_remote::{
     },
 };
 
-use crate::support::{command, contents, kafka_at};
+use crate::support::{LONG, command, contents, kafka_at};
 use test_brokers::doomed::{self, Doomed};
 use test_brokers::kafka::{Kafka, KafkaOptions};
 use test_brokers::proxy::Lost;
@@ -41,7 +41,6 @@ struct Paid {
 }
 event!(Paid, name = "billing.paid");
 
-const LONG: Duration = Duration::from_secs(180);
 const LEASE: Duration = Duration::from_secs(6);
 const DEADLINE: Duration = Duration::from_secs(5);
 

@@ -79,8 +79,10 @@ pub(super) async fn remove(cluster: &Cluster, positions: &[String]) -> Result<()
         removals.push(producer.send(tombstone, cluster.settings().deadline()));
     }
     for removal in removals {
-        let failed = |(e, _)| cluster.error("removing dead letters", &e);
-        removal.await.map_err(failed)?;
+        removal.await.map_err(|(e, _)| {
+            cluster.writer().failed(&e);
+            cluster.error("removing dead letters", &e)
+        })?;
     }
     Ok(())
 }

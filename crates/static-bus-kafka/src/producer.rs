@@ -3,7 +3,7 @@
 //! A client collects records in batches for each partition, in order. The size of a batch is bounded by the limit of its
 //! topic: topics with a smaller limit have a client of their own. A broker that receives a batch twice,
 //! because its response was lost, keeps it once. A client that can no longer guarantee this, after a fatal error,
-//! is replaced.
+//! is replaced, and one whose records have timed out.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -271,3 +271,6 @@ fn may_be_deleted(error: &KafkaError) -> bool {
         Some(MessageTimedOut | UnknownPartition | UnknownTopic | UnknownTopicOrPartition)
     )
 }
+
+#[cfg(test)]
+mod tests;

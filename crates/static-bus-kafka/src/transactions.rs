@@ -122,13 +122,11 @@ impl Committer {
             return Err(Failure::known(error));
         }
         // The cluster refuses this if the transaction is committed.
-        if producer.abort_transaction(self.deadline()).is_ok() {
-            place.producer = Some(producer);
-            return Err(Failure::known(error));
-        }
-        // The next producer with this id ends the transaction, as the cluster has decided.
+        let is_aborted = producer.abort_transaction(self.deadline()).is_ok();
+        // The next producer with this id ends the transaction, as the cluster has decided. This one is not used again
+        // in any case: it may have lost the leader of a partition for good.
         drop(producer);
-        if !is_prepared {
+        if is_aborted || !is_prepared {
             return Err(Failure::known(error));
         }
         place.producer = self.start(place.batch_bytes).ok();

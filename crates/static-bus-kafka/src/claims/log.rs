@@ -103,9 +103,11 @@ impl Log {
         sent.map_err(|(e, _)| self.refused(&e))
     }
 
-    /// The error of an entry that was refused. The topic is created again if it was deleted.
+    /// The error of an entry that was refused. The topic is created again if it was deleted, and the writer is replaced
+    /// after a timeout.
     pub fn refused(self: &Arc<Self>, error: &KafkaError) -> TransportError {
         self.restore();
+        self.cluster.writer().failed(error);
         self.cluster.error(&self.writing(), error)
     }
 

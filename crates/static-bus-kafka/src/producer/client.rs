@@ -1,7 +1,10 @@
 //! A client of the producer, with the last failure of its connections.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ const METADATA_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct Client {
     /// `None` while it is dropped.
     producer: Option<ThreadedProducer<Context>>,
-    failure: Arc<Mutex<Option<Failure>>>,
+    state: Arc<State>,
 }
 
 /// The operation of [`Client::reach`] in errors.
@@ -39,22 +42,27 @@ struct Failure {
     is_final: bool,
 }
 
-struct Context {
-    failure: Arc<Mutex<Option<Failure>>>,
+/// What the client has reported.
+#[derive(Default)]
+struct State {
+    /// The last failure of its connections.
+    failure: Mutex<Option<Failure>>,
+    /// `true` if a record was not delivered in time.
+    has_timed_out: AtomicBool,
 }
+
+struct Context(Arc<State>);
 
 impl Client {
     /// A client whose batches have up to this size.
     pub fn start(cluster: &Cluster, batch_bytes: usize) -> Result<Arc<Self>, TransportError> {
-        let failure = Arc::default();
-        let context = Context {
-            failure: Arc::clone(&failure),
-        };
+        let state = Arc::default();
+        let context = Context(Arc::clone(&state));
         let settings = cluster.settings();
         let producer = clients::start(settings, &settings.producer(batch_bytes), context)?;
         Ok(Arc::new(Client {
             producer: Some(producer),
-            failure,
+            state,
         }))
     }
 
@@ -64,9 +72,11 @@ impl Client {
         self.producer().send(message)
     }
 
-    /// Returns `true` if a fatal error has occurred, after which all records are refused.
+    /// Returns `true` if a fatal error has occurred, after which all records are refused, or if a record has timed out:
+    /// the client may have lost the leader of a partition for good.
     pub fn is_broken(&self) -> bool {
-        self.producer().client().fatal_error().is_some()
+        let has_timed_out = self.state.has_timed_out.load(Ordering::Relaxed);
+        has_timed_out || self.producer().client().fatal_error().is_some()
     }
 
     /// Waits until a server has answered.
@@ -79,7 +89,7 @@ impl Client {
     fn request_metadata(&self, cluster: &Cluster) -> Result<(), TransportError> {
         let settings = cluster.settings();
         let end = Instant::now() + settings.deadline();
-        *lock(&self.failure) = None;
+        *lock(&self.state.failure) = None;
         // Any topic serves. The metadata of all topics may be large.
         let topic = topic_name(settings.namespace(), &DEAD_LETTERS);
         loop {
@@ -92,7 +102,7 @@ impl Client {
                 return Ok(());
             };
             let is_over = Instant::now() >= end;
-            match &*lock(&self.failure) {
+            match &*lock(&self.state.failure) {
                 Some(failure) if is_over || failure.is_final => {
                     let Failure { code, report, .. } = failure;
                     return Err(errors::connection(settings.address(), *code, report));
@@ -122,7 +132,7 @@ impl ClientContext for Context {
         let Some(code) = error.rdkafka_error_code() else {
             return;
         };
-        let mut last = lock(&self.failure);
+        let mut last = lock(&self.0.failure);
         match &mut *last {
             // The failure before it contains the reason.
             Some(failure) if code == AllBrokersDown => failure.is_final = true,
@@ -141,6 +151,11 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Place>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
+        if let Err((error, _)) = result
+            && error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
+        {
+            self.0.has_timed_out.store(true, Ordering::Relaxed);
+        }
         place.delivered(result);
     }
 }

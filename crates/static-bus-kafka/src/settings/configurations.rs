@@ -70,7 +70,9 @@ impl Settings {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.servers);
         config.set(CLIENT_ID, "static-bus");
-        config.set("topic.metadata.refresh.interval.ms", "10000");
+        // A client that has missed a change of leaders learns it before its records time out.
+        let refresh = millis(self.deadline / 4).clamp(500, 10_000);
+        config.set("topic.metadata.refresh.interval.ms", refresh.to_string());
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true");
         let timeout = millis(self.deadline).clamp(1_000, 60_000).to_string();

@@ -5,11 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions},
-    client::DefaultClientContext,
-};
 use static_bus_remote::{
     Transport as _,
     transport::{Claim, Consumer as _, Lease, Subscription},
@@ -17,15 +12,6 @@ use static_bus_remote::{
 
 use crate::support::*;
 use test_brokers::kafka::Kafka;
-
-async fn delete(topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", Kafka::common().servers())
-        .create()
-        .unwrap();
-    let deleted = admin.delete_topics(&[topic], &AdminOptions::new()).await;
-    deleted.unwrap().remove(0).unwrap();
-}
 
 /// A member that holds a claim when the topic of claims is deleted can acknowledge, and claim again.
 #[tokio::test]

@@ -6,13 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{
-        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
-    },
-    client::DefaultClientContext,
-};
+use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use static_bus_kafka::KafkaTransportBuilder;
 use static_bus_remote::{
     Transport as _,
@@ -27,13 +21,6 @@ use crate::support::*;
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
 const LIMIT: usize = 20_000;
-
-fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", Kafka::common().servers())
-        .create()
-        .unwrap()
-}
 
 /// Creates a topic that accepts [`LIMIT`] bytes.
 async fn create(name: &str) {

@@ -5,11 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
-    client::DefaultClientContext,
-};
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use static_bus_remote::{
     Transport as _,
     transport::{Claim, Consumer as _, Lease, Subscription},
@@ -17,18 +13,6 @@ use static_bus_remote::{
 
 use crate::support::*;
 use test_brokers::kafka::Kafka;
-
-fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", Kafka::common().servers())
-        .create()
-        .unwrap()
-}
-
-async fn delete(topic: &str) {
-    let deleted = admin().delete_topics(&[topic], &AdminOptions::new()).await;
-    deleted.unwrap().remove(0).unwrap();
-}
 
 async fn lower(topic: &str) {
     let change =

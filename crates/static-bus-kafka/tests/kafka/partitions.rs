@@ -5,11 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewPartitions},
-    client::DefaultClientContext,
-};
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use static_bus_kafka::{KafkaConsumer, KafkaTransport, KafkaTransportBuilder};
 use static_bus_remote::{
     Transport as _,
@@ -18,13 +14,6 @@ use static_bus_remote::{
 
 use crate::support::*;
 use test_brokers::kafka::Kafka;
-
-fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", Kafka::common().servers())
-        .create()
-        .unwrap()
-}
 
 fn builder(namespace: &str) -> KafkaTransportBuilder {
     kafka_at(Kafka::common().servers())
@@ -45,9 +34,14 @@ fn topic(kind: Kind) -> Topic {
     }
 }
 
+/// The name of the topic in Kafka.
+fn name(namespace: &str, kind: Kind) -> String {
+    format!("{namespace}.{}.raised", kind.as_str())
+}
+
 /// Raises the number of partitions of a topic to six, and waits until all of them have a leader.
 async fn raise(namespace: &str, kind: Kind) {
-    let name = format!("{namespace}.{}.raised", kind.as_str());
+    let name = name(namespace, kind);
     let admin = admin();
     let more = NewPartitions::new(&name, 6);
     let raised = admin.create_partitions([&more], &AdminOptions::new()).await;
@@ -169,13 +163,6 @@ async fn queries_in_added_partitions_are_received() {
     receiver.close().await.unwrap();
 }
 
-/// Deletes a topic, which the next append creates again.
-async fn delete(namespace: &str, kind: Kind) {
-    let name = format!("{namespace}.{}.raised", kind.as_str());
-    let deleted = admin().delete_topics(&[&*name], &AdminOptions::new()).await;
-    deleted.unwrap().remove(0).unwrap();
-}
-
 #[tokio::test]
 async fn a_group_that_runs_receives_all_of_a_topic_that_is_created_again() {
     for (namespace, kind, before, after) in [
@@ -188,7 +175,7 @@ async fn a_group_that_runs_receives_all_of_a_topic_that_is_created_again() {
         let member = join(&kafka, kind).await;
         append(namespace, kind, 0..before).await;
         take(&member, before as usize).await;
-        delete(namespace, kind).await;
+        delete(&name(namespace, kind)).await;
         append(namespace, kind, before..before + after).await;
         let (mut all, end) = (BTreeSet::new(), Instant::now() + LONG);
         while all.len() < after as usize {

@@ -9,6 +9,8 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     message::OwnedMessage,
@@ -16,6 +18,7 @@ use rdkafka::{
 };
 use static_bus_kafka::{KafkaConsumer, KafkaTransport, KafkaTransportBuilder};
 use static_bus_remote::transport::{Consumer as _, Kind, Lease, Record, Topic, TransportError};
+use test_brokers::kafka::Kafka;
 
 /// A time that no healthy run comes near.
 pub const LONG: Duration = Duration::from_secs(180);
@@ -52,6 +55,33 @@ pub async fn refusal(builder: KafkaTransportBuilder, secret: &str) -> String {
     }
     assert!(!texts.contains(secret), "{texts}");
     error.to_string()
+}
+
+/// A client of the common server for administrative requests.
+pub fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", Kafka::common().servers())
+        .create()
+        .unwrap()
+}
+
+/// Deletes a topic, and waits until the server has: it accepts records for a moment, which are deleted, too.
+pub async fn delete(topic: &str) {
+    let admin = admin();
+    let deleted = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+    deleted.unwrap().remove(0).unwrap();
+    let topic = topic.to_owned();
+    let wait = move || {
+        let end = Instant::now() + LONG;
+        let exists = || {
+            let found = admin.inner().fetch_metadata(Some(&topic), LONG).unwrap();
+            !found.topics()[0].partitions().is_empty()
+        };
+        while exists() {
+            assert!(Instant::now() < end, "{topic} exists");
+        }
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap();
 }
 
 /// All messages of a Kafka topic, in the order of each partition.

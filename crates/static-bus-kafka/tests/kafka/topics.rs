@@ -5,11 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    client::DefaultClientContext,
-};
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use static_bus_remote::{
     Transport as _,
     transport::{Kind, Record, Topic},
@@ -17,13 +13,6 @@ use static_bus_remote::{
 
 use crate::support::*;
 use test_brokers::kafka::Kafka;
-
-fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", Kafka::common().servers())
-        .create()
-        .unwrap()
-}
 
 fn partitions(topic: &str) -> usize {
     let limit = Duration::from_secs(30);
@@ -106,11 +95,10 @@ async fn a_topic_that_was_deleted_is_created_again() {
     };
     append("before").await.unwrap();
     let name = "static-bus.command.topics.deleted";
-    let deleted = admin().delete_topics(&[name], &AdminOptions::new()).await;
-    deleted.unwrap().remove(0).unwrap();
+    delete(name).await;
     let begin = Instant::now();
     while let Err(e) = append("after").await {
-        assert!(begin.elapsed() < Duration::from_secs(180), "{e}");
+        assert!(begin.elapsed() < LONG, "{e}");
     }
     let messages = contents(Kafka::common().servers(), name).await;
     assert!(bodies(&messages).contains(&"after"));

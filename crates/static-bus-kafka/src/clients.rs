@@ -63,11 +63,14 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Repeats a call that fails until `end`. A cluster refuses requests for a while when it elects a leader.
+/// Repeats a call until it succeeds, or fails for good, or until `end`. A cluster refuses requests for a while when it
+/// elects a leader, or loads its groups.
 pub(super) fn retry_until<T>(end: Instant, call: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
     loop {
         match call() {
-            Err(_) if Instant::now() < end => thread::sleep(RETRY_DELAY),
+            Err(e) if errors::is_transient(&e) && Instant::now() < end => {
+                thread::sleep(RETRY_DELAY);
+            }
             result => return result,
         }
     }

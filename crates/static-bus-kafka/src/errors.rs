@@ -174,6 +174,12 @@ fn remedy(code: RDKafkaErrorCode) -> &'static str {
     }
 }
 
+/// Returns `true` if a repetition of the call may succeed.
+pub(super) fn is_transient(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_none_or(|code| kind(code) == TransportErrorKind::Unreachable)
+}
+
 /// Returns `true` if a record or its batch was refused for its size.
 pub(super) fn is_too_large(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{MessageBatchTooLarge, MessageSizeTooLarge};

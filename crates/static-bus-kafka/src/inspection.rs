@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{groups::GroupMemberInfo, metadata::Metadata};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{
     backlog::{GroupOffsets, Waiting, age, topic_bounds},
-    clients::{self, blocking},
+    clients::{self, blocking, retry_until},
     cluster::Cluster,
     events::{Client, Events},
     names::{group_id, topic_name, topic_of},
@@ -226,8 +226,12 @@ async fn metadata(cluster: &Cluster) -> Result<Metadata, TransportError> {
         cluster.topics().admin().await?,
         cluster.settings().deadline(),
     );
-    let fetch = move || admin.inner().fetch_metadata(None, deadline);
-    blocking(cluster.settings(), DOING, fetch).await
+    blocking(cluster.settings(), DOING, move || {
+        retry_until(Instant::now() + deadline, || {
+            admin.inner().fetch_metadata(None, deadline)
+        })
+    })
+    .await
 }
 
 /// The groups of the namespace.
@@ -238,7 +242,9 @@ async fn groups(cluster: &Cluster) -> Result<Vec<Group>, TransportError> {
     );
     let prefix = format!("{}.", cluster.settings().namespace());
     blocking(cluster.settings(), DOING, move || {
-        let list = admin.inner().fetch_group_list(None, deadline)?;
+        let list = retry_until(Instant::now() + deadline, || {
+            admin.inner().fetch_group_list(None, deadline)
+        })?;
         let groups = list.groups().iter();
         let groups = groups.filter(|group| group.name().starts_with(&prefix));
         let group = groups.map(|group| {

@@ -11,10 +11,10 @@ use static_bus_remote::{
 };
 use test_brokers::kafka::Kafka;
 
-use crate::support::{LONG, command, record};
+use crate::support::{LONG, command, kafka_at, record};
 
 async fn connect(namespace: &str) -> KafkaTransport {
-    let builder = KafkaTransport::builder(Kafka::common().servers());
+    let builder = kafka_at(Kafka::common().servers());
     let builder = builder.namespace(namespace).partitions(4);
     builder.connect().await.unwrap()
 }
@@ -76,6 +76,25 @@ async fn every_topic_is_found() {
     assert_eq!(missing, []);
 }
 
+/// For the first group, a cluster makes the topic of the positions and loads it.
+#[tokio::test]
+async fn a_group_is_found_while_a_server_loads_groups() {
+    let server = Kafka::start();
+    let kafka = kafka_at(server.servers()).connect().await.unwrap();
+    let topic = command("first");
+    append(&kafka, &topic, 0..1).await;
+    let subscription = Subscription::new(topic.clone(), "handlers", "one");
+    let consumer = kafka.consume(subscription).await.unwrap();
+    let finding = async {
+        let end = Instant::now() + LONG;
+        while state(&kafka, &topic).await.groups.is_empty() {
+            assert!(Instant::now() < end);
+        }
+    };
+    let (received, ()) = tokio::join!(consumer.receive(1, LONG), finding);
+    assert_eq!(received.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_group_has_its_backlog_its_members_and_its_oldest_records() {
     let kafka = connect("inspect-groups").await;
@@ -126,7 +145,7 @@ async fn a_group_has_its_backlog_its_members_and_its_oldest_records() {
 #[tokio::test]
 async fn a_member_has_its_name_in_the_cluster_or_the_one_that_is_set() {
     for (id, expected) in [(None, "orders-1-"), (Some("billing"), "billing-")] {
-        let builder = KafkaTransport::builder(Kafka::common().servers());
+        let builder = kafka_at(Kafka::common().servers());
         let builder = builder.namespace("inspect-names").partitions(1);
         let builder = id.into_iter().fold(builder, |b, id| b.set("client.id", id));
         let kafka = builder.connect().await.unwrap();

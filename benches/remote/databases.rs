@@ -130,7 +130,7 @@ async fn commands(
             "commands end to end, batches of 100, duplicates not recognised",
             count,
             async || bare(false).await,
-            async || ours::commands(transport, count, None).await,
+            async || ours::commands(transport, count, None).await.ended,
         )
         .await;
     table
@@ -138,7 +138,7 @@ async fn commands(
             "the same, duplicates recognised by both",
             count,
             async || bare(true).await,
-            async || ours::commands(transport, count, Some(WINDOW)).await,
+            async || ours::commands(transport, count, Some(WINDOW)).await.ended,
         )
         .await;
 }

@@ -127,7 +127,8 @@ pub async fn produce(servers: &str, count: usize, work: Work) -> Duration {
     started.elapsed()
 }
 
-/// The same, read by a member of a group. It commits every 100 ms, because a commit takes some milliseconds.
+/// The same, read by a member of a group. It commits every 100 ms, because a commit takes some milliseconds. Returns the
+/// time until the last record is handled: a member takes a while to leave its group, however many it has handled.
 pub async fn commands(servers: &str, count: usize, work: Work) -> Duration {
     let topic = create(servers, PARTITIONS).await;
     let producer = producer(servers);
@@ -148,6 +149,7 @@ pub async fn commands(servers: &str, count: usize, work: Work) -> Duration {
     let started = Instant::now();
     let consuming = tokio::spawn(async move {
         member.handle(count).await;
+        let handled = started.elapsed();
         let ended = tokio::task::spawn_blocking(move || {
             let committed = member.consumer.commit_consumer_state(CommitMode::Sync);
             // An error if the last commit has arrived meanwhile, and nothing is left to commit.
@@ -156,12 +158,12 @@ pub async fn commands(servers: &str, count: usize, work: Work) -> Duration {
             drop(member);
         });
         ended.await.expect("it does not panic");
+        handled
     });
     for _ in 0..count / 100 {
         send_batch(&producer, &topic, 100, work).await;
     }
-    consuming.await.expect("it does not panic");
-    started.elapsed()
+    consuming.await.expect("it does not panic")
 }
 
 /// A member of a group.

@@ -184,7 +184,7 @@ async fn over_kafka(table: &Table<'_>, servers: &str) {
                 &format!("commands end to end, batches of 100, {of}"),
                 BATCHED,
                 async || kafka::commands(servers, BATCHED, work).await,
-                async || ours::commands(&transport, BATCHED, dedup).await,
+                async || ours::commands(&transport, BATCHED, dedup).await.handled,
             )
             .await;
     }
@@ -209,12 +209,12 @@ async fn commands<R: Future<Output = Duration>>(
             "commands end to end, batches of 100, duplicates not recognised",
             count,
             &raw,
-            async || ours::commands(transport, count, None).await,
+            async || ours::commands(transport, count, None).await.ended,
         )
         .await;
     table
         .rate("the same, duplicates recognised", count, &raw, async || {
-            ours::commands(transport, count, Some(WINDOW)).await
+            ours::commands(transport, count, Some(WINDOW)).await.ended
         })
         .await;
 }

@@ -15,12 +15,14 @@ use tokio::sync::Notify;
 
 use super::messages::{Get, Keep, Put};
 
+/// The time until all commands are handled, and until the worker has acknowledged them and has ended.
+pub struct Took {
+    pub handled: Duration,
+    pub ended: Duration,
+}
+
 /// Produces, handles and acknowledges commands.
-pub async fn commands(
-    transport: &impl Transport,
-    count: usize,
-    dedup: Option<Duration>,
-) -> Duration {
+pub async fn commands(transport: &impl Transport, count: usize, dedup: Option<Duration>) -> Took {
     let (first, all) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (handled, told) = (AtomicUsize::new(0), (first.clone(), all.clone()));
     let bus = BusBuilder::new()
@@ -51,9 +53,10 @@ pub async fn commands(
             .expect("they are accepted");
     }
     all.notified().await;
-    // Acknowledges what was handled.
+    let handled = started.elapsed();
     worker.shutdown(Duration::from_secs(10)).await;
-    started.elapsed()
+    let ended = started.elapsed();
+    Took { handled, ended }
 }
 
 /// Sends commands without a worker, in batches of 100.

@@ -26,7 +26,8 @@ pub(super) struct Item<R> {
     begun: u32,
     /// The number of successive attempts that failed because of the broker, which do not count.
     failed_by_broker: u32,
-    failures: Option<Failures>,
+    /// Apart: most messages have none, and are moved often.
+    failures: Option<Box<Failures>>,
 }
 
 struct Failures {
@@ -82,10 +83,12 @@ impl<R> Item<R> {
     /// Notes an error of the message itself.
     pub fn fail(&mut self, error: String) {
         let now = now();
-        let failures = self.failures.get_or_insert_with(|| Failures {
-            last_error: String::new(),
-            first: now.clone(),
-            last: String::new(),
+        let failures = self.failures.get_or_insert_with(|| {
+            Box::new(Failures {
+                last_error: String::new(),
+                first: now.clone(),
+                last: String::new(),
+            })
         });
         failures.last_error = error;
         failures.last = now;

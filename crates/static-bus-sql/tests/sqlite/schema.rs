@@ -108,6 +108,24 @@ async fn two_namespaces_of_one_file_share_nothing() {
 }
 
 #[tokio::test]
+async fn a_delivery_whose_record_is_gone_is_removed_and_the_others_come() {
+    let place = Place::new();
+    let transport = place.connect().await;
+    let commands = command("orders.place");
+    let member = join(&transport, &commands, "member").await;
+    append(&transport, &commands, [record("gone"), record("there")])
+        .await
+        .unwrap();
+    let pool = place.pool().await;
+    let removed = sqlx::query("delete from static_bus_record where body = cast('gone' as blob)");
+    assert_eq!(removed.execute(&pool).await.unwrap().rows_affected(), 1);
+    assert_eq!(bodies(&member.receive(10, LONG).await.unwrap()), ["there"]);
+    let left = sqlx::query_scalar("select count(*) from static_bus_delivery");
+    let left: i64 = left.fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 1);
+}
+
+#[tokio::test]
 async fn dead_letters_can_be_searched_with_sql() {
     let place = Place::new();
     let transport = place.connect().await;

@@ -24,11 +24,6 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Appends records and wakes readers in other processes, on a database with functions. Returns the numbers of the topics.
 const APPEND: &str = "select * from {p}append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-const RECORDS: &str = "insert into {p}record \
-     (topic_id, strand, key, headers, body, appended_at, expires_at, drop_at) \
-     select column1, column2, column3, column4, column5, {now}, {now} + column6, {now} + column7 \
-     from (values {rows 7}) as rows";
-
 /// The statement that adds the deliveries of the rows of the table of records, named `r`, on a condition. A command whose topic has
 /// no group yet is a delivery of the group with the negative number of the topic, until groups adopt it.
 macro_rules! deliveries {
@@ -43,9 +38,24 @@ macro_rules! deliveries {
 }
 pub(crate) use deliveries;
 
-/// Those of the last records, on a database with one writer: they are of the same transaction.
-const DELIVERIES: &str = deliveries!(
-    "r.id > last_insert_rowid() - $1 and r.id <= last_insert_rowid() and r.drop_at is null"
+/// The statement that adds rows of records, on a database with one writer.
+macro_rules! records {
+    () => {
+        "insert into {p}record (topic_id, strand, key, headers, body, appended_at, expires_at, drop_at) \
+         select column1, column2, column3, column4, column5, {now}, {now} + column6, {now} + column7 \
+         from (values {rows 7}) as rows"
+    };
+}
+
+const RECORDS: &str = records!();
+
+/// The same, and the deliveries of those that are leased.
+const RECORDS_AND_DELIVERIES: &str = concat!(
+    records!(),
+    "; ",
+    deliveries!(
+        "r.id > last_insert_rowid() - {count} and r.id <= last_insert_rowid() and r.drop_at is null"
+    )
 );
 
 const DEAD_LETTERS: &str = "insert into {p}dead_letter \
@@ -286,7 +296,11 @@ async fn insert<D: Dialect>(
         appended.note(topic, number);
         accepted.extend(number.map(|number| ((number, topic.kind), *record)));
     }
-    insert_rows(session, RECORDS, &accepted, |(topic, kind), columns| {
+    let statements = match accepted.iter().any(|((_, kind), _)| is_leased(*kind)) {
+        true => RECORDS_AND_DELIVERIES,
+        false => RECORDS,
+    };
+    insert_rows(session, statements, &accepted, |(topic, kind), columns| {
         [
             (*topic).into(),
             strand_of(*kind, columns).into(),
@@ -297,12 +311,7 @@ async fn insert<D: Dialect>(
             dropped_after(*kind, columns).into(),
         ]
     })
-    .await?;
-    if !accepted.iter().any(|((_, kind), _)| is_leased(*kind)) {
-        return Ok(());
-    }
-    let count = accepted.len() as i64;
-    session.fetch(DELIVERIES, &[count.into()]).await.map(drop)
+    .await
 }
 
 /// Returns `true` if the record is a row of the table of records.

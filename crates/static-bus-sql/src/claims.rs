@@ -20,7 +20,7 @@ use super::{
 
 /// Keys that another transaction is confirming are left out. It waits for none: handlers do this in their transactions.
 const FORGET: &str = "delete from {p}claim where {row group_id = $1 and key} {found} select {row key} from {p}claim {by claim_forget} \
-     where group_id = $1 and forget_at <= {now} and until <= {now} order by forget_at limit $2 {skip} {end}";
+     where group_id = $1 and forget_at <= {now} and until <= {now} order by forget_at {limit $2} {skip} {end}";
 
 const CLAIM: &str = "insert into {p}claim as c (group_id, key, member, until, forget_at, done) \
      select $1, {hex}, $2, {now} + $3, {now} + $3 + $4, false from {each $5} where true on conflict (group_id, key) do update \

@@ -16,7 +16,7 @@ use super::{
 const LETTERS: usize = 1000;
 
 const LIST: &str = "select id, key, headers, body, expires_at - {now} from {p}dead_letter \
-     where id > $1 order by id limit $2";
+     where id > $1 order by id {limit $2}";
 const REMOVE: &str = "delete from {p}dead_letter where id {in $1}";
 
 pub(crate) async fn list<D: Dialect>(

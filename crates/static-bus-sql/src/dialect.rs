@@ -29,6 +29,11 @@ pub trait Statements: Database + Sized {
     /// The text of a part of a template: see [`Templates`](crate::template::Templates).
     fn part(name: &str, argument: &str) -> Option<String>;
 
+    /// An argument of rows, by its place from 1 on.
+    fn placeholder(place: usize) -> String {
+        format!("${place}")
+    }
+
     /// The prefix of the names of tables, and of those of indices.
     fn prefixes(namespace: &str) -> [String; 2];
 

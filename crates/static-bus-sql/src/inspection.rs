@@ -24,30 +24,30 @@ const TOPIC: &str = "select id from {p}topic where kind = $1 and name = $2";
 /// Queries have no deliveries.
 const STORED: &str = "select count(distinct record_id) from (select r.id as record_id from {p}record as r \
      where r.topic_id = $1 and r.drop_at is not null union all select d.record_id from {p}delivery as d \
-     where d.group_id in (select -$1 union all select g.id from {p}consumer_group as g where g.topic_id = $1) limit $2) as counted";
+     where d.group_id in (select -$1 union all select g.id from {p}consumer_group as g where g.topic_id = $1) {limit $2}) as counted";
 const STORED_DEAD_LETTERS: &str =
-    "select count(*) from (select 1 from {p}dead_letter limit $1) as counted";
+    "select count(*) from (select 1 from {p}dead_letter {limit $1}) as counted";
 const SCHEDULED: &str = "select count(*), coalesce(min(due_at) - {now}, 0) from \
-     (select due_at from {p}scheduled where topic_id = $1 order by due_at limit $2) as counted";
+     (select due_at from {p}scheduled where topic_id = $1 order by due_at {limit $2}) as counted";
 const GROUPS: &str = "select id, name from {p}consumer_group where topic_id = $1 order by name";
 const BACKLOG: &str = "select count(*), count(case when until > {now} then 1 end) \
      from (select until from {p}delivery where group_id = $1 union all \
      select d.until from {p}consumer_group as g join {p}delivery as d on d.group_id = -g.topic_id and d.record_id > g.copies_until \
      where g.id = $1 union all \
      select 0 from {p}consumer_group as g join {p}record as r on r.id > g.copied and r.id <= g.copies_until and r.topic_id = g.topic_id \
-     where g.id = $1 limit $2) as counted";
+     where g.id = $1 {limit $2}) as counted";
 /// The first of those that the group has, of those that it will adopt, and of those that it will copy.
 const OLDEST: &str = "select d.record_id, {now} - r.appended_at, d.attempts, \
      case when d.until > {now} then coalesce(m.name, '') else '' end from (\
-     select * from (select record_id, attempts, until, member from {p}delivery where group_id = $1 order by record_id limit $2) as taken \
+     select * from (select record_id, attempts, until, member from {p}delivery where group_id = $1 order by record_id {limit $2}) as taken \
      union all select * from (select d.record_id, 0, 0, cast(null as bigint) from {p}consumer_group as g \
      join {p}delivery as d on d.group_id = -g.topic_id and d.record_id > g.copies_until \
-     where g.id = $1 order by d.record_id limit $2) as adopted \
+     where g.id = $1 order by d.record_id {limit $2}) as adopted \
      union all select * from (select r.id, 0, 0, cast(null as bigint) from {p}consumer_group as g \
      join {p}record as r on r.id > g.copied and r.id <= g.copies_until and r.topic_id = g.topic_id \
-     where g.id = $1 order by r.id limit $2) as copied \
+     where g.id = $1 order by r.id {limit $2}) as copied \
      ) as d join {p}record as r on r.id = d.record_id left join {p}member as m on m.id = d.member \
-     order by d.record_id limit $2";
+     order by d.record_id {limit $2}";
 const MEMBERS: &str =
     "select name from {p}member where group_id = $1 and until > {now} order by name";
 

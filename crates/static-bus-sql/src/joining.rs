@@ -27,7 +27,7 @@ const ADD_GROUP: &str = "insert into {p}consumer_group (topic_id, name, copies_u
 
 /// Orphans that another member adopts are left to it.
 const REMOVE_ORPHANS: &str = "delete from {p}delivery where {row group_id = -$1 and record_id} {found} \
-     select {row record_id} from {p}delivery where group_id = -$1 order by record_id limit $2 {skip} {end} \
+     select {row record_id} from {p}delivery where group_id = -$1 order by record_id {limit $2} {skip} {end} \
      returning record_id, strand";
 const ADOPT: &str = "insert into {p}delivery (group_id, record_id, strand, fresh) \
      select g.id, {int 0}, {int 1}, {int 1} is not null from {each $2} join {p}consumer_group as g \
@@ -35,7 +35,7 @@ const ADOPT: &str = "insert into {p}delivery (group_id, record_id, strand, fresh
 
 /// The numbers between which a step copies; none if all is copied.
 const PART: &str = "select g.copied, coalesce((select max(id) from (select r.id from {p}record as r \
-     where r.id > g.copied and r.id <= g.copies_until order by r.id limit $2) as looked_at), g.copies_until) \
+     where r.id > g.copied and r.id <= g.copies_until order by r.id {limit $2}) as looked_at), g.copies_until) \
      from {p}consumer_group as g where g.id = $1 and g.copied < g.copies_until";
 const COPY: &str = "insert into {p}delivery (group_id, record_id, strand, fresh) \
      select $2, r.id, r.strand, r.strand is not null from {p}record as r \

@@ -33,7 +33,7 @@ use super::{
 const WAITING: &str = "select 1 from {p}record where topic_id = $1 and drop_at is not null limit 1";
 
 const TAKE: &str = "delete from {p}record where id {found} select id from {p}record {by record_topic} where topic_id {is $1} \
-     and drop_at is not null order by topic_id, id limit $2 {skip} {end} returning id, key, headers, body, expires_at - {now}";
+     and drop_at is not null order by topic_id, id {limit $2} {skip} {end} returning id, key, headers, body, expires_at - {now}";
 
 /// On a database with functions.
 const RECEIVE: &str = "select * from {p}receive($1, $2, $3)";

@@ -32,7 +32,7 @@ const NEXT: &str = "select {int}, (select min(s.due_at) from {p}scheduled as s w
 /// The records that are due, in order. Those that another transaction cancels or replaces are left out.
 const DUE: &str = "select id from (select id, sum(size) over (order by due_at, id) - size as before from \
      (select id, due_at, length(body) as size from {p}scheduled where topic_id = $1 and due_at <= {now} \
-     order by due_at, id limit $2 {skip}) as due) as sized where before < $3";
+     order by due_at, id {limit $2} {skip}) as due) as sized where before < $3";
 
 const APPEND: &str = "insert into {p}record (topic_id, strand, key, headers, body, appended_at, expires_at) \
      select topic_id, strand, key, headers, body, {now}, {now} + expires_after from {p}scheduled \

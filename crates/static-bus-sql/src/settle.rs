@@ -18,10 +18,6 @@ use super::{
     strands,
 };
 
-const ACKNOWLEDGE: &str = "delete from {p}delivery where group_id = $1 and record_id {in $2}";
-/// Returns whether the last statement has changed anything, and whether the topic has other groups.
-const CHANGED: &str = "select changes() > 0, exists (select 1 from {p}consumer_group where topic_id = $1 and id <> $2)";
-
 /// The condition that no group needs a record of the table `r` any more.
 macro_rules! is_settled {
     () => {
@@ -36,9 +32,17 @@ const REMOVE: &str = concat!(
     "delete from {p}record as r where r.id {in $1} and ",
     is_settled!()
 );
-const REMOVE_ALL: &str = "delete from {p}record where id {in $1}";
 
-/// All of it, and the confirmation of keys, on a database with functions. Returns whether there are other groups, unless nothing was
+/// Acknowledges records and removes those that no group needs any more, on a database with one writer. Returns whether any was there.
+const ACKNOWLEDGE: &str = concat!(
+    "delete from {p}delivery where group_id = $1 and record_id {in $3}; select changes() > 0; \
+     delete from {p}record as r where r.id {in $3} \
+     and (not exists (select 1 from {p}consumer_group where topic_id = $2 and id <> $1) or ",
+    is_settled!(),
+    ")"
+);
+
+/// The same, and the confirmation of keys, on a database with functions. Returns whether there are other groups, unless nothing was
 /// settled.
 const ACKNOWLEDGE_AND_REMOVE: &str = "select * from {p}acknowledge($1, $2, $3, $4, $5, $6)";
 
@@ -171,16 +175,10 @@ pub(crate) async fn acknowledge<D: Dialect>(
     }
     claims::confirm(session, membership, keys).await?;
     let records = list::numbers(records);
-    let arguments = [group.into(), (&records).into()];
-    session.fetch(ACKNOWLEDGE, &arguments).await?;
-    let changed = session
-        .fetch(CHANGED, &[topic.into(), group.into()])
-        .await?;
-    let changed = changed.first().ok_or(Error::RowNotFound)?;
-    let remove = if changed.is(1)? { REMOVE } else { REMOVE_ALL };
-    session.fetch(remove, &arguments[1..]).await?;
+    let arguments = [group.into(), topic.into(), (&records).into()];
+    let changed = session.fetch(ACKNOWLEDGE, &arguments).await?;
     Ok(Acknowledged {
-        any: changed.is(0)?,
+        any: changed.first().ok_or(Error::RowNotFound)?.is(0)?,
         remove: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Error, SqlSafeStr as _, Transaction};
+use sqlx::{AssertSqlSafe, Error, Pool, SqlSafeStr as _, Transaction};
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 use tokio::{
     sync::OwnedMutexGuard,
@@ -54,7 +54,7 @@ pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
         true
     }
 
-    /// `true` if it is the call of one function, which is a transaction of its own.
+    /// `true` if it is one statement, or the call of one function, which is a transaction of its own.
     fn is_call(&self) -> bool {
         false
     }
@@ -154,7 +154,8 @@ impl<D: Dialect> Store<D> {
     async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
         // A statement that is not kept is two calls, which a pooler gives to two connections.
         if self.connections.is_read_committed && self.keeps_statements && work.is_call() {
-            let mut connection = self.connections.durable.acquire().await?;
+            let (writers, _turn) = self.writers(work.is_durable()).await;
+            let mut connection = writers.acquire().await?;
             let mut session = self.session(&mut connection);
             // Less than the deadline: the error is then that of the database.
             session.lock_timeout = Some(as_millis(self.deadline * 9 / 10).max(1));
@@ -168,6 +169,16 @@ impl<D: Dialect> Store<D> {
 
     /// Begins a transaction.
     pub async fn open(&self, is_durable: bool) -> Result<Open<D>, Error> {
+        let (writers, turn) = self.writers(is_durable).await;
+        let begin = AssertSqlSafe(D::begin(self.deadline, is_durable)).into_sql_str();
+        Ok(Open {
+            transaction: Box::pin(writers.begin_with(begin)).await?,
+            _turn: turn,
+        })
+    }
+
+    /// The connections of a transaction that writes, when it is its turn.
+    async fn writers(&self, is_durable: bool) -> (&Pool<D>, Option<OwnedMutexGuard<()>>) {
         let Connections {
             durable,
             volatile,
@@ -178,12 +189,7 @@ impl<D: Dialect> Store<D> {
             Some(turn) => Some(turn.clone().lock_owned().await),
             None => None,
         };
-        let writers = if is_durable { durable } else { volatile };
-        let begin = AssertSqlSafe(D::begin(self.deadline, is_durable)).into_sql_str();
-        Ok(Open {
-            transaction: Box::pin(writers.begin_with(begin)).await?,
-            _turn: turn,
-        })
+        (if is_durable { durable } else { volatile }, turn)
     }
 
     pub fn session<'s>(&'s self, connection: &'s mut D::Connection) -> Session<'s, D> {

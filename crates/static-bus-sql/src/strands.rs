@@ -41,7 +41,7 @@ const SORT: &str = concat!(
     "update {p}delivery set fresh = false where {row group_id = $1 and record_id} {found} \
      select {row record_id} from {p}delivery {by delivery_fresh} where group_id {is $1} and fresh and ",
     is_taken_over!(),
-    " order by group_id, record_id limit $2 {end} returning strand, record_id"
+    " order by group_id, record_id {limit $2} {end} returning strand, record_id"
 );
 
 const ADD: &str = "insert into {p}strand as l (group_id, strand, head) select $1, {int 0}, {int 1} from {each $2} where true \
@@ -49,9 +49,9 @@ const ADD: &str = "insert into {p}strand as l (group_id, strand, head) select $1
 
 /// The strands that are free, or the member's already, the oldest first.
 const AVAILABLE: &str = "select strand from (select * from (select strand, head from {p}strand where group_id = $1 \
-     and member is null and head is not null order by head limit $3) as free union all select * from \
-     (select strand, head from {p}strand where group_id = $1 and member = $2 and head is not null order by head limit $3) as held) \
-     as available order by head limit $3";
+     and member is null and head is not null order by head {limit $3}) as free union all select * from \
+     (select strand, head from {p}strand where group_id = $1 and member = $2 and head is not null order by head {limit $3}) as held) \
+     as available order by head {limit $3}";
 
 const HOLD: &str = "update {p}strand set member = $2, until = {now} + $3 where group_id = $1 \
      and strand {in $4}";

@@ -34,18 +34,18 @@ const EXPIRE: &str = "update {p}delivery {by delivery_leased} set until = 0, mem
 
 const TAKE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
      where {row group_id = $1 and record_id} {found} select {row record_id} from {p}delivery {by delivery_ready} \
-     where group_id {is $1} and until = 0 and strand is null order by group_id, record_id limit $4 {skip} {end} returning record_id";
+     where group_id {is $1} and until = 0 and strand is null order by group_id, record_id {limit $4} {skip} {end} returning record_id";
 
 /// Takes and reads records without a key, on a database with functions. Returns one row without a number if there are other things to do.
 const TAKE_AND_READ: &str = "select * from {p}take($1, $2, $3, $4, $5, $6)";
 
-/// The next records without a key, on a database with one writer, as they are when they are leased.
-const READY: &str = "select d.record_id, d.times + 1, d.attempts + 1, d.strand, r.key, r.headers, r.body, r.expires_at - {now} \
-     from {p}delivery as d {by delivery_ready} cross join {p}record as r on r.id = d.record_id \
-     where d.group_id = $1 and d.until = 0 and d.strand is null order by d.group_id, d.record_id limit $2";
-
-const LEASE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
-     where group_id = $1 and record_id {in $4}";
+/// The same on a database with one writer, where other things to do are known before.
+const TAKE_AND_RETURN: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
+     where group_id = $1 and record_id in (select record_id from {p}delivery {by delivery_ready} \
+     where group_id = $1 and until = 0 and strand is null order by group_id, record_id {limit $4}) \
+     returning record_id, times, attempts, strand, null, (select headers from {p}record where id = record_id), \
+     (select body from {p}record where id = record_id), (select expires_at - {now} from {p}record where id = record_id), \
+     (select id from {p}record where id = record_id)";
 
 const TAKEN: &str = "select d.record_id, d.times, d.attempts, d.strand, r.key, r.headers, r.body, r.expires_at - {now} \
      from {p}delivery as d join {p}record as r on r.id = d.record_id \
@@ -92,14 +92,15 @@ pub(crate) async fn take<D: Dialect>(
     max: usize,
     is_mixed: bool,
 ) -> Result<Taken, TransportError> {
-    if D::FUNCTIONS && !is_mixed {
-        let keyless = TakeKeyless {
-            membership: *membership,
-            max,
-        };
-        if let Some(taken) = store.transact(keyless).await? {
-            return Ok(taken);
-        }
+    let keyless = TakeKeyless {
+        membership: *membership,
+        max,
+    };
+    if D::FUNCTIONS
+        && !is_mixed
+        && let Some(taken) = store.transact(keyless).await?
+    {
+        return Ok(taken);
     }
     let mut work = Take {
         membership: *membership,
@@ -112,6 +113,9 @@ pub(crate) async fn take<D: Dialect>(
         let waiting = Waiting::of(&rows);
         if !waiting.is_any() {
             return Ok(Taken::default());
+        }
+        if waiting.is_keyless() {
+            return Ok(store.transact(keyless).await?.unwrap_or_default());
         }
         work.waiting = Some(waiting);
     }
@@ -142,6 +146,11 @@ impl Waiting {
 
     fn is_any(self) -> bool {
         self.expired || self.keyless || self.keyed || self.behind
+    }
+
+    /// Returns `true` if there are records without a key, and nothing else to do.
+    fn is_keyless(self) -> bool {
+        self.keyless && !(self.expired || self.keyed || self.behind)
     }
 }
 
@@ -175,9 +184,6 @@ impl<D: Dialect> Work<D> for Take {
         if waiting.behind || waiting.expired {
             (waiting.keyless, waiting.keyed) = (true, true);
         }
-        if !D::FUNCTIONS && !waiting.keyed {
-            return self.lease_ready(session).await;
-        }
         let mut taken = Vec::new();
         if waiting.keyless {
             // Half of the room is for the others.
@@ -206,7 +212,8 @@ impl<D: Dialect> Work<D> for Take {
     }
 }
 
-/// Leases records without a key, on a database with functions.
+/// Leases records without a key in one statement.
+#[derive(Clone, Copy)]
 struct TakeKeyless {
     membership: Membership,
     max: usize,
@@ -215,6 +222,10 @@ struct TakeKeyless {
 impl<D: Dialect> Work<D> for TakeKeyless {
     /// `None` if there are other things to do.
     type Output = Option<Taken>;
+
+    fn is_durable(&self) -> bool {
+        false
+    }
 
     fn is_call(&self) -> bool {
         true
@@ -239,7 +250,12 @@ impl<D: Dialect> Work<D> for TakeKeyless {
             topic,
             session.lock_timeout.into(),
         ];
-        let rows = session.fetch(TAKE_AND_READ, &arguments).await?;
+        let take = if D::FUNCTIONS {
+            TAKE_AND_READ
+        } else {
+            TAKE_AND_RETURN
+        };
+        let rows = session.fetch(take, &arguments).await?;
         let mut taken = Taken {
             is_partial: rows.len() == self.max,
             ..Taken::default()
@@ -302,28 +318,6 @@ fn delivery<D: Dialect>(row: &Row<D>) -> Result<Delivery<SqlReceipt>, Error> {
 }
 
 impl Take {
-    /// Reads before it writes: so each row is returned once.
-    async fn lease_ready<D: Dialect>(&self, session: &mut Session<'_, D>) -> Result<Taken, Error> {
-        let Membership {
-            group,
-            member,
-            lease,
-            ..
-        } = self.membership;
-        let max = self.max as i64;
-        let rows = session.fetch(READY, &[group.into(), max.into()]).await?;
-        let deliveries: Result<Vec<_>, _> = rows.iter().map(delivery).collect();
-        let deliveries = deliveries?;
-        let list = list::numbers(deliveries.iter().map(|d| d.receipt.record));
-        let arguments = [group.into(), member.into(), lease.into(), (&list).into()];
-        session.fetch(LEASE, &arguments).await?;
-        Ok(Taken {
-            is_partial: deliveries.len() == self.max,
-            is_mixed: false,
-            deliveries,
-        })
-    }
-
     async fn take_keyless<D: Dialect>(
         &self,
         session: &mut Session<'_, D>,

@@ -18,7 +18,7 @@ use super::dialect::Statements;
 /// `{each $1}` are the elements of a list, an argument in JSON: `{int}`, `{text}` and `{hex}` are their values, `{int 0}` the
 /// first value of elements that are lists themselves. `{row …} {found} select {row …} from … {end}` compares with the
 /// results of a search for rows, by their location or by these columns; in it `{is $1}` compares the first column of the order; and `{skip}` leaves rows out that another transaction has locked. `{rows 7}` are rows of
-/// seven arguments. `{by name}` names the index to use. The other parts belong to the schema.
+/// seven arguments, and `{count}` is their number. `{by name}` names the index to use, and `{limit $1}` the greatest number of rows. The other parts belong to the schema.
 pub(crate) struct Templates<D> {
     namespace: String,
     prefixes: [String; 2],
@@ -63,7 +63,8 @@ impl<D: Statements> Templates<D> {
             "n" => self.namespace.clone(),
             "p" => self.prefixes[0].clone(),
             "i" => self.prefixes[1].clone(),
-            "rows" => placeholders(argument.parse().expect("a number of columns"), rows),
+            "rows" => placeholders::<D>(argument.parse().expect("a number of columns"), rows),
+            "count" => rows.to_string(),
             _ => {
                 let text = D::part(name, argument);
                 let text = text.unwrap_or_else(|| panic!("no part of a template: {part}"));
@@ -74,10 +75,10 @@ impl<D: Statements> Templates<D> {
 }
 
 /// `($1, $2), ($3, $4)`.
-fn placeholders(columns: usize, rows: usize) -> String {
+fn placeholders<D: Statements>(columns: usize, rows: usize) -> String {
     let row = |row: usize| {
         let row = row * columns + 1..(row + 1) * columns + 1;
-        let row: Vec<_> = row.map(|n| format!("${n}")).collect();
+        let row: Vec<_> = row.map(D::placeholder).collect();
         format!("({})", row.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")

@@ -77,6 +77,7 @@ impl Statements for Postgres {
                  create table {p}schema_version (version bigint not null); end if; end $$"
                 .to_owned(),
             "found_versions" => "to_regclass('{p}schema_version')".to_owned(),
+            "limit" => format!("limit {argument}"),
             "by" => String::new(),
             "functions" => include_str!("../schema/functions.sql").to_owned(),
             _ => return None,

@@ -54,7 +54,7 @@ impl Statements for Sqlite {
             "heads" => format!(
                 "json_each({argument}) as strands cross join {{p}}delivery as waiting on waiting.group_id = $1 \
                  and waiting.record_id in (select record_id from {{p}}delivery {{by delivery_strand}} where group_id = $1 and \
-                 strand = strands.value and until = 0 and not fresh order by record_id limit $5)"
+                 strand = strands.value and until = 0 and not fresh order by record_id {{limit $5}})"
             ),
             // Without statistics, SQLite would not choose the partial indices.
             "by" => format!("indexed by {{i}}{argument}"),
@@ -70,12 +70,19 @@ impl Statements for Sqlite {
             }
             "in_keys" => format!("in (select unhex(value) from json_each({argument}))"),
             "is" => format!("= {argument}"),
+            // A limit that is an argument alone is compiled into the statement, which is prepared again for each call then.
+            "limit" => format!("limit +{argument}"),
             "row" => argument.to_owned(),
             "found" => "in (".to_owned(),
             "end" => ")".to_owned(),
             "queue" | "skip" | "functions" => String::new(),
             _ => return None,
         })
+    }
+
+    /// Without a name: for each argument with one, SQLite searches the list of all names.
+    fn placeholder(_: usize) -> String {
+        "?".to_owned()
     }
 
     fn prefixes(namespace: &str) -> [String; 2] {
@@ -144,7 +151,7 @@ impl Statements for Sqlite {
         Ok(Connections {
             durable: durable.map_err(|e| failure::<Sqlite>(&address, e))?,
             volatile: pool(1).connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal)),
-            is_read_committed: false,
+            is_read_committed: true,
             turn: Some(turn(options.get_filename())),
             readers: pool(READERS).connect_lazy_with(options.pragma("query_only", "on")),
             address,

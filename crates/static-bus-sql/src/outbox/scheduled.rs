@@ -38,7 +38,7 @@ const NEXT: &str = "select min(due_at) - {now} from {p}scheduled_outbox";
 /// The records that are due, in order. Those that another transaction cancels or replaces are left out.
 const DUE: &str = "select id from (select id, sum(size) over (order by due_at, id) - size as before from \
      (select id, due_at, length(body) as size from {p}scheduled_outbox where due_at <= {now} \
-     order by due_at, id limit $1 {skip}) as due) as sized where before < $2";
+     order by due_at, id {limit $1} {skip}) as due) as sized where before < $2";
 
 const MOVE: &str = "insert into {p}outbox (partition_id, kind, name, key, headers, body, appended_at) \
      select partition_id, kind, name, key, headers, body, {now} from {p}scheduled_outbox \
@@ -47,10 +47,10 @@ const MOVE: &str = "insert into {p}outbox (partition_id, kind, name, key, header
 const REMOVE: &str = "delete from {p}scheduled_outbox where id {in $1}";
 
 const TOPICS: &str = "select distinct kind, name from \
-     (select kind, name from {p}scheduled_outbox order by id limit $1) as looked_at";
+     (select kind, name from {p}scheduled_outbox order by id {limit $1}) as looked_at";
 
 const OF_TOPIC: &str = "select count(*), coalesce(min(due_at) - {now}, 0) from (select due_at from {p}scheduled_outbox \
-     where kind = $1 and name = $2 order by due_at limit $3) as counted";
+     where kind = $1 and name = $2 order by due_at {limit $3}) as counted";
 
 /// The number of messages that are due later.
 pub(crate) const SCHEDULED_LAG: &str =

@@ -33,7 +33,7 @@ use crate::{
 const BATCH: i64 = 500;
 
 const ROWS: &str = "select id, partition_id, kind, name, key, headers, body, null from {p}outbox \
-     where partition_id in (select {int} from {each $1}) order by id limit $2";
+     where partition_id in (select {int} from {each $1}) order by id {limit $2}";
 const REMOVE: &str = "delete from {p}outbox where id in (select {int} from {each $1})";
 
 /// The messages of the outbox.

@@ -25,7 +25,7 @@ const RELEASE: &str = "update {p}relay set until = 0, member = null where member
 const RENEW: &str =
     "update {p}relay set until = {now} + $2 where member = $1 returning partition_id";
 const TAKE: &str = "update {p}relay set member = $1, until = {now} + $2 where partition_id in \
-     (select partition_id from {p}relay where until <= {now} order by partition_id limit $3) and until <= {now} \
+     (select partition_id from {p}relay where until <= {now} order by partition_id {limit $3}) and until <= {now} \
      returning partition_id";
 const RELEASE_ALL: &str = "update {p}relay set until = 0, member = null where member = $1";
 const LEAVE: &str = "delete from {p}member where id = $1";

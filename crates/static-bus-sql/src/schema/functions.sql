@@ -9,10 +9,11 @@ alter table {p}claim set (fillfactor = 50);
 
 -- Appends records to topics, those of each record by its place in the list. Returns the number of each topic; none if its records
 -- were not appended: queries without a receiver, and events without a group.
-create function {p}append(kinds text[], names text[], places bigint[], strands bigint[], keys bytea[], headers bytea[],
+create or replace function {p}append(kinds text[], names text[], places bigint[], strands bigint[], keys bytea[], headers bytea[],
     bodies bytea[], expires bigint[], dropped bigint[], is_durable bigint, deadline bigint) returns setof bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    now constant bigint := {now};
     ids bigint[];
     is_missing boolean;
 begin
@@ -24,7 +25,7 @@ begin
     end if;
     for attempt in 1..2 loop
         select array_agg(case
-                when t.kind = 'query' and t.accepts_until <= {now} then null
+                when t.kind = 'query' and t.accepts_until <= now then null
                 when t.kind = 'event' and not exists (select from {p}consumer_group as g where g.topic_id = t.id) then null
                 else t.id end order by named.place),
             coalesce(bool_or(t.id is null and named.kind in ('command', 'reply')), false)
@@ -40,7 +41,7 @@ begin
     end if;
     with appended as (
         insert into {p}record (topic_id, strand, key, headers, body, appended_at, expires_at, drop_at)
-        select ids[place], strand, key, header, body, {now}, {now} + expire, {now} + drop
+        select ids[place], strand, key, header, body, now, now + expire, now + drop
         from unnest(places, strands, keys, headers, bodies, expires, dropped)
             as rows (place, strand, key, header, body, expire, drop)
         where ids[place] is not null
@@ -54,7 +55,7 @@ begin
 end $$;
 
 -- Removes up to this number of queries or replies of a topic, and returns them.
-create function {p}receive(topic bigint, most bigint, deadline bigint)
+create or replace function {p}receive(topic bigint, most bigint, deadline bigint)
 returns table (id bigint, key bytea, headers bytea, body bytea, left_for bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
@@ -69,17 +70,19 @@ end $$;
 -- Leases up to this number of records without a key, the oldest first, and returns them: one without a record if the record was
 -- removed before. Returns one row without anything if there are other things to do: leases that have run out, records with keys,
 -- records to take over.
-create function {p}take(of_group bigint, of_member bigint, lease bigint, most bigint, of_topic bigint, deadline bigint)
+create or replace function {p}take(of_group bigint, of_member bigint, lease bigint, most bigint, of_topic bigint, deadline bigint)
 returns table (record_id bigint, times bigint, attempts bigint, strand bigint, key bytea, headers bytea, body bytea,
     left_for bigint, id bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
+declare
+    now constant bigint := {now};
 begin
     perform set_config('lock_timeout', deadline::text, true);
     perform set_config('synchronous_commit', 'off', true);
-    if exists (select from {p}delivery where group_id = of_group and until > 0 and until <= {now})
+    if exists (select from {p}delivery where group_id = of_group and until > 0 and until <= now)
         or exists (select from {p}delivery where group_id = of_group and fresh)
-        or exists (select from {p}strand where group_id = of_group and member is not null and until <= {now})
+        or exists (select from {p}strand where group_id = of_group and member is not null and until <= now)
         or exists (select from {p}strand where group_id = of_group and member is null and head is not null)
         or exists (select from {p}strand where group_id = of_group and member = of_member and head is not null)
         or exists (select from {p}delivery where group_id = -of_topic)
@@ -89,19 +92,19 @@ begin
     end if;
     return query with taken as (
         update {p}delivery as d
-        set until = {now} + lease, member = of_member, times = d.times + 1, attempts = d.attempts + 1
+        set until = now + lease, member = of_member, times = d.times + 1, attempts = d.attempts + 1
         where d.ctid = any (array (
             select w.ctid from {p}delivery as w
             where w.group_id between of_group and of_group and w.until = 0 and w.strand is null
             order by w.group_id, w.record_id limit most for update skip locked))
         returning d.record_id, d.times, d.attempts, d.strand
     )
-    select t.record_id, t.times, t.attempts, t.strand, r.key, r.headers, r.body, r.expires_at - {now}, r.id
+    select t.record_id, t.times, t.attempts, t.strand, r.key, r.headers, r.body, r.expires_at - now, r.id
     from taken as t left join {p}record as r on r.id = t.record_id order by t.record_id;
 end $$;
 
 -- Claims keys: those of others whose time is over as well. Returns those that were granted, and those that are confirmed.
-create function {p}claim_keys(of_group bigint, of_member bigint, lease bigint, kept bigint, keys bytea[], deadline bigint)
+create or replace function {p}claim_keys(of_group bigint, of_member bigint, lease bigint, kept bigint, keys bytea[], deadline bigint)
 returns table (key bytea, is_done bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -125,7 +128,7 @@ end $$;
 
 -- Acknowledges records without a key of their own strand, and confirms deduplication keys if they are kept. Returns whether other groups
 -- may need the records, which are removed otherwise; nothing if all were acknowledged before.
-create function {p}acknowledge(of_group bigint, of_topic bigint, records bigint[], keys bytea[], kept bigint, deadline bigint)
+create or replace function {p}acknowledge(of_group bigint, of_topic bigint, records bigint[], keys bytea[], kept bigint, deadline bigint)
 returns setof bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare

@@ -158,10 +158,32 @@ async fn a_server_with_too_few_connections_is_named_with_the_remedy() {
 }
 
 #[tokio::test]
+async fn functions_of_an_older_version_are_replaced() {
+    let (namespace, transport) = crate::fresh().await;
+    transport.check().await.unwrap();
+    let older = format!(
+        "delete from {namespace}.schema_version where version > 6; \
+         create or replace function {namespace}.append(kinds text[], names text[], places bigint[], strands bigint[], \
+         keys bytea[], headers bytea[], bodies bytea[], expires bigint[], dropped bigint[], is_durable bigint, \
+         deadline bigint) returns setof bigint language plpgsql as $$ begin raise 'older'; end $$"
+    );
+    let older = sqlx::raw_sql(sqlx::AssertSqlSafe(older));
+    older.execute(&pool().await).await.unwrap();
+    let commands = command("orders.place");
+    let refused = append(&transport, &commands, [record("first")]).await;
+    assert!(refused.unwrap_err().to_string().contains("older"));
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
+    let transport = builder.deadline(LONG).connect().await.unwrap();
+    append(&transport, &commands, [record("second")])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn tables_of_a_newer_version_are_refused_by_name() {
     let (namespace, transport) = crate::fresh().await;
     transport.check().await.unwrap();
-    let newer = format!("insert into {namespace}.schema_version (version) values (7)");
+    let newer = format!("insert into {namespace}.schema_version (version) values (8)");
     sqlx::raw_sql(sqlx::AssertSqlSafe(newer))
         .execute(&pool().await)
         .await
@@ -174,7 +196,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
         .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "the tables of the namespace `{namespace}` have version 7, and this version of static-bus-sql knows versions up to 6: \
+        "the tables of the namespace `{namespace}` have version 8, and this version of static-bus-sql knows versions up to 7: \
          upgrade static-bus-sql, or choose another namespace"
     );
     assert_eq!(error.reason(), expected);

@@ -50,14 +50,14 @@ async fn tables_of_an_older_version_are_migrated_with_their_records() {
     let versions =
         sqlx::query_scalar("select version from static_bus_schema_version order by version");
     let versions: Vec<i64> = versions.fetch_all(&pool).await.unwrap();
-    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused_by_name() {
     let place = Place::new();
     drop(place.connect().await);
-    let newer = "insert into static_bus_schema_version (version) values (7)";
+    let newer = "insert into static_bus_schema_version (version) values (8)";
     sqlx::query(newer)
         .execute(&place.pool().await)
         .await
@@ -65,7 +65,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
     let error = SqliteTransport::connect(&place.url()).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "{}: the tables of the namespace `static_bus` have version 7, and this version of static-bus-sql knows versions up to 6: \
+        "{}: the tables of the namespace `static_bus` have version 8, and this version of static-bus-sql knows versions up to 7: \
          upgrade static-bus-sql, or choose another namespace",
         place.url()
     );
@@ -105,6 +105,24 @@ async fn two_namespaces_of_one_file_share_nothing() {
         .await
         .unwrap();
     assert!(got.is_empty(), "{:?}", bodies(&got));
+}
+
+#[tokio::test]
+async fn a_delivery_whose_record_is_gone_is_removed_and_the_others_come() {
+    let place = Place::new();
+    let transport = place.connect().await;
+    let commands = command("orders.place");
+    let member = join(&transport, &commands, "member").await;
+    append(&transport, &commands, [record("gone"), record("there")])
+        .await
+        .unwrap();
+    let pool = place.pool().await;
+    let removed = sqlx::query("delete from static_bus_record where body = cast('gone' as blob)");
+    assert_eq!(removed.execute(&pool).await.unwrap().rows_affected(), 1);
+    assert_eq!(bodies(&member.receive(10, LONG).await.unwrap()), ["there"]);
+    let left = sqlx::query_scalar("select count(*) from static_bus_delivery");
+    let left: i64 = left.fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 1);
 }
 
 #[tokio::test]

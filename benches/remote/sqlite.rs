@@ -46,7 +46,7 @@ const DELIVER: &str =
 
 const LEASE: &str = "update delivery set until = unixepoch() + 30, times = times + 1 \
     where consumer = 1 and record in (select record from delivery indexed by ready \
-        where consumer = 1 and until = 0 order by record limit $1) \
+        where consumer = 1 and until = 0 order by record limit +$1) \
     returning record, (select key from record as r where r.id = record), \
         (select headers from record as r where r.id = record), (select body from record as r where r.id = record), \
         exists (select 1 from handled as h, record as r where r.id = record and h.consumer = 1 and h.key = r.key)";

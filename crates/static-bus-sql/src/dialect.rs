@@ -91,7 +91,7 @@ pub struct Connections<D: Database> {
     pub volatile: Pool<D>,
     pub readers: Pool<D>,
     /// `true` if a statement outside of a transaction has the isolation level that this crate needs.
-    pub is_read_committed: bool,
+    pub is_isolated: bool,
     /// Held by a transaction that writes, where only one does at a time: those of this process wait in order.
     pub turn: Option<Arc<tokio::sync::Mutex<()>>>,
 }

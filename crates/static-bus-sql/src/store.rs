@@ -153,7 +153,7 @@ impl<D: Dialect> Store<D> {
 
     async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
         // A statement that is not kept is two calls, which a pooler gives to two connections.
-        if self.connections.is_read_committed && self.keeps_statements && work.is_call() {
+        if self.connections.is_isolated && self.keeps_statements && work.is_call() {
             let (writers, _turn) = self.writers(work.is_durable()).await;
             let mut connection = writers.acquire().await?;
             let mut session = self.session(&mut connection);

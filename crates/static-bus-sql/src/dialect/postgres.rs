@@ -123,7 +123,7 @@ impl Statements for Postgres {
         let isolation = sqlx::raw_sql("show default_transaction_isolation");
         let isolation = isolation.fetch_one(&mut first).await;
         let isolation = isolation.and_then(|row| row.try_get::<String, _>(0));
-        let is_read_committed = isolation.is_ok_and(|level| level == "read committed");
+        let is_isolated = isolation.is_ok_and(|level| level == "read committed");
         _ = first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
@@ -135,7 +135,7 @@ impl Statements for Postgres {
             durable: pool.clone(),
             volatile: pool.clone(),
             readers: pool,
-            is_read_committed,
+            is_isolated,
             turn: None,
         })
     }

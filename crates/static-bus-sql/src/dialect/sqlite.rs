@@ -151,7 +151,7 @@ impl Statements for Sqlite {
         Ok(Connections {
             durable: durable.map_err(|e| failure::<Sqlite>(&address, e))?,
             volatile: pool(1).connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal)),
-            is_read_committed: true,
+            is_isolated: true,
             turn: Some(turn(options.get_filename())),
             readers: pool(READERS).connect_lazy_with(options.pragma("query_only", "on")),
             address,

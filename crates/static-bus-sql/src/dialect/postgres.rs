@@ -95,10 +95,11 @@ impl Statements for Postgres {
         };
         let deadline = deadline.as_millis().max(1);
         // Each statement finds few rows by an index. Queues are long one minute and empty the next, and plans by their
-        // statistics would be those of another minute.
+        // statistics would be those of another minute. Plans that are not allowed count as expensive, and would be
+        // compiled.
         format!(
-            "begin isolation level read committed; set local statement_timeout = {deadline}; set local enable_seqscan = off; \
-             set local enable_hashjoin = off; set local enable_mergejoin = off{volatile}"
+            "begin isolation level read committed; set local statement_timeout = {deadline}; set local jit = off; \
+             set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off{volatile}"
         )
     }
 

@@ -2,7 +2,8 @@
 -- for longer than the last argument, in milliseconds, is an error; it is null in a transaction that has a limit.
 --
 -- Queues are long one minute and empty the next, and the plan of a statement is that of another minute. So rows are found one by one,
--- or in the order of an index, and changed by their location: there is no other plan that could pass a backlog.
+-- or in the order of an index, and changed by their location: there is no other plan that could pass a backlog. A plan that is not
+-- allowed, as the scan of an empty table, counts as expensive, and would be compiled in each call.
 
 -- Room for the confirmation of each claim: it is then on the page of the claim, and changes no index.
 alter table {p}claim set (fillfactor = 50);
@@ -11,7 +12,7 @@ alter table {p}claim set (fillfactor = 50);
 -- were not appended: queries without a receiver, and events without a group.
 create or replace function {p}append(kinds text[], names text[], places bigint[], strands bigint[], keys bytea[], headers bytea[],
     bodies bytea[], expires bigint[], dropped bigint[], is_durable bigint, deadline bigint) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 declare
     now constant bigint := {now};
     ids bigint[];
@@ -57,7 +58,7 @@ end $$;
 -- Removes up to this number of queries or replies of a topic, and returns them.
 create or replace function {p}receive(topic bigint, most bigint, deadline bigint)
 returns table (id bigint, key bytea, headers bytea, body bytea, left_for bigint)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 begin
     perform set_config('lock_timeout', deadline::text, true);
     perform set_config('synchronous_commit', 'off', true);
@@ -73,7 +74,7 @@ end $$;
 create or replace function {p}take(of_group bigint, of_member bigint, lease bigint, most bigint, of_topic bigint, deadline bigint)
 returns table (record_id bigint, times bigint, attempts bigint, strand bigint, key bytea, headers bytea, body bytea,
     left_for bigint, id bigint)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     now constant bigint := {now};
@@ -106,7 +107,7 @@ end $$;
 -- Claims keys: those of others whose time is over as well. Returns those that were granted, and those that are confirmed.
 create or replace function {p}claim_keys(of_group bigint, of_member bigint, lease bigint, kept bigint, keys bytea[], deadline bigint)
 returns table (key bytea, is_done bigint)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     claimed bigint;
@@ -130,7 +131,7 @@ end $$;
 -- may need the records, which are removed otherwise; nothing if all were acknowledged before.
 create or replace function {p}acknowledge(of_group bigint, of_topic bigint, records bigint[], keys bytea[], kept bigint, deadline bigint)
 returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     confirmed bigint;
     settled bigint;

@@ -113,3 +113,19 @@ async fn a_receiver_does_not_pass_the_backlog_of_commands() {
     }
     assert_few_reads(&namespace, before).await;
 }
+
+/// With the defaults of a server, a plan that is not allowed counts as expensive, and would be compiled.
+#[tokio::test]
+async fn no_plan_of_a_function_is_compiled() {
+    let (namespace, transport) = crate::fresh().await;
+    transport.check().await.unwrap();
+    let compiled = "select coalesce('jit=off' = any(proconfig), false), count(*) from pg_proc \
+         where pronamespace = $1::regnamespace group by 1";
+    let functions = sqlx::query(compiled).bind(&namespace);
+    let functions = functions.fetch_all(&pool().await).await.unwrap();
+    let functions: Vec<(bool, i64)> = functions.iter().map(|f| (f.get(0), f.get(1))).collect();
+    assert!(
+        matches!(functions[..], [(true, count)] if count > 0),
+        "{functions:?}"
+    );
+}

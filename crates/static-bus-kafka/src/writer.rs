@@ -37,7 +37,7 @@ impl Writer {
         }
     }
 
-    /// The producer. One with a fatal error is replaced.
+    /// The producer. One with a fatal error is replaced, and one that has [failed](Self::failed) to deliver in time.
     pub fn producer(&self) -> Result<FutureProducer, TransportError> {
         let mut current = lock(&self.current);
         if let Some(Current { producer, .. }) = &*current

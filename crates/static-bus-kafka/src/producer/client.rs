@@ -1,4 +1,4 @@
-//! A client of the producer, with the last failure of its connections.
+//! A client of the producer, with what it has reported.
 
 use std::{
     sync::{

@@ -93,3 +93,28 @@ impl Settings {
         config
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::settings::KafkaTransportBuilder;
+
+    #[test]
+    fn metadata_is_read_several_times_in_a_deadline() {
+        for (seconds, expected) in [(1, "500"), (10, "2500"), (60, "10000")] {
+            let builder = KafkaTransportBuilder::new("127.0.0.1:1");
+            let builder = builder.deadline(Duration::from_secs(seconds));
+            let settings = builder.settings().unwrap();
+            let clients = [
+                settings.producer(1),
+                settings.consumer("group"),
+                settings.admin(),
+            ];
+            for client in clients {
+                let refresh = client.get("topic.metadata.refresh.interval.ms");
+                assert_eq!(refresh, Some(expected), "{seconds} s");
+            }
+        }
+    }
+}

@@ -95,7 +95,7 @@ impl Statements for Postgres {
         };
         let deadline = deadline.as_millis().max(1);
         // Each statement finds few rows by an index. Queues are long one minute and empty the next, and plans by their
-        // statistics would be those of another minute. Plans that are not allowed count as expensive, and would be
+        // statistics would be those of another minute. Plans that are not allowed count as expensive, and might be
         // compiled.
         format!(
             "begin isolation level read committed; set local statement_timeout = {deadline}; set local jit = off; \

@@ -3,7 +3,7 @@
 --
 -- Queues are long one minute and empty the next, and the plan of a statement is that of another minute. So rows are found one by one,
 -- or in the order of an index, and changed by their location: there is no other plan that could pass a backlog. A plan that is not
--- allowed, as the scan of an empty table, counts as expensive, and would be compiled in each call.
+-- allowed, as the scan of an empty table, counts as expensive, and might be compiled.
 
 -- Room for the confirmation of each claim: it is then on the page of the claim, and changes no index.
 alter table {p}claim set (fillfactor = 50);

@@ -114,7 +114,7 @@ async fn a_receiver_does_not_pass_the_backlog_of_commands() {
     assert_few_reads(&namespace, before).await;
 }
 
-/// With the defaults of a server, a plan that is not allowed counts as expensive, and would be compiled.
+/// With the defaults of a server, a plan that is not allowed counts as expensive, and might be compiled.
 #[tokio::test]
 async fn no_plan_of_a_function_is_compiled() {
     let (namespace, transport) = crate::fresh().await;

@@ -1,7 +1,7 @@
 //! The errors that cargo prints for each mistake in `tests/ui/fail` and `tests/ui/async` mention messages and handlers, and
 //! rarely the types of the table.
 //!
-//! `tests/ui.rs` compares the exact texts, with long types in full. Here they are as the user
+//! `tests/ui/cases.rs` compares the exact texts, with long types in full. Here they are as the user
 //! sees them: rustc shortens `Bus<Node<…>>` to `Bus<...>` in most places. The remaining mentions of internal
 //! types are counted. To see the counts:
 //! `cargo test --test error_texts -- --nocapture`.

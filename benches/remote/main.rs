@@ -22,7 +22,6 @@ use std::{future::Future, time::Duration};
 
 use static_bus_kafka::KafkaTransport;
 use static_bus_redis::RedisTransport;
-use static_bus_remote::Transport;
 
 use test_brokers::{
     kafka::{Kafka, KafkaOptions},
@@ -119,8 +118,20 @@ async fn over_redis(table: &Table<'_>, url: &str) {
     let transport = RedisTransport::connect(url)
         .await
         .expect("the server was started");
-    let bare = async || redis::commands(url, BATCHED).await;
-    commands(table, BATCHED, bare, &transport).await;
+    for (what, bare, dedup) in [
+        ("not recognised", false, None),
+        ("recognised by static-bus", false, Some(WINDOW)),
+        ("recognised by both", true, Some(WINDOW)),
+    ] {
+        table
+            .rate(
+                &format!("commands end to end, batches of 100, duplicates {what}"),
+                BATCHED,
+                async || redis::commands(url, BATCHED, bare).await,
+                async || ours::commands(&transport, BATCHED, dedup).await.ended,
+            )
+            .await;
+    }
     table
         .rate(
             "commands sent one by one",
@@ -194,27 +205,5 @@ async fn over_kafka(table: &Table<'_>, servers: &str) {
             async || kafka::round_trips(servers, QUERIES).await,
             async || ours::round_trips(&transport, QUERIES).await,
         )
-        .await;
-}
-
-/// The rows of commands from end to end.
-async fn commands<R: Future<Output = Duration>>(
-    table: &Table<'_>,
-    count: usize,
-    raw: impl Fn() -> R,
-    transport: &impl Transport,
-) {
-    table
-        .rate(
-            "commands end to end, batches of 100, duplicates not recognised",
-            count,
-            &raw,
-            async || ours::commands(transport, count, None).await.ended,
-        )
-        .await;
-    table
-        .rate("the same, duplicates recognised", count, &raw, async || {
-            ours::commands(transport, count, Some(WINDOW)).await.ended
-        })
         .await;
 }

@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use redis::{
-    AsyncConnectionConfig, Client, aio::MultiplexedConnection, pipe, streams::StreamReadReply,
+    AsyncConnectionConfig, Client,
+    aio::MultiplexedConnection,
+    pipe,
+    streams::{StreamId, StreamReadReply},
 };
+use uuid::Uuid;
 
-use super::messages::Put;
+use super::{WINDOW, messages::Put};
 
 const STREAM: &str = "bare:stream";
 const GROUP: &str = "bare";
@@ -27,8 +31,9 @@ fn command(words: &[&str]) -> redis::Cmd {
     command
 }
 
-/// XADD in pipelines of 100, XREADGROUP and XACK of up to 100.
-pub async fn commands(url: &str, count: usize) -> Duration {
+/// XADD in pipelines of 100, XREADGROUP and XACK of up to 100. To recognise duplicates, entries have an id, and each batch is
+/// handled after a pipeline that sets the key of each id which does not exist yet.
+pub async fn commands(url: &str, count: usize, recognises: bool) -> Duration {
     let mut producer = connect(url).await;
     let () = command(&["DEL", STREAM])
         .query_async(&mut producer)
@@ -57,38 +62,50 @@ pub async fn commands(url: &str, count: usize) -> Duration {
             ]);
             let reply: Option<StreamReadReply> =
                 read.query_async(&mut reader).await.expect("XREADGROUP");
+            let keys = reply.into_iter().flat_map(|reply| reply.keys);
+            let entries: Vec<_> = keys.flat_map(|key| key.ids).collect();
+            if entries.is_empty() {
+                continue;
+            }
+            if recognises {
+                assert_eq!(new(&mut settler, &entries).await, entries.len());
+            }
             let mut acknowledge = command(&["XACK", STREAM, GROUP]);
-            let before = handled;
-            for entry in reply
-                .iter()
-                .flat_map(|reply| &reply.keys)
-                .flat_map(|key| &key.ids)
-            {
+            for entry in &entries {
                 std::hint::black_box(entry.map.get("body"));
                 acknowledge.arg(&entry.id);
-                handled += 1;
             }
-            if handled > before {
-                let () = acknowledge.query_async(&mut settler).await.expect("XACK");
-            }
+            let () = acknowledge.query_async(&mut settler).await.expect("XACK");
+            handled += entries.len();
         }
     });
     let body = Put::bytes();
     for _ in 0..count / 100 {
         let mut batch = pipe();
         for _ in 0..100 {
-            batch
-                .cmd("XADD")
-                .arg(STREAM)
-                .arg("*")
-                .arg("body")
-                .arg(&body)
-                .ignore();
+            let add = batch.cmd("XADD").arg(STREAM).arg("*").arg("body");
+            add.arg(&body).ignore();
+            if recognises {
+                add.arg("id").arg(Uuid::now_v7().as_bytes());
+            }
         }
         let () = batch.query_async(&mut producer).await.expect("XADD");
     }
     consuming.await.expect("it does not panic");
     started.elapsed()
+}
+
+/// The number of entries whose id is new.
+async fn new(connection: &mut MultiplexedConnection, entries: &[StreamId]) -> usize {
+    let mut remember = pipe();
+    for entry in entries {
+        let id: Vec<u8> = entry.get("id").expect("it was sent with an id");
+        let key = [b"bare:id:", &*id].concat();
+        let set = remember.cmd("SET").arg(key).arg("").arg("NX");
+        set.arg("EX").arg(WINDOW.as_secs());
+    }
+    let set: Vec<bool> = remember.query_async(connection).await.expect("SET");
+    set.into_iter().filter(|is_new| *is_new).count()
 }
 
 /// XADD, one by one, over one connection.

@@ -5,7 +5,6 @@ use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
@@ -104,7 +103,7 @@ impl Kafka {
                     directory: Directory::new("kafka"),
                 }),
             };
-            kafka.format();
+            kafka.prepare();
             if kafka.try_launch() {
                 return kafka;
             }
@@ -187,8 +186,8 @@ impl Kafka {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Prepares the directory.
-    fn format(&self) {
+    /// Writes the settings and the initial data.
+    fn prepare(&self) {
         let directory = &self.own().directory.path;
         if self.options.secure {
             certify(directory, true);
@@ -207,24 +206,14 @@ impl Kafka {
                 log.display()
             ),
         );
-        let mut arguments = self.java("kafka.tools.StorageTool");
-        let more = "format --cluster-id AAAAAAAAAAAAAAAAAAAAAQ --config";
-        arguments.extend(more.split(' ').map(str::to_owned));
-        arguments.push(path(&directory.join("server.properties")));
-        if self.options.secure {
-            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-                arguments.push("--add-scram".to_owned());
-                arguments.push(format!("{mechanism}=[name=alice,password=alice-secret]"));
-            }
+        let data = directory.join("data");
+        fs::create_dir(&data).expect("the directory can be written to");
+        let formatted = fs::read_dir(installed().join("formatted")).expect("it is prepared");
+        for file in formatted {
+            let file = file.expect("it can be read");
+            let copied = fs::copy(file.path(), data.join(file.file_name()));
+            copied.expect("the directory can be written to");
         }
-        let output = Command::new("java").args(&arguments).output();
-        let output = output.expect("java can be run");
-        assert!(
-            output.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
     }
 
     fn properties(&self) -> String {
@@ -304,24 +293,29 @@ impl Kafka {
         lines.join("\n")
     }
 
-    /// The arguments of `java` that run a class of Kafka.
-    fn java(&self, class: &str) -> Vec<String> {
+    /// The arguments of `java` that run the server.
+    fn arguments(&self) -> Vec<String> {
         let directory = &self.own().directory.path;
         let mut arguments = vec!["-XX:+UseSerialGC".to_owned(), "-Xmx512m".to_owned()];
         if !self.options.warm {
             arguments.push("-XX:TieredStopAtLevel=1".to_owned());
         }
+        let installed = installed();
+        let classes = installed.join("classes.jsa");
+        if classes.exists() {
+            arguments.push(format!("-XX:SharedArchiveFile={}", classes.display()));
+        }
         let log = directory.join("log4j2.properties");
         arguments.push(format!("-Dlog4j2.configurationFile={}", log.display()));
         arguments.push("-cp".to_owned());
-        arguments.push(path(&jars().join("*")));
-        arguments.push(class.to_owned());
+        arguments.push(path(&installed.join("jars").join("*")));
+        arguments.push("kafka.Kafka".to_owned());
+        arguments.push(path(&directory.join("server.properties")));
         arguments
     }
 
     fn try_launch(&mut self) -> bool {
-        let mut arguments = self.java("kafka.Kafka");
-        arguments.push(path(&self.own().directory.path.join("server.properties")));
+        let arguments = self.arguments();
         self.own_mut().process = Some(Process::start("java", &arguments));
         let limit = Instant::now() + Duration::from_secs(300);
         loop {
@@ -364,18 +358,19 @@ fn answers(server: &str) -> io::Result<bool> {
     Ok(response[8..] != [0; 4])
 }
 
-/// The directory of the jars of Kafka, which `scripts/brokers` has downloaded.
-fn jars() -> PathBuf {
+/// The directory in which `scripts/brokers` has installed Kafka: its jars, a formatted directory, and an archive of its
+/// classes, which depends on the spelling of the path.
+fn installed() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
-    let jars = target.join(format!("kafka-{VERSION}"));
+    let installed = target.join(format!("kafka-{VERSION}"));
     assert!(
-        jars.exists(),
+        installed.join("formatted").exists(),
         "Kafka {VERSION} is missing: run `scripts/test`, which fetches what the tests need"
     );
     need("java");
-    jars
+    installed.canonicalize().expect("the directory is there")
 }
 
 fn path(path: &Path) -> String {

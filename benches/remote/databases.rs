@@ -37,7 +37,7 @@ const FAST: Counts = Counts {
 };
 /// Where each waits for some milliseconds.
 const SYNCED: Counts = Counts {
-    batched: 10_000,
+    batched: 20_000,
     single: 200,
     together: 2_000,
     queries: 500,

@@ -149,15 +149,18 @@ impl<C: Consumer> Lane<C> {
 
     /// Waits for the next event, or until this time, and reacts to it.
     async fn step(&mut self, until: Option<Instant>) {
-        self.acknowledgements.start();
         let is_open = !self.is_closing;
+        let is_gathering = is_open && self.may_start() && self.acknowledgements.is_gathering();
+        if !is_gathering {
+            self.acknowledgements.start();
+        }
         let timers = [
             self.schedule.next_time(),
             self.may_receive()
                 .then(|| self.intake.not_before())
                 .flatten(),
             self.intake.release_not_before().filter(|_| is_open),
-            self.acknowledgements.not_before(),
+            self.acknowledgements.not_before().filter(|_| !is_gathering),
             until,
         ];
         let next = timers.into_iter().flatten().min();

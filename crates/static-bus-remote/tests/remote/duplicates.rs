@@ -117,7 +117,8 @@ async fn acknowledgements_are_batched() {
     all_shipped(&broker).await;
     assert_eq!(broker.items(Op::Acknowledge), 1000);
     let calls = broker.calls(Op::Acknowledge);
-    assert!(calls <= 20, "{calls} calls");
+    // Two batches are received, and a part of each may be acknowledged before the rest.
+    assert!(calls <= 4, "{calls} calls");
     drop(worker);
 }
 

@@ -1,6 +1,6 @@
 //! The acknowledgement of messages that are done.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -12,6 +12,10 @@ use crate::{
     },
 };
 
+/// The time for which a batch gathers while further messages are handled at once: each call costs the broker as much as some
+/// messages.
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// The messages that are done and not acknowledged. While one batch is acknowledged, the next one gathers.
 pub(super) struct Acknowledgements<C: Consumer> {
     consumer: Arc<C>,
@@ -22,6 +26,8 @@ pub(super) struct Acknowledgements<C: Consumer> {
 }
 
 struct Batch<R> {
+    /// The time of the first message.
+    since: Instant,
     done: Vec<Lease<R>>,
     /// Claims that are given up when their records are acknowledged.
     unclaimed: Vec<Lease<R>>,
@@ -45,6 +51,9 @@ impl<C: Consumer> Acknowledgements<C> {
     /// Adds a message. Its deduplication key is confirmed.
     pub fn add(&mut self, lease: Lease<C::Receipt>) {
         self.len += 1;
+        if self.next.done.is_empty() {
+            self.next.since = Instant::now();
+        }
         self.next.done.push(lease);
     }
 
@@ -56,6 +65,11 @@ impl<C: Consumer> Acknowledgements<C> {
             lease.claim = None;
         }
         self.add(lease);
+    }
+
+    /// Returns `true` if a batch has begun to gather, and others may join it.
+    pub fn is_gathering(&self) -> bool {
+        !self.next.done.is_empty() && self.next.since.elapsed() < GATHERING
     }
 
     /// The time from which a batch may be acknowledged; `None` if there is none, or one is under way.
@@ -95,6 +109,7 @@ impl<C: Consumer> Acknowledgements<C> {
 impl<R> Batch<R> {
     fn new() -> Self {
         Batch {
+            since: Instant::now(),
             done: Vec::new(),
             unclaimed: Vec::new(),
         }

@@ -36,6 +36,11 @@ use super::{
     wake::Reader,
 };
 
+/// The number of records from which the next ones have time to gather: each call costs the database as much as some records.
+const BUSY: usize = 32;
+/// This time.
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// A member of a group in a database; made by [`consume`](static_bus_remote::Transport::consume).
 ///
 /// A dropped consumer releases nothing: its records go to others when its leases run out.
@@ -54,6 +59,8 @@ pub struct SqlConsumer<D: Dialect> {
     claims: Mutex<HashSet<Arc<str>>>,
     /// The time at which the member says again that it is there.
     touch: Mutex<Instant>,
+    /// The time until which the next records gather.
+    gathered: Mutex<Instant>,
 }
 
 impl<D: Dialect> SqlConsumer<D> {
@@ -74,6 +81,7 @@ impl<D: Dialect> SqlConsumer<D> {
             handled: Mutex::default(),
             claims: Mutex::default(),
             touch: Mutex::new(Instant::now()),
+            gathered: Mutex::new(Instant::now()),
         };
         consumer.touched();
         // Records may have been due before.
@@ -166,12 +174,19 @@ impl<D: Dialect> Consumer for SqlConsumer<D> {
                 return Err(self.shared.store.closed("consumer"));
             }
             self.touch().await?;
+            let gathered = end.min(*lock(&self.gathered));
+            if timeout_at(gathered, self.closing.notified()).await.is_ok() {
+                continue;
+            }
             let taken = self.take(&mut pending, max).await?;
             let is_partial = self.is_partial.swap(false, Ordering::AcqRel);
             if is_partial {
                 self.reader.wake_next();
             }
             let now = Instant::now();
+            if (BUSY..max).contains(&taken.len()) {
+                *lock(&self.gathered) = now + GATHERING;
+            }
             if !taken.is_empty() || max == 0 || now >= end && !is_partial {
                 return Ok(taken);
             }

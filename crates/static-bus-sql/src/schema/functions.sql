@@ -42,10 +42,9 @@ begin
     end if;
     with appended as (
         insert into {p}record (topic_id, strand, key, headers, body, appended_at, expires_at, drop_at)
-        select ids[place], strand, key, header, body, now, now + expire, now + drop
-        from unnest(places, strands, keys, headers, bodies, expires, dropped)
-            as rows (place, strand, key, header, body, expire, drop)
-        where ids[place] is not null
+        select ids[places[n]], strands[n], keys[n], headers[n], bodies[n], now, now + expires[n], now + dropped[n]
+        from generate_series(1, cardinality(places)) as rows (n)
+        where ids[places[n]] is not null
         returning id, topic_id, strand, drop_at
     )
     insert into {p}delivery (group_id, record_id, strand, fresh)

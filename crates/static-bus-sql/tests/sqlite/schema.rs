@@ -50,14 +50,14 @@ async fn tables_of_an_older_version_are_migrated_with_their_records() {
     let versions =
         sqlx::query_scalar("select version from static_bus_schema_version order by version");
     let versions: Vec<i64> = versions.fetch_all(&pool).await.unwrap();
-    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused_by_name() {
     let place = Place::new();
     drop(place.connect().await);
-    let newer = "insert into static_bus_schema_version (version) values (8)";
+    let newer = "insert into static_bus_schema_version (version) values (9)";
     sqlx::query(newer)
         .execute(&place.pool().await)
         .await
@@ -65,7 +65,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
     let error = SqliteTransport::connect(&place.url()).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "{}: the tables of the namespace `static_bus` have version 8, and this version of static-bus-sql knows versions up to 7: \
+        "{}: the tables of the namespace `static_bus` have version 9, and this version of static-bus-sql knows versions up to 8: \
          upgrade static-bus-sql, or choose another namespace",
         place.url()
     );

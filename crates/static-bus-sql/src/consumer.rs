@@ -36,9 +36,10 @@ use super::{
     wake::Reader,
 };
 
-/// The number of records from which the next ones have time to gather: each call costs the database as much as some records.
+/// The number of records in a call from which a member is busy: the next ones gather before it takes them, as a call costs the
+/// database as much as some records.
 const BUSY: usize = 32;
-/// This time.
+/// The time for which they gather.
 const GATHERING: Duration = Duration::from_millis(5);
 
 /// A member of a group in a database; made by [`consume`](static_bus_remote::Transport::consume).

@@ -18,7 +18,7 @@
 //! is that of this process and of the server together, and for databases of this process alone. It contains the start and
 //! the end of the clients.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use static_bus_kafka::KafkaTransport;
 use static_bus_redis::RedisTransport;

@@ -163,7 +163,7 @@ async fn the_limit_of_a_claims_topic_is_raised() {
     member.close().await.unwrap();
 }
 
-/// 100 MB at once on a link that passes 10 MB in a second, with a deadline of half the time.
+/// 100 MB at once on a link that passes 5 MB in a second, with a deadline of half the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_records_on_a_slow_link_are_appended_once() {
     let options = KafkaOptions {
@@ -172,12 +172,12 @@ async fn large_records_on_a_slow_link_are_appended_once() {
     };
     let server = tokio::task::spawn_blocking(|| Kafka::with(options));
     let server = server.await.unwrap();
-    let kafka = kafka_at(server.proxy().servers()).deadline(Duration::from_secs(5));
+    let kafka = kafka_at(server.proxy().servers()).deadline(Duration::from_secs(10));
     let kafka = kafka.connect().await.unwrap();
     let topic = command("large");
     let small = kafka.append(vec![(topic.clone(), record("first", None))]);
     assert_eq!(failures(small.await).len(), 0);
-    server.proxy().limit(10_000_000);
+    server.proxy().limit(5_000_000);
     let mut calls = JoinSet::new();
     // Many calls, and one call with many records.
     for call in 0..51 {

@@ -1,9 +1,6 @@
 //! Exactly once: topics that change while output for them is held back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use static_bus_remote::{
@@ -24,8 +21,8 @@ async fn lower(topic: &str) {
 /// Holds 500 records of 1 kB back, changes their topic, and acknowledges until that succeeds.
 async fn commit_after(namespace: &str, change: impl AsyncFnOnce(&str)) {
     let kafka = kafka_at(Kafka::common().servers()).namespace(namespace);
-    let kafka = kafka.deadline(Duration::from_secs(5)).exactly_once();
-    let kafka = kafka.partitions(2).connect().await.unwrap();
+    let kafka = kafka.exactly_once().partitions(2);
+    let kafka = kafka.connect().await.unwrap();
     let cause = command("cause");
     let caused = kafka.append(vec![(cause.clone(), record("", None))]).await;
     caused.into_iter().next().unwrap().unwrap();
@@ -50,10 +47,7 @@ async fn commit_after(namespace: &str, change: impl AsyncFnOnce(&str)) {
         receipt: delivery.receipt,
         claim: Some(key),
     };
-    let end = Instant::now() + LONG;
-    while let Err(error) = member.acknowledge(std::slice::from_ref(&lease)).await {
-        assert!(Instant::now() < end, "{error}");
-    }
+    succeeds(async || member.acknowledge(std::slice::from_ref(&lease)).await).await;
     let effects = contents(Kafka::common().servers(), &topic).await;
     assert_eq!(effects.len(), 500);
     member.close().await.unwrap();

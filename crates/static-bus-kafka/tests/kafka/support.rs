@@ -28,6 +28,23 @@ pub fn kafka_at(servers: impl Into<String>) -> KafkaTransportBuilder {
     KafkaTransport::builder(servers).deadline(Duration::from_secs(60))
 }
 
+/// Repeats a call until it succeeds: its deadline is short, or its first answers are refusals.
+pub async fn succeeds<T>(mut call: impl AsyncFnMut() -> Result<T, TransportError>) -> T {
+    let end = Instant::now() + LONG;
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+    }
+}
+
+/// Connects with a deadline that calls of a busy cluster may pass.
+pub async fn impatient(servers: &str, seconds: u64) -> KafkaTransport {
+    let deadline = Duration::from_secs(seconds);
+    succeeds(async || kafka_at(servers).deadline(deadline).connect().await).await
+}
+
 pub fn command(name: &str) -> Topic {
     Topic {
         kind: Kind::Command,
@@ -122,9 +139,10 @@ fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
         match consumer.poll(limit) {
             Some(Ok(message)) => messages.push(message.detach()),
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            // A server that is down. The client uses another.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure))) => {
-            }
+            // A server that is down: the client uses another, or connects again.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
             Some(Err(e)) => panic!("{topic}: {e}"),
             None => panic!("{topic} cannot be read"),
         }

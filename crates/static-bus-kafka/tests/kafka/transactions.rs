@@ -16,7 +16,7 @@ use static_bus::{
     asynchronous::{AsyncPublishEvent, BusError},
     prelude::*,
 };
-use static_bus_kafka::{KafkaConsumer, KafkaReceipt, KafkaTransport};
+use static_bus_kafka::{KafkaConsumer, KafkaReceipt, KafkaTransport, KafkaTransportBuilder};
 use static_bus_remote::{
     DeadLetters, Envelope, RemoteBus, Transport, Worker, WorkerHandle,
     transport::{
@@ -42,18 +42,20 @@ struct Paid {
 event!(Paid, name = "billing.paid");
 
 const LEASE: Duration = Duration::from_secs(6);
-/// The time that a commit waits whose answer is lost.
+/// The time that a commit waits whose answer is lost, and that others wait for the transaction of a killed process.
 const DEADLINE: Duration = Duration::from_secs(25);
 
 async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
-    let kafka = kafka_at(servers).namespace(namespace).partitions(4);
-    kafka.exactly_once().connect().await.unwrap()
+    connect_at(kafka_at(servers), namespace).await
 }
 
-/// A connection through the proxy, which loses what is sent or answered.
-async fn connect_proxied(kafka: &Kafka, namespace: &str) -> KafkaTransport {
-    let kafka = kafka_at(kafka.proxy().servers()).namespace(namespace);
-    let kafka = kafka.partitions(4).deadline(DEADLINE);
+/// A connection whose calls fail if they last longer than [`DEADLINE`].
+async fn connect_impatient(servers: &str, namespace: &str) -> KafkaTransport {
+    connect_at(kafka_at(servers).deadline(DEADLINE), namespace).await
+}
+
+async fn connect_at(kafka: KafkaTransportBuilder, namespace: &str) -> KafkaTransport {
+    let kafka = kafka.namespace(namespace).partitions(4);
     kafka.exactly_once().connect().await.unwrap()
 }
 
@@ -374,7 +376,8 @@ async fn unsupported_use_is_refused() {
 }
 
 /// A worker that publishes payments. Its handler then fails this number of times for every third invoice.
-async fn pay(kafka: KafkaTransport, fails: u32) -> WorkerHandle<KafkaTransport> {
+async fn pay(servers: &str, namespace: &str, fails: u32) -> WorkerHandle<KafkaTransport> {
+    let kafka = connect_impatient(servers, namespace).await;
     let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
     let failed = Arc::new(Mutex::new(HashMap::new()));
     let bus = BusBuilder::new()
@@ -465,7 +468,7 @@ async fn the_output_of_handlers_that_fail_after_sending_is_appended_once() {
     let (servers, namespace) = (Kafka::common().servers(), "once-failures");
     send(servers, namespace, 0..200).await;
     let kafka = connect(servers, namespace).await;
-    let payer = pay(connect(servers, namespace).await, 2).await;
+    let payer = pay(servers, namespace, 2).await;
     is_paid_once(servers, namespace, 200).await;
     let dead = DeadLetters::of(kafka).list(None, 10).await.unwrap();
     assert_eq!(dead.len(), 0, "{dead:?}");
@@ -482,7 +485,7 @@ fn payer(servers: &str, namespace: &str) -> Doomed {
 async fn the_payer_that_is_killed() {
     let Some(told) = doomed::told() else { return };
     let (servers, namespace) = told.split_once(' ').unwrap();
-    let _running = pay(connect(servers, namespace).await, 0).await;
+    let _running = pay(servers, namespace, 0).await;
     // Ends by itself if it is not killed.
     tokio::time::sleep(2 * LONG).await;
 }
@@ -525,8 +528,8 @@ async fn a_killed_broker_has_all_output_once() {
     let (servers, namespace) = (kafka.servers().to_owned(), "once-restarted");
     send(&servers, namespace, 0..3000).await;
     let payers = [
-        pay(connect(&servers, namespace).await, 1).await,
-        pay(connect(&servers, namespace).await, 1).await,
+        pay(&servers, namespace, 1).await,
+        pay(&servers, namespace, 1).await,
     ];
     for round in 1..3 {
         progress(&servers, namespace, 500 * round).await;
@@ -558,7 +561,7 @@ async fn start_proxied() -> Kafka {
 async fn a_commit_whose_answer_is_lost_is_not_repeated() {
     let (kafka, namespace) = (start_proxied().await, "once-no-answer");
     let there = connect(kafka.servers(), namespace).await;
-    let here = connect_proxied(&kafka, namespace).await;
+    let here = connect_impatient(kafka.proxy().servers(), namespace).await;
     let causes = async |invoices: std::ops::Range<u32>| {
         for n in invoices {
             let (topic, mut record) = cause(n);
@@ -605,7 +608,7 @@ async fn a_commit_whose_request_is_lost_is_repeated() {
     let (servers, proxy) = (kafka.servers(), kafka.proxy());
     send(servers, namespace, 0..200).await;
     proxy.lose_transactions(Lost::Request);
-    let payer = pay(connect_proxied(&kafka, namespace).await, 1).await;
+    let payer = pay(proxy.servers(), namespace, 1).await;
     let end = Instant::now() + LONG;
     while proxy.lost() == 0 {
         assert!(Instant::now() < end, "no transaction");

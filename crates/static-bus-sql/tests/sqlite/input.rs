@@ -96,7 +96,7 @@ async fn a_file_that_is_no_database_is_refused() {
 #[tokio::test]
 async fn a_transaction_that_is_left_open_is_an_error_in_time_and_loses_nothing() {
     let place = Place::new();
-    let builder = SqliteTransport::builder(place.url()).deadline(Duration::from_secs(1));
+    let builder = SqliteTransport::builder(place.url()).deadline(Duration::from_secs(5));
     let transport = builder.connect().await.unwrap();
     let topic = command("orders.place");
     append(&transport, &topic, [record("confirmed")])
@@ -123,7 +123,7 @@ async fn a_transaction_that_is_left_open_is_an_error_in_time_and_loses_nothing()
         place.url()
     );
     let late = format!(
-        "{}: no answer within 1s: check that the database runs and is not overloaded, or raise the deadline{holder}",
+        "{}: no answer within 5s: check that the database runs and is not overloaded, or raise the deadline{holder}",
         place.url()
     );
     assert!([expected, late].contains(&error.to_string()), "{error}");
@@ -148,7 +148,7 @@ async fn the_process_that_leaves_a_transaction_open() {
 #[tokio::test]
 async fn another_process_with_an_open_transaction_is_named_in_the_health() {
     let place = Place::new();
-    let builder = SqliteTransport::builder(place.url()).deadline(Duration::from_secs(1));
+    let builder = SqliteTransport::builder(place.url()).deadline(Duration::from_secs(5));
     let transport = builder.connect().await.unwrap();
     let worker = Worker::new(transport, BusBuilder::new().build());
     let worker = worker.start().await.unwrap();

@@ -477,7 +477,7 @@ async fn the_output_of_handlers_that_fail_after_sending_is_appended_once() {
 
 fn payer(servers: &str, namespace: &str) -> Doomed {
     let told = format!("{servers} {namespace}");
-    Doomed::start("transactions::the_payer_that_is_killed", &told)
+    Doomed::start("exactly_once::the_payer_that_is_killed", &told)
 }
 
 /// The child process of a test. Does nothing without the address of a broker.

@@ -28,7 +28,7 @@ use static_bus_remote::{
 use crate::support::{LONG, command, contents, kafka_at, succeeds};
 use test_brokers::doomed::{self, Doomed};
 use test_brokers::kafka::{Kafka, KafkaOptions};
-use test_brokers::proxy::Lost;
+use test_brokers::proxy::{Lost, Proxy};
 
 #[derive(Serialize, Deserialize)]
 struct Pay {
@@ -555,6 +555,15 @@ async fn start_proxied() -> Kafka {
     tokio::task::spawn_blocking(start).await.unwrap()
 }
 
+/// Waits until the end of a transaction is lost.
+async fn has_lost_one(proxy: &Proxy) {
+    let end = Instant::now() + LONG;
+    while proxy.lost() == 0 {
+        assert!(Instant::now() < end, "no transaction");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// The cluster commits a transaction, and its member does not learn it. Meanwhile another member gets some of the
 /// partitions, and commits later positions.
 #[tokio::test(flavor = "multi_thread")]
@@ -585,9 +594,7 @@ async fn a_commit_whose_answer_is_lost_is_not_repeated() {
         succeeds(async || member.acknowledge(leases).await).await;
     };
     let other = async {
-        while kafka.proxy().lost() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        has_lost_one(kafka.proxy()).await;
         let two = join(&there, "two").await;
         causes(8..40).await;
         let (_, lease) = take(&two).await;
@@ -609,11 +616,7 @@ async fn a_commit_whose_request_is_lost_is_repeated() {
     send(servers, namespace, 0..200).await;
     proxy.lose_transactions(Lost::Request);
     let payer = pay(proxy.servers(), namespace, 1).await;
-    let end = Instant::now() + LONG;
-    while proxy.lost() == 0 {
-        assert!(Instant::now() < end, "no transaction");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    has_lost_one(proxy).await;
     // Longer than a commit waits.
     tokio::time::sleep(DEADLINE + DEADLINE / 2).await;
     proxy.lose_nothing();

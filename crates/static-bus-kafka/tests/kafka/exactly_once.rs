@@ -235,7 +235,8 @@ async fn two_handlers_of_one_message_do_not_share_their_output() {
     for (namespace, members) in [("once-again", 1), ("once-beside", 2)] {
         let kafka = connect(servers, namespace).await;
         append(&kafka, cause(1)).await.unwrap();
-        let one = join_for(&kafka, "one", LEASE).await;
+        // Longer than the contents of a topic take to be read.
+        let one = join_for(&kafka, "one", 3 * LEASE).await;
         let (_, late) = take(&one).await;
         let first = begin(&one, &late);
         append(&kafka, effect(&first, 1)).await.unwrap();
@@ -252,6 +253,7 @@ async fn two_handlers_of_one_message_do_not_share_their_output() {
         append(&kafka, effect(&second, 2)).await.unwrap();
         append(&kafka, effect(&first, 1)).await.unwrap();
         one.acknowledge(&[late]).await.unwrap();
+        assert_eq!(paid(servers, namespace).await, BTreeMap::new());
         next.acknowledge(&[lease]).await.unwrap();
         let paid = paid(servers, namespace).await;
         assert_eq!(paid, BTreeMap::from([(2, 1)]), "{members} members");

@@ -1,10 +1,6 @@
 //! The limits of topics and of links: batches are bounded in bytes, and a call has time for its bytes.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use static_bus_kafka::KafkaTransportBuilder;
@@ -172,8 +168,7 @@ async fn large_records_on_a_slow_link_are_appended_once() {
     };
     let server = tokio::task::spawn_blocking(|| Kafka::with(options));
     let server = server.await.unwrap();
-    let kafka = kafka_at(server.proxy().servers()).deadline(Duration::from_secs(10));
-    let kafka = kafka.connect().await.unwrap();
+    let kafka = impatient(server.proxy().servers(), 10).await;
     let topic = command("large");
     let small = kafka.append(vec![(topic.clone(), record("first", None))]);
     assert_eq!(failures(small.await).len(), 0);

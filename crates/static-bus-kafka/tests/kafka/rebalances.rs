@@ -14,9 +14,9 @@ use static_bus::{
     prelude::*,
 };
 use static_bus_kafka::KafkaTransport;
-use static_bus_remote::{RemoteBus, Transport, Worker, WorkerHandle};
+use static_bus_remote::{RemoteBus, Transport, Worker, WorkerHandle, transport::Inspect};
 
-use crate::support::{LONG, kafka_at};
+use crate::support::{LONG, command, kafka_at};
 use test_brokers::doomed::{self, Doomed, HANDLING};
 use test_brokers::kafka::Kafka;
 
@@ -39,19 +39,35 @@ impl Ledger {
         self.0.lock().unwrap().clone()
     }
 
-    /// Waits until all of these messages are handled.
-    async fn has(&self, expected: &BTreeSet<(u32, u32)>) {
+    /// Waits until all of these messages are handled. Otherwise tells what the workers and the broker know of them.
+    async fn has(
+        &self,
+        expected: &BTreeSet<(u32, u32)>,
+        workers: &[WorkerHandle<KafkaTransport>],
+        (servers, namespace): (&str, &str),
+    ) {
         let mut last = (Instant::now(), 0);
         loop {
             let moves: BTreeSet<_> = self.moves().into_iter().collect();
-            let missing: Vec<_> = expected.difference(&moves).take(20).collect();
+            let mut missing: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            for (account, number) in expected.difference(&moves) {
+                missing.entry(*account).or_default().push(*number);
+            }
             if missing.is_empty() {
                 return;
             }
             if moves.len() > last.1 {
                 last = (Instant::now(), moves.len());
             }
-            assert!(last.0.elapsed() < LONG, "lost, among others: {missing:?}");
+            if last.0.elapsed() > LONG {
+                let mut health = Vec::new();
+                for worker in workers {
+                    health.push(worker.health().await);
+                }
+                let kafka = connect(servers, namespace).await;
+                let state = kafka.inspect(&[command("ledger.move")]).await;
+                panic!("lost, by account: {missing:?}\n{health:#?}\n{state:#?}");
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -135,7 +151,7 @@ async fn workers_that_start_and_stop_handle_each_message_once_and_in_order() {
     }
     let confirmed = sending.await.unwrap();
     assert_eq!(confirmed.len(), 250 * 16, "all are confirmed");
-    book.has(&confirmed).await;
+    book.has(&confirmed, &workers, (servers, namespace)).await;
     for worker in workers {
         worker.shutdown(LONG).await;
     }
@@ -165,7 +181,7 @@ async fn through_outages(lease: Duration) -> Ledger {
     }
     let confirmed = sending.await.unwrap();
     println!("confirmed: {} of {}", confirmed.len(), 150 * ACCOUNTS);
-    book.has(&confirmed).await;
+    book.has(&confirmed, &workers, (&servers, namespace)).await;
     for worker in workers {
         worker.shutdown(LONG).await;
     }
@@ -229,7 +245,12 @@ async fn messages_of_a_killed_worker_are_handled_by_others_once_and_in_order() {
     once.execute_async(again).await.unwrap();
     let mut confirmed = sending.await.unwrap();
     confirmed.insert((99, 0));
-    book.has(&confirmed).await;
+    book.has(
+        &confirmed,
+        std::slice::from_ref(&stays),
+        (servers, namespace),
+    )
+    .await;
     stays.shutdown(LONG).await;
     book.is_in_order();
 }

@@ -62,6 +62,9 @@ struct Inner {
     /// Signals that more of the log was read.
     progress: Notify,
     closed: AtomicBool,
+    /// `true` if an entry was appended and not read in time: the client of the reader may have lost the leader of the
+    /// partition for good, and is replaced.
+    reader_stands_still: AtomicBool,
 }
 
 struct State {
@@ -94,25 +97,7 @@ impl Claims {
         let Some(deduplication) = subscription.deduplication else {
             return Ok(Claims(None));
         };
-        let log = Log::new(cluster, subscription);
-        log.open().await?;
-        let inner = Arc::new(Inner {
-            cluster: cluster.clone(),
-            log,
-            member: format!("{} {}", subscription.member, Uuid::now_v7().simple()),
-            lease: subscription.lease,
-            deduplication,
-            state: Mutex::new(State {
-                table: Table::new(millis(deduplication)),
-                held: HashMap::new(),
-                next: 0,
-                calls: HashMap::new(),
-                read: -1,
-                error: None,
-            }),
-            progress: Notify::new(),
-            closed: AtomicBool::new(false),
-        });
+        let inner = Inner::open(cluster, subscription, deduplication).await?;
         let claims = Claims(Some(inner.clone()));
         reader::start(inner).await?;
         Ok(claims)
@@ -245,6 +230,34 @@ pub(super) fn confirmations(deduplication: Duration, keys: &[Arc<str>]) -> Vec<E
 type Written = rdkafka::producer::DeliveryFuture;
 
 impl Inner {
+    /// Opens the log. No thread reads it yet.
+    async fn open(
+        cluster: &Arc<Cluster>,
+        subscription: &Subscription,
+        deduplication: Duration,
+    ) -> Result<Arc<Self>, TransportError> {
+        let log = Log::new(cluster, subscription);
+        log.open().await?;
+        Ok(Arc::new(Inner {
+            cluster: cluster.clone(),
+            log,
+            member: format!("{} {}", subscription.member, Uuid::now_v7().simple()),
+            lease: subscription.lease,
+            deduplication,
+            state: Mutex::new(State {
+                table: Table::new(millis(deduplication)),
+                held: HashMap::new(),
+                next: 0,
+                calls: HashMap::new(),
+                read: -1,
+                error: None,
+            }),
+            progress: Notify::new(),
+            closed: AtomicBool::new(false),
+            reader_stands_still: AtomicBool::new(false),
+        }))
+    }
+
     /// Appends claims of these keys.
     fn claim(&self, keys: &[Arc<str>]) -> Result<Claiming<'_>, TransportError> {
         let mut state = self.state();

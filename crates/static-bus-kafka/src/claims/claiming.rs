@@ -1,6 +1,9 @@
 //! Claims that wait for their results.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use tokio::{sync::oneshot, time::timeout_at};
 
@@ -47,6 +50,7 @@ impl<'s> Claiming<'s> {
     /// Waits for the results.
     pub async fn results(&mut self) -> Result<Vec<Claim>, TransportError> {
         let end = self.begun + self.inner.timeout();
+        let mut is_appended = false;
         let results = async {
             if let Some(mut written) = self.written.take() {
                 tokio::select! {
@@ -55,6 +59,7 @@ impl<'s> Claiming<'s> {
                     written = &mut written => self.inner.check(written)?,
                 }
             }
+            is_appended = true;
             Ok((&mut self.results).await)
         };
         match timeout_at(end.into(), results).await {
@@ -65,7 +70,11 @@ impl<'s> Claiming<'s> {
                  overloaded",
             )),
             Ok(Err(e)) => Err(e),
-            Ok(Ok(Err(_))) | Err(_) => Err(self.inner.unread()),
+            Ok(Ok(Err(_))) | Err(_) => {
+                let stands_still = &self.inner.reader_stands_still;
+                stands_still.fetch_or(is_appended, Ordering::AcqRel);
+                Err(self.inner.unread())
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn start(inner: Arc<Inner>) -> Result<(), TransportError> {
     };
     let one = inner.clone();
     let thread = thread::Builder::new().name("kafka claims".to_owned());
-    let started = thread.spawn(move || read(&one, &consumer));
+    let started = thread.spawn(move || read(&one, consumer));
     started.map_err(|e| {
         let reason = format!("no thread can be started: {e}");
         inner
@@ -80,11 +80,7 @@ async fn join(inner: &Inner) -> Result<(i64, u64), TransportError> {
 
 /// Opens the log at the first entry with a timestamp of `begin` or later.
 fn open(inner: &Inner, begin: u64, joined_at: i64) -> KafkaResult<BaseConsumer> {
-    let log = &inner.log;
-    let mut config = inner.cluster.settings().consumer(log.name());
-    config.set("fetch.wait.max.ms", "500");
-    config.set("queued.max.messages.kbytes", "8192");
-    let consumer: BaseConsumer = config.create()?;
+    let (log, consumer) = (&inner.log, client(inner)?);
     let mut places = TopicPartitionList::new();
     let time = i64::try_from(begin).unwrap_or(i64::MAX);
     places.add_partition_offset(log.name(), 0, Offset::Offset(time))?;
@@ -100,15 +96,40 @@ fn open(inner: &Inner, begin: u64, joined_at: i64) -> KafkaResult<BaseConsumer> 
         let (lease, kept) = (millis(inner.lease), millis(inner.deduplication));
         inner.state().table = Table::since(begin, lease, kept);
     }
-    let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(log.name(), 0, Offset::Offset(offset))?;
-    consumer.assign(&assignment)?;
+    read_from(offset, inner, &consumer)?;
     Ok(consumer)
 }
 
+/// Opens the log at the next entry.
+fn open_again(inner: &Inner) -> KafkaResult<BaseConsumer> {
+    let consumer = client(inner)?;
+    let next = inner.state().read + 1;
+    read_from(next, inner, &consumer)?;
+    Ok(consumer)
+}
+
+fn client(inner: &Inner) -> KafkaResult<BaseConsumer> {
+    let mut config = inner.cluster.settings().consumer(inner.log.name());
+    config.set("fetch.wait.max.ms", "500");
+    config.set("queued.max.messages.kbytes", "8192");
+    config.create()
+}
+
+fn read_from(offset: i64, inner: &Inner, consumer: &BaseConsumer) -> KafkaResult<()> {
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(inner.log.name(), 0, Offset::Offset(offset))?;
+    consumer.assign(&assignment)
+}
+
 /// Reads the log until the member is closed.
-fn read(inner: &Inner, consumer: &BaseConsumer) {
+pub(super) fn read(inner: &Inner, mut consumer: BaseConsumer) {
     while !inner.closed.load(Ordering::Acquire) {
+        if inner.reader_stands_still.swap(false, Ordering::AcqRel) {
+            match open_again(inner) {
+                Ok(next) => clients::end(std::mem::replace(&mut consumer, next)),
+                Err(e) => on_error(inner, e),
+            }
+        }
         match consumer.poll(POLL_TIMEOUT) {
             None => {}
             Some(Ok(message)) => {

@@ -211,3 +211,34 @@ async fn claims_and_confirmations_outlive_a_restart_of_the_broker() {
     let late = join(&cluster, "late").await;
     assert_eq!(late.claim(&confirmed).await.unwrap(), claims);
 }
+
+#[tokio::test]
+async fn a_reader_that_stands_still_is_replaced() {
+    let builder = KafkaTransportBuilder::new(Kafka::common().servers());
+    let builder = builder.namespace("claims-still");
+    let settings = builder.deadline(Duration::from_secs(2)).settings();
+    let cluster = Cluster::new(settings.unwrap());
+    let subscription = Subscription::new(topic(), "handlers", "one").with_lease(LEASE);
+    let end = Instant::now() + Duration::from_secs(180);
+    let inner = loop {
+        match Inner::open(&cluster, &subscription, KEPT).await {
+            Ok(inner) => break inner,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+    };
+    // It reads no partition.
+    let client = cluster.settings().consumer("still").create().unwrap();
+    let one = inner.clone();
+    std::thread::spawn(move || reader::read(&one, client));
+    let claims = Claims(Some(inner));
+    let error = claims.claim(&keys(&["a"])).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Unreachable, "{error}");
+    let claimed = loop {
+        match claims.claim(&keys(&["a"])).await {
+            Ok(claimed) => break claimed,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+    };
+    // The claim that failed was released.
+    assert_eq!(claimed, [Claim::Granted]);
+}

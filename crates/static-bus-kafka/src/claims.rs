@@ -62,9 +62,9 @@ struct Inner {
     /// Signals that more of the log was read.
     progress: Notify,
     closed: AtomicBool,
-    /// `true` if an entry was appended and not read in time: the client of the reader may have lost the leader of the
-    /// partition for good, and is replaced.
-    reader_stands_still: AtomicBool,
+    /// `true` if the reader is to have a new client: an entry was appended and nothing was read in time, so this one may
+    /// have lost the leader of the partition for good.
+    replaces_reader: AtomicBool,
 }
 
 struct State {
@@ -254,7 +254,7 @@ impl Inner {
             }),
             progress: Notify::new(),
             closed: AtomicBool::new(false),
-            reader_stands_still: AtomicBool::new(false),
+            replaces_reader: AtomicBool::new(false),
         }))
     }
 

@@ -50,7 +50,7 @@ impl<'s> Claiming<'s> {
     /// Waits for the results.
     pub async fn results(&mut self) -> Result<Vec<Claim>, TransportError> {
         let end = self.begun + self.inner.timeout();
-        let mut is_appended = false;
+        let mut read_before = None;
         let results = async {
             if let Some(mut written) = self.written.take() {
                 tokio::select! {
@@ -59,7 +59,7 @@ impl<'s> Claiming<'s> {
                     written = &mut written => self.inner.check(written)?,
                 }
             }
-            is_appended = true;
+            read_before = Some(self.inner.state().read);
             Ok((&mut self.results).await)
         };
         match timeout_at(end.into(), results).await {
@@ -71,8 +71,9 @@ impl<'s> Claiming<'s> {
             )),
             Ok(Err(e)) => Err(e),
             Ok(Ok(Err(_))) | Err(_) => {
-                let stands_still = &self.inner.reader_stands_still;
-                stands_still.fetch_or(is_appended, Ordering::AcqRel);
+                if read_before == Some(self.inner.state().read) {
+                    self.inner.replaces_reader.store(true, Ordering::Release);
+                }
                 Err(self.inner.unread())
             }
         }

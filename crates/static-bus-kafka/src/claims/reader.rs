@@ -123,8 +123,12 @@ fn read_from(offset: i64, inner: &Inner, consumer: &BaseConsumer) -> KafkaResult
 
 /// Reads the log until the member is closed.
 pub(super) fn read(inner: &Inner, mut consumer: BaseConsumer) {
+    let mut opened = Instant::now();
     while !inner.closed.load(Ordering::Acquire) {
-        if inner.reader_stands_still.swap(false, Ordering::AcqRel) {
+        let is_replaced = inner.replaces_reader.swap(false, Ordering::AcqRel);
+        // A younger client has not had the time that a call waits.
+        if is_replaced && opened.elapsed() >= inner.timeout() {
+            opened = Instant::now();
             match open_again(inner) {
                 Ok(next) => clients::end(std::mem::replace(&mut consumer, next)),
                 Err(e) => on_error(inner, e),
@@ -148,7 +152,7 @@ pub(super) fn read(inner: &Inner, mut consumer: BaseConsumer) {
     }
 }
 
-/// Keeps an error for the calls that wait. The client recovers by itself.
+/// Keeps an error for the calls that wait.
 fn on_error(inner: &Inner, error: KafkaError) {
     inner.state().error = Some(error);
     thread::sleep(ERROR_DELAY);

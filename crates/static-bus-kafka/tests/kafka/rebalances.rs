@@ -64,10 +64,19 @@ impl Ledger {
                 for worker in workers {
                     health.push(worker.health().await);
                 }
+                println!("lost, by account: {missing:?}\n{health:#?}");
                 let kafka = connect(servers, namespace).await;
-                let state = kafka.inspect(&[command("ledger.move")]).await;
-                panic!("lost, by account: {missing:?}\n{health:#?}\n{state:#?}");
+                panic!("{:#?}", kafka.inspect(&[command("ledger.move")]).await);
             }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until this number of further messages is handled.
+    async fn grows(&self, more: usize) {
+        let (enough, end) = (self.moves().len() + more, Instant::now() + LONG);
+        while self.moves().len() < enough {
+            assert!(Instant::now() < end, "{} of {enough}", self.moves().len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -171,7 +180,7 @@ async fn through_outages(lease: Duration) -> Ledger {
     let bus = RemoteBus::connect(connect(&servers, namespace).await);
     let sending = tokio::spawn(send(bus.await.unwrap(), 150, Duration::from_millis(30)));
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        book.grows(100).await;
         kafka = tokio::task::spawn_blocking(move || {
             kafka.restart();
             kafka

@@ -396,15 +396,16 @@ impl<C: Consumer> Lane<C> {
         self.acknowledgements.add_unclaimed(item.into_lease());
     }
 
-    /// Leaves a message whose lease has run out to the worker that has it now, and those behind it.
+    /// Leaves a message whose lease has run out to the worker that has it now, and those of its key behind it.
     fn give_back(&mut self, item: Item<C::Receipt>) {
-        let behind = item.key().map(|key| self.queues.remove(key));
+        let key = item.key().cloned();
+        let behind = key.as_ref().map(|key| self.queues.remove(key));
         let behind = behind.into_iter().flatten().map(Item::into_lease);
         let mut leases: Vec<_> = behind.collect();
         leases.insert(0, item.into_lease());
         self.held -= leases.len();
         self.leases.remove(&leases);
-        self.intake.release(leases);
+        self.intake.give_back(key, leases);
     }
 
     fn next_of_key(&mut self, item: &Item<C::Receipt>) {

@@ -74,6 +74,51 @@ async fn messages_whose_leases_run_out_before_their_handlers_begin_are_left_to_o
     assert_eq!(all, [0, 1, 2, 3, 4]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_lease_runs_out_is_not_overtaken_by_the_next_of_its_key_that_is_being_received()
+ {
+    let (broker, (tell, mut heard)) = (TestBroker::new(), listen());
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |ship: Ship| {
+            tell.send(ship.number).unwrap();
+            async move {
+                if ship.number == 0 {
+                    tokio::time::sleep(12 * SECOND).await;
+                }
+                Ok::<_, BusError>(())
+            }
+        })
+        .build();
+    let worker = Worker::new(broker.clone(), bus)
+        .command::<Ship>()
+        .concurrency(NonZeroUsize::MIN)
+        .lease(10 * SECOND);
+    let worker = worker.start().await.unwrap();
+    let remote = connect(&broker).await;
+    let ship = |port, number| Ship { port, number };
+    remote.execute_async(ship(0, 0)).await.unwrap();
+    assert_eq!(heard.next().await, 0);
+    // The first of the other port waits for this handler for longer than its lease, which is not renewed.
+    broker.break_(|op| op == Op::Renew);
+    remote.execute_async(ship(1, 1)).await.unwrap();
+    tokio::time::sleep(4 * SECOND).await;
+    // The key of the next is claimed when the first has been given back.
+    broker.rule(|op| match op {
+        Op::Renew => Fault::Before,
+        Op::Claim => Fault::Late(9 * SECOND),
+        _ => Fault::None,
+    });
+    remote.execute_async(ship(1, 2)).await.unwrap();
+    until("it is being claimed", async || broker.items(Op::Claim) == 3).await;
+    tokio::time::sleep(7 * SECOND).await;
+    assert_eq!(broker.calls(Op::Release), 0);
+    broker.mend();
+    assert_eq!(heard.take(2).await, [1, 2]);
+    settled(&broker, Kind::Command, SHIP, "handlers").await;
+    worker.shutdown(LONG).await;
+    heard.is_silent();
+}
+
 #[test]
 fn messages_behind_a_handler_that_blocks_the_runtime_for_longer_than_a_lease_run_once() {
     let broker = MemoryBroker::new();

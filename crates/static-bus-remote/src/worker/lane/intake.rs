@@ -1,6 +1,6 @@
 //! The intake of a lane: it receives records and claims their deduplication keys, a batch at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -29,6 +29,9 @@ pub(super) struct Intake<C: Consumer> {
     report: Report,
     draining: Draining,
     receiving: Call<Batch<C::Receipt>>,
+    /// The keys whose messages were given back since the request under way began. Its messages of these keys are
+    /// released: they would overtake them.
+    given_back: HashSet<Arc<str>>,
     lease: Duration,
     /// Leases that are to be released. No record is received before they are released or have run out: the
     /// next records of their keys would overtake them.
@@ -61,6 +64,7 @@ impl<C: Consumer> Intake<C> {
             isolate_after,
             receiving: Call::new(report.clone(), Task::Receive),
             releasing: Call::new(report.clone(), Task::Release),
+            given_back: HashSet::new(),
             report,
             draining,
             lease,
@@ -121,6 +125,14 @@ impl<C: Consumer> Intake<C> {
         }
     }
 
+    /// Releases all messages of a key, or one without a key.
+    pub fn give_back(&mut self, key: Option<Arc<str>>, leases: Vec<Lease<C::Receipt>>) {
+        if self.is_under_way() {
+            self.given_back.extend(key);
+        }
+        self.release(leases);
+    }
+
     /// Releases what waits for it, and repeats a failed release, unless it has just failed again.
     pub fn start_releasing(&mut self) {
         if self.unreleased.is_empty() {
@@ -143,21 +155,27 @@ impl<C: Consumer> Intake<C> {
 
     /// Waits for the messages of the request under way, or the end of a release; forever if there is neither.
     pub async fn received(&mut self) -> Vec<Triage<C::Receipt>> {
-        let batch = tokio::select! {
+        let received = tokio::select! {
             biased;
-            received = self.receiving.ended() => match received {
-                Ok(batch) => batch,
-                Err(_) => return Vec::new(),
-            },
+            received = self.receiving.ended() => received,
             released = self.releasing.ended() => {
                 self.unreleased.extend(released.err().into_iter().flatten());
                 return Vec::new();
             }
         };
+        let given_back = std::mem::take(&mut self.given_back);
+        let Ok(mut batch) = received else {
+            return Vec::new();
+        };
         if batch.is_suspect || !batch.messages.is_empty() {
             self.is_isolating = batch.is_suspect;
         }
         self.release(batch.unreleased);
+        let overtakes =
+            |triage: &mut Triage<_>| triage.item.key().is_some_and(|k| given_back.contains(k));
+        let overtaking = batch.messages.extract_if(.., overtakes);
+        let overtaking = overtaking.map(|triage| triage.into_item().into_lease());
+        self.release(overtaking.collect());
         batch.messages
     }
 }

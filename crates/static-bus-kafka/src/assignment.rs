@@ -48,6 +48,8 @@ pub(super) struct Assignment<P> {
     is_transactional: bool,
     /// `None` when the member has left for good.
     client: Option<Arc<Client>>,
+    /// The events of the client.
+    events: Events,
     partitions: BTreeMap<i32, Assigned<P>>,
     /// The partition of the last delivery.
     last_delivered: i32,
@@ -59,6 +61,8 @@ pub(super) struct Assignment<P> {
     error: Option<KafkaError>,
     /// `true` if partitions were abandoned, and the member has not left its group since.
     is_in_doubt: bool,
+    /// `true` if the client has not fetched a record for too long.
+    stands_still: bool,
 }
 
 /// A partition of a member.
@@ -71,6 +75,9 @@ struct Assigned<P> {
     is_closed: bool,
     /// `true` if it has changes to commit.
     is_dirty: bool,
+    /// The offset up to which the client has fetched while another one reads a later record, and the time of the first
+    /// look that found it so.
+    unfetched: Option<(i64, Instant)>,
 }
 
 impl<P: Progress> Assignment<P> {
@@ -85,6 +92,7 @@ impl<P: Progress> Assignment<P> {
             topic,
             length,
             is_transactional,
+            events: (**client.context()).clone(),
             client: Some(client),
             partitions: BTreeMap::new(),
             last_delivered: -1,
@@ -93,6 +101,7 @@ impl<P: Progress> Assignment<P> {
             acknowledgements: Vec::new(),
             error: None,
             is_in_doubt: false,
+            stands_still: false,
         }
     }
 
@@ -104,6 +113,17 @@ impl<P: Progress> Assignment<P> {
     /// The client, until the member has left for good.
     pub fn client(&self) -> Option<Arc<Client>> {
         self.client.clone()
+    }
+
+    /// Exchanges the client of a member that has left its group.
+    pub fn replace_client(&mut self, client: Arc<Client>) {
+        self.events = (**client.context()).clone();
+        self.client = Some(client);
+    }
+
+    /// The events of the client.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// The interval at which leases are checked.
@@ -279,6 +299,7 @@ impl<P: Progress> Assignment<P> {
             source: Source::new(queue, position),
             is_closed: false,
             is_dirty: false,
+            unfetched: None,
         };
         self.partitions.insert(number, assigned);
     }
@@ -323,6 +344,20 @@ impl<P: Progress> Assignment<P> {
     /// their positions when it has joined again.
     pub fn take_doubt(&mut self) -> bool {
         std::mem::take(&mut self.is_in_doubt)
+    }
+
+    /// Returns `true` if the client was found to stand still since the last call: the member must leave its group, and
+    /// join it with another client.
+    pub fn take_standstill(&mut self) -> bool {
+        std::mem::take(&mut self.stands_still)
+    }
+
+    /// Forgets that the client has not fetched records: it could not.
+    pub fn forget_unfetched(&mut self) {
+        self.stands_still = false;
+        for assigned in self.partitions.values_mut() {
+            assigned.unfetched = None;
+        }
     }
 
     /// The offset of the next message of a partition that its client fetches.

@@ -51,7 +51,7 @@ pub(super) struct OwnBacklog {
     /// The time of the append of the oldest one of them.
     oldest: Option<i64>,
     /// The offsets of each partition that are not among them: the client has fetched no record of these so far.
-    unread: BTreeMap<i32, Unread>,
+    pub unread: BTreeMap<i32, Unread>,
 }
 
 impl OwnBacklog {
@@ -72,6 +72,19 @@ impl OwnBacklog {
         self.unread.insert(number, unread);
         let oldest = partition.oldest().or(ahead);
         self.oldest = self.oldest.into_iter().chain(oldest).min();
+    }
+
+    /// The backlog of the group, with the records that wait.
+    pub fn of_group(self, waiting: &BTreeMap<i32, Waiting>) -> Backlog {
+        let records = waiting.values().map(|waiting| waiting.records);
+        let unsettled = self.unsettled + records.sum::<u64>();
+        let first = waiting.values().filter_map(|waiting| waiting.appended);
+        let oldest = self.oldest.into_iter().chain(first).min();
+        Backlog {
+            pending: self.in_flight,
+            lag: unsettled.saturating_sub(self.in_flight),
+            oldest: oldest.map_or(Duration::ZERO, age),
+        }
     }
 }
 
@@ -110,24 +123,6 @@ impl GroupOffsets {
     /// The first offset and the end of a partition.
     pub fn bounds(&self, number: i32) -> Option<(i64, i64)> {
         self.bounds.get(&number).copied()
-    }
-
-    /// The backlog of the group.
-    pub async fn backlog(
-        self,
-        cluster: &Cluster,
-        own: OwnBacklog,
-    ) -> Result<Backlog, TransportError> {
-        let waiting = self.waiting(cluster, &own.unread).await?;
-        let records = waiting.values().map(|waiting| waiting.records);
-        let unsettled = own.unsettled + records.sum::<u64>();
-        let first = waiting.values().filter_map(|waiting| waiting.appended);
-        let oldest = own.oldest.into_iter().chain(first).min();
-        Ok(Backlog {
-            pending: own.in_flight,
-            lag: unsettled.saturating_sub(own.in_flight),
-            oldest: oldest.map_or(Duration::ZERO, age),
-        })
     }
 
     /// The partitions with records that are not acknowledged: as far as a member knows, and else as far as the

@@ -287,10 +287,28 @@ impl Consumer for KafkaConsumer {
             let reason = "this consumer is closed: subscribe again to receive more";
             self.cluster.failure(TransportErrorKind::Closed, reason)
         })?;
-        let group = GroupOffsets::read(&self.cluster, client, &self.topic).await?;
-        let own = self.member.assignment().backlog(&group);
-        self.member.wake();
-        group.backlog(&self.cluster, own).await
+        let looking = async {
+            let group = GroupOffsets::read(&self.cluster, client, &self.topic).await?;
+            let looked = std::time::Instant::now();
+            let own = self.member.assignment().backlog(&group);
+            self.member.wake();
+            let waiting = group.waiting(&self.cluster, &own.unread).await?;
+            Ok((looked, own, waiting))
+        };
+        let seen = looking.await;
+        let mut assignment = self.member.assignment();
+        match seen {
+            Ok((looked, own, waiting)) => {
+                // By then, a request that got no answer has been sent again.
+                let longest = 2 * self.cluster.settings().request_timeout();
+                assignment.note_unfetched(&waiting, looked, longest);
+                Ok(own.of_group(&waiting))
+            }
+            Err(error) => {
+                assignment.forget_unfetched();
+                Err(error)
+            }
+        }
     }
 }
 
@@ -305,3 +323,6 @@ impl fmt::Debug for KafkaConsumer {
         f.debug_struct("KafkaConsumer").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,18 +4,15 @@
 //! `receive`: partitions that are assigned to a member that does not receive would stand still. When a partition
 //! moves to another member, leased records may be settled for a while, and their commit is awaited; meanwhile a
 //! [detour](detour) reads the other partitions. When a lease runs out, the member leaves the group until the next
-//! `receive`, and other members get its records.
+//! `receive`, and other members get its records. A member whose client fetches no more leaves, too, and joins with
+//! another one.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use rdkafka::{
-    ClientConfig,
-    consumer::{Consumer as _, base_consumer::PartitionQueue},
-    error::KafkaError,
-};
+use rdkafka::{ClientConfig, consumer::base_consumer::PartitionQueue, error::KafkaError};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -63,8 +60,6 @@ struct Membership<P> {
     /// The producer of transactional commits, if commits are transactions.
     committer: Option<Committer>,
     intent: Mutex<Intent>,
-    /// The events of the client.
-    events: Events,
     /// Signals that records may be available.
     arrived: Notify,
     /// Signals that commits have ended.
@@ -128,7 +123,6 @@ impl<P: Progress> Member<P> {
             assignment: Mutex::new(assignment),
             committer,
             intent: Mutex::default(),
-            events: (**client.context()).clone(),
             arrived: Notify::new(),
             commit_ended: watch::Sender::new(()),
             ended: watch::Sender::new(false),
@@ -228,7 +222,8 @@ impl<P: Progress> Member<P> {
 
     /// Waits until the client has had no connection for some time.
     pub async fn cluster_is_gone(&self) {
-        while !self.0.events.has_no_connection_for(GONE_TIME) {
+        let is_gone = || self.assignment().events().has_no_connection_for(GONE_TIME);
+        while !is_gone() {
             tokio::time::sleep(GONE_CHECK_INTERVAL).await;
         }
     }

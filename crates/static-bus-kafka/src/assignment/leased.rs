@@ -1,6 +1,7 @@
 //! Delivery at least once, under leases.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use rdkafka::error::KafkaResult;
 
 use super::{Assigned, Assignment, commits::Ticket, progress::Progress, source::Source};
 use crate::{
-    backlog::{GroupOffsets, OwnBacklog},
+    backlog::{GroupOffsets, OwnBacklog, Waiting},
     outputs::Acknowledgement,
     partition::Partition,
     receipt::KafkaReceipt,
@@ -163,5 +164,26 @@ impl Assignment<Leased> {
             backlog.add(*number, partition, bounds, ahead);
         }
         backlog
+    }
+
+    /// Notes the partitions in which records wait that the client had not fetched at this time. It stands still if it
+    /// fetches nothing of one of them for longer than `longest`, and another client can read it.
+    pub fn note_unfetched(
+        &mut self,
+        waiting: &BTreeMap<i32, Waiting>,
+        looked: Instant,
+        longest: Duration,
+    ) {
+        for (number, assigned) in &mut self.partitions {
+            let waiting = waiting.get(number);
+            let waiting = waiting.filter(|_| !assigned.source.is_stopped());
+            let is_read = waiting.is_some_and(|waiting| waiting.appended.is_some());
+            let fetched = assigned.source.fetched();
+            let noted = assigned.unfetched.filter(|(at, _)| *at == fetched);
+            let noted = noted.filter(|_| waiting.is_some());
+            let is_long = noted.is_some_and(|(_, since)| looked - since > longest);
+            self.stands_still |= is_read && is_long;
+            assigned.unfetched = noted.or(is_read.then_some((fetched, looked)));
+        }
     }
 }

@@ -151,6 +151,11 @@ impl Source {
         self.next
     }
 
+    /// The offset after the last message that the member's client has fetched.
+    pub fn fetched(&self) -> i64 {
+        self.queue_next
+    }
+
     /// Reads the messages of another client from [`next_fetched`](Self::next_fetched) on, until the detour ends. A
     /// stopped source runs during the detour.
     pub fn begin_detour(&mut self, queue: PartitionQueue<Events>) {

@@ -3,7 +3,8 @@
 //! The thread has two states: the [`Phase`] of the membership, and the [`Rebalance`] that the client waits for.
 //!
 //! ```text
-//!   Left ── receive ──> Joined ── close, or a lease runs out ──> Leaving ── all is committed ──> Left
+//!   Left ── receive ──> Joined ── close, a lease runs out, or the client stands still ──> Leaving
+//!   Leaving ── all is committed ──> Left
 //!
 //!   Idle ── assignment ──> Assigning ── the position is known ──────────> Idle
 //!   Idle ── revocation ──> Revoking ── all is settled and committed ────> Idle
@@ -20,7 +21,7 @@ use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaE
 use super::{Membership, detour::Detour};
 use crate::{
     assignment::Progress,
-    errors,
+    clients, errors,
     events::{Change, Client, Events},
     offsets::{REQUEST_TIMEOUT, list},
 };
@@ -50,6 +51,8 @@ pub(super) struct MemberThread<P: Progress> {
     events: Events,
     phase: Phase,
     rebalance: Rebalance,
+    /// `true` if another client is to join the group.
+    replaces_client: bool,
     lease_check_interval: Duration,
     leases_checked: Instant,
 }
@@ -91,6 +94,7 @@ impl<P: Progress> MemberThread<P> {
             client,
             phase: Phase::Left(Instant::now()),
             rebalance: Rebalance::Idle,
+            replaces_client: false,
             leases_checked: Instant::now(),
         }
     }
@@ -156,6 +160,7 @@ impl<P: Progress> MemberThread<P> {
         self.revoke_late_assignment();
         self.check_leases();
         self.resolve_doubt();
+        self.resolve_standstill();
         self.assign();
         self.give_up();
         let closes = lock(&self.membership.intent).closes;
@@ -188,10 +193,28 @@ impl<P: Progress> MemberThread<P> {
         if !receives || !can_join || !self.membership.assignment().numbers().is_empty() {
             return;
         }
+        if mem::take(&mut self.replaces_client) {
+            self.replace_client();
+        }
         match self.client.subscribe(&[&self.membership.topic]) {
             Ok(()) => self.phase = Phase::Joined,
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Exchanges the client for a new one. If none can be started, the old one joins again.
+    fn replace_client(&mut self) {
+        let Membership {
+            cluster, config, ..
+        } = &*self.membership;
+        let Ok(client) = super::client(cluster, config) else {
+            return;
+        };
+        self.events.end();
+        self.confirm_changes();
+        self.events = (**client.context()).clone();
+        self.membership.assignment().replace_client(client.clone());
+        clients::end(mem::replace(&mut self.client, client));
     }
 
     /// `Joined` to `Leaving`: ends all leases.
@@ -200,6 +223,11 @@ impl<P: Progress> MemberThread<P> {
         let numbers = assignment.numbers();
         assignment.close(&numbers);
         drop(assignment);
+        self.begin_to_leave();
+    }
+
+    /// `Joined` to `Leaving`.
+    fn begin_to_leave(&mut self) {
         if matches!(self.phase, Phase::Leaving(_)) {
             return;
         }
@@ -246,6 +274,21 @@ impl<P: Progress> MemberThread<P> {
         let is_in_doubt = self.membership.assignment().take_doubt();
         if is_in_doubt && matches!(self.phase, Phase::Joined) {
             self.leave();
+        }
+    }
+
+    /// Leaves the group if the client fetches no more. Clients of `librdkafka` are reported to stop now and then after a
+    /// restart of a server. The leases go on: the partitions are given up as soon as their records are settled.
+    fn resolve_standstill(&mut self) {
+        let mut assignment = self.membership.assignment();
+        let state = (&self.phase, &self.rebalance);
+        let stands_still = assignment.take_standstill();
+        if stands_still && matches!(state, (Phase::Joined, Rebalance::Idle)) {
+            let numbers = assignment.numbers();
+            assignment.stop(&numbers);
+            drop(assignment);
+            self.replaces_client = true;
+            self.begin_to_leave();
         }
     }
 
@@ -322,7 +365,7 @@ impl<P: Progress> MemberThread<P> {
                 return;
             }
         };
-        self.rebalance = Rebalance::Idle;
+        self.end_rebalance();
         for place in list.elements() {
             let committed = match place.offset() {
                 Offset::Offset(position) => (position, place.metadata()),
@@ -339,6 +382,12 @@ impl<P: Progress> MemberThread<P> {
             self.membership.assignment().close(&numbers);
         }
         self.membership.arrived.notify_one();
+    }
+
+    /// To `Idle`. Until now the client has fetched nothing.
+    fn end_rebalance(&mut self) {
+        self.rebalance = Rebalance::Idle;
+        self.membership.assignment().forget_unfetched();
     }
 
     /// Adds a partition with its committed position and metadata.
@@ -398,7 +447,7 @@ impl<P: Progress> MemberThread<P> {
         assignment.remove(&numbers);
         assignment.end_detours();
         drop(assignment);
-        self.rebalance = Rebalance::Idle;
+        self.end_rebalance();
         self.membership.commit();
         if let Err(error) = self.client.incremental_unassign(&self.list(&numbers)) {
             self.fail(error);

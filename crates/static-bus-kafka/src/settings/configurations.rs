@@ -1,10 +1,14 @@
 //! The configurations of the clients of `librdkafka` that follow from the settings of a transport.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 
 use super::{BATCH_BYTES, MAX_RECORD_BYTES, Settings};
 use static_bus_remote::{time::millis, transport::Kind};
 
+/// The name of the setting for the time after which a request fails.
+const SOCKET_TIMEOUT: &str = "socket.timeout.ms";
 /// The name of the setting for the name of a client.
 const CLIENT_ID: &str = "client.id";
 
@@ -66,6 +70,18 @@ impl Settings {
         self.with_extra(self.common())
     }
 
+    /// The time after which a request of a client fails, and is sent again.
+    pub fn request_timeout(&self) -> Duration {
+        let set = self.extra.get(SOCKET_TIMEOUT);
+        let set = set.and_then(|ms| ms.parse().ok());
+        set.map_or_else(|| self.default_request_timeout(), Duration::from_millis)
+    }
+
+    fn default_request_timeout(&self) -> Duration {
+        let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(60));
+        self.deadline.clamp(shortest, longest)
+    }
+
     fn common(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.servers);
@@ -75,8 +91,8 @@ impl Settings {
         config.set("topic.metadata.refresh.interval.ms", refresh.to_string());
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true");
-        let timeout = millis(self.deadline).clamp(1_000, 60_000).to_string();
-        config.set("socket.timeout.ms", &timeout);
+        let timeout = millis(self.default_request_timeout()).to_string();
+        config.set(SOCKET_TIMEOUT, &timeout);
         config.set("socket.connection.setup.timeout.ms", &timeout);
         // A topic that the broker creates by itself has the wrong configuration.
         config.set("allow.auto.create.topics", "false");

@@ -29,8 +29,8 @@ pub(super) struct Intake<C: Consumer> {
     report: Report,
     draining: Draining,
     receiving: Call<Batch<C::Receipt>>,
-    /// The keys whose messages were given back since the request under way began. Its messages of these keys are
-    /// released: they would overtake them.
+    /// The keys whose messages were given back since the request under way began. The messages of these keys that it
+    /// brings are released: they would overtake those that were given back.
     given_back: HashSet<Arc<str>>,
     lease: Duration,
     /// Leases that are to be released. No record is received before they are released or have run out: the

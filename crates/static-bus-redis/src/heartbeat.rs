@@ -6,6 +6,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::{
+    audiences::RETURN,
     membership::Membership,
     scheduling::move_due,
     scripts,
@@ -21,6 +22,10 @@ use static_bus_remote::{
 const SWEEP: Duration = Duration::from_secs(5);
 /// The time after which the name of a member that reads nothing is removed.
 const IDLE: Duration = Duration::from_secs(300);
+
+/// The time for which the other groups of a topic may return, when the first is known: the topic is new, or the server has lost
+/// its data.
+const FIRST_RETURN: Duration = Duration::from_secs(10);
 
 /// The task.
 pub(super) struct Heartbeat {
@@ -105,11 +110,12 @@ impl Heartbeat {
         let member = &*self.member;
         let owners = member.keys().owners().iter().map(String::as_str);
         let streams = member.keys().streams().iter().map(String::as_str);
-        let keys = std::iter::once(member.keys().members());
-        let mut call = scripts::REBALANCE.call(keys.chain(owners).chain(streams));
+        let keys = [member.keys().members(), member.keys().groups()];
+        let mut call = scripts::REBALANCE.call(keys.into_iter().chain(owners).chain(streams));
         call.arg(member.name()).arg(member.group());
         call.arg(millis(member.lease()));
         call.arg(u8::from(is_active)).arg(u8::from(takes));
+        call.arg(millis(RETURN)).arg(millis(FIRST_RETURN));
         for stream in member.streams().left() {
             call.arg(stream - 1);
         }

@@ -6,6 +6,7 @@
 //! | `<ns>:{query:<name>}:receivers` | string | expires when a query has had no receiver for the grace time |
 //! | `<ns>:{command:<name>}`, `<ns>:{event:<name>}` | stream | records without a key |
 //! | `<ns>:{<topic>}/<n>` | stream | records of the keys of partition n |
+//! | `<ns>:{<topic>}:groups` | sorted set | group → the time until which no entry is removed without it |
 //! | `<ns>:{<topic>}:members:<group>` | sorted set | member → the end of its membership |
 //! | `<ns>:{<topic>}:owner/<n>:<group>` | string | the owner of partition n |
 //! | `<ns>:{<topic>}:claims:<group>` | sorted set | deduplication key → the end of its claim |
@@ -112,6 +113,7 @@ pub(super) struct GroupKeys {
     group: String,
     streams: Vec<String>,
     owners: Vec<String>,
+    groups: String,
     members: String,
     claims: String,
     due: String,
@@ -133,6 +135,7 @@ impl GroupKeys {
             owners: (0..partitions)
                 .map(|n| format!("{shared}:owner/{n}:{group}"))
                 .collect(),
+            groups: format!("{shared}:groups"),
             members: format!("{shared}:members:{group}"),
             claims: format!("{shared}:claims:{group}"),
             due: due(namespace, of),
@@ -152,6 +155,10 @@ impl GroupKeys {
     /// The owner of each partition.
     pub fn owners(&self) -> &[String] {
         &self.owners
+    }
+
+    pub fn groups(&self) -> &str {
+        &self.groups
     }
 
     pub fn members(&self) -> &str {

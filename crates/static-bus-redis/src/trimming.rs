@@ -58,7 +58,7 @@ impl Trimming {
     async fn trim(&mut self, member: &Membership, interval: u64) -> Result<bool, TransportError> {
         let keys = member.keys();
         let streams = keys.streams().iter().map(String::as_str);
-        let mut call = scripts::TRIM.call(std::iter::once(keys.trim()).chain(streams));
+        let mut call = scripts::TRIM.call([keys.trim(), keys.groups()].into_iter().chain(streams));
         call.arg(interval);
         for stream in &self.streams {
             call.arg(stream.walk());

@@ -1,9 +1,10 @@
 -- Removes entries that every group has read and acknowledged. One of the members runs it in each interval.
--- KEYS: lock, streams.
+-- KEYS: lock, groups of the topic (with the times until which they count as its groups), streams.
 -- ARGV: interval in milliseconds (0: without the lock, to go on), then for each stream the id at which to start removing
 -- single entries, or empty.
 -- Reply: 1 if there is more to remove, otherwise 0; then for each stream the lowest pending id, or empty, and the id at which
 -- to go on with single entries, or empty.
+-- Nothing is removed from a stream that lacks one of the groups: its members create it again, and it begins at the oldest entry.
 -- Before the lowest pending entry of all groups, whole nodes of the stream are removed, so about a hundred entries may
 -- remain. After it, entries are removed one by one.
 if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return {0} end
@@ -54,10 +55,22 @@ local function walk(key, groups, from, to)
   return from
 end
 
+local expected = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now(), '+inf')
+
+local function lacks_one(groups)
+  local found = {}
+  for _, group in ipairs(groups) do found[field(group, 'name')] = true end
+  for _, name in ipairs(expected) do
+    if not found[name] then return true end
+  end
+  return false
+end
+
 local reply = {0}
-for s = 2, #KEYS do
-  local key, lowest, read, stuck, next = KEYS[s], nil, nil, '', ''
+for s = 1, #KEYS - 2 do
+  local key, lowest, read, stuck, next = KEYS[s + 2], nil, nil, '', ''
   local groups = redis.pcall('XINFO', 'GROUPS', key)
+  if lacks_one(groups) then groups = {} end
   for _, group in ipairs(groups) do
     local last = field(group, 'last-delivered-id')
     local first = after(last)
@@ -71,13 +84,13 @@ for s = 2, #KEYS do
   if lowest and trimmable > 0 then
     trimmable = trimmable - redis.call('XTRIM', key, 'MINID', '~', lowest, 'LIMIT', trimmable)
   end
-  if ARGV[s] ~= '' and lowest then
-    next = ARGV[s]
+  if ARGV[s + 1] ~= '' and lowest then
+    next = ARGV[s + 1]
     if is_less(next, lowest) then next = lowest end
     -- The last entry that was read is not removed: without it the server does not report the lag of the group.
     next = walk(key, groups, next, read)
   end
-  reply[s * 2 - 2], reply[s * 2 - 1] = stuck, next
+  reply[s * 2], reply[s * 2 + 1] = stuck, next
   if next ~= '' then reply[1] = 1 end
 end
 if trimmable <= 0 then reply[1] = 1 end

@@ -1,11 +1,16 @@
 //! Groups that vanish while nothing is read: the server is emptied, a stream deleted, a group destroyed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc::TryRecvError},
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::AsyncPublishEvent, prelude::*};
+use static_bus_redis::RedisTransport;
 use static_bus_remote::{
-    RemoteBus, Transport, TransportErrorKind, Worker,
+    RemoteBus, Transport, TransportErrorKind, Worker, WorkerHandle,
     transport::{Consumer, Subscription},
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -79,6 +84,80 @@ async fn each_event_that_is_accepted_after_the_loss_of_its_group_is_handled_also
             handled += usize::from(next != Some(0));
         }
         worker.shutdown(LONG).await;
+    }
+}
+
+/// A worker whose handler tells the numbers of its events.
+async fn note(
+    transport: RedisTransport,
+    subscriber: &'static str,
+    tell: mpsc::UnboundedSender<u32>,
+) -> WorkerHandle<RedisTransport> {
+    let bus = BusBuilder::new().subscribe_fn(move |noted: &Noted| tell.send(noted.number).unwrap());
+    let worker = Worker::new(transport, bus.build()).event::<Noted>(subscriber);
+    worker.start().await.unwrap()
+}
+
+/// One subscriber has handled what came meanwhile, and trimmed, when the other creates its group again.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_that_is_accepted_after_a_loss_reaches_a_subscriber_that_returns_later() {
+    for loss in LOSSES {
+        let redis = Redis::start();
+        let (tell, _heard) = mpsc::unbounded_channel();
+        let _quick = note(connect(&redis).await, "quick", tell).await;
+        let (tell, mut late) = mpsc::unbounded_channel();
+        let (block, blocked) = std::sync::mpsc::channel();
+        let url = redis.url().to_owned();
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            runtime.block_on(async {
+                let transport = RedisTransport::connect(&url).await.unwrap();
+                let _late = note(transport, "notes", tell).await;
+                loop {
+                    match blocked.try_recv() {
+                        Ok(()) => std::thread::sleep(Duration::from_secs(3)),
+                        Err(TryRecvError::Empty) => {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                        }
+                        Err(TryRecvError::Disconnected) => break,
+                    }
+                }
+            });
+        });
+        let remote = RemoteBus::connect(connect(&redis).await).await.unwrap();
+        let mut heard = BTreeSet::new();
+        eventually("both have subscribed", async || {
+            let groups = redis.command(&["XINFO", "GROUPS", "static-bus:{event:noted}"]);
+            groups.contains("quick") && groups.contains("notes")
+        })
+        .await;
+        // A sender that has sent nothing before would not know that there were subscribers.
+        remote.publish_async(&Noted { number: 0 }).await.unwrap();
+        block.send(()).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for command in loss {
+            redis.command(command);
+        }
+        let mut accepted = BTreeSet::new();
+        let mut number = 0;
+        let end = Instant::now() + LONG;
+        while accepted.len() < 1000 {
+            assert!(
+                Instant::now() < end,
+                "{loss:?}: {} accepted",
+                accepted.len()
+            );
+            number += 1;
+            if remote.publish_async(&Noted { number }).await.is_ok() {
+                accepted.insert(number);
+            }
+        }
+        while !heard.is_superset(&accepted) {
+            let missing = accepted.difference(&heard).count();
+            let next = tokio::time::timeout(LONG, late.recv()).await;
+            heard.extend(next.unwrap_or_else(|_| panic!("{loss:?}: {missing} are missing")));
+        }
     }
 }
 

@@ -178,6 +178,50 @@ async fn a_message_of_a_newer_version_becomes_a_dead_letter_unchanged() {
     worker.shutdown(LONG).await;
 }
 
+#[derive(Serialize, Deserialize)]
+struct Receipt {
+    text: String,
+}
+command!(Receipt, name = "billing.receipt");
+
+#[tokio::test]
+async fn a_handler_whose_send_is_refused_for_good_makes_a_dead_letter_and_its_key_goes_on() {
+    for (size, attempts, reason) in [(10, 3, "WRONGTYPE"), (200_000, 1, "100000")] {
+        let redis = Redis::start();
+        redis.command(&["SET", "static-bus:{command:billing.receipt}", "of others"]);
+        let builder = RedisTransport::builder(redis.url()).max_record(100_000);
+        let transport = builder.connect().await.unwrap();
+        let remote = RemoteBus::connect(transport.clone()).await.unwrap();
+        let sending = remote.clone();
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |_: Pay| {
+                let (remote, text) = (sending.clone(), "x".repeat(size));
+                async move { remote.execute_async(Receipt { text }).await }
+            })
+            .build();
+        let retries = RetryPolicy {
+            max_attempts: 3,
+            initial_delay: Duration::from_millis(1),
+            ..RetryPolicy::default()
+        };
+        let worker = Worker::new(transport.clone(), bus).command::<Pay>();
+        let worker = worker.retries(retries).start().await.unwrap();
+        for _ in 0..2 {
+            remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+        }
+        let dead = DeadLetters::of(transport);
+        eventually("both are dead letters", async || {
+            dead.list(None, 10).await.unwrap().len() == 2
+        })
+        .await;
+        for letter in dead.list(None, 10).await.unwrap() {
+            assert_eq!(letter.attempts, attempts, "{}", letter.error);
+            assert!(letter.error.contains(reason), "{}", letter.error);
+        }
+        worker.shutdown(LONG).await;
+    }
+}
+
 #[tokio::test]
 async fn a_key_of_any_bytes_survives_its_dead_letter_and_the_replay() {
     let redis = Redis::start();

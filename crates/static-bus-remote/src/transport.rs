@@ -11,7 +11,7 @@ mod record;
 mod subscription;
 mod transactional;
 
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{error::Error, fmt, hash::Hash, sync::Arc, time::Duration};
 
 pub use error::{TransportError, TransportErrorKind};
 pub use inspect::{GroupState, Inspect, MemberState, TopicState, UnsettledRecord};
@@ -247,6 +247,14 @@ pub trait Consumer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), TransportError>> + Send {
         _ = (lease, scope);
         std::future::ready(Ok(()))
+    }
+
+    /// The failure of the broker that an error in the handler of an attempt is: the attempt does not count then. `None` if it is not one.
+    ///
+    /// For engines in whose transactions handlers work, and meet the errors of the client library.
+    fn failure(&self, scope: &Scope, error: &(dyn Error + 'static)) -> Option<TransportError> {
+        _ = (scope, error);
+        None
     }
 
     /// Renews leases and claims from now on. Those that are lost already are no error.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    error::Error,
     fmt,
     sync::{
         Arc, Mutex,
@@ -256,6 +257,10 @@ impl<D: Dialect> Consumer for SqlConsumer<D> {
     /// The number of the record: column `id` of the table `record`.
     fn place(&self, receipt: &SqlReceipt) -> Option<String> {
         Some(receipt.place())
+    }
+
+    fn failure(&self, scope: &Scope, error: &(dyn Error + 'static)) -> Option<TransportError> {
+        scope.get::<Attempt<D>>()?.failure(error)
     }
 
     async fn renew(&self, leases: &[Lease<SqlReceipt>]) -> Result<(), TransportError> {

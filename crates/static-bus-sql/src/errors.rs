@@ -9,8 +9,18 @@ use super::dialect::{Dialect, Failure};
 
 /// The failure of a call.
 pub(crate) fn failure<D: Dialect>(address: &Arc<str>, error: Error) -> TransportError {
-    let failure = classify::<D>(&error);
-    let text = match &error {
+    describe::<D>(address, &error).with_source(error)
+}
+
+/// The failure of a call of another one's, if it passes.
+pub(crate) fn passing<D: Dialect>(address: &Arc<str>, error: &Error) -> Option<TransportError> {
+    let failure = describe::<D>(address, error);
+    failure.kind().is_transient().then_some(failure)
+}
+
+fn describe<D: Dialect>(address: &Arc<str>, error: &Error) -> TransportError {
+    let failure = classify::<D>(error);
+    let text = match error {
         Error::Database(error) => error.message().to_owned(),
         _ => error.to_string(),
     };
@@ -19,7 +29,7 @@ pub(crate) fn failure<D: Dialect>(address: &Arc<str>, error: Error) -> Transport
         false => String::new(),
     };
     let reason = format!("{text}: {}{holder}", failure.remedy);
-    TransportError::new(failure.kind, address.clone(), reason).with_source(error)
+    TransportError::new(failure.kind, address.clone(), reason)
 }
 
 /// Returns `true` if the transaction was rolled back for another one.

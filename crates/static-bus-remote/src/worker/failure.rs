@@ -25,18 +25,31 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no text")
 }
 
-/// Returns `true` if an error has no other cause than errors of the broker of a kind that passes. The cause is found in
-/// the sources of an error of any type, and is that of each failure of a published event.
-fn is_by_broker(error: &(dyn Error + 'static), passes: fn(TransportErrorKind) -> bool) -> bool {
-    if let Some(error) = error.downcast_ref::<TransportError>() {
-        return passes(error.kind());
+/// What is found in an error of any type, or in its sources, and so in each failure of a published event. `None` if one of
+/// these has nothing of it.
+pub(super) fn causes<T>(
+    error: &(dyn Error + 'static),
+    find: &dyn Fn(&(dyn Error + 'static)) -> Option<T>,
+) -> Option<Vec<T>> {
+    if let Some(found) = find(error) {
+        return Some(vec![found]);
     }
     if let Some(published) = error.downcast_ref::<PublishError<BusError>>() {
-        let mut failures = published.failures().iter();
-        return failures.all(|failure| is_by_broker(&failure.error, passes));
+        let failures = published.failures().iter();
+        let found = failures.map(|failure| causes(&failure.error, find));
+        let found = found.collect::<Option<Vec<_>>>()?;
+        return Some(found.into_iter().flatten().collect());
     }
-    let source = error.source();
-    source.is_some_and(|source| is_by_broker(source, passes))
+    causes(error.source()?, find)
+}
+
+/// Returns `true` if an error has no other cause than errors of the broker of a kind that passes.
+fn is_by_broker(error: &(dyn Error + 'static), passes: fn(TransportErrorKind) -> bool) -> bool {
+    let kind = |error: &(dyn Error + 'static)| {
+        let error = error.downcast_ref::<TransportError>();
+        error.map(TransportError::kind)
+    };
+    causes(error, &kind).is_some_and(|kinds| kinds.into_iter().all(passes))
 }
 
 /// Returns `true` if another attempt may succeed. An oversized record stays oversized.

@@ -21,7 +21,7 @@ mod leases;
 mod schedule;
 mod triage;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, error::Error, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -38,7 +38,7 @@ use self::{
 };
 use super::{
     Deadlines, Draining, LaneContext, ShutdownReport,
-    failure::Failure,
+    failure::{self, Failure},
     handlers::{Handled, Handlers, STRIDE},
     health::Task,
     running::Running,
@@ -324,7 +324,17 @@ impl<C: Consumer> Lane<C> {
         let (consumer, lease) = (self.consumer.clone(), item.lease.clone());
         let message = self.context.served.message;
         Box::pin(async move {
-            let output = work.await?;
+            let output = work.await.map_err(|error| {
+                let find = |error: &(dyn Error + 'static)| consumer.failure(&scope, error);
+                let failures = failure::causes(&error, &find);
+                match failures.into_iter().flatten().next() {
+                    Some(failure) => BusError::Transport {
+                        message,
+                        source: failure.into(),
+                    },
+                    None => error,
+                }
+            })?;
             let finished = consumer.finish(&lease, &scope).await;
             finished.map_err(|error| BusError::Transport {
                 message,

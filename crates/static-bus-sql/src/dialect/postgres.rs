@@ -93,12 +93,13 @@ impl Statements for Postgres {
             true => "",
             false => "; set local synchronous_commit = off",
         };
-        let deadline = deadline.as_millis().max(1);
+        // Less than the deadline: the error is then that of the database.
+        let timeout = (deadline * 9 / 10).as_millis().max(1);
         // Each statement finds few rows by an index. Queues are long one minute and empty the next, and plans by their
         // statistics would be those of another minute. Plans that are not allowed count as expensive, and might be
         // compiled.
         format!(
-            "begin isolation level read committed; set local statement_timeout = {deadline}; set local jit = off; \
+            "begin isolation level read committed; set local statement_timeout = {timeout}; set local jit = off; \
              set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off{volatile}"
         )
     }

@@ -103,6 +103,14 @@ impl<C: Consumer, D: Dialect> Consumer for OutboxConsumer<C, D> {
         attempt.commit(&remember).await.map(drop)
     }
 
+    fn failure(
+        &self,
+        scope: &Scope,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Option<TransportError> {
+        scope.get::<Attempt<D>>()?.failure(error)
+    }
+
     async fn renew(&self, leases: &[Lease<C::Receipt>]) -> Result<(), TransportError> {
         self.consumer.renew(leases).await
     }

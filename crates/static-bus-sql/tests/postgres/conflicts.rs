@@ -1,17 +1,26 @@
 //! Transactions of others that are in the way.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Executor as _};
+use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
-    Transport as _, TransportErrorKind,
-    transport::{Claim, Consumer as _, Lease, Subscription},
+    RemoteBus, RetryPolicy, Transport as _, TransportErrorKind, Worker,
+    transport::{Backlog, Claim, Consumer as _, Lease, Subscription},
 };
-use static_bus_sql::{PostgresTransport, SqlConsumer};
+use static_bus_sql::{PostgresTransport, SqlConsumer, transaction};
 use test_brokers::postgres::{Postgres, PostgresOptions};
 
 use crate::{
-    fresh, namespace, pool,
+    Database, fresh,
+    inbox::{Deposit, eventually},
+    namespace, pool,
     support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
 };
 
@@ -117,6 +126,82 @@ async fn a_transaction_that_is_the_victim_of_a_deadlock_is_repeated() {
     );
     assert_eq!(member.claim(&[key]).await.unwrap(), [Claim::Done]);
     assert_eq!(member.backlog().await.unwrap().pending, 0);
+}
+
+#[tokio::test]
+async fn a_transaction_that_others_overtake_is_tried_six_times() {
+    let (namespace, transport) = fresh().await;
+    let topic = command("orders.place");
+    let pool = pool().await;
+    // The sequence is not rolled back.
+    let overtake = |times: u32| {
+        format!(
+            "drop schema if exists {namespace}_faults cascade; create schema {namespace}_faults; \
+             create sequence {namespace}_faults.attempts; \
+             create function {namespace}_faults.overtake() returns trigger language plpgsql as \
+             $$ begin if nextval('{namespace}_faults.attempts') <= {times} then raise sqlstate '40001'; end if; \
+             return new; end $$; \
+             create trigger overtake before insert on {namespace}.record \
+             for each row execute function {namespace}_faults.overtake()"
+        )
+    };
+    let attempts = format!("select last_value from {namespace}_faults.attempts");
+    let attempts = async || -> i64 {
+        let attempts = sqlx::query_scalar(AssertSqlSafe(attempts.clone()));
+        attempts.fetch_one(&pool).await.unwrap()
+    };
+    pool.execute(AssertSqlSafe(overtake(5))).await.unwrap();
+    append(&transport, &topic, [record("late")]).await.unwrap();
+    assert_eq!(attempts().await, 6);
+
+    pool.execute(AssertSqlSafe(overtake(1000))).await.unwrap();
+    let refused = append(&transport, &topic, [record("refused")]).await;
+    let error = refused.unwrap_err();
+    let expected = "other transactions were faster each time: try again";
+    assert!(error.reason().ends_with(expected), "{error}");
+    assert_eq!(error.kind(), TransportErrorKind::Unreachable);
+    assert_eq!(attempts().await, 6);
+}
+
+#[tokio::test]
+async fn an_attempt_whose_transaction_is_rolled_back_for_another_one_does_not_count() {
+    for (code, expected) in [("40001", (4, 0)), ("40P01", (4, 0)), ("P0001", (1, 1))] {
+        let (_, transport) = fresh().await;
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        let bus = BusBuilder::new()
+            .register_command_async_fn(move |_: Deposit| {
+                let run = counted.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    let transaction = transaction::<Database>().await;
+                    let mut transaction = transaction.map_err(BusError::rejected::<Deposit>)?;
+                    let raise = format!("do $$ begin raise sqlstate '{code}'; end $$");
+                    let raise = sqlx::raw_sql(AssertSqlSafe(raise));
+                    if run < 3 {
+                        let raised = raise.execute(&mut *transaction).await;
+                        raised.map_err(BusError::rejected::<Deposit>)?;
+                    }
+                    Ok::<_, BusError>(())
+                }
+            })
+            .build();
+        let retries = RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        };
+        let worker = Worker::new(transport.clone(), bus).command::<Deposit>();
+        let worker = worker.retries(retries).start().await.unwrap();
+        let remote = RemoteBus::connect(transport.clone()).await.unwrap();
+        remote.execute_async(Deposit { amount: 1 }).await.unwrap();
+        let observer = join(&transport, &command("bank.deposit"), "observer").await;
+        eventually("it is settled", async || {
+            observer.backlog().await.unwrap() == Backlog::default()
+        })
+        .await;
+        let letters = transport.dead_letters(None, 10).await.unwrap().len();
+        assert_eq!((runs.load(Ordering::Relaxed), letters), expected, "{code}");
+        worker.shutdown(LONG).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ use static_bus_remote::{
     with_scope,
 };
 use static_bus_sql::{Outbox, RelayHandle};
+use tokio::sync::Notify;
 
 use super::{
     Database, connect, home,
@@ -34,6 +35,11 @@ pub struct Moody {
     some: Arc<AtomicBool>,
     /// The records of this topic are refused.
     topic: Arc<AtomicBool>,
+    /// The next call waits until it may go on.
+    stalls: Arc<AtomicBool>,
+    /// The number of records of the call that waits.
+    stalled: Arc<AtomicUsize>,
+    go_on: Arc<Notify>,
     appended: Arc<AtomicUsize>,
 }
 
@@ -56,6 +62,10 @@ impl Transport for Moody {
     }
 
     async fn append(&self, records: Vec<(Topic, Record)>) -> Vec<Result<(), TransportError>> {
+        if self.stalls.swap(false, Ordering::Relaxed) {
+            self.stalled.store(records.len(), Ordering::Relaxed);
+            self.go_on.notified().await;
+        }
         let mut results = Vec::with_capacity(records.len());
         for (topic, record) in records {
             let count = self.appended.fetch_add(1, Ordering::Relaxed);
@@ -281,6 +291,48 @@ async fn relays_share_the_partitions_and_take_over_from_one_that_has_died() {
     let member = join(&shop.broker, &topic, "member").await;
     assert_eq!(member.backlog().await.unwrap().lag, 100);
     third.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_was_taken_over_from_makes_no_further_call_and_the_order_of_each_key_is_kept()
+{
+    let shop = Shop::new().await;
+    let topic = command("billing.pay");
+    let member = join(&shop.broker, &topic, "member").await;
+    let records = (0..100).map(|n| keyed(&format!("key {}", n % 7), n));
+    shop.commit(&topic, records).await;
+    shop.broker.stalls.store(true, Ordering::Relaxed);
+    let first = shop.relay().await;
+    let stalled = || shop.broker.stalled.load(Ordering::Relaxed);
+    eventually("a call waits", async || stalled() > 0).await;
+    let second = shop.relay().await;
+    let mut of_key = BTreeMap::<_, Vec<usize>>::new();
+    let mut count = 0;
+    while count < 100 {
+        for delivery in member.receive(1000, LONG).await.unwrap() {
+            let number = bodies(std::slice::from_ref(&delivery))[0].parse().unwrap();
+            let key = delivery.record.key.clone();
+            of_key.entry(key).or_default().push(number);
+            count += 1;
+        }
+    }
+    for (key, numbers) in of_key {
+        assert!(numbers.is_sorted(), "{key:?}: {numbers:?}");
+    }
+    eventually("the second has moved all", async || {
+        second.health().await.lag == 0
+    })
+    .await;
+    let before = shop.broker.appended.load(Ordering::Relaxed);
+    shop.broker.go_on.notify_one();
+    first.shutdown().await.unwrap();
+    let after = shop.broker.appended.load(Ordering::Relaxed);
+    assert_eq!(
+        after - before,
+        stalled(),
+        "the records of the call that waited"
+    );
+    second.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -112,8 +112,9 @@ async fn connect(servers: &str, namespace: &str) -> KafkaTransport {
     kafka.partitions(6).connect().await.unwrap()
 }
 
+/// A worker whose leases do not run out: otherwise messages may be handled again by others.
 async fn work(servers: &str, namespace: &str, book: &Ledger) -> WorkerHandle<KafkaTransport> {
-    work_with(LEASE, servers, namespace, book).await
+    work_with(LONG, servers, namespace, book).await
 }
 
 async fn work_with(

@@ -249,7 +249,7 @@ pub trait Consumer: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// The failure of the broker that an error in the handler of an attempt is: the attempt does not count then. `None` if it is not one.
+    /// The failure of the broker that an error in the handler of an attempt is: the attempt does not count then. `None` if it is none.
     ///
     /// For engines in whose transactions handlers work, and meet the errors of the client library.
     fn failure(&self, scope: &Scope, error: &(dyn Error + 'static)) -> Option<TransportError> {

@@ -12,10 +12,9 @@ pub(crate) fn failure<D: Dialect>(address: &Arc<str>, error: Error) -> Transport
     describe::<D>(address, &error).with_source(error)
 }
 
-/// The failure of a call of another one's, if it passes.
-pub(crate) fn passing<D: Dialect>(address: &Arc<str>, error: &Error) -> Option<TransportError> {
-    let failure = describe::<D>(address, error);
-    failure.kind().is_transient().then_some(failure)
+/// The failure of a statement of a handler, if its transaction was rolled back for another one. Those of SQLite take turns.
+pub(crate) fn conflict<D: Dialect>(address: &Arc<str>, error: &Error) -> Option<TransportError> {
+    (D::CONCURRENT && is_conflict::<D>(error)).then(|| describe::<D>(address, error))
 }
 
 fn describe<D: Dialect>(address: &Arc<str>, error: &Error) -> TransportError {

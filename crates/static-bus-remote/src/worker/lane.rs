@@ -328,11 +328,11 @@ impl<C: Consumer> Lane<C> {
                 let find = |error: &(dyn Error + 'static)| consumer.failure(&scope, error);
                 let failures = failure::causes(&error, &find);
                 match failures.into_iter().flatten().next() {
-                    Some(failure) => BusError::Transport {
+                    Some(failure) if error.is_retryable() => BusError::Transport {
                         message,
-                        source: failure.into(),
+                        source: failure.with_source(error).into(),
                     },
-                    None => error,
+                    _ => error,
                 }
             })?;
             let finished = consumer.finish(&lease, &scope).await;

@@ -12,7 +12,7 @@ use super::{CurrentTransaction, Destination, Sent};
 use crate::{
     append::check,
     dialect::Dialect,
-    errors::passing,
+    errors::conflict,
     store::{Open, Session, Work},
     transport::Shared,
 };
@@ -108,10 +108,10 @@ impl<D: Dialect> Attempt<D> {
         store.in_time(open).await
     }
 
-    /// The failure of the database that an error in the handler is, if it has asked for the transaction, and the failure passes.
+    /// The failure of the database that an error in the handler is: its transaction was rolled back for another one.
     pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Option<TransportError> {
         let error = error.downcast_ref().filter(|_| self.is_asked_for())?;
-        passing::<D>(self.shared.store.address(), error)
+        conflict::<D>(self.shared.store.address(), error)
     }
 
     /// Keeps a record that the attempt sends through a transport on this database, if a transaction was asked for.

@@ -25,6 +25,8 @@ mod searches;
 #[path = "../support/records.rs"]
 mod support;
 mod tls;
+#[path = "../support/versions.rs"]
+mod versions;
 mod waking;
 #[path = "../support/within.rs"]
 mod within;
@@ -97,6 +99,12 @@ async fn connect(told: &str) -> PostgresTransport {
         .connect()
         .await
         .unwrap()
+}
+
+/// The prefixes of the names of tables, and of new indices.
+fn prefixes(told: &str) -> [String; 2] {
+    let (_, namespace) = told.split_once(' ').unwrap();
+    [format!("{namespace}."), String::new()]
 }
 
 async fn pool_of(told: &str) -> Pool<Database> {

@@ -129,3 +129,24 @@ async fn no_plan_of_a_function_is_compiled() {
         "{functions:?}"
     );
 }
+
+/// Rows come and go: searches would pass those that are gone.
+#[tokio::test]
+async fn the_tables_of_queues_are_vacuumed_early() {
+    let (namespace, transport) = crate::fresh().await;
+    transport.check().await.unwrap();
+    let early = "select relname from pg_class where relnamespace = $1::regnamespace \
+         and 'autovacuum_vacuum_scale_factor=0.01' = any(reloptions) order by 1";
+    let early = sqlx::query_scalar(early).bind(&namespace);
+    let early: Vec<String> = early.fetch_all(&pool().await).await.unwrap();
+    for table in [
+        "claim",
+        "delivery",
+        "outbox",
+        "record",
+        "scheduled",
+        "strand",
+    ] {
+        assert!(early.iter().any(|name| name == table), "{table}: {early:?}");
+    }
+}

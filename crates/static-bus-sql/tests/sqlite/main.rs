@@ -22,6 +22,8 @@ mod schema;
 #[path = "../support/records.rs"]
 mod support;
 mod transactions;
+#[path = "../support/versions.rs"]
+mod versions;
 #[path = "../support/within.rs"]
 mod within;
 
@@ -70,6 +72,11 @@ fn home() -> (place::Place, String) {
 async fn connect(told: &str) -> SqliteTransport {
     let builder = SqliteTransport::builder(told).deadline(support::LONG);
     builder.connect().await.unwrap()
+}
+
+/// The prefixes of the names of tables, and of new indices.
+fn prefixes(_: &str) -> [String; 2] {
+    ["static_bus_", "static_bus_"].map(str::to_owned)
 }
 
 async fn pool_of(told: &str) -> Pool<Database> {

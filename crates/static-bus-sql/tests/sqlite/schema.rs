@@ -3,55 +3,13 @@
 use std::time::Duration;
 
 use static_bus_remote::{
-    DeadLetters, Transport, TransportErrorKind,
+    DeadLetters, TransportErrorKind,
     transport::{Consumer, Kind, Record},
 };
 use static_bus_sql::SqliteTransport;
 
 use crate::place::Place;
 use crate::support::{LONG, append, bodies, command, join, record, topic};
-
-#[tokio::test]
-async fn tables_of_an_older_version_are_migrated_with_their_records() {
-    let place = Place::new();
-    let commands = command("orders.place");
-    let transport = place.connect().await;
-    append(&transport, &commands, [record("old")])
-        .await
-        .unwrap();
-    drop(transport);
-    // Version 1 had no dead letters, no outbox, nothing that is due later, and other indices.
-    let pool = place.pool().await;
-    for statement in [
-        "drop table static_bus_dead_letter",
-        "drop table static_bus_outbox",
-        "drop table static_bus_relay",
-        "drop table static_bus_inbox",
-        "drop table static_bus_scheduled",
-        "drop table static_bus_scheduled_outbox",
-        "alter table static_bus_consumer_group drop column copied",
-        "alter table static_bus_consumer_group drop column copies_until",
-        "create index static_bus_delivery_record on static_bus_delivery (record_id)",
-        "drop index static_bus_claim_forget",
-        "alter table static_bus_claim drop column forget_at",
-        "create index static_bus_claim_until on static_bus_claim (group_id, until)",
-        "create index static_bus_claim_member on static_bus_claim (group_id, member) where member is not null",
-        "delete from static_bus_schema_version where version > 1",
-    ] {
-        sqlx::query(statement).execute(&pool).await.unwrap();
-    }
-
-    let transport = place.connect().await;
-    let dead = topic(Kind::DeadLetter, "");
-    append(&transport, &dead, [record("dead")]).await.unwrap();
-    assert_eq!(transport.dead_letters(None, 10).await.unwrap().len(), 1);
-    let member = join(&transport, &commands, "member").await;
-    assert_eq!(bodies(&member.receive(10, LONG).await.unwrap()), ["old"]);
-    let versions =
-        sqlx::query_scalar("select version from static_bus_schema_version order by version");
-    let versions: Vec<i64> = versions.fetch_all(&pool).await.unwrap();
-    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7, 8]);
-}
 
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused_by_name() {
@@ -70,18 +28,6 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
         place.url()
     );
     assert_eq!(error.to_string(), expected);
-}
-
-#[tokio::test]
-async fn ten_processes_that_connect_to_a_new_file_make_its_tables_once() {
-    let place = Place::new();
-    let connecting = (0..10).map(|_| {
-        let url = place.url();
-        tokio::spawn(async move { SqliteTransport::connect(&url).await.map(drop) })
-    });
-    for connected in connecting.collect::<Vec<_>>() {
-        connected.await.unwrap().unwrap();
-    }
 }
 
 #[tokio::test]

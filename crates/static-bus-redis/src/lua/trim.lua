@@ -56,6 +56,8 @@ local function walk(key, groups, from, to)
 end
 
 local expected = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now(), '+inf')
+-- The data was lost, and no member has told its group since.
+if #expected == 0 then return {0} end
 
 local function lacks_one(groups)
   local found = {}

@@ -249,9 +249,10 @@ pub trait Consumer: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// The failure of the broker that an error in the handler of an attempt is: the attempt does not count then. `None` if it is none.
+    /// The failure of the broker behind an error of a handler, or behind one of its sources. If it is transient, the attempt does
+    /// not count. `None` if the error is the handler's own.
     ///
-    /// For engines in whose transactions handlers work, and meet the errors of the client library.
+    /// For engines whose attempts are transactions in which handlers run statements of their own.
     fn failure(&self, scope: &Scope, error: &(dyn Error + 'static)) -> Option<TransportError> {
         _ = (scope, error);
         None

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// the handler sent something, a [`BusError::Transport`](static_bus::asynchronous::BusError::Transport), is repeated
 /// with the same delays and does not count: an outage makes no dead letters. It may be the
 /// [source](std::error::Error::source) of an error of another type. Nor does an attempt count whose transaction in a
-/// database was rolled back for another one. Other errors of the broker count, and a record that is [too large](crate::TransportErrorKind::TooLarge) makes a dead letter at once.
+/// database was rolled back for another one. Other errors of the broker count, and a record that is
+/// [too large](crate::TransportErrorKind::TooLarge) makes a dead letter at once.
 ///
 /// A worker forgets the attempts of a message when it releases the message.
 ///

@@ -6,7 +6,10 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{LazyLock, OnceLock},
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -75,6 +78,20 @@ impl Postgres {
     /// The URL of the database `postgres`, with the password.
     pub fn url(&self) -> String {
         self.url_at("127.0.0.1", self.port)
+    }
+
+    /// The URL of a new database: what the tests of one leave behind, and their open transactions, cost the others nothing.
+    pub fn new_database(&self) -> String {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        run(&[
+            path(&program("createdb")),
+            format!("--maintenance-db={}", self.url()),
+            name.clone(),
+        ]);
+        let url = self.url();
+        let (server, _) = url.rsplit_once('/').expect("it names a database");
+        format!("{server}/{name}")
     }
 
     /// The URL at another address, such as that of a tunnel.

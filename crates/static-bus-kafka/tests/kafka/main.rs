@@ -1,9 +1,10 @@
-//! Tests of the Kafka engine beyond the conformance suite.
+//! The promises of all engines, and the properties of Kafka. One program, so that the tests that wait are run beside each other.
 
 mod append;
 mod backlog;
 mod claims;
 mod closing;
+mod conformance;
 mod dead_letters;
 mod exactly_once;
 mod input;

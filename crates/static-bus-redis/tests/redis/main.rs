@@ -1,7 +1,8 @@
-//! Properties of Redis, beyond the promises of all engines.
+//! The promises of all engines, and the properties of Redis. One program, so that the tests that wait are run beside each other.
 
 mod cluster;
 mod commands;
+mod conformance;
 mod deduplication;
 mod failovers;
 mod input;

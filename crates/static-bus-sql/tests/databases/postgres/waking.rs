@@ -6,7 +6,7 @@ use static_bus_remote::transport::Consumer as _;
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
-use crate::{
+use super::{
     namespace, pool,
     support::{LONG, append, bodies, command, join, record},
 };

@@ -10,8 +10,8 @@ use static_bus_remote::{Transport, TransportErrorKind, Worker, transport::Consum
 use static_bus_sql::SqliteTransport;
 use test_brokers::doomed::{self, Doomed};
 
-use crate::place::Place;
-use crate::support::{LONG, append, bodies, command, join, record};
+use super::place::Place;
+use super::support::{LONG, append, bodies, command, join, record};
 
 async fn refusal(url: &str) -> (TransportErrorKind, String) {
     let error = SqliteTransport::connect(url).await.unwrap_err();
@@ -153,7 +153,7 @@ async fn another_process_with_an_open_transaction_is_named_in_the_health() {
     let worker = Worker::new(transport, BusBuilder::new().build());
     let worker = worker.start().await.unwrap();
     let process = Doomed::start(
-        "input::the_process_that_leaves_a_transaction_open",
+        "sqlite::input::the_process_that_leaves_a_transaction_open",
         &place.url(),
     );
     let start = Instant::now();
@@ -168,9 +168,11 @@ async fn another_process_with_an_open_transaction_is_named_in_the_health() {
     let (_, holder) = reason
         .split_once("or raise the deadline; process ")
         .expect(&reason);
-    let (id, rest) = holder.split_once(" (sqlite").expect(&reason);
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let name = format!(" ({}", name.trim_end());
+    let (id, rest) = holder.split_once(&name).expect(&reason);
     assert!(id.bytes().all(|byte| byte.is_ascii_digit()), "{reason}");
-    assert!(rest.ends_with(") holds the lock of the file"), "{reason}");
+    assert_eq!(rest, ") holds the lock of the file", "{reason}");
     drop(process);
     while !worker.health().await.ready {
         assert!(start.elapsed() < LONG, "its transaction has ended");
@@ -202,7 +204,7 @@ async fn the_process_whose_disk_is_full() {
 async fn on_a_full_disk_senders_get_errors_and_nothing_confirmed_is_lost() {
     let place = Place::new();
     drop(place.connect().await);
-    let test = "input::the_process_whose_disk_is_full";
+    let test = "sqlite::input::the_process_whose_disk_is_full";
     let doomed = Doomed::with_small_files(test, &place.url(), 4_000);
     let lines = doomed
         .kill_when(|line| line.contains(doomed::HANDLING))

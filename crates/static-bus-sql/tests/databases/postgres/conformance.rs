@@ -1,5 +1,4 @@
-//! The conformance suite on PostgreSQL: on a namespace of one server for each case, and on a server of its own where it is
-//! restarted.
+//! The conformance suite: on a database of one server for each case, and on a server of its own where it is restarted.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -17,34 +16,31 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The largest record.
 const LARGEST: usize = 2_000_000;
 
-struct Namespace {
-    name: &'static str,
-    /// `None` for a part of the common server.
+struct OneDatabase {
+    url: String,
+    /// `None` for a database of the common server.
     own: Option<Mutex<Postgres>>,
 }
 
-impl Namespace {
+impl OneDatabase {
     fn of(case: &str) -> Self {
-        let own = static_bus_conformance::restarts(case);
-        // Names of schemas are short.
-        let name = format!("case_{}", &case[..case.len().min(35)]);
-        Namespace {
-            name: name.leak(),
-            own: own.then(|| Mutex::new(Postgres::start())),
+        if static_bus_conformance::restarts(case) {
+            let own = Postgres::start();
+            let url = own.url();
+            let own = Some(Mutex::new(own));
+            OneDatabase { url, own }
+        } else {
+            let url = Postgres::common().new_database();
+            OneDatabase { url, own: None }
         }
     }
 }
 
-impl Harness for Namespace {
+impl Harness for OneDatabase {
     type Transport = PostgresTransport;
 
     async fn connect(&self) -> PostgresTransport {
-        let url = match &self.own {
-            Some(postgres) => lock(postgres).url(),
-            None => Postgres::common().url(),
-        };
-        PostgresTransport::builder(url)
-            .namespace(self.name)
+        PostgresTransport::builder(&self.url)
             .deadline(DEADLINE)
             .receiver_grace(GRACE)
             .max_record(LARGEST)
@@ -73,6 +69,6 @@ impl Harness for Namespace {
     }
 }
 
-static_bus_conformance::conformance_tests!(|case| Namespace::of(case));
-static_bus_conformance::inspection_tests!(|case| Namespace::of(case));
-static_bus_conformance::scheduling_tests!(|case| Namespace::of(case));
+static_bus_conformance::conformance_tests!(|case| OneDatabase::of(case));
+static_bus_conformance::inspection_tests!(|case| OneDatabase::of(case));
+static_bus_conformance::scheduling_tests!(|case| OneDatabase::of(case));

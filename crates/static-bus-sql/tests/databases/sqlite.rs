@@ -1,34 +1,35 @@
-//! The promises of the engine of SQLite that the conformance suite leaves out.
+//! The promises of the engine of SQLite.
 
 mod attach;
-#[path = "../support/backlogs.rs"]
+#[path = "both/backlogs.rs"]
 mod backlogs;
-#[path = "../support/bank.rs"]
+#[path = "both/bank.rs"]
 mod bank;
-#[path = "../support/inbox.rs"]
+mod conformance;
+#[path = "both/inbox.rs"]
 mod inbox;
 mod input;
-#[path = "../support/joining.rs"]
+#[path = "both/joining.rs"]
 mod joining;
-#[path = "../support/later.rs"]
+#[path = "both/later.rs"]
 mod later;
-#[path = "../support/later_outbox.rs"]
+#[path = "both/later_outbox.rs"]
 mod later_outbox;
-#[path = "../support/outbox.rs"]
+#[path = "both/outbox.rs"]
 mod outbox;
 mod place;
 mod processes;
 mod schema;
-#[path = "../support/records.rs"]
-mod support;
 mod transactions;
-#[path = "../support/versions.rs"]
+#[path = "both/versions.rs"]
 mod versions;
-#[path = "../support/within.rs"]
+#[path = "both/within.rs"]
 mod within;
 
 use sqlx::{Pool, Sqlite as Database, Transaction};
 use static_bus_sql::SqliteTransport;
+
+use crate::support;
 
 const BEGIN: &str = "begin immediate";
 

@@ -1,4 +1,4 @@
-//! The conformance suite on SQLite, on one file for each case.
+//! The conformance suite, on one file for each case.
 
 use std::time::Duration;
 
@@ -52,7 +52,10 @@ impl Harness for OneFile {
 
     /// Kills a process with an open transaction: SQLite has no server that could be killed.
     async fn restart(&self) {
-        let doomed = Doomed::start("the_process_that_is_killed_while_it_writes", &self.url());
+        let doomed = Doomed::start(
+            "sqlite::conformance::the_process_that_is_killed_while_it_writes",
+            &self.url(),
+        );
         doomed.kill_while_handling().await;
     }
 

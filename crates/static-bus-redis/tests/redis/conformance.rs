@@ -1,11 +1,13 @@
-//! The conformance suite on a cluster of three nodes for each case.
+//! The conformance suite on one server for each case.
+
+mod cluster;
 
 use std::{sync::Mutex, time::Duration};
 
 use static_bus_conformance::{Capabilities, Harness};
 use static_bus_redis::RedisTransport;
 use static_bus_remote::lock::lock;
-use test_brokers::{redis::Persistence, redis_cluster::RedisCluster};
+use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
 /// Receivers announce themselves every second: a busy machine is not that late.
 const GRACE: Duration = Duration::from_secs(15);
@@ -13,26 +15,29 @@ const GRACE: Duration = Duration::from_secs(15);
 /// The largest record. The server's own limit is 512 MB.
 const LARGEST: usize = 2_000_000;
 
-/// A cluster that stores its records.
-struct OneCluster(Mutex<RedisCluster>);
+/// A server that stores its records.
+struct OneRedis(Mutex<Redis>);
 
-impl OneCluster {
+impl OneRedis {
     fn start() -> Self {
-        OneCluster(Mutex::new(RedisCluster::start(Persistence::Unsynced)))
+        OneRedis(Mutex::new(Redis::with(RedisOptions {
+            persistence: Persistence::Unsynced,
+            ..RedisOptions::default()
+        })))
     }
 }
 
-impl Harness for OneCluster {
+impl Harness for OneRedis {
     type Transport = RedisTransport;
 
     async fn connect(&self) -> RedisTransport {
-        let url = lock(&self.0).url();
+        let url = lock(&self.0).url().to_owned();
         RedisTransport::builder(url)
             .receiver_grace(GRACE)
             .max_record(LARGEST)
             .connect()
             .await
-            .expect("a running cluster")
+            .expect("a running server")
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -55,5 +60,6 @@ impl Harness for OneCluster {
     }
 }
 
-static_bus_conformance::conformance_tests!(OneCluster::start());
-static_bus_conformance::scheduling_tests!(OneCluster::start());
+static_bus_conformance::conformance_tests!(OneRedis::start());
+static_bus_conformance::inspection_tests!(OneRedis::start());
+static_bus_conformance::scheduling_tests!(OneRedis::start());

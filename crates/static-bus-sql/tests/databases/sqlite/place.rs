@@ -3,7 +3,7 @@
 use static_bus_sql::SqliteTransport;
 use tempfile::TempDir;
 
-use crate::support::LONG;
+use super::support::LONG;
 
 /// A directory for a database file.
 pub struct Place(pub TempDir);

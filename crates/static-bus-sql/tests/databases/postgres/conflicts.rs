@@ -17,7 +17,7 @@ use static_bus_remote::{
 use static_bus_sql::{PostgresTransport, SqlConsumer, transaction};
 use test_brokers::postgres::{Postgres, PostgresOptions};
 
-use crate::{
+use super::{
     Database, fresh,
     inbox::{Deposit, eventually},
     namespace, pool,

@@ -8,7 +8,7 @@ use static_bus_remote::{RemoteBus, Worker};
 use static_bus_sql::{PostgresTransport, transaction};
 use test_brokers::{pgbouncer::PgBouncer, postgres::Postgres};
 
-use crate::{inbox::eventually, support::LONG};
+use super::{inbox::eventually, support::LONG};
 
 #[derive(Serialize, Deserialize)]
 struct Deposit {

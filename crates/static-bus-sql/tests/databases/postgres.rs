@@ -1,34 +1,33 @@
-//! The promises of the engine of PostgreSQL that the conformance suite leaves out.
+//! The promises of the engine of PostgreSQL.
 
 mod attach;
-#[path = "../support/backlogs.rs"]
+#[path = "both/backlogs.rs"]
 mod backlogs;
-#[path = "../support/bank.rs"]
+#[path = "both/bank.rs"]
 mod bank;
 mod conflicts;
+mod conformance;
 mod health;
-#[path = "../support/inbox.rs"]
+#[path = "both/inbox.rs"]
 mod inbox;
 mod input;
-#[path = "../support/joining.rs"]
+#[path = "both/joining.rs"]
 mod joining;
-#[path = "../support/later.rs"]
+#[path = "both/later.rs"]
 mod later;
-#[path = "../support/later_outbox.rs"]
+#[path = "both/later_outbox.rs"]
 mod later_outbox;
 mod outages;
-#[path = "../support/outbox.rs"]
+#[path = "both/outbox.rs"]
 mod outbox;
 mod pooler;
 mod races;
 mod searches;
-#[path = "../support/records.rs"]
-mod support;
 mod tls;
-#[path = "../support/versions.rs"]
+#[path = "both/versions.rs"]
 mod versions;
 mod waking;
-#[path = "../support/within.rs"]
+#[path = "both/within.rs"]
 mod within;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +35,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{Pool, Postgres as Database, Transaction};
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
+
+use crate::support;
 
 const BEGIN: &str = "begin";
 
@@ -81,9 +82,9 @@ fn orders(namespace: &str) -> String {
     format!("{namespace}.orders")
 }
 
-/// A schema for the tables of a program and of the transport, and the text with which processes connect to both.
+/// A database for the tables of a program and of the transport, and the text with which processes connect to both.
 fn home() -> ((), String) {
-    let (url, namespace) = (Postgres::common().url(), namespace());
+    let (url, namespace) = (Postgres::common().new_database(), namespace());
     let query = if url.contains('?') { '&' } else { '?' };
     (
         (),

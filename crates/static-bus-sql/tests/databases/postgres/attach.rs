@@ -4,7 +4,7 @@ use static_bus_remote::{TransportErrorKind, transport::Inspect as _};
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
-use crate::{
+use super::{
     fresh, namespace, pool,
     support::{LONG, append, command, record},
 };

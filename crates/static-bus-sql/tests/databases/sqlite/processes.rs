@@ -12,8 +12,8 @@ use static_bus_remote::{
 use static_bus_sql::SqliteTransport;
 use test_brokers::doomed::{self, Doomed};
 
-use crate::place::Place;
-use crate::support::{LONG, acknowledge, append, bodies, command, join, record};
+use super::place::Place;
+use super::support::{LONG, acknowledge, append, bodies, command, join, record};
 
 /// The process of [`a_record_of_another_process_wakes_a_member_that_waits`].
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_record_of_another_process_wakes_a_member_that_waits() {
     let place = Place::new();
     let transport = place.connect().await;
     let member = join(&transport, &command("orders.place"), "member").await;
-    let doomed = Doomed::start("processes::the_process_that_appends", &place.url());
+    let doomed = Doomed::start("sqlite::processes::the_process_that_appends", &place.url());
     let (got, ()) = tokio::join!(member.receive(10, LONG), doomed.kill_while_handling());
     assert_eq!(bodies(&got.unwrap()), ["from afar"]);
 }
@@ -61,7 +61,10 @@ async fn the_records_of_a_killed_process_go_to_others_when_its_leases_run_out() 
     append(&transport, &topic, [1, 2].map(record))
         .await
         .unwrap();
-    let doomed = Doomed::start("processes::the_process_that_takes_all", &place.url());
+    let doomed = Doomed::start(
+        "sqlite::processes::the_process_that_takes_all",
+        &place.url(),
+    );
     doomed.kill_while_handling().await;
     let member = join(&transport, &topic, "member").await;
     let got = member.receive(10, LONG).await.unwrap();
@@ -124,11 +127,11 @@ async fn three_processes_share_the_records_of_two_others() {
     let transport = place.connect().await;
     let topic = command("orders.place");
     let observer = join(&transport, &topic, "observer").await;
-    let consuming =
-        [(); 3].map(|()| Doomed::start("processes::the_process_that_consumes", &place.url()));
+    let consuming = [(); 3]
+        .map(|()| Doomed::start("sqlite::processes::the_process_that_consumes", &place.url()));
     let producing = [0, RECORDS / 2].map(|first| {
         let told = format!("{first} {}", place.url());
-        Doomed::start("processes::the_process_that_produces", &told)
+        Doomed::start("sqlite::processes::the_process_that_produces", &told)
     });
     let [one, two] = producing;
     tokio::join!(one.kill_while_handling(), two.kill_while_handling());

@@ -13,7 +13,7 @@ use static_bus_remote::{
 };
 use static_bus_sql::{PostgresTransport, SqlConsumer, SqlReceipt, transaction};
 
-use crate::{
+use super::{
     fresh,
     inbox::eventually,
     pool,

@@ -12,7 +12,7 @@ use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 use tokio::time::{Instant, sleep};
 
-use crate::{
+use super::{
     namespace, pool,
     support::{LONG, acknowledge, append, command, event, record, topic},
 };
@@ -117,7 +117,7 @@ async fn a_receiver_does_not_pass_the_backlog_of_commands() {
 /// With the defaults of a server, a plan that is not allowed counts as expensive, and might be compiled.
 #[tokio::test]
 async fn no_plan_of_a_function_is_compiled() {
-    let (namespace, transport) = crate::fresh().await;
+    let (namespace, transport) = super::fresh().await;
     transport.check().await.unwrap();
     let compiled = "select coalesce('jit=off' = any(proconfig), false), count(*) from pg_proc \
          where pronamespace = $1::regnamespace group by 1";
@@ -133,7 +133,7 @@ async fn no_plan_of_a_function_is_compiled() {
 /// Rows come and go: searches would pass those that are gone.
 #[tokio::test]
 async fn the_tables_of_queues_are_vacuumed_early() {
-    let (namespace, transport) = crate::fresh().await;
+    let (namespace, transport) = super::fresh().await;
     transport.check().await.unwrap();
     let early = "select relname from pg_class where relnamespace = $1::regnamespace \
          and 'autovacuum_vacuum_scale_factor=0.01' = any(reloptions) order by 1";

@@ -6,7 +6,7 @@ use static_bus_remote::{Transport as _, TransportErrorKind, transport::Consumer 
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::{Postgres, PostgresOptions};
 
-use crate::{
+use super::{
     namespace, pool,
     support::{LONG, acknowledge, append, bodies, command, join, keyed, record},
 };
@@ -159,7 +159,7 @@ async fn a_server_with_too_few_connections_is_named_with_the_remedy() {
 
 #[tokio::test]
 async fn functions_of_an_older_version_are_replaced() {
-    let (namespace, transport) = crate::fresh().await;
+    let (namespace, transport) = super::fresh().await;
     transport.check().await.unwrap();
     let older = format!(
         "delete from {namespace}.schema_version where version > 6; \
@@ -181,7 +181,7 @@ async fn functions_of_an_older_version_are_replaced() {
 
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused_by_name() {
-    let (namespace, transport) = crate::fresh().await;
+    let (namespace, transport) = super::fresh().await;
     transport.check().await.unwrap();
     let newer = format!("insert into {namespace}.schema_version (version) values (9)");
     sqlx::raw_sql(sqlx::AssertSqlSafe(newer))

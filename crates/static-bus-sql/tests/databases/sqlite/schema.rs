@@ -8,8 +8,8 @@ use static_bus_remote::{
 };
 use static_bus_sql::SqliteTransport;
 
-use crate::place::Place;
-use crate::support::{LONG, append, bodies, command, join, record, topic};
+use super::place::Place;
+use super::support::{LONG, append, bodies, command, join, record, topic};
 
 #[tokio::test]
 async fn tables_of_a_newer_version_are_refused_by_name() {

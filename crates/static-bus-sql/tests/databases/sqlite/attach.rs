@@ -8,8 +8,8 @@ use static_bus_remote::{
 };
 use static_bus_sql::SqliteTransport;
 
-use crate::place::Place;
-use crate::support::{LONG, append, bodies, command, join, record};
+use super::place::Place;
+use super::support::{LONG, append, bodies, command, join, record};
 
 async fn attach(place: &Place) -> Result<SqliteTransport, TransportError> {
     SqliteTransport::builder(place.url())

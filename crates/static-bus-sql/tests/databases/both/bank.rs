@@ -180,7 +180,9 @@ impl Plan {
         let all = self.transfers.len();
         // Cheaper than to look at the transfers, as long as nothing is booked twice.
         let rows = async || int(pool, "select count(*) from booking").await;
-        let worker = || Doomed::start("bank::the_worker_that_is_killed", told);
+        let (_, module) = module_path!().split_once("::").unwrap();
+        let test = format!("{module}::the_worker_that_is_killed");
+        let worker = || Doomed::start(&test, told);
         let mut workers: Vec<_> = (0..WORKERS).map(|_| worker()).collect();
         for kill in 0..kills {
             progress(rows, |rows| rows > kill * all / kills).await;

@@ -8,7 +8,7 @@ use static_bus_remote::{Transport as _, Worker};
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
-use crate::{outbox::Moody, support::LONG};
+use super::{outbox::Moody, support::LONG};
 
 #[tokio::test]
 async fn a_transaction_that_stays_open_is_named_with_the_remedy_and_a_worker_stays_ready() {

@@ -9,7 +9,7 @@ use static_bus_remote::{TransportErrorKind, transport::Consumer as _};
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
-use crate::support::{LONG, acknowledge, append, bodies, command, join, record};
+use super::support::{LONG, acknowledge, append, bodies, command, join, record};
 
 const AWAY: Duration = Duration::from_secs(30);
 

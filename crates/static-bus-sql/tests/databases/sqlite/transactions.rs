@@ -8,7 +8,7 @@ use static_bus::prelude::*;
 use static_bus_remote::{Envelope, RemoteBus, transport::Consumer as _};
 use static_bus_sql::{SqlConsumer, SqliteTransport, transaction};
 
-use crate::{
+use super::{
     place::Place,
     support::{LONG, command, join},
 };

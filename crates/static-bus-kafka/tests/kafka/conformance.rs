@@ -1,4 +1,4 @@
-//! The conformance suite on Kafka. Most cases share one server under their own namespaces; a case that restarts
+//! The conformance suite. Most cases share one server under their own namespaces; a case that restarts
 //! the server has its own.
 
 use std::{sync::Mutex, time::Duration};

@@ -192,7 +192,7 @@ impl Statements for Postgres {
             "42501" => Failure::new(
                 Unauthorized,
                 "grant the user of the URL the right: CREATE on the database for the first start, then USAGE on the schema, \
-                 and SELECT, INSERT, UPDATE and DELETE on its tables",
+                 and SELECT, INSERT, UPDATE and DELETE on its tables. Tables of an older version are changed by the user that owns them",
             ),
             "25006" => Failure::new(
                 Unreachable,

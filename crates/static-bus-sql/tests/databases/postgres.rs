@@ -84,12 +84,13 @@ fn orders(namespace: &str) -> String {
 
 /// A database for the tables of a program and of the transport, and the text with which processes connect to both.
 fn home() -> ((), String) {
-    let (url, namespace) = (Postgres::common().new_database(), namespace());
-    let query = if url.contains('?') { '&' } else { '?' };
-    (
-        (),
-        format!("{url}{query}options=-csearch_path%3D{namespace} {namespace}"),
-    )
+    ((), told(&Postgres::common().new_database()))
+}
+
+/// The text with which processes connect to the tables of a program and of the transport in a database.
+fn told(url: &str) -> String {
+    let namespace = namespace();
+    format!("{url}?options=-csearch_path%3D{namespace} {namespace}")
 }
 
 async fn connect(told: &str) -> PostgresTransport {

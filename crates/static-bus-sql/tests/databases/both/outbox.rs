@@ -1,6 +1,7 @@
 //! The outbox, its relay and the inbox, with another broker.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{
         Arc,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use static_bus::prelude::*;
 use static_bus_remote::{
     MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
@@ -186,6 +188,44 @@ async fn the_broker_gets_the_messages_of_committed_transactions_from_the_relay()
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_waits_and_what_was_moved_is_measured() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    // A snapshot begins counters anew.
+    let relayed = Cell::new(0);
+    let measured = async |lag: f64, moved: u64| {
+        eventually(&format!("{lag} wait and {moved} were moved"), async || {
+            let mut gauges = BTreeMap::new();
+            for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+                match (key.key().name(), value) {
+                    ("static_bus_relayed_total", DebugValue::Counter(count)) => {
+                        relayed.set(relayed.get() + count);
+                    }
+                    (name, DebugValue::Gauge(value)) => {
+                        gauges.insert(name.to_owned(), value.into_inner());
+                    }
+                    _ => {}
+                }
+            }
+            relayed.get() == moved
+                && gauges.get("static_bus_outbox_lag") == Some(&lag)
+                && gauges
+                    .get("static_bus_outbox_oldest_seconds")
+                    .is_some_and(|oldest| (*oldest > 0.0) == (lag > 0.0))
+        })
+        .await;
+    };
+    let shop = Shop::new().await;
+    shop.broker.topic.store(true, Ordering::Relaxed);
+    shop.commit(&command(REFUSED), (0..3).map(record)).await;
+    let relay = shop.relay().await;
+    measured(3.0, 0).await;
+    shop.broker.topic.store(false, Ordering::Relaxed);
+    measured(0.0, 3).await;
+    relay.shutdown().await.unwrap();
 }
 
 #[tokio::test]

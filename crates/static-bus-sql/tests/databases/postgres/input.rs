@@ -68,7 +68,7 @@ async fn a_wrong_password_is_named_with_the_remedy_and_not_shown() {
 }
 
 const RIGHTS: &str = "grant the user of the URL the right: CREATE on the database for the first start, then USAGE on the schema, \
-     and SELECT, INSERT, UPDATE and DELETE on its tables";
+     and SELECT, INSERT, UPDATE and DELETE on its tables. Tables of an older version are changed by the user that owns them";
 
 #[tokio::test]
 async fn a_user_without_rights_is_refused_and_one_with_those_of_the_text_is_not() {
@@ -114,6 +114,14 @@ async fn a_user_without_rights_is_refused_and_one_with_those_of_the_text_is_not(
     let got = member.receive(2, LONG).await.unwrap();
     acknowledge(&member, &got).await.unwrap();
     member.close().await.unwrap();
+
+    run(format!(
+        "delete from {namespace}.schema_version where version > 1"
+    ))
+    .await;
+    let error = connect().await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Unauthorized);
+    assert!(error.reason().ends_with(RIGHTS), "{error}");
 }
 
 #[tokio::test]

@@ -5,11 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_remote::{TransportErrorKind, transport::Consumer as _};
+use static_bus::prelude::*;
+use static_bus_remote::{
+    MemoryBroker, RemoteBus, Transport as _, TransportErrorKind, Worker,
+    transport::{Consumer as _, Transactional as _},
+};
 use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
-use super::support::{LONG, acknowledge, append, bodies, command, join, record};
+use super::{
+    inbox::{Deposit, Deposited, Entries, bank, eventually},
+    support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
+    told,
+};
 
 const AWAY: Duration = Duration::from_secs(30);
 
@@ -65,6 +73,84 @@ async fn a_server_that_is_away_for_thirty_seconds_loses_nothing_confirmed() {
             came.extend(numbers(&bodies(&got)));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_and_a_relay_go_on_after_thirty_seconds_and_each_effect_is_there_once() {
+    const MESSAGES: i64 = 300;
+    let mut postgres = Postgres::start();
+    let told = told(&postgres.url());
+    let (url, namespace) = told.split_once(' ').unwrap();
+    let builder = PostgresTransport::builder(url).namespace(namespace);
+    let transport = builder.deadline(DEADLINE).connect().await.unwrap();
+    let entries = Entries::new((), &told).await;
+    let remote = RemoteBus::connect(transport.clone()).await.unwrap();
+    let audit = join(&transport, &event("bank.deposited"), "audit").await;
+    let bus = BusBuilder::new()
+        .register_command_async::<Deposit, _>(bank(0))
+        .subscribe_async::<Deposited, _>(remote.clone())
+        .build();
+    let worker = Worker::new(transport.clone(), bus).command::<Deposit>();
+    let worker = worker.start().await.unwrap();
+    let broker = MemoryBroker::new();
+    let outbox = transport.clone().outbox(broker.clone());
+    let relayed = join(&broker, &command("billing.pay"), "member").await;
+    let relay = outbox.relay().start().await.unwrap();
+
+    let deposits = (0..MESSAGES).map(|amount| Deposit { amount });
+    remote.execute_many(deposits).await.unwrap();
+    let mut transaction = entries.begin().await;
+    let payments = (0..MESSAGES).map(|n| (command("billing.pay"), keyed("a", n)));
+    let payments = payments.collect();
+    outbox
+        .append_within(&mut transaction, payments)
+        .await
+        .unwrap();
+    eventually("the worker works", async || !entries.all().await.is_empty()).await;
+    transaction.commit().await.unwrap();
+
+    postgres.kill();
+    let away = Instant::now();
+    let names_the_outage = |reasons: &[String]| {
+        let mut reasons = reasons.iter();
+        reasons.any(|it| it.starts_with(transport.address()) && it.contains("the database"))
+    };
+    eventually("the worker names the outage", async || {
+        let health = worker.health().await;
+        assert!(health.live);
+        !health.ready && names_the_outage(&health.reasons)
+    })
+    .await;
+    eventually("the relay names the outage", async || {
+        let health = relay.health().await;
+        assert!(health.live);
+        !health.ready && names_the_outage(&health.reasons)
+    })
+    .await;
+    tokio::time::sleep(AWAY.saturating_sub(away.elapsed())).await;
+    postgres.launch();
+
+    let all: Vec<_> = (0..MESSAGES).collect();
+    eventually("all are handled", async || {
+        entries.all().await.len() >= all.len()
+    })
+    .await;
+    let mut came = BTreeSet::new();
+    while came.len() < all.len() {
+        assert!(away.elapsed() < AWAY + LONG, "{came:?}");
+        let got = relayed.receive(1000, Duration::from_secs(1)).await.unwrap();
+        acknowledge(&relayed, &got).await.unwrap();
+        came.extend(numbers(&bodies(&got)));
+    }
+    eventually("both are well", async || {
+        worker.health().await.ready && relay.health().await.ready
+    })
+    .await;
+    worker.shutdown(LONG).await;
+    relay.shutdown().await.unwrap();
+    assert_eq!(entries.all().await, all);
+    let events = audit.backlog().await.unwrap();
+    assert_eq!(events.lag + events.pending, all.len() as u64, "events");
 }
 
 fn numbers(bodies: &[String]) -> BTreeSet<usize> {

@@ -68,11 +68,11 @@ static_bus_conformance::conformance_tests!(OneFile::new());
 static_bus_conformance::inspection_tests!(OneFile::new());
 static_bus_conformance::scheduling_tests!(OneFile::new());
 
-/// An outbox keeps messages that are due later for every broker.
+/// An outbox has the promises of its broker, and keeps messages that are due later for each.
 mod outbox {
     use sqlx::Sqlite;
     use static_bus_conformance::{Capabilities, Harness};
-    use static_bus_remote::MemoryBroker;
+    use static_bus_remote::{MemoryBroker, transport::RECEIVER_GRACE};
     use static_bus_sql::{Outbox, RelayHandle};
     use tokio::sync::OnceCell;
 
@@ -105,10 +105,12 @@ mod outbox {
         }
 
         fn capabilities(&self) -> Capabilities {
-            Capabilities::IN_PROCESS
+            Capabilities::IN_PROCESS.with_receiver_grace(RECEIVER_GRACE)
         }
     }
 
+    static_bus_conformance::conformance_tests!(OneOutbox::new());
+    static_bus_conformance::inspection_tests!(OneOutbox::new());
     static_bus_conformance::scheduling_tests!(OneOutbox::new());
 }
 

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use rdkafka::Message as _;
+use rdkafka::{
+    Message as _,
+    admin::{AdminOptions, NewTopic, TopicReplication},
+};
 use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_kafka::KafkaTransport;
 use static_bus_remote::{
-    DeadLetters, RemoteBus, Transport, Worker,
+    DeadLetter, DeadLetters, RemoteBus, RetryPolicy, Transport, Worker,
     transport::{DeadLetterRecord, Kind, Topic},
 };
 
-use crate::support::{contents, kafka_at, record};
+use crate::support::{LONG, admin, contents, kafka_at, record};
 use test_brokers::kafka::Kafka;
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +42,107 @@ fn bodies(letters: &[DeadLetterRecord]) -> Vec<&str> {
     text.map(|body| str::from_utf8(body).unwrap()).collect()
 }
 
+/// The dead letters of a namespace, when there are that many.
+pub async fn letters(kafka: &KafkaTransport, count: usize) -> Vec<DeadLetter> {
+    let dead = DeadLetters::of(kafka.clone());
+    let letters = async {
+        loop {
+            let letters = dead.list(None, 10).await.unwrap();
+            if letters.len() >= count {
+                break letters;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let letters = tokio::time::timeout(LONG, letters).await;
+    letters.expect("dead letters")
+}
+
+/// Creates a topic that accepts records of that many bytes.
+async fn create(name: &str, limit: usize) {
+    let limit = limit.to_string();
+    let new = NewTopic::new(name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
+    let created = admin().create_topics([&new], &AdminOptions::new()).await;
+    created.unwrap().remove(0).unwrap();
+}
+
+#[derive(Serialize, Deserialize)]
+struct Receipt {
+    text: String,
+}
+command!(Receipt, name = "billing.receipt");
+
+/// Handles two messages of a key, whose handler sends a message of that size. Returns their dead letters.
+pub async fn letters_of_a_handler_that_sends(
+    kafka: KafkaTransport,
+    size: usize,
+) -> Vec<DeadLetter> {
+    let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
+    let sending = remote.clone();
+    let bus = BusBuilder::new()
+        .register_command_async_fn(move |_: Pay| {
+            let (remote, text) = (sending.clone(), "x".repeat(size));
+            async move { remote.execute_async(Receipt { text }).await }
+        })
+        .build();
+    let retries = RetryPolicy {
+        max_attempts: 3,
+        initial_delay: Duration::from_millis(1),
+        ..RetryPolicy::default()
+    };
+    let worker = Worker::new(kafka.clone(), bus).command::<Pay>();
+    let worker = worker.retries(retries).start().await.unwrap();
+    for _ in 0..2 {
+        remote.execute_async(Pay { invoice: 7 }).await.unwrap();
+    }
+    let letters = letters(&kafka, 2).await;
+    worker.shutdown(LONG).await;
+    letters
+}
+
+#[tokio::test]
+async fn a_handler_whose_message_is_too_large_makes_a_dead_letter_at_once_and_its_key_goes_on() {
+    create("dead-sends.command.billing.receipt", 20_000).await;
+    let builder = kafka_at(Kafka::common().servers()).namespace("dead-sends");
+    let kafka = builder.connect().await.unwrap();
+    for letter in letters_of_a_handler_that_sends(kafka, 30_000).await {
+        assert_eq!(letter.attempts, 1, "{}", letter.error);
+        assert!(
+            letter.error.contains("the topic accepts 20000"),
+            "{}",
+            letter.error
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_above_the_limit_of_its_topic_is_stored_without_its_body() {
+    create("dead-bodies.dead-letters", 20_000).await;
+    let builder = kafka_at(Kafka::common().servers()).namespace("dead-bodies");
+    let kafka = builder.connect().await.unwrap();
+    let bus = BusBuilder::new()
+        .register_command_async_fn(async |_: Receipt| {
+            Err(BusError::refused::<Receipt>("no such receipt"))
+        })
+        .build();
+    let worker = Worker::new(kafka.clone(), bus).command::<Receipt>();
+    let worker = worker.start().await.unwrap();
+    let remote = RemoteBus::connect(kafka.clone()).await.unwrap();
+    let text = "x".repeat(30_000);
+    remote.execute_async(Receipt { text }).await.unwrap();
+    let letter = letters(&kafka, 1).await.remove(0);
+    worker.shutdown(LONG).await;
+    assert_eq!(letter.omitted, r#"{"text":""}"#.len() + 30_000);
+    assert!(letter.record.body.is_empty());
+    assert_eq!(
+        letter.record.headers.get("type").as_deref(),
+        Some("billing.receipt")
+    );
+    assert!(letter.error.contains("no such receipt"), "{}", letter.error);
+    let refused = DeadLetters::of(kafka).replay(&letter).await.unwrap_err();
+    assert!(refused.to_string().contains("30011"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_dead_letter_contains_the_place_of_its_message() {
     let servers = Kafka::common().servers();
@@ -55,16 +159,7 @@ async fn a_dead_letter_contains_the_place_of_its_message() {
     let worker = worker.start().await.unwrap();
     let payments = (0..20).map(|invoice| Pay { invoice });
     remote.execute_many(payments).await.unwrap();
-    let letters = DeadLetters::of(kafka);
-    let letter = tokio::time::timeout(Duration::from_secs(180), async {
-        loop {
-            if let Some(letter) = letters.list(None, 10).await.unwrap().pop() {
-                break letter;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let letter = letter.await.expect("a dead letter");
+    let letter = letters(&kafka, 1).await.remove(0);
     worker.shutdown(Duration::from_secs(10)).await;
     assert_eq!(letter.record.key.as_deref(), Some("7"));
     assert_eq!(

@@ -16,7 +16,7 @@ use static_bus_remote::{
 };
 use tokio::sync::OnceCell;
 
-use crate::support::*;
+use crate::{dead_letters::letters_of_a_handler_that_sends, support::*};
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
 /// A rule for `alice`: the type of the resource, its name, the type of the pattern, and the kind of permission.
@@ -51,7 +51,7 @@ fn add(servers: &str, (resource, name, pattern, permission): Rule<'_>) {
     assert_eq!(response[12..], [0, 0, 0, 1, 0, 0], "{response:?}");
 }
 
-/// A connection of `alice` to a cluster on which she has the permissions for two namespaces.
+/// A connection of `alice` to a cluster on which she has the permissions for three namespaces.
 async fn alice(namespace: &str) -> KafkaTransport {
     static KAFKA: OnceCell<Kafka> = OnceCell::const_new();
     let start = || {
@@ -64,13 +64,15 @@ async fn alice(namespace: &str) -> KafkaTransport {
             ],
             ..KafkaOptions::default()
         });
-        for prefix in ["shop.", "queries."] {
+        for prefix in ["shop.", "queries.", "sends."] {
             for resource in [TOPIC, GROUP] {
                 add(server.servers(), (resource, prefix, PREFIXED, ALLOW));
             }
         }
         let hidden = "queries.query.hidden@handlers";
         add(server.servers(), (GROUP, hidden, LITERAL, DENY));
+        let closed = "sends.command.billing.receipt";
+        add(server.servers(), (TOPIC, closed, LITERAL, DENY));
         server
     };
     let start = || async { tokio::task::spawn_blocking(start).await.unwrap() };
@@ -144,6 +146,16 @@ async fn the_permissions_of_the_guide_are_sufficient() {
     let positions = [letters[0].position.clone()];
     kafka.remove_dead_letters(&positions).await.unwrap();
     assert_eq!(kafka.dead_letters(None, 10).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_may_not_send_makes_a_dead_letter_and_its_key_goes_on() {
+    let kafka = alice("sends").await;
+    for letter in letters_of_a_handler_that_sends(kafka, 10).await {
+        assert_eq!(letter.attempts, 3, "{}", letter.error);
+        let expected = "sends.command.billing.receipt: TopicAuthorizationFailed";
+        assert!(letter.error.contains(expected), "{}", letter.error);
+    }
 }
 
 #[tokio::test]

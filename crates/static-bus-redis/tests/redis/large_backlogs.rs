@@ -85,6 +85,10 @@ async fn no_call_stops_the_server_for_long_with_a_million_entries() {
     let letters = transport.dead_letters(None, 5000).await.unwrap();
     assert!(letters.len() >= 500, "{}", letters.len());
     append(&transport, &DEAD_LETTERS, [record("1")]).await;
+    let topics = transport.topics().await.unwrap();
+    assert!(topics.contains(&topic), "{topics:?}");
+    let states = transport.inspect(&topics).await.unwrap();
+    assert!(states.iter().any(|state| state.stored >= ENTRIES - 10_000));
     consumer.backlog().await.unwrap();
     consumer.close().await.unwrap();
     let closed = slowest(&redis);

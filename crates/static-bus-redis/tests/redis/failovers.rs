@@ -128,6 +128,20 @@ async fn a_server_without_memory_is_an_outage() {
 }
 
 #[tokio::test]
+async fn a_primary_without_the_replicas_that_it_needs_is_an_outage() {
+    let redis = Redis::start();
+    let transport = impatient(&redis).await;
+    let need = |replicas| redis.command(&["CONFIG", "SET", "min-replicas-to-write", replicas]);
+    need("1");
+    let (kind, text) = refusal(&transport).await;
+    assert_eq!(kind, TransportErrorKind::Unreachable);
+    let remedy = "too few replicas are connected: check them, and `min-replicas-to-write`";
+    assert!(text.ends_with(remedy), "{text}");
+    need("0");
+    accepts(&transport).await;
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_save_is_an_outage() {
     let redis = Redis::start();
     let transport = impatient(&redis).await;

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::{
-    Message as _,
-    admin::{AdminOptions, NewTopic, TopicReplication},
-};
+use rdkafka::Message as _;
 use serde::{Deserialize, Serialize};
 use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_kafka::KafkaTransport;
@@ -14,7 +11,7 @@ use static_bus_remote::{
     transport::{DeadLetterRecord, Kind, Topic},
 };
 
-use crate::support::{LONG, admin, contents, kafka_at, record};
+use crate::support::{LONG, contents, create, kafka_at, record};
 use test_brokers::kafka::Kafka;
 
 #[derive(Serialize, Deserialize)]
@@ -56,14 +53,6 @@ pub async fn letters(kafka: &KafkaTransport, count: usize) -> Vec<DeadLetter> {
     };
     let letters = tokio::time::timeout(LONG, letters).await;
     letters.expect("dead letters")
-}
-
-/// Creates a topic that accepts records of that many bytes.
-async fn create(name: &str, limit: usize) {
-    let limit = limit.to_string();
-    let new = NewTopic::new(name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
-    let created = admin().create_topics([&new], &AdminOptions::new()).await;
-    created.unwrap().remove(0).unwrap();
 }
 
 #[derive(Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use static_bus_kafka::KafkaTransportBuilder;
 use static_bus_remote::{
     Transport as _,
@@ -16,15 +16,8 @@ use tokio::task::JoinSet;
 use crate::support::*;
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
+/// The limit of small topics, in bytes.
 const LIMIT: usize = 20_000;
-
-/// Creates a topic that accepts [`LIMIT`] bytes.
-async fn create(name: &str) {
-    let limit = LIMIT.to_string();
-    let new = NewTopic::new(name, 2, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
-    let created = admin().create_topics([&new], &AdminOptions::new()).await;
-    created.unwrap().remove(0).unwrap();
-}
 
 fn builder() -> KafkaTransportBuilder {
     kafka_at(Kafka::common().servers()).namespace("limits")
@@ -45,7 +38,7 @@ fn failures(results: Vec<Result<(), TransportError>>) -> Vec<TransportError> {
 
 #[tokio::test]
 async fn batches_keep_the_limit_of_their_topic() {
-    create("limits.command.small").await;
+    create("limits.command.small", LIMIT).await;
     let kafka = builder().connect().await.unwrap();
     let (small, other) = (command("small"), command("other"));
     let mut records = many(&small, 2000);
@@ -60,7 +53,7 @@ async fn batches_keep_the_limit_of_their_topic() {
 
 #[tokio::test]
 async fn a_record_above_the_limit_of_its_topic_is_refused_alone() {
-    create("limits.command.alone").await;
+    create("limits.command.alone", LIMIT).await;
     let kafka = builder().connect().await.unwrap();
     let topic = command("alone");
     let mut records = many(&topic, 20);
@@ -111,7 +104,7 @@ async fn a_limit_that_is_lowered_is_learnt() {
 
 #[tokio::test]
 async fn the_output_of_handlers_keeps_the_limit_of_its_topic() {
-    create("limits.command.output").await;
+    create("limits.command.output", LIMIT).await;
     let kafka = builder().exactly_once().connect().await.unwrap();
     let cause = command("cause");
     let caused = kafka.append(vec![(cause.clone(), record("", None))]).await;
@@ -147,7 +140,7 @@ async fn the_output_of_handlers_keeps_the_limit_of_its_topic() {
 #[tokio::test]
 async fn the_limit_of_a_claims_topic_is_raised() {
     let name = "limits.claims.command.claimed-at-handlers";
-    create(name).await;
+    create(name, LIMIT).await;
     let kafka = builder().connect().await.unwrap();
     let member = Subscription::new(command("claimed"), "handlers", "one");
     let member = kafka.consume(member).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
@@ -80,6 +80,14 @@ pub fn admin() -> AdminClient<DefaultClientContext> {
         .set("bootstrap.servers", Kafka::common().servers())
         .create()
         .unwrap()
+}
+
+/// Creates a topic that accepts records of that many bytes.
+pub async fn create(name: &str, limit: usize) {
+    let limit = limit.to_string();
+    let new = NewTopic::new(name, 2, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
+    let created = admin().create_topics([&new], &AdminOptions::new()).await;
+    created.unwrap().remove(0).unwrap();
 }
 
 /// Deletes a topic, and waits until the server has: it accepts records for a moment, which are deleted, too.

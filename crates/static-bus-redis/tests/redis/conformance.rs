@@ -15,29 +15,42 @@ const GRACE: Duration = Duration::from_secs(15);
 /// The largest record. The server's own limit is 512 MB.
 const LARGEST: usize = 2_000_000;
 
-/// A server that stores its records.
-struct OneRedis(Mutex<Redis>);
+/// Servers that store their records.
+trait Servers: Send {
+    fn url(&self) -> String;
+    fn restart(&mut self);
+}
 
-impl OneRedis {
-    fn start() -> Self {
-        OneRedis(Mutex::new(Redis::with(RedisOptions {
-            persistence: Persistence::Unsynced,
-            ..RedisOptions::default()
-        })))
+impl Servers for Redis {
+    fn url(&self) -> String {
+        self.url().to_owned()
+    }
+
+    fn restart(&mut self) {
+        self.restart();
     }
 }
 
-impl Harness for OneRedis {
+struct Own<S>(Mutex<S>);
+
+fn one_server() -> Own<Redis> {
+    Own(Mutex::new(Redis::with(RedisOptions {
+        persistence: Persistence::Unsynced,
+        ..RedisOptions::default()
+    })))
+}
+
+impl<S: Servers> Harness for Own<S> {
     type Transport = RedisTransport;
 
     async fn connect(&self) -> RedisTransport {
-        let url = lock(&self.0).url().to_owned();
+        let url = lock(&self.0).url();
         RedisTransport::builder(url)
             .receiver_grace(GRACE)
             .max_record(LARGEST)
             .connect()
             .await
-            .expect("a running server")
+            .expect("running servers")
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -60,6 +73,6 @@ impl Harness for OneRedis {
     }
 }
 
-static_bus_conformance::conformance_tests!(OneRedis::start());
-static_bus_conformance::inspection_tests!(OneRedis::start());
-static_bus_conformance::scheduling_tests!(OneRedis::start());
+static_bus_conformance::conformance_tests!(one_server());
+static_bus_conformance::inspection_tests!(one_server());
+static_bus_conformance::scheduling_tests!(one_server());

@@ -46,7 +46,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// One server for all tests of a program. Each test uses a namespace of its own.
+    /// One server for all tests of a program. Each test uses a namespace or a database of its own.
     pub fn common() -> &'static Self {
         static COMMON: OnceLock<Postgres> = OnceLock::new();
         COMMON.get_or_init(Postgres::start)

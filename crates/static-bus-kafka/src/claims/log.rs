@@ -1,8 +1,11 @@
 //! The topic of the deduplication keys of a group.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use rdkafka::{
@@ -10,7 +13,10 @@ use rdkafka::{
     error::KafkaError,
     producer::{DeliveryFuture, FutureRecord},
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 
 use super::{entry::Entry, table::Table};
 use crate::{cluster::Cluster, names::claims_name, topics::MAX_MESSAGE_BYTES, writer::BATCH_BYTES};
@@ -26,6 +32,9 @@ const MIN_SEGMENT_MS: u64 = 60_000;
 
 /// The smallest limit for batches of the topic: that of a batch of the writer, and of one entry.
 const MIN_BATCH_BYTES: usize = 2 * BATCH_BYTES;
+
+/// The delay before a changed configuration is read again.
+const CHANGE_DELAY: Duration = Duration::from_millis(20);
 
 /// The log of a group's claims.
 pub(crate) struct Log {
@@ -160,7 +169,12 @@ impl Log {
         let refused = match changed.map(|results| results.into_iter().next()) {
             Ok(Some(Err((_, code)))) => KafkaError::AdminOp(code),
             Err(e) => e,
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                if let Some((_, limit)) = least {
+                    self.learns_limit(limit).await;
+                }
+                return Ok(());
+            }
         };
         let wanted: Vec<_> = config.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let doing = format!(
@@ -169,6 +183,21 @@ impl Log {
             self.name
         );
         Err(self.cluster.error(&doing, &refused))
+    }
+
+    /// Waits until the server has learned a raised limit for batches from the controller: it refuses larger ones before.
+    async fn learns_limit(&self, limit: &str) {
+        let is_old = async || {
+            let found = self.cluster.topics().config(&self.name).await?;
+            Some(found.get(MAX_MESSAGE_BYTES)?.value.as_deref() != Some(limit))
+        };
+        let learned = async {
+            while is_old().await == Some(true) {
+                sleep(CHANGE_DELAY).await;
+            }
+        };
+        // A server that learns it later refuses a claim, which is repeated.
+        _ = timeout(self.cluster.settings().deadline(), learned).await;
     }
 }
 

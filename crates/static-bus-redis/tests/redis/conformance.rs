@@ -31,6 +31,7 @@ impl Servers for Redis {
     }
 }
 
+/// The servers of one case.
 struct Own<S>(Mutex<S>);
 
 fn one_server() -> Own<Redis> {

@@ -4,6 +4,7 @@
 //! cargo bench -p bench-remote
 //! cargo bench -p bench-remote -- Kafka             # the tables with this word in the title
 //! cargo bench -p bench-remote -- Kafka produced    # of these, the rows with this word in the name
+//! cargo bench -p bench-remote -- transports        # all transports beside each other, without bare calls
 //! cargo bench -p bench-remote -- backlog           # taking of a long backlog; fails if it takes longer
 //! ```
 //!
@@ -36,6 +37,7 @@ mod postgres;
 mod redis;
 mod sqlite;
 mod table;
+mod transports;
 
 use kafka::Work;
 use table::Table;
@@ -73,19 +75,12 @@ async fn main() {
         if !is_wanted(title) {
             continue;
         }
-        let options = RedisOptions {
-            persistence,
-            ..Default::default()
-        };
-        let server = Redis::with(options);
+        let server = start_redis(persistence);
         let table = Table::begin(title, Some(server.id()), row.as_deref());
         over_redis(&table, server.url()).await;
     }
     if is_wanted("Kafka") {
-        let server = Kafka::with(KafkaOptions {
-            warm: true,
-            ..Default::default()
-        });
+        let server = start_kafka();
         let table = Table::begin("Kafka", Some(server.id()), row.as_deref());
         over_kafka(&table, server.servers()).await;
     }
@@ -106,12 +101,29 @@ async fn main() {
             databases::over_sqlite(&table, place.path(), synced).await;
         }
     }
+    if is_wanted("all transports") {
+        transports::compare().await;
+    }
     if is_wanted("PostgreSQL, backlog") {
         databases::backlog_of_postgres().await;
     }
     if is_wanted("SQLite, backlog") {
         databases::backlog_of_sqlite().await;
     }
+}
+
+fn start_redis(persistence: Persistence) -> Redis {
+    Redis::with(RedisOptions {
+        persistence,
+        ..Default::default()
+    })
+}
+
+fn start_kafka() -> Kafka {
+    Kafka::with(KafkaOptions {
+        warm: true,
+        ..Default::default()
+    })
 }
 
 async fn over_redis(table: &Table<'_>, url: &str) {

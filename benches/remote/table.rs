@@ -109,7 +109,7 @@ impl Side {
 }
 
 /// The median of the ratios of runs that follow each other: other work of the machine slows down both.
-fn median_ratio(bare: &[f64], own: &[f64]) -> f64 {
+pub fn median_ratio(bare: &[f64], own: &[f64]) -> f64 {
     median(own.iter().zip(bare).map(|(own, bare)| own / bare).collect())
 }
 

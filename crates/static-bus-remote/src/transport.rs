@@ -249,8 +249,8 @@ pub trait Consumer: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// The failure of the broker behind an error of a handler, or behind one of its sources. If it is transient, the attempt does
-    /// not count. `None` if the error is the handler's own.
+    /// The failure of the broker behind an error of a handler, or behind one of its sources. `None` if the error is the handler's
+    /// own. If all failures of an attempt are of the broker, and one is transient, it does not count.
     ///
     /// For engines whose attempts are transactions in which handlers run statements of their own.
     fn failure(&self, scope: &Scope, error: &(dyn Error + 'static)) -> Option<TransportError> {

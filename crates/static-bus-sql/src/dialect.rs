@@ -117,6 +117,8 @@ pub struct Failure {
     pub remedy: &'static str,
     /// `true` if the transaction was rolled back for another one, and may succeed at once.
     pub is_conflict: bool,
+    /// `true` if it only says that a statement of the transaction has failed before.
+    pub is_aftermath: bool,
 }
 
 impl Failure {
@@ -125,14 +127,21 @@ impl Failure {
             kind,
             remedy,
             is_conflict: false,
+            is_aftermath: false,
         }
     }
 
     pub(crate) const fn conflict(remedy: &'static str) -> Self {
         Failure {
-            kind: TransportErrorKind::Unreachable,
-            remedy,
             is_conflict: true,
+            ..Self::new(TransportErrorKind::Unreachable, remedy)
+        }
+    }
+
+    pub(crate) const fn aftermath(remedy: &'static str) -> Self {
+        Failure {
+            is_aftermath: true,
+            ..Self::new(TransportErrorKind::Refused, remedy)
         }
     }
 }

@@ -12,9 +12,12 @@ pub(crate) fn failure<D: Dialect>(address: &Arc<str>, error: Error) -> Transport
     describe::<D>(address, &error).with_source(error)
 }
 
-/// The failure of a statement of a handler, if its transaction was rolled back for another one. Those of SQLite take turns.
+/// The failure of a statement of a handler, if its transaction was rolled back for another one, or if it says no more than that
+/// one before it has failed. Transactions of SQLite take turns.
 pub(crate) fn conflict<D: Dialect>(address: &Arc<str>, error: &Error) -> Option<TransportError> {
-    (D::CONCURRENT && is_conflict::<D>(error)).then(|| describe::<D>(address, error))
+    let failure = classify::<D>(error);
+    let is_conflict = failure.is_conflict || failure.is_aftermath;
+    (D::CONCURRENT && is_conflict).then(|| describe::<D>(address, error))
 }
 
 fn describe<D: Dialect>(address: &Arc<str>, error: &Error) -> TransportError {

@@ -326,8 +326,8 @@ impl<C: Consumer> Lane<C> {
         Box::pin(async move {
             let output = work.await.map_err(|error| {
                 let find = |error: &(dyn Error + 'static)| consumer.failure(&scope, error);
-                let failures = failure::causes(&error, &find);
-                match failures.into_iter().flatten().next() {
+                let mut failures = failure::causes(&error, &find).into_iter().flatten();
+                match failures.find(|failure| failure.kind().is_transient()) {
                     Some(failure) if error.is_retryable() => BusError::Transport {
                         message,
                         source: failure.with_source(error).into(),

@@ -206,8 +206,7 @@ impl Statements for Postgres {
                 Refused,
                 "connect again if the tables are gone; a transaction must be of the database of the bus",
             ),
-            "25P02" => Failure::new(
-                Refused,
+            "25P02" => Failure::aftermath(
                 "a statement of the transaction has failed before: return its error",
             ),
             "26000" | "42P05" => Failure::new(

@@ -108,7 +108,8 @@ impl<D: Dialect> Attempt<D> {
         store.in_time(open).await
     }
 
-    /// The failure of the database that an error in the handler is: its transaction was rolled back for another one.
+    /// The failure of the database that an error in the handler is: its transaction was rolled back for another one, or was
+    /// already when the statement began, as in the second subscriber of an event.
     pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Option<TransportError> {
         let error = error.downcast_ref().filter(|_| self.is_asked_for())?;
         conflict::<D>(self.shared.store.address(), error)

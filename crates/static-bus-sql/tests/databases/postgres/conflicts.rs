@@ -19,7 +19,7 @@ use test_brokers::postgres::{Postgres, PostgresOptions};
 
 use super::{
     Database, fresh,
-    inbox::{Deposit, eventually},
+    inbox::{Deposit, Deposited, eventually},
     namespace, pool,
     support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
 };
@@ -210,6 +210,58 @@ async fn an_attempt_whose_transaction_is_rolled_back_for_another_one_does_not_co
         .await;
         let letters = transport.dead_letters(None, 10).await.unwrap().len();
         assert_eq!((runs.load(Ordering::Relaxed), letters), expected, "{code}");
+        worker.shutdown(LONG).await;
+    }
+}
+
+#[tokio::test]
+async fn nor_does_one_of_an_event_whose_second_subscriber_meets_the_aborted_transaction() {
+    /// The first three runs fail.
+    async fn handle(run: u32, code: &str) -> Result<(), BusError> {
+        let mut transaction = transaction::<Database>()
+            .await
+            .map_err(BusError::rejected::<Deposited>)?;
+        let statement = match run {
+            0..3 => format!("do $$ begin raise sqlstate '{code}'; end $$"),
+            _ => "select 1".to_owned(),
+        };
+        let done = sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut *transaction)
+            .await;
+        done.map_err(BusError::rejected::<Deposited>)?;
+        Ok(())
+    }
+
+    for (code, expected) in [("40001", (4, 4, 0)), ("P0001", (1, 1, 1))] {
+        let (_, transport) = fresh().await;
+        let runs = [(); 2].map(|()| Arc::new(AtomicU32::new(0)));
+        let [first, second] = runs
+            .clone()
+            .map(|runs| move |_: &Deposited| handle(runs.fetch_add(1, Ordering::Relaxed), code));
+        let bus = BusBuilder::new()
+            .subscribe_async_fn(first)
+            .subscribe_async_fn(second)
+            .build();
+        let retries = RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        };
+        let worker = Worker::new(transport.clone(), bus).event::<Deposited>("ledger");
+        let worker = worker.retries(retries).start().await.unwrap();
+        let remote = RemoteBus::connect(transport.clone()).await.unwrap();
+        remote
+            .publish_async(&Deposited { amount: 1 })
+            .await
+            .unwrap();
+        let observer = Subscription::new(event("bank.deposited"), "ledger", "observer");
+        let observer = transport.consume(observer).await.unwrap();
+        eventually("it is settled", async || {
+            observer.backlog().await.unwrap() == Backlog::default()
+        })
+        .await;
+        let letters = transport.dead_letters(None, 10).await.unwrap().len();
+        let [first, second] = runs.map(|runs| runs.load(Ordering::Relaxed));
+        assert_eq!((first, second, letters), expected, "{code}");
         worker.shutdown(LONG).await;
     }
 }

@@ -133,7 +133,7 @@ fn need(program: &str) {
 }
 
 /// A port on which no server listens, another one in each call.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     /// The system gives none of these to an outgoing connection: a server that restarts finds its port free.
     const PORTS: Range<u16> = 10_000..32_000;
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {

@@ -25,26 +25,48 @@ pub struct Sentinels(Vec<Sentinel>);
 
 struct Sentinel {
     port: u16,
+    tls_port: Option<u16>,
     password: Option<String>,
     directory: PathBuf,
     process: Option<Process>,
+}
+
+#[derive(Default)]
+struct Settings<'a> {
+    password: Option<&'a str>,
+    /// The lines of the configuration for TLS.
+    tls: Option<&'a str>,
 }
 
 impl Sentinels {
     /// Starts Sentinels that watch this primary, and waits until they know its replicas and each other. They replace
     /// a primary that has not answered for two seconds.
     pub fn watch(primary: &Redis, replicas: usize) -> Self {
-        Sentinels::start(primary, replicas, None)
+        Sentinels::start(primary.port(), replicas, Settings::default())
     }
 
     /// The same with a password of the Sentinels.
     pub fn with_password(primary: &Redis, replicas: usize, password: &str) -> Self {
-        Sentinels::start(primary, replicas, Some(password))
+        let settings = Settings {
+            password: Some(password),
+            ..Settings::default()
+        };
+        Sentinels::start(primary.port(), replicas, settings)
     }
 
-    fn start(primary: &Redis, replicas: usize, password: Option<&str>) -> Self {
+    /// The same with TLS: on this port of the primary, and between the Sentinels and their clients. The configuration has the
+    /// files of the certificates, and the credentials of the primary.
+    pub fn with_tls(primary: u16, configuration: &str) -> Self {
+        let settings = Settings {
+            tls: Some(configuration),
+            ..Settings::default()
+        };
+        Sentinels::start(primary, 0, settings)
+    }
+
+    fn start(primary: u16, replicas: usize, settings: Settings<'_>) -> Self {
         need("redis-server");
-        let start = |_| Sentinel::start(primary.port(), password.map(str::to_owned));
+        let start = |_| Sentinel::start(primary, &settings);
         let sentinels = Sentinels((0..3).map(start).collect());
         let limit = Instant::now() + Duration::from_secs(60);
         let expected = [
@@ -72,9 +94,22 @@ impl Sentinels {
 
     /// The URL of the primary.
     pub fn url(&self) -> String {
-        let hosts = self.0.iter().map(|s| format!("127.0.0.1:{}", s.port));
+        self.url_with("")
+    }
+
+    /// The same with user and password of the primary, as `user:password@`.
+    pub fn url_with(&self, credentials: &str) -> String {
+        let scheme = match self.0[0].tls_port {
+            Some(_) => "rediss",
+            None => "redis",
+        };
+        let port = |sentinel: &Sentinel| sentinel.tls_port.unwrap_or(sentinel.port);
+        let hosts = self.0.iter().map(|s| format!("127.0.0.1:{}", port(s)));
         let hosts: Vec<_> = hosts.collect();
-        format!("redis+sentinel://{}/{NAME}", hosts.join(","))
+        format!(
+            "{scheme}+sentinel://{credentials}{}/{NAME}",
+            hosts.join(",")
+        )
     }
 
     /// The port of the primary, as the first Sentinel knows it.
@@ -91,7 +126,7 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(primary: u16, password: Option<String>) -> Self {
+    fn start(primary: u16, settings: &Settings<'_>) -> Self {
         let (directory, port) = (directory("sentinel"), free_port());
         let file = directory.join("sentinel.conf");
         let mut configuration = format!(
@@ -101,15 +136,21 @@ impl Sentinel {
              sentinel failover-timeout {NAME} 10000\n",
             directory.display()
         );
-        if let Some(password) = &password {
+        if let Some(password) = settings.password {
             configuration += &format!("requirepass {password}\n");
         }
+        let tls_port = settings.tls.map(|tls| {
+            let port = free_port();
+            configuration += &format!("tls-port {port}\ntls-replication yes\n{tls}\n");
+            port
+        });
         fs::write(&file, configuration).expect("a file in the directory");
         let file = file.to_string_lossy().into_owned();
         let arguments = [file, "--sentinel".to_owned()];
         Sentinel {
             port,
-            password,
+            tls_port,
+            password: settings.password.map(str::to_owned),
             directory,
             process: Some(Process::start("redis-server", &arguments)),
         }

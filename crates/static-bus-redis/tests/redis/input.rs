@@ -8,18 +8,15 @@ use std::{
 };
 
 use static_bus_redis::RedisTransport;
-use static_bus_remote::{
-    Transport, TransportErrorKind,
-    transport::{Consumer, TransportError},
-};
+use static_bus_remote::{Transport, transport::TransportError};
 
 use crate::support::*;
 use test_brokers::redis::{Redis, RedisOptions};
 
-const SECRET: &str = "s3cr3t";
+pub const SECRET: &str = "s3cr3t";
 
 /// The text of the error of `connect`. Neither the error nor its causes contain the password.
-async fn refusal(url: &str) -> String {
+pub async fn refusal(url: &str) -> String {
     let config = RedisTransport::builder(url).deadline(Duration::from_secs(10));
     assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
     let error: TransportError = config.connect().await.expect_err("it is refused");
@@ -117,78 +114,6 @@ async fn a_missing_permission_is_named() {
     );
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// A server with the password `s3cr3t`, and TLS on this port of `localhost`; and the certificate of its authority.
-fn with_tls(more: &[&str]) -> (Redis, u16, String) {
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let root = authority.self_signed(&authority_key).unwrap();
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let server = server.signed_by(&key, &issuer).unwrap();
-
-    let files = tempfile::tempdir().unwrap();
-    let file = |name: &str, content: &str| {
-        let path = files.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let port = free_port();
-    let arguments = [
-        ("--tls-port", port.to_string()),
-        ("--tls-cert-file", file("server.pem", &server.pem())),
-        ("--tls-key-file", file("key.pem", &key.serialize_pem())),
-        ("--tls-ca-cert-file", file("root.pem", &root.pem())),
-        ("--tls-auth-clients", "no".to_owned()),
-    ];
-    let arguments = arguments
-        .into_iter()
-        .flat_map(|(name, value)| [name.to_owned(), value]);
-    let more = more.iter().map(|argument| (*argument).to_owned());
-    let redis = Redis::with(RedisOptions {
-        password: Some("s3cr3t".to_owned()),
-        arguments: arguments.chain(more).collect(),
-        ..Default::default()
-    });
-    (redis, port, root.pem())
-}
-
-#[tokio::test]
-async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
-    let (_redis, port, root) = with_tls(&[]);
-    let url = format!("rediss://:s3cr3t@localhost:{port}");
-
-    let config = RedisTransport::builder(&url).root_certificate(root);
-    let transport = config.clone().connect().await.unwrap();
-    let consumer = transport.consume(subscription(command("c"), "member"));
-    let consumer = consumer.await.unwrap();
-    transport
-        .append(vec![(command("c"), record("over TLS"))])
-        .await
-        .remove(0)
-        .unwrap();
-    let got = consumer.receive(1, Duration::from_secs(10)).await.unwrap();
-    assert_eq!(got[0].record.body, "over TLS");
-
-    // The operating system does not trust the authority.
-    let text = refusal(&url).await;
-    assert!(
-        text.starts_with(&format!("rediss://localhost:{port}: ")),
-        "{text}"
-    );
-    assert!(
-        text.contains("certificate") && !text.contains("s3cr3t"),
-        "{text}"
-    );
-    assert!(!format!("{config:?}").contains("s3cr3t"));
-}
-
 #[tokio::test]
 async fn tls_to_a_port_without_it_is_refused() {
     let redis = Redis::start();
@@ -248,38 +173,6 @@ async fn a_node_of_a_valkey_cluster_is_refused_as_a_single_server() {
     );
     let text = refusal(&format!("redis://{address}")).await;
     assert!(text.contains("its URL is redis-cluster://"), "{text}");
-}
-
-#[tokio::test]
-async fn tls_and_the_password_are_used_for_the_nodes_of_a_cluster() {
-    let bus = free_port().to_string();
-    let of_cluster = format!("--cluster-enabled yes --tls-cluster yes --cluster-port {bus}");
-    let of_cluster: Vec<_> = of_cluster.split(' ').collect();
-    let (redis, port, root) = with_tls(&of_cluster);
-    redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    let builder = |secrets: &str| {
-        let url = format!("rediss-cluster://{secrets}localhost:{port}");
-        RedisTransport::builder(url).root_certificate(root.clone())
-    };
-    let transport = builder(":s3cr3t@").connect().await.unwrap();
-    assert_eq!(
-        transport.address(),
-        format!("rediss-cluster://localhost:{port}")
-    );
-    eventually("the node serves its slots", async || {
-        let records = vec![(command("c"), record("over TLS"))];
-        transport.append(records).await.remove(0).is_ok()
-    })
-    .await;
-    let consumer = transport.consume(subscription(command("c"), "member"));
-    let got = receive(&consumer.await.unwrap(), 1).await;
-    assert_eq!(bodies(&got), ["over TLS"]);
-    for secrets in ["", ":wr0ng@", "user:wr0ng@"] {
-        let error = builder(secrets).connect().await.unwrap_err();
-        assert_eq!(error.kind(), TransportErrorKind::Unauthorized, "{error}");
-        assert!(!error.to_string().contains("wr0ng"), "{error}");
-        assert!(!format!("{:?}", builder(secrets)).contains("wr0ng"));
-    }
 }
 
 #[tokio::test]

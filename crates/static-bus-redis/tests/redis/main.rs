@@ -17,5 +17,6 @@ mod scheduling;
 mod sentinel;
 mod slow_links;
 mod support;
+mod tls;
 mod traps;
 mod workers;

@@ -411,7 +411,7 @@ async fn send(servers: &str, namespace: &str, invoices: std::ops::Range<u32>) {
     remote.execute_many(all).await.unwrap();
 }
 
-/// Waits until the whole topic is committed, and checks that each invoice is paid once.
+/// Waits until the whole topic is committed and no transaction is open, and checks that each invoice is paid once.
 async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
     let mut last = (Instant::now(), Vec::new());
     loop {
@@ -425,6 +425,11 @@ async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
         assert!(last.0.elapsed() < LONG, "no progress: {:?} left", last.1);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    let end = Instant::now() + LONG;
+    while has_hidden(servers, namespace).await {
+        assert!(Instant::now() < end, "a transaction is open");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let paid = paid(servers, namespace).await;
     let missing: Vec<_> = (0..invoices).filter(|n| !paid.contains_key(n)).collect();
     let doubled: Vec<_> = paid.iter().filter(|(_, count)| **count > 1).collect();
@@ -432,6 +437,26 @@ async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
         missing.is_empty() && doubled.is_empty(),
         "missing: {missing:?}, more than once: {doubled:?}"
     );
+}
+
+/// Returns `true` while payments are behind an open transaction, as a process that is killed leaves it: consumers do not see them
+/// before the cluster has aborted it.
+async fn has_hidden(servers: &str, namespace: &str) -> bool {
+    let (servers, topic) = (
+        servers.to_owned(),
+        format!("{namespace}.event.billing.paid"),
+    );
+    let ends = move |isolation| {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &servers)
+            .set("isolation.level", isolation)
+            .create()
+            .unwrap();
+        let end = |partition| client.fetch_watermarks(&topic, partition, LONG).unwrap().1;
+        (0..4).map(end).collect::<Vec<_>>()
+    };
+    let look = move || ends("read_committed") != ends("read_uncommitted");
+    tokio::task::spawn_blocking(look).await.unwrap()
 }
 
 /// The number of messages of each partition that are not committed.
@@ -522,6 +547,36 @@ async fn the_output_of_killed_processes_is_appended_once() {
         payers[round % 2] = payer(servers, namespace);
     }
     is_paid_once(servers, namespace, 4000).await;
+}
+
+/// A process that is killed before its transaction has offsets holds up no member, and hides what the others append.
+#[tokio::test(flavor = "multi_thread")]
+async fn output_behind_the_transaction_of_a_killed_process_is_seen_once_when_it_is_aborted() {
+    let (servers, namespace) = (Kafka::common().servers(), "once-hidden");
+    let remote = RemoteBus::connect(connect(servers, namespace).await);
+    let event = Paid { invoice: 0 };
+    remote.await.unwrap().publish_async(&event).await.unwrap();
+    let begin = move || {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("transactional.id", namespace)
+            .set("transaction.timeout.ms", "10000")
+            .create()
+            .unwrap();
+        producer.init_transactions(LONG).unwrap();
+        producer.begin_transaction().unwrap();
+        for partition in 0..4 {
+            let record = BaseRecord::<(), _>::to("once-hidden.event.billing.paid");
+            let record = record.partition(partition).payload("aborted");
+            producer.send(record).map_err(|(e, _)| e).unwrap();
+        }
+        producer.flush(LONG).unwrap();
+    };
+    tokio::task::spawn_blocking(begin).await.unwrap();
+    send(servers, namespace, 1..200).await;
+    let payer = pay(servers, namespace, 0).await;
+    is_paid_once(servers, namespace, 200).await;
+    payer.shutdown(LEASE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

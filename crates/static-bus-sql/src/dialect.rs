@@ -20,6 +20,9 @@ pub trait Statements: Database + Sized {
     /// `true` if transactions of several connections write at the same time.
     const CONCURRENT: bool;
 
+    /// `true` if the interval is that of the watch, which wakes readers, and not that of readers.
+    const WATCH_POLLS: bool;
+
     /// `true` if the schema has functions, which are several statements in one round trip, with arrays as arguments.
     const FUNCTIONS: bool;
 

@@ -51,8 +51,8 @@ impl<D: Dialect> SqlTransportBuilder<D> {
     }
 
     /// The name under which the tables are found: in PostgreSQL a schema, in SQLite a prefix of the tables, which an underscore follows.
-    /// Programs with different namespaces share nothing. Lower-case letters, digits and underscores, at most 40. Default:
-    /// `static_bus`.
+    /// Programs with different namespaces share nothing. Lower-case letters, digits and underscores, at most 40, and not `_scheduled` at
+    /// the end. Default: `static_bus`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.settings.namespace = namespace.into();
@@ -157,11 +157,15 @@ impl Settings {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         let name = self.namespace.as_bytes();
         let starts = name.first().is_some_and(|first| !first.is_ascii_digit());
-        if starts && name.len() <= 40 && name.iter().copied().all(fits) {
+        let is_name = starts && name.len() <= 40 && name.iter().copied().all(fits);
+        // The outbox of `shop_scheduled` would be a table of `shop`.
+        let is_free = !self.namespace.ends_with("_scheduled");
+        if is_name && is_free {
             return Ok(());
         }
         let reason = format!(
-            "the namespace {:?} is not the name of tables: use up to 40 lower-case letters, digits and underscores, no digit first",
+            "the namespace {:?} is not the name of tables: use up to 40 lower-case letters, digits and underscores, no digit first, \
+             and not `_scheduled` at the end",
             self.namespace
         );
         // The URL may have a password.

@@ -42,7 +42,7 @@ pub(crate) struct Shared<D: Dialect> {
     tasks: Vec<AbortHandle>,
 }
 
-/// Leases run out without a word, and so a reader that waits looks at the database this often.
+/// Leases run out without a word, and so a reader that is woken by a watch that polls looks at the database this often.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl<D: Dialect> SqlTransport<D> {
@@ -52,7 +52,10 @@ impl<D: Dialect> SqlTransport<D> {
         let readers = connections.readers.clone();
         let store = Arc::new(Store::new(connections, &settings));
         let wakers = Arc::<Wakers>::default();
-        let poll = settings.poll.max(LOOK);
+        let poll = match D::WATCH_POLLS {
+            true => settings.poll.max(LOOK),
+            false => settings.poll,
+        };
         let mut tasks = Vec::new();
         if settings.makes_tables {
             schema::migrate(&store, &settings.namespace).await?;

@@ -17,10 +17,14 @@ use super::{
     Argument, Connections, Dialect, Failure, Statements, statements_of_sqlx,
 };
 
+/// The time after which a listener that has failed connects again.
+const RECONNECTION: Duration = Duration::from_millis(500);
+
 impl Dialect for Postgres {}
 
 impl Statements for Postgres {
     const CONCURRENT: bool = true;
+    const WATCH_POLLS: bool = false;
     const FUNCTIONS: bool = true;
     const ANNOUNCE: Option<&'static str> =
         Some("select pg_notify('{n}', value::text) from {each $1}");
@@ -164,7 +168,7 @@ impl Statements for Postgres {
             };
             let listened: Result<(), Error> = listen.await;
             drop(listened);
-            sleep(settings.poll).await;
+            sleep(RECONNECTION).await;
         }
     }
 

@@ -37,6 +37,7 @@ impl Dialect for Sqlite {}
 
 impl Statements for Sqlite {
     const CONCURRENT: bool = false;
+    const WATCH_POLLS: bool = true;
     const FUNCTIONS: bool = false;
     const ANNOUNCE: Option<&'static str> = None;
     const LONG_TRANSACTIONS: Option<&'static str> = None;
@@ -109,7 +110,7 @@ impl Statements for Sqlite {
                 "the URL is sqlite: and the path of a file, such as sqlite:/var/lib/shop/bus.db",
             );
         };
-        if matches!(path, "" | "//" | ":memory:" | "//:memory:") {
+        if matches!(path, "" | "//" | ":memory:" | "//:memory:") || url.contains("mode=memory") {
             return refuse(
                 "a database in memory has one connection: name a file, or use MemoryBroker",
             );

@@ -8,7 +8,7 @@ use test_brokers::postgres::Postgres;
 
 use super::{
     namespace, pool,
-    support::{LONG, append, bodies, command, join, record},
+    support::{LONG, acknowledge, append, bodies, command, join, record},
 };
 
 /// Longer than each test.
@@ -36,13 +36,8 @@ async fn a_record_of_another_connection_wakes_a_member_by_a_notification() {
 async fn notifications_come_again_when_their_connection_was_lost() {
     let namespace = namespace();
     let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
-    // The listener connects again by itself. The interval is that of a listener that cannot.
-    let here = builder
-        .clone()
-        .poll(Duration::from_secs(20))
-        .connect()
-        .await
-        .unwrap();
+    // The listener connects again by itself. The interval is longer than the test waits.
+    let here = builder.clone().poll(NEVER).connect().await.unwrap();
     let there = builder.connect().await.unwrap();
     let topic = command("orders.place");
     let member = join(&here, &topic, "member").await;
@@ -59,6 +54,28 @@ async fn notifications_come_again_when_their_connection_was_lost() {
         .unwrap();
     let got = member.receive(1, LONG).await.unwrap();
     assert_eq!(bodies(&got), ["lost or not"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_interval_may_be_short() {
+    let namespace = namespace();
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
+    let builder = builder.notifications(false).poll(Duration::from_millis(10));
+    let here = builder.clone().connect().await.unwrap();
+    let there = builder.connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&here, &topic, "member").await;
+    let begin = Instant::now();
+    for n in 0..200 {
+        let appending = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            append(&there, &topic, [record(n)]).await.unwrap();
+        };
+        let (got, ()) = tokio::join!(member.receive(1, LONG), appending);
+        acknowledge(&member, &got.unwrap()).await.unwrap();
+    }
+    // At half a second each, more than 90.
+    assert!(begin.elapsed() < LONG, "{:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

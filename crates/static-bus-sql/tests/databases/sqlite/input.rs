@@ -28,11 +28,17 @@ async fn a_url_without_the_scheme_is_refused() {
 
 #[tokio::test]
 async fn a_database_in_memory_is_refused() {
-    for url in ["sqlite::memory:", "sqlite:", "sqlite://:memory:"] {
+    for url in [
+        "sqlite::memory:",
+        "sqlite:",
+        "sqlite://:memory:",
+        "sqlite:bus.db?mode=memory",
+    ] {
         let (kind, text) = refusal(url).await;
         assert_eq!(kind, TransportErrorKind::Refused);
+        let address = url.split('?').next().unwrap();
         let expected = format!(
-            "{url}: a database in memory has one connection: name a file, or use MemoryBroker"
+            "{address}: a database in memory has one connection: name a file, or use MemoryBroker"
         );
         assert_eq!(text, expected);
     }
@@ -41,13 +47,20 @@ async fn a_database_in_memory_is_refused() {
 #[tokio::test]
 async fn a_namespace_that_is_no_name_of_tables_is_refused() {
     let place = Place::new();
-    for namespace in ["", "Shop", "1st", "a;drop table b", &"x".repeat(41)] {
+    for namespace in [
+        "",
+        "Shop",
+        "1st",
+        "a;drop table b",
+        "shop_scheduled",
+        &"x".repeat(41),
+    ] {
         let builder = SqliteTransport::builder(place.url()).namespace(namespace);
         let error = builder.connect().await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::Refused);
         let expected = format!(
             "sqlite: the namespace {namespace:?} is not the name of tables: use up to 40 lower-case letters, digits and \
-             underscores, no digit first"
+             underscores, no digit first, and not `_scheduled` at the end"
         );
         assert_eq!(error.to_string(), expected);
     }

@@ -6,7 +6,7 @@ use sqlx::Executor as _;
 use static_bus::prelude::*;
 use static_bus_remote::{Transport as _, Worker};
 use static_bus_sql::PostgresTransport;
-use test_brokers::postgres::Postgres;
+use test_brokers::postgres::{Postgres, PostgresOptions};
 
 use super::{outbox::Moody, support::LONG};
 
@@ -56,4 +56,39 @@ async fn a_transaction_that_stays_open_is_named_with_the_remedy_and_a_worker_sta
     assert_eq!(named(&worker.health().await.warnings), None);
     worker.shutdown(LONG).await;
     relay.shutdown().await.unwrap();
+}
+
+/// It survives its process and the server.
+#[tokio::test]
+async fn a_prepared_transaction_is_named_with_the_remedy() {
+    let postgres = Postgres::with(PostgresOptions {
+        settings: vec!["max_prepared_transactions=2".to_owned()],
+        ..PostgresOptions::default()
+    });
+    let builder = PostgresTransport::builder(postgres.url())
+        .long_transaction(Duration::from_secs(1))
+        .deadline(LONG);
+    let transport = builder.connect().await.unwrap();
+    let bus = BusBuilder::new().build();
+    let worker = Worker::new(transport, bus).start().await.unwrap();
+    let named = async || {
+        let warnings = worker.health().await.warnings;
+        warnings
+            .into_iter()
+            .find(|warning| warning.contains("prepared"))
+    };
+
+    let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
+    let prepare = "begin; create table halves (id int); prepare transaction 'half'";
+    pool.execute(prepare).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let warning = named().await.expect("a warning");
+    assert!(
+        warning.contains("(prepared, user postgres)")
+            && warning.ends_with("`rollback prepared 'half'`"),
+        "{warning}"
+    );
+    pool.execute("rollback prepared 'half'").await.unwrap();
+    assert_eq!(named().await, None);
+    worker.shutdown(LONG).await;
 }

@@ -27,6 +27,19 @@ async fn a_url_of_another_scheme_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
+async fn a_url_that_cannot_be_read_is_refused_without_its_password() {
+    for url in [
+        "postgres://shop:secret@host:port/shop",
+        "postgres://shop:secret@host/shop?sslmode=perhaps",
+    ] {
+        let (kind, text) = refusal(url).await;
+        assert_eq!(kind, TransportErrorKind::Refused, "{url}: {text}");
+        assert!(text.ends_with(": correct the URL"), "{url}: {text}");
+        assert!(!text.contains("secret"), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_run_is_named_with_the_remedy() {
     let (kind, text) = refusal("postgres://shop:secret@127.0.0.1:1/shop").await;
     assert_eq!(kind, TransportErrorKind::Unreachable);

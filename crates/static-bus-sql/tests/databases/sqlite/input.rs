@@ -45,6 +45,15 @@ async fn a_database_in_memory_is_refused() {
 }
 
 #[tokio::test]
+async fn a_url_with_a_parameter_that_cannot_be_read_is_refused() {
+    for parameter in ["mode=perhaps", "cache=perhaps", "unknown=1"] {
+        let (kind, text) = refusal(&format!("sqlite:bus.db?{parameter}")).await;
+        assert_eq!(kind, TransportErrorKind::Refused, "{parameter}: {text}");
+        assert!(text.ends_with(": correct the URL"), "{parameter}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_namespace_that_is_no_name_of_tables_is_refused() {
     let place = Place::new();
     for namespace in [

@@ -230,7 +230,8 @@ impl GroupReport {
     ) -> Self {
         let is_stuck = |record: &UnsettledRecord| {
             let mut earlier = before.into_iter().flat_map(|group| &group.oldest);
-            is_suspect(record, stuck_after) && earlier.any(|r| r.place == record.place)
+            let was_held = |r: &UnsettledRecord| r.place == record.place && r.holder.is_some();
+            is_suspect(record, stuck_after) && earlier.any(was_held)
         };
         let record = |record| RecordReport::new(record, is_stuck(record));
         let oldest: Vec<_> = group.oldest.iter().map(record).collect();
@@ -418,6 +419,7 @@ mod tests {
         );
         let waits = topic(&[("1", 3, None)]);
         assert_eq!(state(&waits, Some(&waits)), busy, "no member has it");
+        assert_eq!(state(&old, Some(&waits)), busy, "it waited until now");
         let young = topic(&[("1", 0, Some("m"))]);
         assert_eq!(state(&young, Some(&young)), busy);
         let mut left = old.clone();

@@ -203,7 +203,7 @@ async fn a_namespace_without_tables_is_named_and_makes_none() {
     assert_eq!(
         invalid,
         "error: sqlite: the namespace \"My-Shop\" is not the name of tables: use up to 40 lower-case letters, digits and \
-         underscores, no digit first\n"
+         underscores, no digit first, and not `_scheduled` at the end\n"
     );
 }
 

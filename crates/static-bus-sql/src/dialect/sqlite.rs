@@ -110,7 +110,9 @@ impl Statements for Sqlite {
                 "the URL is sqlite: and the path of a file, such as sqlite:/var/lib/shop/bus.db",
             );
         };
-        if matches!(path, "" | "//" | ":memory:" | "//:memory:") || url.contains("mode=memory") {
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        let is_in_memory = parameters.contains("mode=memory");
+        if is_in_memory || matches!(path, "" | "//" | ":memory:" | "//:memory:") {
             return refuse(
                 "a database in memory has one connection: name a file, or use MemoryBroker",
             );

@@ -140,13 +140,6 @@ impl Failure {
             ..Self::new(TransportErrorKind::Unreachable, remedy)
         }
     }
-
-    pub(crate) const fn aftermath(remedy: &'static str) -> Self {
-        Failure {
-            is_aftermath: true,
-            ..Self::new(TransportErrorKind::Refused, remedy)
-        }
-    }
 }
 
 impl From<i64> for Argument<'_> {

@@ -210,9 +210,13 @@ impl Statements for Postgres {
                 Refused,
                 "connect again if the tables are gone; a transaction must be of the database of the bus",
             ),
-            "25P02" => Failure::aftermath(
-                "a statement of the transaction has failed before: return its error",
-            ),
+            "25P02" => Failure {
+                is_aftermath: true,
+                ..Failure::new(
+                    Refused,
+                    "a statement of the transaction has failed before: return its error",
+                )
+            },
             "26000" | "42P05" => Failure::new(
                 Refused,
                 "the URL names a pooler that does not keep prepared statements: set `prepared_statements(false)`",

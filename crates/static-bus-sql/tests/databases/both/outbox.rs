@@ -13,7 +13,7 @@ use std::{
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use static_bus::prelude::*;
 use static_bus_remote::{
-    MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
+    Headers, MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
     transport::{
         Consumer as _, DeadLetterRecord, Delivery, Lease, Record, Subscription, Topic,
         Transactional as _,
@@ -334,30 +334,37 @@ async fn relays_share_the_partitions_and_take_over_from_one_that_has_died() {
 }
 
 #[tokio::test]
-async fn a_relay_that_was_taken_over_from_makes_no_further_call_and_the_order_of_each_key_is_kept()
+async fn a_relay_that_was_taken_over_from_makes_no_further_call_and_what_it_sends_twice_has_one_id()
 {
     let shop = Shop::new().await;
     let topic = command("billing.pay");
     let member = join(&shop.broker, &topic, "member").await;
-    let records = (0..100).map(|n| keyed(&format!("key {}", n % 7), n));
+    let records = (0..100).map(|n| Record {
+        headers: Headers::from_iter([("id", &*format!("message {n}"))]),
+        ..keyed(&format!("key {}", n % 7), n)
+    });
     shop.commit(&topic, records).await;
     shop.broker.stalls.store(true, Ordering::Relaxed);
     let first = shop.relay().await;
     let stalled = || shop.broker.stalled.load(Ordering::Relaxed);
     eventually("a call waits", async || stalled() > 0).await;
     let second = shop.relay().await;
-    let mut of_key = BTreeMap::<_, Vec<usize>>::new();
-    let mut count = 0;
-    while count < 100 {
-        for delivery in member.receive(1000, LONG).await.unwrap() {
-            let number = bodies(std::slice::from_ref(&delivery))[0].parse().unwrap();
-            let key = delivery.record.key.clone();
-            of_key.entry(key).or_default().push(number);
-            count += 1;
+    // The number and the id of the messages of each key.
+    let mut of_key = BTreeMap::<_, Vec<(usize, String)>>::new();
+    let receive = async |of_key: &mut BTreeMap<_, Vec<_>>, mut count: usize| {
+        while count > 0 {
+            for delivery in member.receive(1000, LONG).await.unwrap() {
+                let number = bodies(std::slice::from_ref(&delivery))[0].parse().unwrap();
+                let id = delivery.record.headers.get("id").unwrap().into_owned();
+                let key = delivery.record.key.clone();
+                of_key.entry(key).or_default().push((number, id));
+                count -= 1;
+            }
         }
-    }
-    for (key, numbers) in of_key {
-        assert!(numbers.is_sorted(), "{key:?}: {numbers:?}");
+    };
+    receive(&mut of_key, 100).await;
+    for (key, messages) in &of_key {
+        assert!(messages.is_sorted(), "{key:?}: {messages:?}");
     }
     eventually("the second has moved all", async || {
         second.health().await.lag == 0
@@ -372,6 +379,13 @@ async fn a_relay_that_was_taken_over_from_makes_no_further_call_and_the_order_of
         stalled(),
         "the records of the call that waited"
     );
+    let mut twice = BTreeMap::new();
+    receive(&mut twice, stalled()).await;
+    for (key, messages) in twice {
+        for message in messages {
+            assert!(of_key[&key].contains(&message), "{key:?}: {message:?}");
+        }
+    }
     second.shutdown().await.unwrap();
 }
 

@@ -13,6 +13,7 @@ use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
     RemoteBus, RetryPolicy, Transport as _, TransportErrorKind, Worker,
     transport::{Backlog, Claim, Consumer as _, Lease, Subscription},
+    with_scope,
 };
 use static_bus_sql::{PostgresTransport, SqlConsumer, transaction};
 use test_brokers::postgres::{Postgres, PostgresOptions};
@@ -58,6 +59,30 @@ async fn a_statement_that_waits_for_a_lock_ends_at_the_deadline_and_loses_nothin
         bodies(&member.receive(10, LONG).await.unwrap()),
         ["confirmed", "later"]
     );
+}
+
+#[tokio::test]
+async fn the_server_ends_a_statement_of_a_handler_at_the_deadline() {
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(namespace());
+    let transport = builder
+        .deadline(Duration::from_secs(12))
+        .connect()
+        .await
+        .unwrap();
+    let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
+    append(&transport, &topic, [record(1)]).await.unwrap();
+    let got = member.receive(1, LONG).await.unwrap();
+    let scope = member.begin(&got[0].receipt).unwrap();
+    let error = with_scope(scope, async {
+        let mut transaction = transaction::<Database>().await.unwrap();
+        // No call of the transport is on its way: only the server can end it.
+        let slow = transaction.execute("select pg_sleep(600)");
+        tokio::time::timeout(LONG, slow).await.unwrap().unwrap_err()
+    })
+    .await;
+    let error = error.as_database_error().unwrap().message();
+    assert_eq!(error, "canceling statement due to statement timeout");
 }
 
 #[tokio::test]

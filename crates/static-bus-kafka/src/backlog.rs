@@ -24,8 +24,6 @@ use static_bus_remote::{
     transport::{Backlog, TransportError},
 };
 
-/// The greatest time that is spent on reading the oldest records of other members' partitions.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of one poll.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// The operation in errors.
@@ -217,6 +215,7 @@ async fn append_times(
     let mut config = cluster.settings().consumer(&topic);
     config.set("queued.min.messages", "1");
     config.set("enable.partition.eof", "true");
+    let deadline = cluster.settings().deadline();
     blocking(cluster.settings(), DOING, move || {
         let client: BaseConsumer = config.create()?;
         let mut from = TopicPartitionList::new();
@@ -225,7 +224,7 @@ async fn append_times(
         }
         client.assign(&from)?;
         let mut found = BTreeMap::new();
-        let end = Instant::now() + READ_TIMEOUT;
+        let end = Instant::now() + deadline;
         while found.len() < places.len() && Instant::now() < end {
             let (number, appended) = match client.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {

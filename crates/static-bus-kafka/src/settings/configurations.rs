@@ -53,6 +53,9 @@ impl Settings {
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("fetch.wait.max.ms", "100");
         config.set("fetch.error.backoff.ms", "100");
+        // The pause of a client that has fetched enough, or whose last fetch had records of aborted transactions only. The
+        // default of a second is for queues of 64 MB.
+        config.set("fetch.queue.backoff.ms", "20");
         self.with_extra(config)
     }
 

@@ -314,6 +314,11 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "both are handled: not done after 30s",
     ),
     (
+        HasNoHeadroom,
+        "a_message_below_the_limit_becomes_a_dead_letter_with_a_long_error",
+        "0 bytes of the body are stored, and 2",
+    ),
+    (
         DropsLargeRecords,
         "an_answer_above_the_limit_fails_its_query",
         "not an error that names 2097154 bytes: ",

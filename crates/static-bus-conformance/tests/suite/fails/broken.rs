@@ -66,6 +66,7 @@ pub enum Fault {
     HasNoGrace,
     RefusesWholeAppends,
     TakesSizesForOutages,
+    HasNoHeadroom,
     DropsLargeRecords,
     KeepsExpiredRecords,
     ListsDeadLettersBackwards,
@@ -256,6 +257,15 @@ impl Transport for BrokenBroker {
             .iter()
             .any(|(topic, _)| topic.kind == Kind::DeadLetter);
         let sizes: Vec<_> = records.iter().map(|(_, r)| r.body.len()).collect();
+        let has_large = sizes.iter().any(|size| *size > MAX_RECORD - 3000);
+        if self.fault == HasNoHeadroom && is_dead && has_large {
+            let error = TransportError::new(
+                TransportErrorKind::TooLarge,
+                "broken",
+                "dead letters have no headroom",
+            );
+            return vec![Err(error); sizes.len()];
+        }
         let appended = self.broker().append(records).await;
         let too_large = |result: &Result<_, TransportError>| {
             result

@@ -79,6 +79,16 @@ fn text_with(tab: &Tab, part: &str) -> String {
     }
 }
 
+/// Waits until a condition in JavaScript holds.
+fn wait_until(tab: &Tab, condition: &str) {
+    let end = std::time::Instant::now() + LONG;
+    let holds = || tab.evaluate(condition, false).ok()?.value?.as_bool();
+    while holds() != Some(true) {
+        assert!(std::time::Instant::now() < end, "{condition} is false");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn click(tab: &Tab, selector: &str) {
     tab.wait_for_element(selector).unwrap().click().unwrap();
     tab.wait_until_navigated().unwrap();
@@ -142,17 +152,15 @@ async fn the_overview_shows_groups_with_charts_and_loads_itself_again() {
     )
     .await;
     text_with(&tab, "1,235");
-    let has_charts = "document.querySelectorAll('svg.chart path[d*=L]').length";
-    let end = std::time::Instant::now() + LONG;
-    while tab
-        .evaluate(has_charts, false)
-        .ok()
-        .and_then(|o| o.value?.as_u64())
-        .unwrap_or(0)
-        < 2
-    {
-        assert!(std::time::Instant::now() < end, "no chart has a line");
-    }
+    wait_until(
+        &tab,
+        "document.querySelector('svg.chart path.lag[d*=L]') != null",
+    );
+    wait_until(
+        &tab,
+        "[...document.querySelectorAll('svg.chart:has(path.arriving[d*=L])')]\
+         .some(chart => /^Arriving: at most (?!0\\/s|–)/.test(chart.ariaLabel))",
+    );
     // Paused, it stays as it is.
     tab.navigate_to(&format!("http://{}/?refresh=off", page.host))
         .unwrap();

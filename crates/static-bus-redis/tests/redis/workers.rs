@@ -186,13 +186,22 @@ command!(Receipt, name = "billing.receipt");
 
 #[tokio::test]
 async fn a_handler_whose_send_is_refused_for_good_makes_a_dead_letter_and_its_key_goes_on() {
-    for (size, attempts, reason) in [(10, 3, "WRONGTYPE"), (200_000, 1, "100000")] {
+    for (size, permission, attempts, reason) in [
+        (10, "+xadd", 3, "WRONGTYPE"),
+        (10, "-xadd", 3, "ACL SETUSER"),
+        (200_000, "+xadd", 1, "100000"),
+    ] {
         let redis = Redis::start();
         redis.command(&["SET", "static-bus:{command:billing.receipt}", "of others"]);
-        let builder = RedisTransport::builder(redis.url()).max_record(100_000);
-        let transport = builder.connect().await.unwrap();
+        redis.command(&[
+            "ACL", "SETUSER", "ann", "on", ">s3cr3t", "~*", "+@all", permission,
+        ]);
+        let transport = connect(&redis).await;
         let remote = RemoteBus::connect(transport.clone()).await.unwrap();
-        let sending = remote.clone();
+        let url = format!("redis://ann:s3cr3t@{}", redis.host_and_port());
+        let sending = RedisTransport::builder(url).max_record(100_000);
+        let sending = sending.connect().await.unwrap();
+        let sending = RemoteBus::connect(sending).await.unwrap();
         let bus = BusBuilder::new()
             .register_command_async_fn(move |_: Pay| {
                 let (remote, text) = (sending.clone(), "x".repeat(size));

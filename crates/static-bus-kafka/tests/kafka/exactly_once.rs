@@ -304,20 +304,26 @@ async fn output_on_another_connection_is_appended_at_once() {
     assert_eq!(paid(servers, namespace).await, BTreeMap::from([(1, 1)]));
 }
 
+/// A producer of another program that has begun a transaction, with the time in milliseconds after which the cluster aborts it.
+fn in_transaction(servers: &str, id: &str, timeout: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", timeout)
+        .create()
+        .unwrap();
+    producer.init_transactions(LONG).unwrap();
+    producer.begin_transaction().unwrap();
+    producer
+}
+
 #[tokio::test]
 async fn aborted_records_are_not_delivered_and_do_not_block_others() {
     let (servers, namespace) = (Kafka::common().servers(), "once-aborted");
     let kafka = connect(servers, namespace).await;
     append(&kafka, cause(1)).await.unwrap();
-    let servers = servers.to_owned();
     let abort = move || {
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", servers)
-            .set("transactional.id", "once-aborted")
-            .create()
-            .unwrap();
-        producer.init_transactions(LONG).unwrap();
-        producer.begin_transaction().unwrap();
+        let producer = in_transaction(servers, namespace, "60000");
         let topic = "once-aborted.command.billing.pay";
         for _ in 0..5 {
             let record = BaseRecord::<(), _>::to(topic).payload("aborted");
@@ -554,14 +560,7 @@ async fn output_behind_the_transaction_of_a_killed_process_is_seen_once_when_it_
     let event = Paid { invoice: 0 };
     remote.await.unwrap().publish_async(&event).await.unwrap();
     let begin = move || {
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", servers)
-            .set("transactional.id", namespace)
-            .set("transaction.timeout.ms", "10000")
-            .create()
-            .unwrap();
-        producer.init_transactions(LONG).unwrap();
-        producer.begin_transaction().unwrap();
+        let producer = in_transaction(servers, namespace, "10000");
         for partition in 0..4 {
             let record = BaseRecord::<(), _>::to("once-hidden.event.billing.paid");
             let record = record.partition(partition).payload("aborted");

@@ -84,6 +84,8 @@ pub enum Fault {
 }
 
 const MAX_RECORD: usize = 2 << 20;
+/// The size in bytes of a body that has no room for the additions of a dead letter.
+const LARGE: usize = MAX_RECORD - 3000;
 /// The time for which a topic of queries without a receiver accepts them.
 const GRACE: Duration = Duration::from_secs(2);
 /// The harness of an engine with a fault, with the capabilities of a broker.
@@ -257,7 +259,7 @@ impl Transport for BrokenBroker {
             .iter()
             .any(|(topic, _)| topic.kind == Kind::DeadLetter);
         let sizes: Vec<_> = records.iter().map(|(_, r)| r.body.len()).collect();
-        let has_large = sizes.iter().any(|size| *size > MAX_RECORD - 3000);
+        let has_large = sizes.iter().any(|size| *size > LARGE);
         if self.fault == HasNoHeadroom && is_dead && has_large {
             let error = TransportError::new(
                 TransportErrorKind::TooLarge,
@@ -287,7 +289,7 @@ impl Transport for BrokenBroker {
                 };
                 let results_of = appended.into_iter().zip(sizes).map(|(result, size)| {
                     // Dead letters have no headroom.
-                    match size > MAX_RECORD - 3000 {
+                    match size > LARGE {
                         true if result.is_err() || is_dead => Err(outage(size)),
                         _ => result,
                     }

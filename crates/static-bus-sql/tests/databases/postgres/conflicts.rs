@@ -25,15 +25,17 @@ use super::{
     support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
 };
 
+/// A connection whose deadline is awaited.
+async fn with_deadline(namespace: &str) -> PostgresTransport {
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(namespace);
+    let builder = builder.deadline(Duration::from_secs(12));
+    builder.connect().await.unwrap()
+}
+
 #[tokio::test]
 async fn a_statement_that_waits_for_a_lock_ends_at_the_deadline_and_loses_nothing() {
     let namespace = namespace();
-    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(&namespace);
-    let transport = builder
-        .deadline(Duration::from_secs(12))
-        .connect()
-        .await
-        .unwrap();
+    let transport = with_deadline(&namespace).await;
     let topic = command("orders.place");
     append(&transport, &topic, [record("confirmed")])
         .await
@@ -63,12 +65,7 @@ async fn a_statement_that_waits_for_a_lock_ends_at_the_deadline_and_loses_nothin
 
 #[tokio::test]
 async fn the_server_ends_a_statement_of_a_handler_at_the_deadline() {
-    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(namespace());
-    let transport = builder
-        .deadline(Duration::from_secs(12))
-        .connect()
-        .await
-        .unwrap();
+    let transport = with_deadline(&namespace()).await;
     let topic = command("orders.place");
     let member = join(&transport, &topic, "member").await;
     append(&transport, &topic, [record(1)]).await.unwrap();

@@ -9,6 +9,10 @@ use static_bus_remote::{time::millis, transport::Kind};
 
 /// The name of the setting for the time after which a request fails.
 const SOCKET_TIMEOUT: &str = "socket.timeout.ms";
+/// The name of the setting for the pause of a client that has fetched enough. It makes one as well if anything else is
+/// in its queue, or its last fetch had records of aborted transactions only.
+const FETCH_PAUSE: &str = "fetch.queue.backoff.ms";
+const SHORT_PAUSE: &str = "20";
 /// The name of the setting for the name of a client.
 const CLIENT_ID: &str = "client.id";
 
@@ -53,10 +57,17 @@ impl Settings {
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("fetch.wait.max.ms", "100");
         config.set("fetch.error.backoff.ms", "100");
-        // The pause of a client that has fetched enough, or whose last fetch had records of aborted transactions only. The
-        // default of a second is for queues of 64 MB.
-        config.set("fetch.queue.backoff.ms", "20");
+        // The default of a second is for queues of 64 MB.
+        config.set(FETCH_PAUSE, SHORT_PAUSE);
         self.with_extra(config)
+    }
+
+    /// The same for one look at a topic, which a pause set for the members would hold up.
+    pub fn look(&self, group: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        config.set("enable.partition.eof", "true");
+        config.set(FETCH_PAUSE, SHORT_PAUSE);
+        config
     }
 
     /// The same with the name of the member, by which operators recognise it in the cluster.

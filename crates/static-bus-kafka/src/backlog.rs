@@ -211,9 +211,9 @@ async fn append_times(
     topic: Arc<str>,
     places: Vec<(i32, i64)>,
 ) -> Result<BTreeMap<i32, Option<i64>>, TransportError> {
-    // A client that is assigned partitions needs the name of a group. Nothing joins this one.
-    let mut config = cluster.settings().look(&topic);
+    let mut config = cluster.settings().reader(&topic);
     config.set("queued.min.messages", "1");
+    config.set("enable.partition.eof", "true");
     let deadline = cluster.settings().deadline();
     blocking(cluster.settings(), DOING, move || {
         let client: BaseConsumer = config.create()?;

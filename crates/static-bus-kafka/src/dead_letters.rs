@@ -44,7 +44,7 @@ pub(super) async fn list(
         return Ok(Vec::new());
     }
     let (config, deadline) = (
-        cluster.settings().look(&name),
+        cluster.settings().reader(&name),
         cluster.settings().deadline(),
     );
     let listing = cluster.listing().take(begin);
@@ -138,6 +138,7 @@ impl Listing {
         deadline: Duration,
         begin: i64,
     ) -> KafkaResult<Self> {
+        config.set("enable.partition.eof", "true");
         // What is read ahead of a page is read again.
         config.set("queued.max.messages.kbytes", "4096");
         Ok(Listing {

@@ -45,7 +45,7 @@ impl Replies {
         let address = topic.name.to_string();
         let number = partition_of(address.as_bytes(), partitions);
         let settings = cluster.settings();
-        let mut config = settings.consumer(&name);
+        let mut config = settings.reader(&name);
         config.set("isolation.level", "read_uncommitted");
         let arrived = Arc::new(Notify::new());
         let (deadline, wake) = (settings.deadline(), arrived.clone());

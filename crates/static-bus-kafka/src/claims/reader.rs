@@ -109,7 +109,7 @@ fn open_again(inner: &Inner) -> KafkaResult<BaseConsumer> {
 }
 
 fn client(inner: &Inner) -> KafkaResult<BaseConsumer> {
-    let mut config = inner.cluster.settings().consumer(inner.log.name());
+    let mut config = inner.cluster.settings().reader(inner.log.name());
     config.set("fetch.wait.max.ms", "500");
     config.set("queued.max.messages.kbytes", "8192");
     config.create()

@@ -62,20 +62,21 @@ impl Settings {
         self.with_extra(config)
     }
 
-    /// The same for one look at a topic, which a pause set for the members would hold up.
-    pub fn look(&self, group: &str) -> ClientConfig {
-        let mut config = self.consumer(group);
-        config.set("enable.partition.eof", "true");
-        config.set(FETCH_PAUSE, SHORT_PAUSE);
-        config
-    }
-
     /// The same with the name of the member, by which operators recognise it in the cluster.
     pub fn member(&self, group: &str, name: &str) -> ClientConfig {
         let mut config = self.consumer(group);
         if !self.extra.contains_key(CLIENT_ID) {
             config.set(CLIENT_ID, name);
         }
+        config
+    }
+
+    /// The configuration of a client that reads a topic outside of groups. A client that is assigned partitions needs the
+    /// name of a group: this one has that of the topic, and does not join it.
+    pub fn reader(&self, topic: &str) -> ClientConfig {
+        let mut config = self.consumer(topic);
+        // A long pause is set for members. What is read here is waited for.
+        config.set(FETCH_PAUSE, SHORT_PAUSE);
         config
     }
 
@@ -128,7 +129,18 @@ impl Settings {
 mod tests {
     use std::time::Duration;
 
+    use super::FETCH_PAUSE;
     use crate::settings::KafkaTransportBuilder;
+
+    #[test]
+    fn the_pause_of_the_members_is_not_that_of_readers() {
+        let builder = KafkaTransportBuilder::new("127.0.0.1:1");
+        let builder = builder.set(FETCH_PAUSE, "300000");
+        let settings = builder.settings().unwrap();
+        let member = settings.member("group", "one");
+        assert_eq!(member.get(FETCH_PAUSE), Some("300000"));
+        assert_eq!(settings.reader("topic").get(FETCH_PAUSE), Some("20"));
+    }
 
     #[test]
     fn metadata_is_read_several_times_in_a_deadline() {

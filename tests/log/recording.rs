@@ -3,7 +3,10 @@ use crate::support::{Folder, json, record, small_segments};
 use static_bus::log::{Durability, LogError, OnError, Options, Reader, WriteError, Writer};
 use static_bus::sim::Unsorted;
 use static_bus::time::{Time, Timeline};
+use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 /// Inputs one after the other, at 1 ns, 2 ns, …
@@ -240,6 +243,28 @@ fn a_log_that_does_not_exist_is_an_error_that_says_what_to_give() {
         "none cannot be used (No such file or directory (os error 2)): \
          give the path of a log in a folder that can be read and written"
     );
+}
+
+/// A child has all open files of its parent for a moment, and their locks with them.
+#[test]
+fn a_process_that_is_started_does_not_keep_a_closed_log() {
+    let folder = Folder::new();
+    drop(Options::new().create::<Input>(folder.log()).unwrap());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let appended = (0..200)
+            .map(|_| Options::new().append::<Input>(folder.log()).map(drop))
+            .find(Result::is_err);
+        done.store(true, Ordering::Relaxed);
+        assert!(appended.is_none(), "{appended:?}");
+    });
 }
 
 #[test]

@@ -128,6 +128,14 @@ impl Segment {
     }
 }
 
+impl Drop for Segment {
+    /// Unlocks the file. Closing it is not enough: a child process that has just been started has it open as well.
+    fn drop(&mut self) {
+        // A file that cannot be unlocked is unlocked when it is closed.
+        _ = self.file.unlock();
+    }
+}
+
 fn unusable((file, error): (PathBuf, io::Error)) -> LogError {
     LogError::Io { file, error }
 }

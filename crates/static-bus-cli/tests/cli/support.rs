@@ -97,7 +97,7 @@ pub fn printed(output: Output) -> Printed {
 
 pub async fn redis(server: &Redis) -> (Tool, RedisTransport) {
     let builder = RedisTransport::builder(server.url()).namespace("shop");
-    let tool = Tool::new(server.url(), "shop");
+    let builder = RedisTransport::builder(server.url()).namespace("shop");
     (tool, builder.connect().await.unwrap())
 }
 

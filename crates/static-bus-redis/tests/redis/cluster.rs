@@ -15,7 +15,7 @@ use test_brokers::{
 };
 
 async fn join(cluster: &RedisCluster) -> RedisTransport {
-    RedisTransport::connect(&cluster.url()).await.unwrap()
+    redis_at(cluster.url()).connect().await.unwrap()
 }
 
 /// The number of answers with this error, by all nodes.
@@ -119,14 +119,14 @@ async fn a_server_of_another_kind_than_the_url_says_is_named_with_the_remedy() {
         text.ends_with("this is a single server: its URL begins with redis://"),
         "{text}"
     );
-    let namespace = RedisTransport::builder(cluster.url()).namespace("a{}b");
+    let namespace = redis_at(cluster.url()).namespace("a{}b");
     let text = namespace.connect().await.unwrap_err().to_string();
     assert!(
         text.contains("the namespace begins its braces with {}"),
         "{text}"
     );
     for namespace in ["{one slot}", "odd}{", "{"] {
-        let builder = RedisTransport::builder(cluster.url()).namespace(namespace);
+        let builder = redis_at(cluster.url()).namespace(namespace);
         let transport = builder.connect().await.unwrap();
         let topic = command("c");
         append(&transport, &topic, [record("1"), keyed("k", "2")]).await;

@@ -9,6 +9,8 @@ use static_bus_redis::RedisTransport;
 use static_bus_remote::lock::lock;
 use test_brokers::redis::{Persistence, Redis, RedisOptions};
 
+/// Less than that of the suite, for a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
 /// Receivers announce themselves every second: a busy machine is not that late.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -47,6 +49,7 @@ impl<S: Servers> Harness for Own<S> {
     async fn connect(&self) -> RedisTransport {
         let url = lock(&self.0).url();
         RedisTransport::builder(url)
+            .deadline(DEADLINE)
             .receiver_grace(GRACE)
             .max_record(LARGEST)
             .connect()

@@ -94,7 +94,7 @@ async fn wrong_credentials_are_refused() {
     assert!(text.contains("ACL"), "{text}");
     redis.command(&["ACL", "SETUSER", "ann", "+info"]);
     let url = format!("redis://ann:s3cr3t@{address}");
-    let ann = RedisTransport::connect(&url);
+    let ann = redis_at(&url).connect();
     ann.await.unwrap().check().await.unwrap();
 }
 
@@ -105,7 +105,7 @@ async fn a_missing_permission_is_named() {
         "ACL", "SETUSER", "ann", "on", ">s3cr3t", "~*", "+@all", "-xadd",
     ]);
     let url = format!("redis://ann:s3cr3t@{}", redis.host_and_port());
-    let transport = RedisTransport::connect(&url).await.unwrap();
+    let transport = redis_at(&url).connect().await.unwrap();
     let result = transport.append(vec![(command("c"), record("1"))]).await;
     let text = result[0].as_ref().unwrap_err().to_string();
     assert!(
@@ -181,7 +181,7 @@ async fn a_server_that_may_evict_messages_is_refused() {
     let set = |name, value| redis.command(&["CONFIG", "SET", name, value]);
     set("maxmemory-policy", "allkeys-lru");
     // Without a limit nothing is evicted.
-    RedisTransport::connect(redis.url()).await.unwrap();
+    redis_at(redis.url()).connect().await.unwrap();
     set("maxmemory", "1gb");
     let text = refusal(redis.url()).await;
     assert_eq!(
@@ -193,7 +193,7 @@ async fn a_server_that_may_evict_messages_is_refused() {
         )
     );
     set("maxmemory-policy", "noeviction");
-    RedisTransport::connect(redis.url()).await.unwrap();
+    redis_at(redis.url()).connect().await.unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use static_bus_remote::{
 use test_brokers::redis::Redis;
 
 use crate::support::{
-    append, calls, command, connect, event, keyed, leases, receive, record, subscription, topic,
+    append, calls, command, connect, event, keyed, leases, receive, record, redis_at, subscription,
+    topic,
 };
 
 async fn state(redis: &RedisTransport, topic: &Topic) -> TopicState {
@@ -21,7 +22,7 @@ async fn state(redis: &RedisTransport, topic: &Topic) -> TopicState {
 #[tokio::test]
 async fn every_topic_is_found() {
     let server = Redis::start();
-    let redis = RedisTransport::builder(server.url()).namespace("s*p");
+    let redis = redis_at(server.url()).namespace("s*p");
     let redis = redis.connect().await.unwrap();
     assert_eq!(redis.topics().await.unwrap(), []);
 
@@ -36,7 +37,7 @@ async fn every_topic_is_found() {
     let consumer = redis.consume(Subscription::new(event("c.consumed"), "mail", "m"));
     let _consumer = consumer.await.unwrap();
     // Keys of others: another namespace that the pattern of this one would match, and replies.
-    let other = RedisTransport::builder(server.url()).namespace("shop");
+    let other = redis_at(server.url()).namespace("shop");
     append(
         &other.connect().await.unwrap(),
         &command("other"),

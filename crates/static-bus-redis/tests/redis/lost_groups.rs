@@ -112,7 +112,7 @@ async fn each_event_that_is_accepted_after_a_loss_reaches_a_subscriber_that_retu
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(async {
-                let transport = RedisTransport::connect(&url).await.unwrap();
+                let transport = redis_at(&url).connect().await.unwrap();
                 let _late = note(transport, "notes", tell).await;
                 loop {
                     match blocked.try_recv() {

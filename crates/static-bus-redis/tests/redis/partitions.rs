@@ -143,7 +143,7 @@ async fn a_member_that_does_not_receive_leaves_its_partitions_to_others() {
 async fn a_topic_keeps_its_number_of_partitions() {
     let redis = Redis::start();
     let connect = |partitions| {
-        let config = RedisTransport::builder(redis.url()).partitions(partitions);
+        let config = redis_at(redis.url()).partitions(partitions);
         config.connect()
     };
     let first = connect(3).await.unwrap();

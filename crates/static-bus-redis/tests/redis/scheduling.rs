@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use static_bus_redis::RedisTransport;
 use static_bus_remote::{
     Transport,
     transport::{Due, Record},
@@ -104,7 +103,7 @@ async fn records_whose_contents_were_deleted_do_not_stop_the_others() {
 async fn a_scheduled_record_that_a_replica_has_survives_a_failover() {
     let (first, second) = (Redis::start(), Redis::start());
     second.command(&["REPLICAOF", "127.0.0.1", &first.port().to_string()]);
-    let builder = RedisTransport::builder(first.url()).replicas(1);
+    let builder = redis_at(first.url()).replicas(1);
     let transport = builder.connect().await.unwrap();
     let topic = command("c");
     let records = || {

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_redis::{RedisConsumer, RedisReceipt, RedisReceiver, RedisTransport};
+use static_bus_redis::{
+    RedisConsumer, RedisReceipt, RedisReceiver, RedisTransport, RedisTransportBuilder,
+};
 use static_bus_remote::{
     Headers, Transport,
     transport::{Consumer, Delivery, Kind, Lease, Receiver, Record, Subscription, Topic},
@@ -88,8 +90,13 @@ pub fn short(topic: Topic, member: &str) -> Subscription {
     subscription
 }
 
+/// A transport whose deadline no call on a busy machine comes near.
+pub fn redis_at(url: impl Into<String>) -> RedisTransportBuilder {
+    RedisTransport::builder(url).deadline(LONG)
+}
+
 pub async fn connect(redis: &Redis) -> RedisTransport {
-    RedisTransport::connect(redis.url()).await.unwrap()
+    redis_at(redis.url()).connect().await.unwrap()
 }
 
 /// Appends records. None is refused.

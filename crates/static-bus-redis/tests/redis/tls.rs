@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use static_bus_redis::RedisTransport;
 use static_bus_remote::{Transport, TransportErrorKind, transport::Consumer};
 
 use crate::{
@@ -79,7 +78,7 @@ async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
     let (_redis, port) = tls.server(&[]);
     let url = format!("rediss://:s3cr3t@localhost:{port}");
 
-    let config = RedisTransport::builder(&url).root_certificate(tls.root);
+    let config = redis_at(&url).root_certificate(tls.root);
     let transport = config.clone().connect().await.unwrap();
     let consumer = transport.consume(subscription(command("c"), "member"));
     let consumer = consumer.await.unwrap();
@@ -114,7 +113,7 @@ async fn tls_and_the_password_are_used_for_the_nodes_of_a_cluster() {
     redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     let builder = |secrets: &str| {
         let url = format!("rediss-cluster://{secrets}localhost:{port}");
-        RedisTransport::builder(url).root_certificate(tls.root.clone())
+        redis_at(url).root_certificate(tls.root.clone())
     };
     let transport = builder(":s3cr3t@").connect().await.unwrap();
     assert_eq!(
@@ -147,7 +146,7 @@ async fn tls_and_the_password_are_used_for_a_primary_and_its_sentinels() {
         .collect();
     lines.push("sentinel auth-pass primary s3cr3t".to_owned());
     let sentinels = Sentinels::with_tls(port, &lines.join("\n"));
-    let builder = |credentials: &str| RedisTransport::builder(sentinels.url_with(credentials));
+    let builder = |credentials: &str| redis_at(sentinels.url_with(credentials));
     let trusting = |credentials: &str| builder(credentials).root_certificate(tls.root.clone());
 
     let transport = trusting(":s3cr3t@").connect().await.unwrap();

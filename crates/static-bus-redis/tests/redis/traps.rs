@@ -254,7 +254,7 @@ async fn a_position_that_is_no_entry_of_dead_letters_is_refused() {
 async fn a_consumer_reads_only_its_own_namespace() {
     let redis = Redis::start();
     let connect = |namespace: &'static str| {
-        let config = static_bus_redis::RedisTransport::builder(redis.url());
+        let config = redis_at(redis.url());
         config.namespace(namespace).connect()
     };
     let (a, b) = (connect("a").await.unwrap(), connect("b").await.unwrap());

@@ -11,7 +11,7 @@ use static_bus_redis::RedisTransport;
 use static_bus_remote::{DeadLetter, DeadLetters, RemoteBus, RetryPolicy, Worker};
 use tokio::sync::mpsc;
 
-use crate::support::{LONG, connect, eventually};
+use crate::support::{LONG, connect, eventually, redis_at};
 use test_brokers::doomed::{self, Doomed, HANDLING};
 use test_brokers::redis::Redis;
 
@@ -33,7 +33,7 @@ async fn the_worker_that_is_killed() {
             std::future::pending().await
         })
         .build();
-    let transport = RedisTransport::connect(&url).await.unwrap();
+    let transport = redis_at(url).connect().await.unwrap();
     let worker = Worker::new(transport, bus).command::<Pay>().lease(LEASE);
     let _worker = worker.start().await.unwrap();
     // Ends also if it is not killed.
@@ -199,7 +199,7 @@ async fn a_handler_whose_send_is_refused_for_good_makes_a_dead_letter_and_its_ke
         let transport = connect(&redis).await;
         let remote = RemoteBus::connect(transport.clone()).await.unwrap();
         let url = format!("redis://ann:s3cr3t@{}", redis.host_and_port());
-        let sending = RedisTransport::builder(url).max_record(100_000);
+        let sending = redis_at(url).max_record(100_000);
         let sending = sending.connect().await.unwrap();
         let sending = RemoteBus::connect(sending).await.unwrap();
         let bus = BusBuilder::new()

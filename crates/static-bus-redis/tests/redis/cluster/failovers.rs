@@ -46,7 +46,9 @@ async fn a_failover_under_load_loses_nothing_that_the_replica_has_confirmed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_hangs_is_left_when_it_is_replaced() {
     let cluster = RedisCluster::with_replicas();
-    let transport = join(&cluster).await;
+    // After it, the primary is suspected.
+    let builder = redis_at(cluster.url()).deadline(Duration::from_secs(5));
+    let transport = builder.connect().await.unwrap();
     let topic = command("c");
     let consumer = transport.consume(subscription(topic.clone(), "a"));
     let consumer = consumer.await.unwrap();

@@ -88,7 +88,8 @@ async fn the_worker_that_is_killed() {
 }
 
 async fn redis(url: &str) -> RedisTransport {
-    RedisTransport::connect(url).await.unwrap()
+    let redis = RedisTransport::builder(url).deadline(LONG);
+    redis.connect().await.unwrap()
 }
 
 async fn kafka(servers: &str) -> KafkaTransport {

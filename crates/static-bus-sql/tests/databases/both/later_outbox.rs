@@ -200,7 +200,8 @@ async fn a_timeout_of_a_module_outlives_its_process(broker: impl Inspect) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_of_a_module_waits_in_the_outbox_of_redis_and_outlives_its_process() {
     let redis = Redis::start();
-    let broker = RedisTransport::connect(redis.url()).await.unwrap();
+    let broker = RedisTransport::builder(redis.url()).deadline(LONG);
+    let broker = broker.connect().await.unwrap();
     a_timeout_of_a_module_outlives_its_process(broker).await;
 }
 

@@ -98,7 +98,6 @@ pub fn printed(output: Output) -> Printed {
 pub async fn redis(server: &Redis) -> (Tool, RedisTransport) {
     let builder = RedisTransport::builder(server.url()).namespace("shop");
     let builder = RedisTransport::builder(server.url()).namespace("shop");
-    (tool, builder.connect().await.unwrap())
 }
 
 /// Kafka, with a namespace of its own for each test.

@@ -97,7 +97,8 @@ pub fn printed(output: Output) -> Printed {
 
 pub async fn redis(server: &Redis) -> (Tool, RedisTransport) {
     let builder = RedisTransport::builder(server.url()).namespace("shop");
-    let builder = RedisTransport::builder(server.url()).namespace("shop");
+    let tool = Tool::new(server.url(), "shop");
+    (tool, builder.deadline(LONG).connect().await.unwrap())
 }
 
 /// Kafka, with a namespace of its own for each test.

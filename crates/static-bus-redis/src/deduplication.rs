@@ -218,13 +218,18 @@ impl Deduplication {
         self.now() + self.lease
     }
 
-    /// Sets the end of renewed claims, except those that were lost or settled meanwhile.
-    pub fn renewed(&self, claims: &[HeldClaim], new_end: u64) {
+    /// Sets the ends of the renewed ones of these claims, and forgets the others: they were lost, and those of their new
+    /// holders may have the same ends. What was settled meanwhile stays forgotten.
+    pub fn renewed(&self, claims: &[HeldClaim], renewed: &HashSet<String>, new_end: u64) {
         let mut held = self.held();
         for (key, old_end) in claims {
-            if let Some(end) = held.get_mut(key).filter(|end| *end == old_end) {
-                *end = new_end;
+            if held.get(key) != Some(old_end) {
+                continue;
             }
+            match renewed.contains(&**key) {
+                true => held.insert(key.clone(), new_end),
+                false => held.remove(key),
+            };
         }
     }
 

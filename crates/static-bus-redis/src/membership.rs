@@ -222,8 +222,12 @@ impl Membership {
     async fn renew_entries(&self, ids: &Ids, claims: &[HeldClaim]) -> Result<(), TransportError> {
         let ends = self.deduplication.next_end();
         let head = [ends, millis(self.lease()) * 2];
-        self.settle(&scripts::RENEW, &head, claims, ids).await?;
-        self.deduplication.renewed(claims, ends);
+        let Some(answer) = self.settle(&scripts::RENEW, &head, claims, ids).await? else {
+            return Ok(());
+        };
+        let renewed = redis::from_redis_value(answer);
+        let renewed = renewed.map_err(|_| self.server().unexpected("a renewal"))?;
+        self.deduplication.renewed(claims, &renewed, ends);
         Ok(())
     }
 
@@ -249,15 +253,16 @@ impl Membership {
         Ok(())
     }
 
+    /// Runs a script on claims and entries. There is no answer if there are none of both, or the group was missing.
     async fn settle(
         &self,
         script: &Lua,
         head: &[u64],
         claims: &[HeldClaim],
         ids: &Ids,
-    ) -> Result<(), TransportError> {
+    ) -> Result<Option<Value>, TransportError> {
         if claims.is_empty() && ids.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let streams = ids.keys().map(|n| &*self.keys.streams()[*n]);
         let mut call = script.call(std::iter::once(self.keys.claims()).chain(streams));
@@ -270,7 +275,7 @@ impl Membership {
             call.arg(ids.len()).arg(ids);
         }
         let limit = self.server().deadline();
-        self.run_on_group(script, &call, limit).await.map(drop)
+        self.run_on_group(script, &call, limit).await
     }
 
     fn claims_of(&self, leases: &[Lease<RedisReceipt>]) -> Vec<HeldClaim> {

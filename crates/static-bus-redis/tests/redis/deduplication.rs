@@ -32,6 +32,32 @@ async fn closing_gives_claims_up() {
     assert_eq!(b.claim(&keys(&["x"])).await.unwrap(), [Claim::Granted]);
 }
 
+/// The new holders' claims end in each of the next milliseconds, and so in that in which a late renewal would let the
+/// lost claims end.
+#[tokio::test]
+async fn a_lost_claim_is_never_taken_for_that_of_its_new_holder() {
+    let redis = Redis::start();
+    let transport = connect(&redis).await;
+    let topic = command("c");
+    let consumer = transport.consume(subscription(topic.clone(), "a").with_lease(LONG));
+    let consumer = consumer.await.unwrap();
+    append(&transport, &topic, [record("1")]).await;
+    let delivery = receive(&consumer, 1).await.remove(0);
+    let all: Vec<Arc<str>> = (1..=2000).map(|n| n.to_string().into()).collect();
+    consumer.claim(&all).await.unwrap();
+    let claims = "static-bus:{command:c}:claims:handlers";
+    let later = "for n = 1, 2000 do redis.call('ZINCRBY', KEYS[1], n, n) end";
+    redis.command(&["EVAL", later, "1", claims]);
+    let ends = || redis.command(&["ZRANGE", claims, "0", "-1", "WITHSCORES"]);
+    let of_new_holders = ends();
+    let lost = all.iter().flat_map(|key| claimed(&delivery, key));
+    let lost: Vec<_> = lost.collect();
+    consumer.renew(&lost).await.unwrap();
+    assert!(ends() == of_new_holders);
+    consumer.release(&lost).await.unwrap();
+    assert!(ends() == of_new_holders);
+}
+
 #[tokio::test]
 async fn handled_keys_are_forgotten_in_time_and_leave_no_memory() {
     let redis = Redis::start();

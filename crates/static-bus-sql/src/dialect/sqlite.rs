@@ -20,15 +20,22 @@ use static_bus_remote::{
         TransportErrorKind::{Refused, TooLarge, Unauthorized, Unreachable},
     },
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
-    super::{errors::failure, settings::Settings, wake::Wakers},
+    super::{
+        errors::{failure, is_conflict},
+        settings::Settings,
+        wake::Wakers,
+    },
     Argument, Connections, Dialect, Failure, Statements, statements_of_sqlx,
 };
 
 /// The number of connections that read. One of them watches for commits of other processes.
 const READERS: u32 = 5;
+
+/// The time between two attempts to open a new file that others write to.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The number of rows that a connection reads ahead: those of a batch.
 const ROWS: usize = 1024;
@@ -150,9 +157,17 @@ impl Statements for Sqlite {
             false => options.clone(),
         };
         let durable = writing.clone().synchronous(SqliteSynchronous::Full);
-        let durable = pool(1).connect_with(durable).await;
+        let end = Instant::now() + settings.deadline * 9 / 10;
+        let durable = loop {
+            match pool(1).connect_with(durable.clone()).await {
+                // SQLite does not wait for other writers when it turns a new file to the write-ahead log.
+                Err(e) if is_conflict::<Sqlite>(&e) && Instant::now() < end => sleep(PAUSE).await,
+                Err(e) => return Err(failure::<Sqlite>(&address, e)),
+                Ok(pool) => break pool,
+            }
+        };
         Ok(Connections {
-            durable: durable.map_err(|e| failure::<Sqlite>(&address, e))?,
+            durable,
             volatile: pool(1).connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal)),
             is_isolated: true,
             turn: Some(turn(options.get_filename())),

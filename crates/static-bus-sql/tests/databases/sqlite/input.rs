@@ -157,6 +157,21 @@ async fn a_transaction_that_is_left_open_is_an_error_in_time_and_loses_nothing()
     assert_eq!(bodies(&got), ["confirmed", "later"]);
 }
 
+/// SQLite itself does not wait for a lock when it turns a file to the write-ahead log.
+#[tokio::test]
+async fn a_new_file_that_another_process_writes_to_is_waited_for() {
+    let place = Place::new();
+    let made = format!("{}?mode=rwc", place.url());
+    let other = sqlx::SqlitePool::connect(&made).await.unwrap();
+    let open = other.begin_with("begin immediate").await.unwrap();
+    let builder = SqliteTransport::builder(place.url()).deadline(LONG);
+    let mut connecting = tokio::spawn(builder.connect());
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut connecting).await;
+    assert!(early.is_err(), "{early:?}");
+    open.commit().await.unwrap();
+    connecting.await.unwrap().unwrap();
+}
+
 /// The process of [`another_process_with_an_open_transaction_is_named_in_the_health`].
 #[tokio::test]
 async fn the_process_that_leaves_a_transaction_open() {

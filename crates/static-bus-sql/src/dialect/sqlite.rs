@@ -141,7 +141,8 @@ impl Statements for Sqlite {
             false => options,
         };
         // Less than the deadline: the error is then that of SQLite.
-        let options = options.busy_timeout(settings.deadline * 9 / 10);
+        let patience = settings.deadline * 9 / 10;
+        let options = options.busy_timeout(patience);
         // The thread of a connection does not wait for the reader of each row.
         let options = options.row_buffer_size(ROWS);
         let pool = |connections| {
@@ -157,7 +158,7 @@ impl Statements for Sqlite {
             false => options.clone(),
         };
         let durable = writing.clone().synchronous(SqliteSynchronous::Full);
-        let end = Instant::now() + settings.deadline * 9 / 10;
+        let end = Instant::now() + patience;
         let durable = loop {
             match pool(1).connect_with(durable.clone()).await {
                 // SQLite does not wait for other writers when it turns a new file to the write-ahead log.

@@ -46,7 +46,7 @@ pub(super) async fn on_thread<T: Send + 'static>(
 }
 
 /// Runs a blocking call on a thread of its own, or not at all if no thread can be started.
-pub(super) fn start_thread(call: impl FnOnce() + Send + 'static) {
+fn start_thread(call: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().name("kafka call".to_owned());
     _ = thread.spawn(call);
 }

@@ -1,6 +1,6 @@
 //! The connection of a transport to its cluster.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use rdkafka::error::KafkaError;
 
@@ -72,6 +72,22 @@ impl Cluster {
     /// The listing of dead letters that the next page may continue.
     pub fn listing(&self) -> &dead_letters::LastListing {
         &self.listing
+    }
+
+    /// Starts a thread for as long as a part of the transport lives.
+    pub fn start_thread(
+        &self,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), TransportError> {
+        let thread = thread::Builder::new().name(name.to_owned());
+        match thread.spawn(run) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let reason = format!("no thread can be started: {e}");
+                Err(self.failure(TransportErrorKind::Unreachable, reason))
+            }
+        }
     }
 
     /// An error of a client. `doing` names the operation.

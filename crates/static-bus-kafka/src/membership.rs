@@ -8,7 +8,7 @@
 //! another one.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, mpsc},
     time::Duration,
 };
 
@@ -29,7 +29,7 @@ use super::{
 use static_bus_remote::{
     lock::lock,
     time::{later, millis},
-    transport::{TransportError, TransportErrorKind},
+    transport::TransportError,
 };
 
 mod detour;
@@ -59,6 +59,8 @@ struct Membership<P> {
     assignment: Mutex<Assignment<P>>,
     /// The producer of transactional commits, if commits are transactions.
     committer: Option<Committer>,
+    /// The commits for the thread that runs them.
+    commits: mpsc::Sender<(Arc<Self>, Commit)>,
     intent: Mutex<Intent>,
     /// Signals that records may be available.
     arrived: Notify,
@@ -108,7 +110,7 @@ pub(super) fn with_defaults(mut config: ClientConfig, session_timeout: Duration)
 }
 
 impl<P: Progress> Member<P> {
-    /// Starts the thread. The member joins its group at the first [`receive`](Self::receive).
+    /// Starts the threads. The member joins its group at the first [`receive`](Self::receive).
     pub fn start(
         cluster: &Arc<Cluster>,
         config: ClientConfig,
@@ -116,26 +118,23 @@ impl<P: Progress> Member<P> {
         assignment: Assignment<P>,
         committer: Option<Committer>,
     ) -> Result<Self, TransportError> {
+        let (commits, begun) = mpsc::channel();
         let membership = Arc::new(Membership {
             cluster: cluster.clone(),
             config,
             topic: assignment.topic().clone(),
             assignment: Mutex::new(assignment),
             committer,
+            commits,
             intent: Mutex::default(),
             arrived: Notify::new(),
             commit_ended: watch::Sender::new(()),
             ended: watch::Sender::new(false),
         });
         let thread = MemberThread::new(membership.clone(), client);
-        let builder = std::thread::Builder::new().name("kafka-member".to_owned());
-        match builder.spawn(move || thread.run()) {
-            Ok(_) => Ok(Member(membership)),
-            Err(e) => {
-                let reason = format!("no thread can be started: {e}");
-                Err(cluster.failure(TransportErrorKind::Unreachable, reason))
-            }
-        }
+        cluster.start_thread("kafka commits", || run_commits(begun))?;
+        cluster.start_thread("kafka member", || thread.run())?;
+        Ok(Member(membership))
     }
 
     /// Begins to join the group before the first [`receive`](Self::receive).
@@ -260,32 +259,32 @@ impl<P: Progress> Membership<P> {
         Some(queue)
     }
 
-    /// Begins to commit all changes. Commits are synchronous, because the client reports the result of no other. They
-    /// have a thread of their own: without the cluster they do not end.
+    /// Begins to commit all changes, unless a commit is in progress.
     fn commit(self: &Arc<Self>) {
         if let Some(commit) = self.assignment().next_commit() {
-            let membership = self.clone();
-            clients::start_thread(move || membership.run_commits(Some(commit)));
-        }
-    }
-
-    /// Commits until there are no more changes.
-    fn run_commits(&self, mut next: Option<Commit>) {
-        while let Some(commit) = next {
-            let result = commit.run(self.committer.as_ref());
-            // Without the client: the last reference to it belongs to the thread.
-            let acknowledgements = commit.into_acknowledgements();
-            let mut assignment = self.assignment();
-            assignment.on_committed(result, acknowledgements);
-            next = assignment.next_commit();
-            drop(assignment);
-            self.commit_ended.send_replace(());
-            self.arrived.notify_one();
+            // The thread ends later than the membership.
+            _ = self.commits.send((self.clone(), commit));
         }
     }
 
     /// Tells the thread to leave the group for good.
     fn close(&self) {
         lock(&self.intent).closes = true;
+    }
+}
+
+/// Runs the commits of a membership until it is dropped. Commits are synchronous, because the client reports the
+/// result of no other. They have a thread of their own: without the cluster they do not end.
+fn run_commits<P: Progress>(begun: mpsc::Receiver<(Arc<Membership<P>>, Commit)>) {
+    for (membership, commit) in begun {
+        let result = commit.run(membership.committer.as_ref());
+        // Without the client: the last reference to it belongs to the thread that polls it.
+        let acknowledgements = commit.into_acknowledgements();
+        membership
+            .assignment()
+            .on_committed(result, acknowledgements);
+        membership.commit();
+        membership.commit_ended.send_replace(());
+        membership.arrived.notify_one();
     }
 }

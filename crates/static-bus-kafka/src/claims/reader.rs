@@ -16,10 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Entry, Inner, Table};
 use crate::clients;
-use static_bus_remote::{
-    time::millis,
-    transport::{TransportError, TransportErrorKind},
-};
+use static_bus_remote::{time::millis, transport::TransportError};
 
 /// The timeout of one poll.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -42,14 +39,8 @@ pub(super) async fn start(inner: Arc<Inner>) -> Result<(), TransportError> {
         None => return Err(inner.unread()),
     };
     let one = inner.clone();
-    let thread = thread::Builder::new().name("kafka claims".to_owned());
-    let started = thread.spawn(move || read(&one, consumer));
-    started.map_err(|e| {
-        let reason = format!("no thread can be started: {e}");
-        inner
-            .cluster
-            .failure(TransportErrorKind::Unreachable, reason)
-    })?;
+    let cluster = &inner.cluster;
+    cluster.start_thread("kafka claims", move || read(&one, consumer))?;
 
     let (mut before, mut last) = (-1, Instant::now());
     loop {

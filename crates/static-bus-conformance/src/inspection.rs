@@ -181,14 +181,19 @@ where
     Ok(())
 }
 
-/// An inspection takes no records, creates no group, and leaves the count of deliveries.
+/// An inspection and a list of dead letters create no topic and no group, take no records, and leave the count of
+/// deliveries.
 ///
-/// Fails for an engine that inspects as a member of the group.
+/// Fails for an engine that inspects as a member of the group, or creates the topic of dead letters to list it.
 pub async fn an_inspection_changes_nothing<H>(harness: &H) -> Outcome
 where
     H: Harness<Transport: Inspect>,
 {
     let (here, there) = (connect(harness).await, connect(harness).await);
+    let letters = must("dead_letters", there.dead_letters(None, 1)).await;
+    assert_eq!(letters.len(), 0, "no dead letter");
+    let topics = must("topics", there.topics()).await;
+    assert!(topics.is_empty(), "no topic was created: {topics:?}");
     let topic = topic(Kind::Command, "watched");
     append(&here, &topic, (0..20).map(record)).await;
     let look = async || {
@@ -213,7 +218,6 @@ where
     Ok(())
 }
 
-/// Inspects a topic until its state is as expected.
 /// The scheduled records of a topic are counted, with the time until the next one is due, also without a group. An engine
 /// that keeps none shows none.
 ///

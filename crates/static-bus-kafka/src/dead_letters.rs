@@ -17,11 +17,12 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, KafkaResult},
     message::{BorrowedMessage, Message as _},
+    metadata::MetadataTopic,
     producer::FutureRecord,
-    types::RDKafkaErrorCode,
+    types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 
-use super::{clients, cluster::Cluster, wire};
+use super::{clients, cluster::Cluster, names::topic_name, wire};
 use static_bus_remote::{
     DEAD_LETTERS,
     lock::lock,
@@ -35,7 +36,8 @@ pub(super) async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
-    let name = cluster.topics().get(&DEAD_LETTERS).await?.name;
+    // A listing does not create the topic.
+    let name: Arc<str> = topic_name(cluster.settings().namespace(), &DEAD_LETTERS).into();
     let begin = match after {
         Some(position) => parse_position(cluster, position)?.0.saturating_add(1),
         None => 0,
@@ -155,9 +157,7 @@ impl Listing {
 
     /// Up to `limit` dead letters from the next offset on.
     fn page(&mut self, limit: usize) -> KafkaResult<Vec<DeadLetterRecord>> {
-        let bounds = self
-            .consumer
-            .fetch_watermarks(&self.name, 0, self.deadline)?;
+        let bounds = self.bounds()?;
         let mut removed = std::mem::take(&mut self.removed);
         self.scanned = self.read(self.scanned, bounds, |message| {
             if message.payload().is_none() {
@@ -179,6 +179,19 @@ impl Listing {
         self.removed = removed;
         self.consumer.unassign()?;
         Ok(letters)
+    }
+
+    /// The first offset, and the one behind the last; none of a topic that is missing.
+    fn bounds(&self) -> KafkaResult<(i64, i64)> {
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(&self.name), self.deadline)?;
+        let missing = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        let is_missing = |topic: &MetadataTopic| topic.error() == Some(missing);
+        if metadata.topics().iter().any(is_missing) {
+            return Ok((0, 0));
+        }
+        self.consumer.fetch_watermarks(&self.name, 0, self.deadline)
     }
 
     /// Passes messages from an offset on to a function, until it breaks or they end. Returns the offset behind the last

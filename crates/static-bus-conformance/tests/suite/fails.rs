@@ -434,6 +434,11 @@ const FAILURES: &[(Fault, &str, &str)] = &[
         "no group was created",
     ),
     (
+        CreatesTopicToList,
+        "an_inspection_changes_nothing",
+        "no topic was created",
+    ),
+    (
         IgnoresDueTimes,
         "a_record_that_cannot_be_scheduled_is_refused",
         "a record of query scheduled that is due later",

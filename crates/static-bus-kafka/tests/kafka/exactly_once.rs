@@ -139,6 +139,16 @@ async fn take(member: &KafkaConsumer) -> (Delivery<KafkaReceipt>, Lease<KafkaRec
     (delivery, lease)
 }
 
+/// Handles a record, and acknowledges it with the output of its handler.
+pub async fn handle_one(kafka: &KafkaTransport) -> Result<(), TransportError> {
+    append(kafka, cause(1)).await?;
+    let member = join(kafka, "one").await;
+    let (_, lease) = take(&member).await;
+    let scope = begin(&member, &lease);
+    append(kafka, effect(&scope, 1)).await?;
+    member.acknowledge(&[lease]).await
+}
+
 /// The number of payments of each invoice, as a consumer reads them.
 async fn paid(servers: &str, namespace: &str) -> BTreeMap<u32, usize> {
     let mut paid = BTreeMap::new();

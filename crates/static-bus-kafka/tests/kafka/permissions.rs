@@ -1,4 +1,4 @@
-//! A user with the permissions that the guide names, and without those for the group of one query.
+//! Users with the permissions that the guide names, and without single ones.
 
 use std::{
     io::{Read as _, Write as _},
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use static_bus_kafka::{KafkaTransport, Sasl};
+use static_bus_kafka::{KafkaTransport, KafkaTransportBuilder, Sasl};
 use static_bus_remote::{
     Transport as _,
     transport::{
@@ -16,20 +16,25 @@ use static_bus_remote::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{dead_letters::letters_of_a_handler_that_sends, support::*};
+use crate::{dead_letters::letters_of_a_handler_that_sends, exactly_once, support::*};
 use test_brokers::kafka::{Kafka, KafkaOptions};
 
-/// A rule for `alice`: the type of the resource, its name, the type of the pattern, and the kind of permission.
-type Rule<'r> = (u8, &'r str, u8, u8);
+/// A rule for `alice`: the type of the resource, its name, the type of the pattern, the operation, and the kind of
+/// permission.
+type Rule<'r> = (u8, &'r str, u8, u8, u8);
 const TOPIC: u8 = 2;
 const GROUP: u8 = 3;
+const TRANSACTIONAL_ID: u8 = 5;
 const LITERAL: u8 = 3;
 const PREFIXED: u8 = 4;
+const ALL: u8 = 2;
+const CREATE: u8 = 5;
+const ALTER_CONFIGS: u8 = 11;
 const DENY: u8 = 2;
 const ALLOW: u8 = 3;
 
-/// Adds a rule about each operation.
-fn add(servers: &str, (resource, name, pattern, permission): Rule<'_>) {
+/// Adds a rule.
+fn add(servers: &str, (resource, name, pattern, operation, permission): Rule<'_>) {
     let text = |text: &str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
     // `CreateAcls`, version 1, of one rule.
     let request = [
@@ -38,7 +43,7 @@ fn add(servers: &str, (resource, name, pattern, permission): Rule<'_>) {
         &[pattern],
         &text("User:alice"),
         &text("*"),
-        &[2, permission],
+        &[operation, permission],
     ]
     .concat();
     let mut stream = TcpStream::connect(servers).unwrap();
@@ -51,8 +56,8 @@ fn add(servers: &str, (resource, name, pattern, permission): Rule<'_>) {
     assert_eq!(response[12..], [0, 0, 0, 1, 0, 0], "{response:?}");
 }
 
-/// A connection of `alice` to a cluster on which she has the permissions for three namespaces.
-async fn alice(namespace: &str) -> KafkaTransport {
+/// The cluster, and a connection of `alice`, who has the permissions for some namespaces.
+async fn alice(namespace: &str) -> (&'static Kafka, KafkaTransportBuilder) {
     static KAFKA: OnceCell<Kafka> = OnceCell::const_new();
     let start = || {
         let server = Kafka::with(KafkaOptions {
@@ -64,15 +69,20 @@ async fn alice(namespace: &str) -> KafkaTransport {
             ],
             ..KafkaOptions::default()
         });
-        for prefix in ["shop.", "queries.", "sends."] {
+        for prefix in ["shop.", "queries.", "sends.", "given.", "once."] {
             for resource in [TOPIC, GROUP] {
-                add(server.servers(), (resource, prefix, PREFIXED, ALLOW));
+                add(server.servers(), (resource, prefix, PREFIXED, ALL, ALLOW));
             }
         }
-        let hidden = "queries.query.hidden@handlers";
-        add(server.servers(), (GROUP, hidden, LITERAL, DENY));
-        let closed = "sends.command.billing.receipt";
-        add(server.servers(), (TOPIC, closed, LITERAL, DENY));
+        for rule in [
+            (GROUP, "queries.query.hidden@handlers", LITERAL, ALL, DENY),
+            (TOPIC, "sends.command.billing.receipt", LITERAL, ALL, DENY),
+            (TOPIC, "given.", PREFIXED, CREATE, DENY),
+            (TOPIC, "given.", PREFIXED, ALTER_CONFIGS, DENY),
+            (TRANSACTIONAL_ID, "once.", PREFIXED, ALL, ALLOW),
+        ] {
+            add(server.servers(), rule);
+        }
         server
     };
     let start = || async { tokio::task::spawn_blocking(start).await.unwrap() };
@@ -82,7 +92,11 @@ async fn alice(namespace: &str) -> KafkaTransport {
         password: "alice-secret".to_owned(),
     };
     let builder = kafka_at(server.sasl()).sasl(sasl).namespace(namespace);
-    builder.partitions(2).connect().await.unwrap()
+    (server, builder.partitions(2))
+}
+
+async fn connect(namespace: &str) -> KafkaTransport {
+    alice(namespace).await.1.connect().await.unwrap()
 }
 
 fn query(name: &'static str) -> Topic {
@@ -95,7 +109,7 @@ fn query(name: &'static str) -> Topic {
 /// What services and the tool of operators do needs no other permission.
 #[tokio::test]
 async fn the_permissions_of_the_guide_are_sufficient() {
-    let kafka = alice("shop").await;
+    let kafka = connect("shop").await;
     let (users, orders) = (query("users.get"), command("orders.place"));
     let receiver = kafka.listen(users.clone()).await.unwrap();
     let letters = Topic {
@@ -148,9 +162,56 @@ async fn the_permissions_of_the_guide_are_sufficient() {
     assert_eq!(kafka.dead_letters(None, 10).await.unwrap().len(), 0);
 }
 
+/// The settings of the topics are those of the guide.
+#[tokio::test]
+async fn a_user_who_may_not_create_topics_uses_those_of_an_administrator() {
+    let (server, builder) = alice("given").await;
+    let request = [("retention.ms", "600000"), ("segment.ms", "600000")];
+    let claims = [
+        ("message.timestamp.type", "LogAppendTime"),
+        ("retention.ms", "1260000"),
+        ("segment.ms", "315000"),
+        ("max.message.bytes", "524288"),
+    ];
+    for (name, partitions, settings) in [
+        (
+            "command.billing.pay",
+            2,
+            &[("retention.ms", "604800000")][..],
+        ),
+        ("replies", 2, &request),
+        ("dead-letters", 1, &[("cleanup.policy", "compact")]),
+        ("claims.command.billing.pay-at-handlers", 1, &claims),
+    ] {
+        let name = format!("given.{name}");
+        create_at(server.servers(), &name, partitions, settings).await;
+    }
+    let kafka = builder.connect().await.unwrap();
+    for letter in letters_of_a_handler_that_sends(kafka, 10).await {
+        let expected = "creating the topic given.command.billing.receipt: TopicAuthorizationFailed";
+        assert!(letter.error.contains(expected), "{}", letter.error);
+    }
+}
+
+/// A handler's output and its acknowledgement are one transaction, which has a permission of its own.
+#[tokio::test]
+async fn exactly_once_needs_the_permission_for_transactions() {
+    for (namespace, is_permitted) in [("once", true), ("queries", false)] {
+        let builder = alice(namespace).await.1;
+        let kafka = builder.exactly_once().connect().await.unwrap();
+        match exactly_once::handle_one(&kafka).await {
+            Ok(()) => assert!(is_permitted),
+            Err(error) => {
+                assert!(!is_permitted, "{error}");
+                assert_eq!(error.kind(), TransportErrorKind::Unauthorized, "{error}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_handler_that_may_not_send_makes_a_dead_letter_and_its_key_goes_on() {
-    let kafka = alice("sends").await;
+    let kafka = connect("sends").await;
     for letter in letters_of_a_handler_that_sends(kafka, 10).await {
         assert_eq!(letter.attempts, 3, "{}", letter.error);
         let expected = "sends.command.billing.receipt: TopicAuthorizationFailed";
@@ -160,7 +221,7 @@ async fn a_handler_that_may_not_send_makes_a_dead_letter_and_its_key_goes_on() {
 
 #[tokio::test]
 async fn a_query_is_accepted_if_the_sender_cannot_know_its_receivers() {
-    let kafka = alice("queries").await;
+    let kafka = connect("queries").await;
     let send = async |name: &'static str| {
         let records = vec![(query(name), record("", None))];
         kafka.append(records).await.remove(0)

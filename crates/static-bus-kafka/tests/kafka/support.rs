@@ -76,17 +76,30 @@ pub async fn refusal(builder: KafkaTransportBuilder, secret: &str) -> String {
 
 /// A client of the common server for administrative requests.
 pub fn admin() -> AdminClient<DefaultClientContext> {
+    admin_at(Kafka::common().servers())
+}
+
+fn admin_at(servers: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
-        .set("bootstrap.servers", Kafka::common().servers())
+        .set("bootstrap.servers", servers)
         .create()
         .unwrap()
 }
 
 /// Creates a topic that accepts records of that many bytes.
 pub async fn create(name: &str, limit: usize) {
-    let limit = limit.to_string();
-    let new = NewTopic::new(name, 2, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
-    let created = admin().create_topics([&new], &AdminOptions::new()).await;
+    let settings = [("max.message.bytes", &*limit.to_string())];
+    create_at(Kafka::common().servers(), name, 2, &settings).await;
+}
+
+/// Creates a topic on a server.
+pub async fn create_at(servers: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let mut new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    for (setting, value) in settings {
+        new = new.set(setting, value);
+    }
+    let admin = admin_at(servers);
+    let created = admin.create_topics([&new], &AdminOptions::new()).await;
     created.unwrap().remove(0).unwrap();
 }
 

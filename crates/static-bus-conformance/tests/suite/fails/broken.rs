@@ -76,6 +76,7 @@ pub enum Fault {
     ListsReplies,
     HidesHolders,
     InspectsAsMember,
+    CreatesTopicToList,
     IgnoresDueTimes,
     RoundsDueTimes,
     WaitsForTimesInThePast,
@@ -366,6 +367,12 @@ impl Transport for BrokenBroker {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetterRecord>, TransportError> {
+        if self.fault == CreatesTopicToList {
+            let name = "listed".into();
+            let kind = Kind::Command;
+            let records = vec![(Topic { kind, name }, Record::default())];
+            self.broker().append(records).await.remove(0)?;
+        }
         let mut page = self.broker().dead_letters(after, limit).await?;
         if self.fault == ListsDeadLettersBackwards {
             page.reverse();

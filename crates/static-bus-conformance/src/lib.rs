@@ -4,7 +4,7 @@
 //! A [`Harness`] connects to the broker, and [`conformance_tests!`] makes a test of each case:
 //!
 //! ```
-//! use static_bus_remote::MemoryBroker;
+//! use static_bus_remote::{MemoryBroker, transport::RECEIVER_GRACE};
 //! use static_bus_conformance::{Capabilities, Harness};
 //!
 //! struct Fresh(MemoryBroker);
@@ -17,7 +17,7 @@
 //!     }
 //!
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities::IN_PROCESS
+//!         Capabilities::IN_PROCESS.with_receiver_grace(RECEIVER_GRACE)
 //!     }
 //! }
 //!

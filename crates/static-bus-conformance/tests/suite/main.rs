@@ -4,3 +4,4 @@
 mod fails;
 mod memory;
 mod simulated;
+mod skeleton;

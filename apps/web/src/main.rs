@@ -16,9 +16,11 @@ use web::{routes::routes, users};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite::memory:".to_owned());
-    // One connection, because each has a database in memory of its own.
+    // A database in memory is gone when its last connection is closed.
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .connect(&url)
         .await?;
     users::create_table(&pool).await?;

@@ -424,7 +424,7 @@ async fn send(servers: &str, namespace: &str, invoices: std::ops::Range<u32>) {
     remote.execute_many(all).await.unwrap();
 }
 
-/// Waits until the whole topic is committed and no transaction is open, and checks that each invoice is paid once.
+/// Waits until the whole topic is committed, and checks that each invoice is paid once.
 async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
     let mut last = (Instant::now(), Vec::new());
     loop {
@@ -438,11 +438,6 @@ async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
         assert!(last.0.elapsed() < LONG, "no progress: {:?} left", last.1);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let end = Instant::now() + LONG;
-    while has_hidden(servers, namespace).await {
-        assert!(Instant::now() < end, "a transaction is open");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
     let paid = paid(servers, namespace).await;
     let missing: Vec<_> = (0..invoices).filter(|n| !paid.contains_key(n)).collect();
     let doubled: Vec<_> = paid.iter().filter(|(_, count)| **count > 1).collect();
@@ -450,26 +445,6 @@ async fn is_paid_once(servers: &str, namespace: &str, invoices: u32) {
         missing.is_empty() && doubled.is_empty(),
         "missing: {missing:?}, more than once: {doubled:?}"
     );
-}
-
-/// Returns `true` while payments are behind an open transaction, as a process that is killed leaves it: consumers do not see them
-/// before the cluster has aborted it.
-async fn has_hidden(servers: &str, namespace: &str) -> bool {
-    let (servers, topic) = (
-        servers.to_owned(),
-        format!("{namespace}.event.billing.paid"),
-    );
-    let ends = move |isolation| {
-        let client: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &servers)
-            .set("isolation.level", isolation)
-            .create()
-            .unwrap();
-        let end = |partition| client.fetch_watermarks(&topic, partition, LONG).unwrap().1;
-        (0..4).map(end).collect::<Vec<_>>()
-    };
-    let look = move || ends("read_committed") != ends("read_uncommitted");
-    tokio::task::spawn_blocking(look).await.unwrap()
 }
 
 /// The number of messages of each partition that are not committed.

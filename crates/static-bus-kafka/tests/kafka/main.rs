@@ -4,13 +4,14 @@ mod append;
 mod backlog;
 mod claims;
 mod closing;
+#[path = "../common/mod.rs"]
+mod common;
 mod conformance;
 mod dead_letters;
 mod exactly_once;
 mod input;
 mod inspection;
 mod limits;
-mod mock;
 mod moves;
 mod outages;
 mod outputs;

@@ -1,32 +1,21 @@
-//! Records, and access to topics without the engine.
+//! Connections, and access to topics without the engine.
 
 use std::{
     collections::BTreeSet,
     error::Error,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, Message as _, Offset, TopicPartitionList,
+    ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
-    message::OwnedMessage,
-    types::RDKafkaErrorCode,
 };
 use static_bus_kafka::{KafkaConsumer, KafkaTransport, KafkaTransportBuilder};
-use static_bus_remote::transport::{Consumer as _, Kind, Lease, Record, Topic, TransportError};
+use static_bus_remote::transport::{Consumer as _, Lease, TransportError};
 use test_brokers::kafka::Kafka;
 
-/// A time that no healthy run comes near.
-pub const LONG: Duration = Duration::from_secs(180);
-
-/// A connection whose deadline no call of a healthy cluster comes near, however busy the machine is.
-pub fn kafka_at(servers: impl Into<String>) -> KafkaTransportBuilder {
-    KafkaTransport::builder(servers).deadline(Duration::from_secs(60))
-}
+pub use crate::common::*;
 
 /// Repeats a call until it succeeds: its deadline is short, or its first answers are refusals.
 pub async fn succeeds<T>(mut call: impl AsyncFnMut() -> Result<T, TransportError>) -> T {
@@ -43,21 +32,6 @@ pub async fn succeeds<T>(mut call: impl AsyncFnMut() -> Result<T, TransportError
 pub async fn impatient(servers: &str, seconds: u64) -> KafkaTransport {
     let deadline = Duration::from_secs(seconds);
     succeeds(async || kafka_at(servers).deadline(deadline).connect().await).await
-}
-
-pub fn command(name: &str) -> Topic {
-    Topic {
-        kind: Kind::Command,
-        name: name.to_owned().into(),
-    }
-}
-
-pub fn record(body: impl Into<String>, key: Option<&str>) -> Record {
-    Record {
-        body: body.into().into(),
-        key: key.map(Arc::from),
-        ..Record::default()
-    }
 }
 
 /// The text of the refusal of a connection. Checks that the error and its sources contain no secret.
@@ -120,55 +94,6 @@ pub async fn delete(topic: &str) {
         }
     };
     tokio::task::spawn_blocking(wait).await.unwrap();
-}
-
-/// All messages of a Kafka topic, in the order of each partition.
-pub async fn contents(servers: &str, topic: &str) -> Vec<OwnedMessage> {
-    let (servers, topic) = (servers.to_owned(), topic.to_owned());
-    tokio::task::spawn_blocking(move || read(&servers, &topic))
-        .await
-        .unwrap()
-}
-
-/// The bodies of messages.
-pub fn bodies(messages: &[OwnedMessage]) -> Vec<&str> {
-    let body = |message| str::from_utf8(OwnedMessage::payload(message).unwrap_or_default());
-    messages.iter().map(|m| body(m).unwrap()).collect()
-}
-
-fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
-    let limit = Duration::from_secs(120);
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("group.id", "tests")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), limit).unwrap();
-    let mut partitions = TopicPartitionList::new();
-    for partition in metadata.topics()[0].partitions() {
-        let place = (topic, partition.id(), Offset::Beginning);
-        partitions
-            .add_partition_offset(place.0, place.1, place.2)
-            .unwrap();
-    }
-    consumer.assign(&partitions).unwrap();
-    let mut messages = Vec::new();
-    let mut ended = 0;
-    while ended < partitions.count() {
-        match consumer.poll(limit) {
-            Some(Ok(message)) => messages.push(message.detach()),
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            // A server that is down: the client uses another, or connects again.
-            Some(Err(KafkaError::MessageConsumption(
-                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
-            ))) => {}
-            Some(Err(e)) => panic!("{topic}: {e}"),
-            None => panic!("{topic} cannot be read"),
-        }
-    }
-    messages
 }
 
 /// The number that a record has as its body.

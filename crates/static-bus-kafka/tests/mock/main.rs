@@ -1,4 +1,5 @@
-//! Faults of servers, with the mock cluster of `librdkafka`.
+//! Faults of servers, with the mock cluster of `librdkafka`. A program of its own, which starts no other: each process that is
+//! started inherits the connections that the mock cluster has accepted, and keeps them open when it closes them.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,9 @@ use static_bus_remote::{
     transport::{Consumer as _, Subscription},
 };
 
-use crate::support::*;
+#[path = "../common/mod.rs"]
+mod common;
+use self::common::*;
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 

@@ -201,14 +201,19 @@ pub async fn a_query_is_accepted_when_its_receiver_has_opened<H: Harness>(harnes
     Ok(())
 }
 
-/// While a receiver restarts, its queries are accepted, and delivered when it has opened again.
+/// While a receiver restarts, its queries are accepted, and delivered when it has opened again. The grace time begins anew with
+/// each restart.
 ///
 /// Fails for an engine without a grace time.
 pub async fn a_query_is_accepted_while_its_receiver_restarts<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
+    let grace = transport.receiver_grace().unwrap_or_default();
     let topic = topic(Kind::Query, "restarting");
     for n in 0..5 {
         let receiver = listen(&transport, &topic, "receiver").await;
+        if n == 1 {
+            tokio::time::sleep(grace).await;
+        }
         receiver.close().await;
         append(&transport, &topic, [record(n)]).await;
         let receiver = listen(&transport, &topic, "receiver").await;

@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{CommitMode, Consumer as _},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode as Code,
 };
@@ -58,7 +58,10 @@ pub(super) async fn begin_at_end(
 }
 
 /// All partitions that a topic has now.
-pub(super) fn all(client: &Client, topic: &str) -> KafkaResult<TopicPartitionList> {
+pub(super) fn all<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+) -> KafkaResult<TopicPartitionList> {
     let metadata = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let partitions = found.map_or(&[][..], |found| found.partitions());

@@ -5,12 +5,14 @@
 //!
 //! ```text
 //!   the group has members                        accepted
-//!   it has none any more                         accepted for the grace time from the first such answer on, then refused
+//!   it has none any more                         accepted for the grace time from the first such answer on, then refused,
+//!                                                unless a receiver has been there since
 //!   it does not exist                            refused: the topic never had a receiver
 //!   the cluster does not answer, or hides it     accepted
 //! ```
 //!
-//! The cluster hides a group from a user without the permission to describe it.
+//! The cluster hides a group from a user without the permission to describe it. A receiver that has come and gone between
+//! two answers has read what was sent after the first one: before a query is refused, the commits are compared.
 
 use std::{
     collections::HashMap,
@@ -18,13 +20,18 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{
+    Offset,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
+    topic_partition_list::TopicPartitionListElem,
+};
 use tokio::time::Instant;
 
 use super::{
     clients,
     names::{group_id, topic_name},
-    offsets::{REQUEST_TIMEOUT, list},
+    offsets::{REQUEST_TIMEOUT, all, list},
     settings::Settings,
     topics::Admin,
 };
@@ -59,12 +66,22 @@ struct Query {
 }
 
 /// The last answer about a group.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Known {
     at: Instant,
-    /// The time of the first answer without members; `None` with members.
-    gone: Option<Instant>,
+    /// `None` with members.
+    gone: Option<Gone>,
 }
+
+/// The first answer without members.
+#[derive(Clone)]
+struct Gone {
+    at: Instant,
+    committed: Committed,
+}
+
+/// What a group has committed: the position in each partition, and the end of its hold.
+pub(super) type Committed = Vec<(Offset, String)>;
 
 #[derive(Default)]
 struct Asked {
@@ -87,8 +104,9 @@ pub(super) trait Groups: Clone + Send + Sync + 'static {
     /// The group of a query; `None` if the cluster does not answer, or refuses.
     fn look_up(&self, topic: &Topic) -> impl Future<Output = Option<Group>> + Send;
 
-    /// Returns `true` if the user has the permission to describe the group of a query.
-    fn may_describe(&self, topic: &Topic) -> impl Future<Output = bool> + Send;
+    /// What the group of a query has committed; `None` if the cluster does not answer, or the user lacks the permission
+    /// to describe the group.
+    fn committed(&self, topic: &Topic) -> impl Future<Output = Option<Committed>> + Send;
 }
 
 /// The groups of a cluster.
@@ -142,8 +160,9 @@ impl Receivers {
 impl Query {
     /// The last answer, if queries are accepted by it.
     fn accepted(&self) -> Option<Known> {
-        let is_accepted = |known: &Known| known.gone.is_none_or(|gone| gone.elapsed() < self.grace);
-        lock(&self.known).filter(is_accepted)
+        let is_over = |gone: &Gone| gone.at.elapsed() >= self.grace;
+        let known = lock(&self.known).clone();
+        known.filter(|known| !known.gone.as_ref().is_some_and(is_over))
     }
 
     /// Asks the cluster, once for all queries that wait for it. Returns `false` if the query has no receiver.
@@ -170,16 +189,33 @@ impl Query {
             group => group,
         };
         let now = Instant::now();
-        let before = lock(&self.known).map(|known| known.gone);
-        let gone = match group {
-            Some(Group::HasMembers) => None,
-            Some(Group::Missing) if before.is_none() => return false,
-            Some(Group::Empty | Group::Missing) => before.flatten().or(Some(now)),
-            // Not asked for again at once: the other records of the connection would wait for it.
-            None => before.flatten(),
+        let known = lock(&self.known).clone();
+        let before = known.as_ref().and_then(|known| known.gone.clone());
+        let answer = match group {
+            Some(Group::HasMembers) => Some(None),
+            Some(Group::Missing) if known.is_none() => return false,
+            Some(Group::Empty | Group::Missing) => {
+                self.gone(groups, now, before.clone()).await.map(Some)
+            }
+            None => None,
         };
+        let is_unknown = answer.is_none();
+        // Not asked for again at once: the other records of the connection would wait for it.
+        let gone = answer.unwrap_or(before);
         *lock(&self.known) = Some(Known { at: now, gone });
-        group.is_none() || self.accepted().is_some()
+        is_unknown || self.accepted().is_some()
+    }
+
+    /// The first answer without members since a receiver was there. `None` if the cluster does not answer.
+    async fn gone(&self, groups: &impl Groups, now: Instant, before: Option<Gone>) -> Option<Gone> {
+        if let Some(gone) = before.as_ref()
+            && gone.at.elapsed() < self.grace
+        {
+            return before;
+        }
+        let committed = groups.committed(&self.topic).await?;
+        let unchanged = before.filter(|gone| gone.committed == committed);
+        Some(unchanged.unwrap_or(Gone { at: now, committed }))
     }
 
     /// Asks for the permission, which is not asked for again once it is there.
@@ -192,7 +228,7 @@ impl Query {
             Some((_, true)) => true,
             Some((at, false)) if at.elapsed() < PERMISSION_INTERVAL => false,
             _ => {
-                let may_describe = groups.may_describe(&self.topic).await;
+                let may_describe = groups.committed(&self.topic).await.is_some();
                 *permission = Some((Instant::now(), may_describe));
                 may_describe
             }
@@ -231,16 +267,22 @@ impl Groups for ClusterGroups {
         clients::on_thread(look).await.flatten()
     }
 
-    async fn may_describe(&self, topic: &Topic) -> bool {
+    async fn committed(&self, topic: &Topic) -> Option<Committed> {
         let namespace = self.settings.namespace();
         let config = self.settings.consumer(&group_id(namespace, topic, GROUP));
-        let places = list(&topic_name(namespace, topic), [0]);
-        // It is the same permission.
-        let read_positions = move || {
+        let name = topic_name(namespace, topic);
+        let read = move || {
             let client: BaseConsumer = config.create()?;
-            client.committed_offsets(places, REQUEST_TIMEOUT)
+            // Of a topic that does not exist any partition serves.
+            let places = all(&client, &name).unwrap_or_else(|_| list(&name, [0]));
+            let places = client.committed_offsets(places, REQUEST_TIMEOUT)?;
+            let places = places.elements();
+            let committed = |place: &TopicPartitionListElem<'_>| {
+                place.error()?;
+                Ok((place.offset(), place.metadata().to_owned()))
+            };
+            places.iter().map(committed).collect::<KafkaResult<_>>()
         };
-        let read = clients::on_thread(read_positions).await;
-        matches!(read, Some(Ok(_)))
+        clients::on_thread(read).await?.ok()
     }
 }

@@ -1,6 +1,6 @@
 //! The number of questions to the cluster, and the answers that follow from its own.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 use tokio::task::JoinSet;
 
@@ -15,8 +15,10 @@ struct Counted(Arc<Counts>);
 struct Counts {
     group: Mutex<Option<Group>>,
     may_describe: bool,
+    /// The position of the group.
+    position: AtomicI64,
     look_ups: AtomicUsize,
-    permissions: AtomicUsize,
+    committed: AtomicUsize,
 }
 
 impl Counted {
@@ -24,17 +26,15 @@ impl Counted {
         Counted(Arc::new(Counts {
             group: Mutex::new(group),
             may_describe,
+            position: AtomicI64::new(0),
             look_ups: AtomicUsize::new(0),
-            permissions: AtomicUsize::new(0),
+            committed: AtomicUsize::new(0),
         }))
     }
 
-    /// The number of look-ups, and of questions for the permission.
+    /// The number of look-ups, and of questions for its commits.
     fn counts(&self) -> (usize, usize) {
-        (
-            self.0.look_ups.load(SeqCst),
-            self.0.permissions.load(SeqCst),
-        )
+        (self.0.look_ups.load(SeqCst), self.0.committed.load(SeqCst))
     }
 }
 
@@ -46,10 +46,11 @@ impl Groups for Counted {
         group
     }
 
-    async fn may_describe(&self, _: &Topic) -> bool {
-        self.0.permissions.fetch_add(1, SeqCst);
+    async fn committed(&self, _: &Topic) -> Option<Committed> {
+        self.0.committed.fetch_add(1, SeqCst);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        self.0.may_describe
+        let position = Offset::Offset(self.0.position.load(SeqCst));
+        self.0.may_describe.then(|| vec![(position, String::new())])
     }
 }
 
@@ -123,4 +124,21 @@ async fn a_query_is_refused_when_its_group_has_been_empty_for_the_grace_time() {
         *lock(&groups.0.group) = Some(Group::HasMembers);
         assert_eq!(send(&receivers, &groups, 1).await, [true]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_came_and_went_unseen_begins_the_grace_time_anew() {
+    let receivers = Arc::new(Receivers::new(GRACE));
+    let groups = Counted::new(Some(Group::Empty), true);
+    assert_eq!(send(&receivers, &groups, 1).await, [true]);
+    for _ in 0..3 {
+        tokio::time::sleep(2 * GRACE).await;
+        groups.0.position.fetch_add(1, SeqCst);
+        assert_eq!(send(&receivers, &groups, 1).await, [true]);
+        tokio::time::sleep(GRACE - GRACE / 10).await;
+        assert_eq!(send(&receivers, &groups, 1).await, [true]);
+        tokio::time::sleep(GRACE / 10).await;
+        assert_eq!(send(&receivers, &groups, 100).await, [false; 100]);
+    }
+    assert_eq!(groups.counts().1, 7);
 }

@@ -198,7 +198,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
         self
     }
 
-    /// The name of this service: the attribute `source` of its dead letters. Default: the name of the program.
+    /// The name of this service: the attribute `service` of its dead letters. Default: the name of the program.
     pub fn service(mut self, service: impl Into<Arc<str>>) -> Self {
         self.settings.service = service.into();
         self

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The cluster hides a group from a user without the permission to describe it. A receiver that has come and gone between
-//! two answers has read what was sent after the first one: before a query is refused, the commits are compared.
+//! two answers has read what was sent after the first one: before a query is refused, the commits are compared, at most once
+//! in an interval.
 
 use std::{
     collections::HashMap,
@@ -78,6 +79,8 @@ struct Known {
 struct Gone {
     at: Instant,
     committed: Committed,
+    /// The time at which the commits were last compared.
+    compared: Instant,
 }
 
 /// What a group has committed: the position in each partition, and the end of its hold.
@@ -130,7 +133,7 @@ impl Receivers {
         let Some(known) = query.accepted() else {
             return query.ask(&groups).await;
         };
-        if known.at.elapsed() > MAX_INTERVAL.min(self.grace / 4) {
+        if known.at.elapsed() > query.interval() {
             // Until there is an answer, no other query asks.
             let at = Instant::now();
             *lock(&query.known) = Some(Known { at, ..known });
@@ -158,6 +161,10 @@ impl Receivers {
 }
 
 impl Query {
+    fn interval(&self) -> Duration {
+        MAX_INTERVAL.min(self.grace / 4)
+    }
+
     /// The last answer, if queries are accepted by it.
     fn accepted(&self) -> Option<Known> {
         let is_over = |gone: &Gone| gone.at.elapsed() >= self.grace;
@@ -209,13 +216,17 @@ impl Query {
     /// The first answer without members since a receiver was there. `None` if the cluster does not answer.
     async fn gone(&self, groups: &impl Groups, now: Instant, before: Option<Gone>) -> Option<Gone> {
         if let Some(gone) = before.as_ref()
-            && gone.at.elapsed() < self.grace
+            && (gone.at.elapsed() < self.grace || gone.compared.elapsed() < self.interval())
         {
             return before;
         }
         let committed = groups.committed(&self.topic).await?;
         let unchanged = before.filter(|gone| gone.committed == committed);
-        Some(unchanged.unwrap_or(Gone { at: now, committed }))
+        Some(Gone {
+            at: unchanged.map_or(now, |gone| gone.at),
+            committed,
+            compared: now,
+        })
     }
 
     /// Asks for the permission, which is not asked for again once it is there.

@@ -141,4 +141,10 @@ async fn a_receiver_that_came_and_went_unseen_begins_the_grace_time_anew() {
         assert_eq!(send(&receivers, &groups, 100).await, [false; 100]);
     }
     assert_eq!(groups.counts().1, 7);
+    // Ten seconds.
+    for _ in 0..100 {
+        assert_eq!(send(&receivers, &groups, 1).await, [false]);
+        tokio::time::sleep(Duration::from_millis(90)).await;
+    }
+    assert_eq!(groups.counts().1, 9, "each costs a client");
 }

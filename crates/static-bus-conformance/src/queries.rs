@@ -212,6 +212,7 @@ pub async fn a_query_is_accepted_while_its_receiver_restarts<H: Harness>(harness
     for n in 0..5 {
         let receiver = listen(&transport, &topic, "receiver").await;
         if n == 1 {
+            // The grace time of the first restart is over.
             tokio::time::sleep(grace).await;
         }
         receiver.close().await;

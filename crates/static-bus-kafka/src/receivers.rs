@@ -71,11 +71,10 @@ struct Query {
 struct Known {
     at: Instant,
     /// `None` with members.
-    gone: Option<Gone>,
+    gone: Option<Arc<Gone>>,
 }
 
 /// The first answer without members.
-#[derive(Clone)]
 struct Gone {
     at: Instant,
     committed: Committed,
@@ -161,13 +160,14 @@ impl Receivers {
 }
 
 impl Query {
+    /// The interval at which the group is looked at while queries are sent.
     fn interval(&self) -> Duration {
         MAX_INTERVAL.min(self.grace / 4)
     }
 
     /// The last answer, if queries are accepted by it.
     fn accepted(&self) -> Option<Known> {
-        let is_over = |gone: &Gone| gone.at.elapsed() >= self.grace;
+        let is_over = |gone: &Arc<Gone>| gone.at.elapsed() >= self.grace;
         let known = lock(&self.known).clone();
         known.filter(|known| !known.gone.as_ref().is_some_and(is_over))
     }
@@ -197,24 +197,29 @@ impl Query {
         };
         let now = Instant::now();
         let known = lock(&self.known).clone();
-        let before = known.as_ref().and_then(|known| known.gone.clone());
+        if group == Some(Group::Missing) && known.is_none() {
+            return false;
+        }
+        let before = known.and_then(|known| known.gone);
         let answer = match group {
             Some(Group::HasMembers) => Some(None),
-            Some(Group::Missing) if known.is_none() => return false,
-            Some(Group::Empty | Group::Missing) => {
-                self.gone(groups, now, before.clone()).await.map(Some)
-            }
+            Some(_) => self.gone(groups, now, before.clone()).await.map(Some),
             None => None,
         };
+        // Without an answer not asked for again at once: the other records of the connection would wait for it.
         let is_unknown = answer.is_none();
-        // Not asked for again at once: the other records of the connection would wait for it.
         let gone = answer.unwrap_or(before);
         *lock(&self.known) = Some(Known { at: now, gone });
         is_unknown || self.accepted().is_some()
     }
 
     /// The first answer without members since a receiver was there. `None` if the cluster does not answer.
-    async fn gone(&self, groups: &impl Groups, now: Instant, before: Option<Gone>) -> Option<Gone> {
+    async fn gone(
+        &self,
+        groups: &impl Groups,
+        now: Instant,
+        before: Option<Arc<Gone>>,
+    ) -> Option<Arc<Gone>> {
         if let Some(gone) = before.as_ref()
             && (gone.at.elapsed() < self.grace || gone.compared.elapsed() < self.interval())
         {
@@ -222,11 +227,11 @@ impl Query {
         }
         let committed = groups.committed(&self.topic).await?;
         let unchanged = before.filter(|gone| gone.committed == committed);
-        Some(Gone {
+        Some(Arc::new(Gone {
             at: unchanged.map_or(now, |gone| gone.at),
             committed,
             compared: now,
-        })
+        }))
     }
 
     /// Asks for the permission, which is not asked for again once it is there.

@@ -50,7 +50,8 @@
 //!
 //! A broker engine is a [`Transport`]: [`MemoryBroker`] within this process, for development and tests, Redis in the
 //! crate `static-bus-redis`, Apache Kafka in `static-bus-kafka`, PostgreSQL and SQLite in `static-bus-sql`. Client and worker
-//! are written once, for all engines. The contract of an engine is in [`transport`]; the crate `static-bus-conformance` tests it.
+//! are written once, for all engines. The contract of an engine is in [`transport`]; the crate `static-bus-conformance`
+//! tests it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 

@@ -89,9 +89,9 @@ fn read(servers: &str, topic: &str) -> Vec<OwnedMessage> {
     }
     let mut begins = TopicPartitionList::new();
     for partition in partitions {
-        let place = (topic, partition.id(), Offset::Beginning);
+        let begin = Offset::Beginning;
         begins
-            .add_partition_offset(place.0, place.1, place.2)
+            .add_partition_offset(topic, partition.id(), begin)
             .unwrap();
     }
     consumer.assign(&begins).unwrap();

@@ -214,6 +214,26 @@ impl<P: Progress> Assignment<P> {
             partitions.push((*number, assigned.epoch));
         }
         self.commits.begin(partitions);
+        let acknowledgements = std::mem::take(&mut self.acknowledgements);
+        Some(self.commit_of(client, offsets, acknowledgements))
+    }
+
+    /// A commit of this acknowledgement alone, for a trial.
+    pub fn trial(&self, acknowledgement: Acknowledgement) -> Option<Commit> {
+        let receipt = acknowledgement.receipt;
+        let offset = Offset::Offset(receipt.offset());
+        let mut offsets = TopicPartitionList::new();
+        // An offset of Kafka is valid.
+        _ = offsets.add_partition_offset(&self.topic, receipt.partition(), offset);
+        Some(self.commit_of(self.client()?, offsets, vec![acknowledgement]))
+    }
+
+    fn commit_of(
+        &self,
+        client: Arc<Client>,
+        offsets: TopicPartitionList,
+        acknowledgements: Vec<Acknowledgement>,
+    ) -> Commit {
         // A member that has lost its partitions may have no id, and the cluster would accept its offsets unchecked.
         let group = match self.is_transactional {
             true => client
@@ -221,36 +241,35 @@ impl<P: Progress> Assignment<P> {
                 .filter(|_| !client.assignment_lost()),
             false => None,
         };
-        let acknowledgements = std::mem::take(&mut self.acknowledgements);
-        Some(Commit::new(client, offsets, acknowledgements, group))
+        Commit::new(client, offsets, acknowledgements, group)
     }
 
-    /// Ends the commit that is in progress. If its outcome is unknown, the member gives up its partitions, and the
-    /// cluster decides which records are delivered again.
+    /// Ends the commit that is in progress. If its outcome is unknown, or output was refused, the member gives up its
+    /// partitions, and the cluster decides which records are delivered again.
     pub fn on_committed(
         &mut self,
         result: Result<(), Failure>,
         mut acknowledgements: Vec<Acknowledgement>,
     ) {
-        let is_unknown = result.as_ref().is_err_and(|failure| failure.is_unknown);
+        let ends_leases = result.as_ref().is_err_and(|failure| failure.ends_leases);
         let result = result.map_err(|failure| failure.error);
         let Some(ended) = self.commits.end(&result) else {
             return;
         };
-        let mut in_doubt = Vec::new();
+        let mut given_up = Vec::new();
         for (number, epoch) in ended.partitions {
             match self.partitions.get_mut(&number) {
                 Some(assigned) if assigned.epoch == epoch => match result {
                     Ok(()) => assigned.progress.committed(ended.begun),
-                    Err(_) if is_unknown => in_doubt.push(number),
+                    Err(_) if ends_leases => given_up.push(number),
                     Err(_) => assigned.is_dirty = true,
                 },
                 _ => {}
             }
         }
-        if !in_doubt.is_empty() {
-            self.abandon(&in_doubt);
-            acknowledgements.retain(|one| !in_doubt.contains(&one.receipt.partition()));
+        if !given_up.is_empty() {
+            self.abandon(&given_up);
+            acknowledgements.retain(|one| !given_up.contains(&one.receipt.partition()));
         }
         if result.is_err() {
             let epoch = |number| self.partitions.get(&number).map(|of| of.epoch);
@@ -327,7 +346,8 @@ impl<P: Progress> Assignment<P> {
         }
     }
 
-    /// Ends all leases of partitions whose committed positions are unknown, and commits no more changes of them.
+    /// Ends all leases of partitions whose records are delivered again from the committed positions, and commits no more
+    /// changes of them.
     fn abandon(&mut self, numbers: &[i32]) {
         self.close(numbers);
         for number in numbers {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::OnceCell,
+    sync::{Mutex, OnceCell},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -15,7 +15,7 @@ use super::{
     membership::{self, MAX_SESSION_TIMEOUT, MIN_SESSION_TIMEOUT, Member},
     names::group_id,
     offsets,
-    outputs::{Acknowledgement, Handling},
+    outputs::{Acknowledgement, Attempt, Handling},
     pace::Pace,
     receipt::KafkaReceipt,
     transactions::Committer,
@@ -53,6 +53,8 @@ pub struct KafkaConsumer {
     claims: OnceCell<Claims>,
     /// With exactly once.
     handling: Option<Handling>,
+    /// Locked by a trial of output.
+    trial: Mutex<()>,
     acknowledgements_pace: Pace,
     claims_pace: Pace,
 }
@@ -99,6 +101,7 @@ impl KafkaConsumer {
             member,
             claims: OnceCell::new(),
             handling,
+            trial: Mutex::default(),
             acknowledgements_pace: Pace::new(),
             claims_pace: Pace::new(),
         })
@@ -226,6 +229,28 @@ impl Consumer for KafkaConsumer {
     fn begin(&self, receipt: &KafkaReceipt) -> Option<Scope> {
         let handling = self.handling.as_ref()?;
         Some(handling.begin(receipt))
+    }
+
+    const FINISHES: bool = true;
+
+    /// Tries the output out if the cluster has refused such output a while ago: a refusal is then a failure of this attempt,
+    /// and of no other message in the same transaction.
+    async fn finish(
+        &self,
+        lease: &Lease<KafkaReceipt>,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        let outputs = Attempt::outputs_if(scope, |outputs| self.member.suspects(outputs));
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        let _one = self.trial.lock().await;
+        let trial = Acknowledgement {
+            receipt: lease.receipt,
+            outputs,
+            key: None,
+        };
+        self.member.try_out(trial).await
     }
 
     async fn renew(&self, leases: &[Lease<KafkaReceipt>]) -> Result<(), TransportError> {

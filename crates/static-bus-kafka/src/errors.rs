@@ -189,6 +189,24 @@ pub(super) fn is_too_large(error: &KafkaError) -> bool {
     )
 }
 
+/// Returns `true` if a record was refused for another reason than its size.
+pub(super) fn is_refused_record(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::TopicAuthorizationFailed
+                | Code::PolicyViolation
+                | Code::InvalidTopic
+                | Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::InvalidMessageSize
+                | Code::UnsupportedForMessageFormat
+                | Code::UnsupportedCompressionType
+        )
+    )
+}
+
 /// Returns `true` if an error of a client is a lost connection, which the client restores by itself.
 pub(super) fn is_lost_connection(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{BrokerTransportFailure, Resolve};

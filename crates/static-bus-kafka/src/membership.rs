@@ -8,6 +8,7 @@
 //! another one.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, mpsc},
     time::Duration,
 };
@@ -24,6 +25,7 @@ use super::{
     clients,
     cluster::Cluster,
     events::{Client, Events},
+    outputs::{Acknowledgement, Output},
     transactions::Committer,
 };
 use static_bus_remote::{
@@ -199,6 +201,30 @@ impl<P: Progress> Member<P> {
             Ok(Err(error)) => Err(self.error("committing", &error)),
             Err(_) => Err(self.0.cluster.unanswered("committing")),
         }
+    }
+
+    /// Returns `true` if output for one of these topics was refused.
+    pub fn suspects(&self, outputs: &[Output]) -> bool {
+        let committer = self.0.committer.as_ref();
+        committer.is_some_and(|committer| committer.suspects(outputs))
+    }
+
+    /// Tries out whether the cluster accepts the output of an attempt.
+    pub async fn try_out(&self, acknowledgement: Acknowledgement) -> Result<(), TransportError> {
+        let names: BTreeSet<_> = acknowledgement.outputs.iter().map(Output::name).collect();
+        let names = Vec::from_iter(names).join(", ");
+        let membership = self.0.clone();
+        let trial = move || {
+            let trial = membership.assignment().trial(acknowledgement);
+            match trial.zip(membership.committer.as_ref()) {
+                Some((trial, committer)) => trial.try_out(committer),
+                None => Err(KafkaError::Canceled),
+            }
+        };
+        let tried = clients::on_thread(trial).await;
+        tried
+            .unwrap_or(Err(KafkaError::Canceled))
+            .map_err(|e| self.error(&format!("appending the output of a handler to {names}"), &e))
     }
 
     /// Leaves the group, and waits until the thread has ended: until this time, or until the cluster is

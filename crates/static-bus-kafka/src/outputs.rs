@@ -10,6 +10,9 @@
 //!                            └─ dropped, if the attempt fails, the message is released, or its lease is lost
 //! ```
 //!
+//! Output that the cluster refuses fails the whole transaction. All of its messages are handled again then, and attempts with
+//! output for the same topics are tried out one by one, in transactions that are aborted.
+//!
 //! The output belongs to the attempt, not to the message: a message whose lease was lost is delivered again while
 //! its handler still runs, possibly to the same member.
 
@@ -48,6 +51,7 @@ struct Held {
 }
 
 /// An encoded record that is held back.
+#[derive(Clone)]
 pub(super) struct Output {
     pub topic: Topic,
     /// The Kafka topic.
@@ -62,6 +66,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// The Kafka topic.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The record for a producer.
     pub fn record(&self) -> BaseRecord<'_, [u8], [u8]> {
         let record = BaseRecord::to(&self.name)
@@ -138,6 +147,15 @@ impl Attempt {
             }
         }
         Ok(())
+    }
+
+    /// The output so far that fulfils a condition as a whole; none if it does not.
+    pub fn outputs_if(scope: &Scope, condition: impl FnOnce(&[Output]) -> bool) -> Vec<Output> {
+        let attempt: Option<&Attempt> = scope.get();
+        let outputs = attempt.map(|attempt| lock(&attempt.0.outputs));
+        let outputs = outputs.as_ref().and_then(|outputs| outputs.as_deref());
+        let outputs = outputs.filter(|outputs| condition(outputs));
+        outputs.unwrap_or_default().to_vec()
     }
 
     /// Ends the attempt, and returns its output.

@@ -1,7 +1,7 @@
 //! Commits as transactions: offsets together with the output of handlers and the confirmed keys.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use super::{
     claims::{self, Log},
     cluster::Cluster,
     errors,
-    outputs::Acknowledgement,
+    outputs::{Acknowledgement, Output},
     writer::BATCH_BYTES,
 };
 use static_bus_remote::{
@@ -31,6 +31,11 @@ use static_bus_remote::{
 
 /// The delay before a record is passed to the client again whose queue was full.
 const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
+/// The delay between two looks whether the records of a transaction are delivered. `flush` of the client takes 100 ms at
+/// least.
+const DELIVERY_DELAY: Duration = Duration::from_millis(1);
+/// The time for which output for a topic is tried out after the cluster has refused such output.
+const SUSPICION: Duration = Duration::from_secs(60);
 
 /// The transactional producer of a member.
 pub(super) struct Committer {
@@ -43,6 +48,8 @@ pub(super) struct Committer {
     deduplication: Duration,
     runtime: Handle,
     producer: Mutex<Place>,
+    /// The topics whose output may have been refused, and the time of the last refusal.
+    suspects: Mutex<HashMap<Topic, Instant>>,
 }
 
 /// The place of the producer.
@@ -58,16 +65,16 @@ type Transactional = ThreadedProducer<DefaultProducerContext>;
 /// The failure of a commit.
 pub(super) struct Failure {
     pub error: KafkaError,
-    /// `true` if the commit may have succeeded.
-    pub is_unknown: bool,
+    /// `true` if the member is to give its records up: the commit may have succeeded, or the cluster refuses output.
+    pub ends_leases: bool,
 }
 
 impl Failure {
     /// The failure of a commit that had no effect, or that may be repeated.
-    pub fn known(error: KafkaError) -> Self {
+    pub fn repeatable(error: KafkaError) -> Self {
         Failure {
             error,
-            is_unknown: false,
+            ends_leases: false,
         }
     }
 }
@@ -85,6 +92,7 @@ impl Committer {
                 producer: None,
                 batch_bytes: BATCH_BYTES,
             }),
+            suspects: Mutex::default(),
         }
     }
 
@@ -95,19 +103,10 @@ impl Committer {
         group: Option<&ConsumerGroupMetadata>,
         acknowledgements: &[Acknowledgement],
     ) -> Result<(), Failure> {
-        let group = group.ok_or_else(|| Failure::known(KafkaError::Canceled))?;
+        let group = group.ok_or_else(|| Failure::repeatable(KafkaError::Canceled))?;
         let mut place = lock(&self.producer);
-        let outputs = acknowledgements.iter().flat_map(|one| &one.outputs);
-        if let Some(bytes) = outputs.map(|output| output.max_batch_bytes).min()
-            && bytes < place.batch_bytes
-        {
-            place.batch_bytes = bytes;
-            place.producer = None;
-        }
-        let producer = match place.producer.take() {
-            Some(producer) => producer,
-            None => self.start(place.batch_bytes).map_err(Failure::known)?,
-        };
+        let producer = self.producer(&mut place, acknowledgements);
+        let producer = producer.map_err(Failure::repeatable)?;
         let prepared = self.prepare(&producer, offsets, group, acknowledgements);
         let is_prepared = prepared.is_ok();
         let committed = prepared.and_then(|()| self.end(&producer));
@@ -115,32 +114,104 @@ impl Committer {
             place.producer = Some(producer);
             return Ok(());
         };
-        self.look_up_topics(acknowledgements);
-        if errors::is_too_large(&error) {
-            // The limit of a topic was lowered. The next producer has smaller batches, and aborts the transaction.
-            place.batch_bytes = (place.batch_bytes / 2).max(1);
-            return Err(Failure::known(error));
-        }
+        let ends_leases = self.refuses(&mut place, &error, acknowledgements);
         // The cluster refuses this if the transaction is committed.
         let is_aborted = producer.abort_transaction(self.deadline()).is_ok();
         // The next producer with this id ends the transaction, as the cluster has decided. This one is not used again
         // in any case: it may have lost the leader of a partition for good.
         drop(producer);
         if is_aborted || !is_prepared {
-            return Err(Failure::known(error));
+            return Err(Failure { error, ends_leases });
         }
         place.producer = self.start(place.batch_bytes).ok();
         Err(Failure {
             error,
-            is_unknown: true,
+            ends_leases: true,
         })
+    }
+
+    /// Makes a commit as a transaction that is aborted: has the cluster anything against its output?
+    pub fn try_out(
+        &self,
+        offsets: &TopicPartitionList,
+        group: Option<&ConsumerGroupMetadata>,
+        acknowledgements: &[Acknowledgement],
+    ) -> KafkaResult<()> {
+        let group = group.ok_or(KafkaError::Canceled)?;
+        let mut place = lock(&self.producer);
+        loop {
+            let producer = self.producer(&mut place, acknowledgements)?;
+            let prepared = self.prepare(&producer, offsets, group, acknowledgements);
+            let aborted = producer.abort_transaction(self.deadline());
+            let Err(error) = prepared else {
+                place.producer = aborted.ok().map(|()| producer);
+                return Ok(());
+            };
+            let is_refused = self.refuses(&mut place, &error, acknowledgements);
+            if is_refused || !errors::is_too_large(&error) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Returns `true` if one of these is for a topic whose output was refused.
+    pub fn suspects(&self, outputs: &[Output]) -> bool {
+        let suspects = lock(&self.suspects);
+        outputs.iter().any(|output| {
+            let refused = suspects.get(&output.topic);
+            refused.is_some_and(|time| time.elapsed() < SUSPICION)
+        })
+    }
+
+    /// The producer, whose batches the topics of these accept.
+    fn producer(
+        &self,
+        place: &mut Place,
+        acknowledgements: &[Acknowledgement],
+    ) -> KafkaResult<Transactional> {
+        let limits = outputs(acknowledgements).map(|output| output.max_batch_bytes);
+        if let Some(bytes) = limits.min()
+            && bytes < place.batch_bytes
+        {
+            place.batch_bytes = bytes;
+            place.producer = None;
+        }
+        match place.producer.take() {
+            Some(producer) => Ok(producer),
+            None => self.start(place.batch_bytes),
+        }
+    }
+
+    /// Returns `true` if the cluster refuses output for good: a repetition of the transaction fails as well.
+    fn refuses(
+        &self,
+        place: &mut Place,
+        error: &KafkaError,
+        acknowledgements: &[Acknowledgement],
+    ) -> bool {
+        self.look_up_topics(acknowledgements);
+        let Some(largest) = outputs(acknowledgements).map(|output| output.size).max() else {
+            return false;
+        };
+        let is_too_large = errors::is_too_large(error);
+        if is_too_large && place.batch_bytes > largest {
+            // The limit of a topic was lowered. The next producer has smaller batches.
+            place.batch_bytes /= 2;
+            return false;
+        }
+        if !is_too_large && !errors::is_refused_record(error) {
+            return false;
+        }
+        let topics = outputs(acknowledgements).map(|output| output.topic.clone());
+        lock(&self.suspects).extend(topics.map(|topic| (topic, Instant::now())));
+        true
     }
 
     /// Looks up the topics of a failed commit in the background: one of them may have been deleted, or its limit lowered.
     fn look_up_topics(&self, acknowledgements: &[Acknowledgement]) {
         self.claims.restore();
-        let outputs = acknowledgements.iter().flat_map(|one| &one.outputs);
-        let topics: HashSet<Topic> = outputs.map(|output| output.topic.clone()).collect();
+        let topics = outputs(acknowledgements).map(|output| output.topic.clone());
+        let topics: HashSet<Topic> = topics.collect();
         let cluster = self.cluster.clone();
         self.runtime.spawn(async move {
             for topic in topics {
@@ -161,7 +232,7 @@ impl Committer {
     ) -> KafkaResult<()> {
         let deadline = self.deadline();
         producer.begin_transaction()?;
-        for output in acknowledgements.iter().flat_map(|one| &one.outputs) {
+        for output in outputs(acknowledgements) {
             self.send(producer, output.record())?;
         }
         let keys: Vec<_> = acknowledgements
@@ -175,7 +246,8 @@ impl Committer {
                 .partition(0);
             self.send(producer, record)?;
         }
-        producer.flush(deadline)?;
+        self.deliver(producer)?;
+        // The error of a record that was refused.
         producer.send_offsets_to_transaction(offsets, group, deadline)
     }
 
@@ -209,6 +281,18 @@ impl Committer {
         Ok(())
     }
 
+    /// Waits until the result of each record is known.
+    fn deliver(&self, producer: &Transactional) -> KafkaResult<()> {
+        let end = Instant::now() + self.deadline();
+        while producer.in_flight_count() > 0 {
+            if Instant::now() >= end {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
+            thread::sleep(DELIVERY_DELAY);
+        }
+        Ok(())
+    }
+
     /// Starts a producer. This aborts an open transaction of an earlier producer with the same id.
     fn start(&self, batch_bytes: usize) -> KafkaResult<Transactional> {
         let producer: Transactional = self
@@ -223,4 +307,9 @@ impl Committer {
     fn deadline(&self) -> Duration {
         self.cluster.settings().deadline()
     }
+}
+
+/// The output of all handlers.
+fn outputs(acknowledgements: &[Acknowledgement]) -> impl Iterator<Item = &Output> {
+    acknowledgements.iter().flat_map(|one| &one.outputs)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rdkafka::{
     TopicPartitionList,
     consumer::{CommitMode, Consumer as _, ConsumerGroupMetadata},
+    error::KafkaResult,
 };
 
 use crate::{
@@ -44,12 +45,23 @@ impl Commit {
         match committer {
             None => {
                 let committed = self.client.commit(offsets, CommitMode::Sync);
-                committed.map_err(Failure::known)
+                committed.map_err(Failure::repeatable)
             }
             Some(committer) => {
                 committer.commit(offsets, self.group.as_ref(), &self.acknowledgements)
             }
         }
+    }
+
+    /// Makes the commit as a transaction that is aborted, and blocks until it has ended.
+    pub fn try_out(&self, committer: &Committer) -> KafkaResult<()> {
+        let Commit {
+            offsets,
+            acknowledgements,
+            group,
+            ..
+        } = self;
+        committer.try_out(offsets, group.as_ref(), acknowledgements)
     }
 
     /// The acknowledgements of the commit.

@@ -75,14 +75,15 @@ impl Commits {
         }
     }
 
-    /// The outcome of the commit of a change, if it is known.
+    /// The outcome of the commit of a change, if it is known. A failure also after the change was [forgotten](Self::forget)
+    /// with its partitions.
     pub fn outcome(&self, ticket: Ticket) -> Option<KafkaResult<()>> {
-        if self.committed >= ticket.change {
-            return Some(Ok(()));
+        let failure = self.last_failure.as_ref();
+        let failure = failure.filter(|of| of.ended > ticket.ended && of.change >= ticket.change);
+        match failure {
+            Some(failure) => Some(Err(failure.error.clone())),
+            None => (self.committed >= ticket.change).then_some(Ok(())),
         }
-        let failure = self.last_failure.as_ref()?;
-        let has_failed = failure.ended > ticket.ended && failure.change >= ticket.change;
-        has_failed.then(|| Err(failure.error.clone()))
     }
 
     /// Returns `true` if there are changes to commit, and no commit is in progress.

@@ -40,7 +40,7 @@ fn bodies(letters: &[DeadLetterRecord]) -> Vec<&str> {
 }
 
 /// The dead letters of a namespace, when there are that many.
-async fn letters(kafka: &KafkaTransport, count: usize) -> Vec<DeadLetter> {
+pub async fn letters(kafka: &KafkaTransport, count: usize) -> Vec<DeadLetter> {
     let dead = DeadLetters::of(kafka.clone());
     let letters = async {
         loop {

@@ -159,6 +159,25 @@ async fn paid(servers: &str, namespace: &str) -> BTreeMap<u32, usize> {
     paid
 }
 
+/// The client has a call for this that takes 100 ms at least.
+#[tokio::test]
+async fn a_commit_ends_when_its_output_is_appended() {
+    let kafka = connect(Kafka::common().servers(), "once-soon").await;
+    let member = join(&kafka, "one").await;
+    let mut shortest = LONG;
+    for n in 0..20 {
+        append(&kafka, cause(n)).await.unwrap();
+        let (_, lease) = take(&member).await;
+        let scope = begin(&member, &lease);
+        append(&kafka, effect(&scope, n)).await.unwrap();
+        let begun = Instant::now();
+        member.acknowledge(&[lease]).await.unwrap();
+        shortest = shortest.min(begun.elapsed());
+    }
+    assert!(shortest < Duration::from_millis(90), "{shortest:?}");
+    println!("{shortest:?}");
+}
+
 #[tokio::test]
 async fn the_output_of_a_handler_is_appended_with_the_acknowledgement() {
     let (servers, namespace) = (Kafka::common().servers(), "once-together");

@@ -28,6 +28,7 @@ const TRANSACTIONAL_ID: u8 = 5;
 const LITERAL: u8 = 3;
 const PREFIXED: u8 = 4;
 const ALL: u8 = 2;
+const WRITE: u8 = 4;
 const CREATE: u8 = 5;
 const ALTER_CONFIGS: u8 = 11;
 const DENY: u8 = 2;
@@ -69,7 +70,7 @@ async fn alice(namespace: &str) -> (&'static Kafka, KafkaTransportBuilder) {
             ],
             ..KafkaOptions::default()
         });
-        for prefix in ["shop.", "queries.", "sends.", "given.", "once."] {
+        for prefix in ["shop.", "queries.", "sends.", "given.", "once.", "refused."] {
             for resource in [TOPIC, GROUP] {
                 add(server.servers(), (resource, prefix, PREFIXED, ALL, ALLOW));
             }
@@ -80,6 +81,14 @@ async fn alice(namespace: &str) -> (&'static Kafka, KafkaTransportBuilder) {
             (TOPIC, "given.", PREFIXED, CREATE, DENY),
             (TOPIC, "given.", PREFIXED, ALTER_CONFIGS, DENY),
             (TRANSACTIONAL_ID, "once.", PREFIXED, ALL, ALLOW),
+            (
+                TOPIC,
+                "refused.command.billing.receipt",
+                LITERAL,
+                WRITE,
+                DENY,
+            ),
+            (TRANSACTIONAL_ID, "refused.", PREFIXED, ALL, ALLOW),
         ] {
             add(server.servers(), rule);
         }
@@ -215,6 +224,18 @@ async fn a_handler_that_may_not_send_makes_a_dead_letter_and_its_key_goes_on() {
     for letter in letters_of_a_handler_that_sends(kafka, 10).await {
         assert_eq!(letter.attempts, 3, "{}", letter.error);
         let expected = "sends.command.billing.receipt: TopicAuthorizationFailed";
+        assert!(letter.error.contains(expected), "{}", letter.error);
+    }
+}
+
+/// The topic exists, so that the cluster refuses the output only when it is appended.
+#[tokio::test]
+async fn output_that_is_refused_makes_a_dead_letter_and_its_key_goes_on() {
+    let builder = alice("refused").await.1;
+    let kafka = builder.exactly_once().connect().await.unwrap();
+    for letter in letters_of_a_handler_that_sends(kafka, 10).await {
+        assert_eq!(letter.attempts, 3, "{}", letter.error);
+        let expected = "refused.command.billing.receipt: TopicAuthorizationFailed";
         assert!(letter.error.contains(expected), "{}", letter.error);
     }
 }

@@ -255,7 +255,8 @@ pub async fn a_dead_letter_is_complete_and_replayed_to_its_group_only<H: Harness
     Ok(())
 }
 
-/// A message that is sent five times with one idempotency key, on five connections, is handled once.
+/// A message that is sent five times with one idempotency key, on five connections, is handled once. The workers have the
+/// greatest settings that can be written.
 pub async fn a_message_sent_again_with_its_idempotency_key_runs_once<H: Harness>(
     harness: &H,
 ) -> Outcome {
@@ -263,7 +264,14 @@ pub async fn a_message_sent_again_with_its_idempotency_key_runs_once<H: Harness>
     let mut workers = Vec::new();
     for _ in 0..2 {
         let bus = job_bus(reporter.clone(), |_| async { Ok(()) });
-        workers.push(job_worker(connect(harness).await, bus, |w| w).await);
+        let greatest = |worker: Worker<_, _>| {
+            worker
+                .lease(Duration::MAX)
+                .deduplication(Duration::MAX)
+                .concurrency(NonZeroUsize::MAX)
+                .configure::<Job>(|job| job.limit(NonZeroUsize::MAX))
+        };
+        workers.push(job_worker(connect(harness).await, bus, greatest).await);
     }
     for _ in 0..5 {
         let bus = client(connect(harness).await).await;

@@ -104,10 +104,11 @@ pub async fn a_renewed_lease_keeps_the_record<H: Harness>(harness: &H) -> Outcom
     .await
 }
 
-/// A late renewal or release by a member that has lost its lease has no effect on the record of the new holder.
+/// A late renewal or release by a member that has lost its lease has no effect on the record of the new holder, which may
+/// be the same member.
 ///
-/// Fails for an engine that renews a lease by taking the record from its holder, or that releases records which the
-/// member does not hold.
+/// Fails for an engine that renews a lease by taking the record from its holder, that releases records which the
+/// member does not hold, or whose receipts name a record and not its delivery.
 pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &H) -> Outcome {
     let transport = connect(harness).await;
     tries(&transport, |transport, n| async move {
@@ -134,6 +135,28 @@ pub async fn a_lost_lease_does_not_disturb_its_new_holder<H: Harness>(harness: &
         third
             .receives_nothing(LEASE * 3 / 2, "it is acknowledged")
             .await;
+        Some(())
+    })
+    .await?;
+    tries(&transport, |transport, n| async move {
+        let topic = topic(Kind::Command, format!("lost and found {n}"));
+        let holder = join_short(&transport, &topic, "holder").await;
+        let other = join_short(&transport, &topic, "other").await;
+        append(&transport, &topic, [record(1)]).await;
+        let lost = leases(&holder.take(1).await);
+        tokio::time::sleep(LEASE).await;
+        let got = holder.take(1).await;
+        let held = leases(&got);
+        let received = async {
+            let _ = within("a late release", holder.consumer().release(&lost)).await;
+            other.first_ids(LEASE * 5 / 2).await
+        };
+        let came = while_renewed(&holder, &held, LEASE, received).await?;
+        assert!(
+            came.is_empty(),
+            "another member got record 1, while its holder renewed the lease of its second delivery"
+        );
+        holder.acknowledge(&got).await;
         Some(())
     })
     .await

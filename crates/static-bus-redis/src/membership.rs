@@ -6,6 +6,7 @@ use std::{
 };
 
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::{
     budget::Budget,
@@ -130,9 +131,9 @@ impl Membership {
         lock(&self.streams)
     }
 
-    /// Buffers new entries of these streams.
-    pub fn buffer(&self, streams: &[usize], entries: NewEntries) {
-        let until = later(tokio::time::Instant::now(), self.lease());
+    /// Buffers new entries of these streams, from a read that was begun at this time.
+    pub fn buffer(&self, streams: &[usize], entries: NewEntries, begun: Instant) {
+        let until = later(begun, self.lease());
         let keys = self.keys.streams();
         let mut all = self.streams();
         for (key, entries) in entries {
@@ -191,16 +192,17 @@ impl Membership {
         transaction.run(&self.link).await?;
         self.deduplication.forget(claims);
         let mut streams = self.streams();
-        leases
-            .iter()
-            .for_each(|lease| streams.settle(&lease.receipt));
+        for Lease { receipt, .. } in leases {
+            streams.settle(receipt.stream(), receipt.id());
+        }
         Ok(())
     }
 
     /// Renews leases and claims that this member still has.
     pub async fn renew(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        let leases = self.streams().last(leases);
         for leases in leases.chunks(CALL) {
-            let until = later(tokio::time::Instant::now(), self.lease());
+            let until = later(Instant::now(), self.lease());
             let claims = self.claims_of(leases);
             self.renew_entries(&ids(leases), &claims).await?;
             self.streams().renew(leases, until);
@@ -212,7 +214,7 @@ impl Membership {
     pub async fn renew_buffered(&self) -> Result<(), TransportError> {
         let expiring = self.streams().expiring(self.lease());
         for ids in pieces(&expiring, CALL) {
-            let until = later(tokio::time::Instant::now(), self.lease());
+            let until = later(Instant::now(), self.lease());
             self.renew_entries(&ids, &[]).await?;
             self.streams().renew_buffered(&ids, until);
         }
@@ -231,8 +233,9 @@ impl Membership {
         Ok(())
     }
 
-    /// Gives entries and claims up.
+    /// Gives entries and claims up, but for those that were delivered again since.
     pub async fn release(&self, leases: &[Lease<RedisReceipt>]) -> Result<(), TransportError> {
+        let leases = self.streams().last(leases);
         for leases in leases.chunks(CALL) {
             let claims = self.claims_of(leases);
             self.settle(&scripts::RELEASE, &[], &claims, &ids(leases))

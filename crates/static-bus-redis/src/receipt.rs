@@ -9,13 +9,18 @@ use static_bus_remote::transport::Lease;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RedisReceipt {
     stream: u16,
+    delivery: u32,
     id: EntryId,
 }
 
 impl RedisReceipt {
-    pub(super) fn new(stream: usize, id: EntryId) -> Self {
+    pub(super) fn new(stream: usize, id: EntryId, delivery: u32) -> Self {
         let stream = u16::try_from(stream).expect("a topic has at most 1,000 partitions");
-        RedisReceipt { stream, id }
+        RedisReceipt {
+            stream,
+            delivery,
+            id,
+        }
     }
 
     /// The number of the stream: 0 for the shared stream, n + 1 for partition n.
@@ -25,6 +30,11 @@ impl RedisReceipt {
 
     pub(super) fn id(&self) -> EntryId {
         self.id
+    }
+
+    /// The number of the delivery, counted by the member.
+    pub(super) fn delivery(&self) -> u32 {
+        self.delivery
     }
 }
 

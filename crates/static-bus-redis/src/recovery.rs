@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use super::{
     errors::is_missing,
     membership::Membership,
-    receipt::RedisReceipt,
     replies::{Taken, pending_ids, taken_entries},
     scripts::{self, Lua},
     wire::{EntryId, size},
@@ -161,7 +160,7 @@ async fn reclaim(member: &Membership, cursor: String, max: usize) -> Result<(), 
     streams.set_reclaim_cursor(next, member.beat());
     for Taken { entry, .. } in &taken {
         // By the server's clock the lease ran out, also one of this member.
-        streams.settle(&RedisReceipt::new(0, entry.id));
+        streams.settle(0, entry.id);
     }
     let entries = taken
         .into_iter()

@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::{cmp::Reverse, time::Duration};
+use std::{borrow::Cow, cmp::Reverse, time::Duration};
 
 use tokio::time::Instant;
 
@@ -79,10 +79,10 @@ impl Streams {
         let mut deliveries = Vec::new();
         for (number, stream) in self.streams.iter_mut().enumerate().rev() {
             while deliveries.len() < max
-                && let Some(buffered) = stream.hand_out(now)
+                && let Some((buffered, delivery)) = stream.hand_out(now)
             {
                 deliveries.push(Delivery {
-                    receipt: RedisReceipt::new(number, buffered.entry.id),
+                    receipt: RedisReceipt::new(number, buffered.entry.id, delivery),
                     record: buffered.entry.record,
                     attempt: buffered.attempt,
                 });
@@ -112,15 +112,32 @@ impl Streams {
     }
 
     /// Ends the lease of an entry.
-    pub fn settle(&mut self, receipt: &RedisReceipt) {
-        self.streams[receipt.stream()].settle(receipt.id());
+    pub fn settle(&mut self, stream: usize, id: EntryId) {
+        self.streams[stream].settle(id);
+    }
+
+    /// The leases of entries that are not to be delivered again, nor were since.
+    pub fn last<'l>(&self, leases: &'l [Lease<RedisReceipt>]) -> Cow<'l, [Lease<RedisReceipt>]> {
+        let is_superseded = |lease: &Lease<RedisReceipt>| {
+            let receipt = lease.receipt;
+            self.streams[receipt.stream()].is_superseded(receipt.id(), receipt.delivery())
+        };
+        match leases.iter().any(is_superseded) {
+            true => leases
+                .iter()
+                .filter(|lease| !is_superseded(lease))
+                .cloned()
+                .collect(),
+            false => leases.into(),
+        }
     }
 
     /// Ends the leases of released entries, and searches for them.
     pub fn release(&mut self, leases: &[Lease<RedisReceipt>]) {
         for lease in leases {
-            self.settle(&lease.receipt);
-            match lease.receipt.stream() {
+            let stream = lease.receipt.stream();
+            self.settle(stream, lease.receipt.id());
+            match stream {
                 0 => self.reclaim = Reclaim::From(Instant::now()),
                 partition => self.streams[partition].search(),
             }
@@ -238,10 +255,11 @@ impl Streams {
 
     /// Takes over the server's decisions on the partitions.
     pub fn assign(&mut self, assignments: &[Assignment], until: Instant) {
+        let now = Instant::now();
         for (stream, assignment) in self.streams[1..].iter_mut().zip(assignments) {
             match assignment {
                 Assignment::Foreign => stream.lose(),
-                Assignment::Kept => stream.keep(until),
+                Assignment::Kept => stream.keep(until, now),
                 Assignment::Taken => stream.take(until),
             }
         }

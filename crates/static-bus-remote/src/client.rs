@@ -16,6 +16,7 @@ use super::{
     outbound::Outbound,
     pending::{Answer, Pending, pass_replies},
     per_message::PerMessage,
+    time::LONGEST,
     transport::{Due, Kind, Record, Topic, TransportError, TransportErrorKind},
 };
 use static_bus::asynchronous::{
@@ -454,7 +455,7 @@ impl<T: Transport> RemoteBus<T> {
         envelope.deadline = Timestamp::now().checked_add(after).ok();
         let mut waiting = pending.expect(id).map_err(transport_error::<Q>)?;
         let refused = waiting.refuse();
-        let record = envelope.record(body, Some(after));
+        let record = envelope.record(body, Some(after.min(LONGEST)));
         drop(envelope);
         let answer = tokio::time::timeout(after, async {
             let topic = Topic::of::<Q>(Kind::Query);

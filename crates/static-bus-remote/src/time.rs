@@ -4,10 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+/// The longest time with which engines calculate: 30 years. What is longer never passes.
+pub const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// `now + after`, or a time 30 years away if that is earlier: the sum of `Instant` and `Duration` may overflow.
 pub fn later(now: Instant, after: Duration) -> Instant {
-    const LIMIT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    now + after.min(LIMIT)
+    now + after.min(LONGEST)
 }
 
 /// A duration in milliseconds.

@@ -27,7 +27,7 @@ use super::{
     RetryPolicy, Transport, TransportError, TransportErrorKind,
     client::check_header,
     outbound::Outbound,
-    time::later,
+    time::{LONGEST, later},
     transport::{Consumer, Kind, Receiver, Subscription},
 };
 use static_bus::asynchronous::{AsyncExecuteCommand, AsyncPublishEvent, AsyncSendQuery};
@@ -247,7 +247,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
     /// The time after which the messages of a worker that has died go to others. Default: 30 s. A worker
     /// renews its leases while handlers run: a handler may take longer.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease;
+        self.settings.lease = lease.min(LONGEST);
         self
     }
 
@@ -332,7 +332,7 @@ impl<T: Transport, B: Send + Sync + 'static> Worker<T, B> {
 
         let (drain, draining) = watch::channel(None);
         let shared = settings.concurrency.get().saturating_sub(served.len());
-        let slots = Arc::new(Semaphore::new(shared));
+        let slots = Arc::new(Semaphore::new(shared.min(Semaphore::MAX_PERMITS)));
         let (outbound, sending) = Outbound::start(transport.clone());
         let reports = Reports::new(served.iter().map(Served::to_string));
         let mut measured = Vec::new();

@@ -12,6 +12,7 @@ use std::{
 
 use static_bus_remote::{
     lock::lock,
+    time::LONGEST,
     transport::{Transport, TransportError},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -97,7 +98,7 @@ impl<T: Transport, D: Dialect> Relay<T, D> {
 
     /// The time after which the partitions of a relay that has died go to others. Default: 5 s.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_millis(100));
+        self.lease = lease.clamp(Duration::from_millis(100), LONGEST);
         self
     }
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, marker::PhantomData, time::Duration};
 
-use static_bus_remote::transport::{RECEIVER_GRACE, TransportError, TransportErrorKind};
+use static_bus_remote::{
+    time::LONGEST,
+    transport::{RECEIVER_GRACE, TransportError, TransportErrorKind},
+};
 
 use super::{dialect::Dialect, transport::SqlTransport};
 
@@ -62,7 +65,7 @@ impl<D: Dialect> SqlTransportBuilder<D> {
     /// The longest time that a call waits for the database. Default: 5 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.settings.deadline = deadline;
+        self.settings.deadline = deadline.min(LONGEST);
         self
     }
 

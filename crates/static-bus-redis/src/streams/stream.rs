@@ -16,8 +16,10 @@ pub(super) struct Stream {
     is_partition: bool,
     /// Entries that were read and not handed out.
     buffer: BTreeMap<EntryId, Buffered>,
-    /// Entries that were handed out and not settled, with the ends of their leases.
-    held: HashMap<EntryId, Instant>,
+    /// Entries that were handed out and not settled.
+    held: HashMap<EntryId, Held>,
+    /// The number of deliveries so far.
+    deliveries: u32,
     /// Entries that were handed out, and whose leases ran out before they were settled.
     lapsed: HashSet<EntryId>,
     /// The number of calls under way that may return entries.
@@ -52,6 +54,13 @@ pub(super) struct Buffered {
     pub until: Instant,
 }
 
+/// The last delivery of an entry.
+struct Held {
+    delivery: u32,
+    /// The end of its lease.
+    until: Instant,
+}
+
 impl Ownership {
     fn new(until: Instant) -> Self {
         let search = Search::After(EntryId::default());
@@ -77,6 +86,7 @@ impl Stream {
             is_partition,
             buffer: BTreeMap::new(),
             held: HashMap::default(),
+            deliveries: 0,
             lapsed: HashSet::new(),
             reads: 0,
             searches: 0,
@@ -102,11 +112,15 @@ impl Stream {
         self.is_leaving() && self.held.is_empty() && self.reads == 0
     }
 
-    /// Extends the ownership, or begins it.
-    pub fn keep(&mut self, new_end: Instant) {
+    /// Extends the ownership, or begins it. One that seemed to have ended was not read from, and may have lost entries.
+    pub fn keep(&mut self, new_end: Instant, now: Instant) {
+        let has_missed = !self.may_read(now);
         match &mut self.ownership {
             Ownership::Own { until, .. } | Ownership::Leaving { until } => *until = new_end,
-            Ownership::Foreign => self.take(new_end),
+            Ownership::Foreign => return self.take(new_end),
+        }
+        if has_missed {
+            self.search();
         }
     }
 
@@ -210,17 +224,32 @@ impl Stream {
         }
     }
 
-    /// Hands the next entry out.
-    pub fn hand_out(&mut self, now: Instant) -> Option<Buffered> {
+    /// Hands the next entry out, with the number of the delivery.
+    pub fn hand_out(&mut self, now: Instant) -> Option<(Buffered, u32)> {
         while self.is_ready(now) {
             let (id, buffered) = self.buffer.pop_first()?;
-            // After its lease the entry may be another member's. If it is not, it is found again.
-            if buffered.until > now {
-                self.held.insert(id, buffered.until);
-                return Some(buffered);
+            let until = buffered.until;
+            if until > now {
+                self.deliveries = self.deliveries.wrapping_add(1);
+                let delivery = self.deliveries;
+                self.held.insert(id, Held { delivery, until });
+                return Some((buffered, delivery));
+            }
+            // After its lease the entry may be another member's. If it is not, it is found again, in a partition before
+            // later ones are handed out.
+            if self.is_partition {
+                self.search();
             }
         }
         None
+    }
+
+    /// Returns whether the entry is to be delivered again, or was.
+    pub fn is_superseded(&self, id: EntryId, delivery: u32) -> bool {
+        match self.held.get(&id) {
+            Some(held) => held.delivery != delivery,
+            None => self.buffer.contains_key(&id),
+        }
     }
 
     pub fn held(&self) -> usize {
@@ -247,14 +276,14 @@ impl Stream {
 
     /// Sets the end of a lease that has not ended.
     pub fn renew(&mut self, id: EntryId, until: Instant) {
-        if let Some(end) = self.held.get_mut(&id) {
-            *end = until;
+        if let Some(held) = self.held.get_mut(&id) {
+            held.until = until;
         }
     }
 
     /// Ends the leases that ran out. Returns whether there were any.
     pub fn expire(&mut self, now: Instant) -> bool {
-        let ended = self.held.extract_if(|_, until| *until <= now);
+        let ended = self.held.extract_if(|_, held| held.until <= now);
         let before = self.lapsed.len();
         self.lapsed.extend(ended.map(|(id, _)| id));
         self.lapsed.len() > before
@@ -326,6 +355,40 @@ mod tests {
     }
 
     #[test]
+    fn no_entry_of_a_partition_overtakes_one_that_was_buffered_for_too_long() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(31);
+        let mut stream = owned(now);
+        let (_, number) = stream.searching(now).unwrap();
+        stream.searched(number, None);
+        insert(&mut stream, "1-0", now);
+        insert(&mut stream, "2-0", later);
+        assert!(stream.hand_out(later).is_none(), "2-0");
+        assert!(!stream.is_readable(later), "3-0 would be read");
+        let (_, number) = stream.searching(later).unwrap();
+        insert(&mut stream, "1-0", later);
+        stream.searched(number, Some(id("2-0")));
+        for expected in ["1-0", "2-0"] {
+            let (handed_out, _) = stream.hand_out(later).unwrap();
+            assert_eq!(handed_out.entry.id, id(expected));
+        }
+    }
+
+    #[test]
+    fn what_was_read_while_the_ownership_seemed_to_have_ended_is_searched() {
+        let now = Instant::now();
+        let mut stream = owned(now);
+        let (_, number) = stream.searching(now).unwrap();
+        stream.searched(number, None);
+        let later = now + Duration::from_secs(61);
+        insert(&mut stream, "1-0", later);
+        assert!(!stream.has(id("1-0")));
+        stream.keep(later + Duration::from_secs(60), later);
+        assert!(!stream.is_readable(later), "2-0 would be read");
+        assert!(stream.searching(later).is_some());
+    }
+
+    #[test]
     fn a_search_does_not_end_one_that_was_begun_after_it() {
         let now = Instant::now();
         let again: [fn(&mut Stream, Instant); 3] = [
@@ -358,7 +421,7 @@ mod tests {
         insert(&mut stream, "1-0", now);
         insert(&mut stream, "2-0", now);
         stream.begin_read();
-        let held = stream.hand_out(now).unwrap().entry.id;
+        let held = stream.hand_out(now).unwrap().0.entry.id;
         assert_eq!(stream.leave(), [id("2-0")], "the buffered entries");
         insert(&mut stream, "3-0", now);
         assert!(!stream.has(id("3-0")), "it is not read any more");

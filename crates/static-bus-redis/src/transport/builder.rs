@@ -16,7 +16,10 @@ use super::{
     nodes::ClusterUrl,
     sentinel::SentinelUrl,
 };
-use static_bus_remote::transport::{RECEIVER_GRACE, TransportError, TransportErrorKind};
+use static_bus_remote::{
+    time::LONGEST,
+    transport::{RECEIVER_GRACE, TransportError, TransportErrorKind},
+};
 
 /// The settings of a connection: [`RedisTransport::builder`], then [`connect`](RedisTransportBuilder::connect).
 #[derive(Clone)]
@@ -93,7 +96,7 @@ impl RedisTransportBuilder {
     /// 250 kB that are sent in one round trip, and up to eight times the deadline for one that is received.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(LONGEST);
         self
     }
 

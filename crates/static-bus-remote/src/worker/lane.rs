@@ -194,7 +194,7 @@ impl<C: Consumer> Lane<C> {
         let window = self.handlers.window();
         let waiting = self.held - self.queues.parked() - self.acknowledgements.len();
         let room = window.saturating_sub(waiting);
-        room.min((PARKED + window).saturating_sub(self.held))
+        room.min(window.saturating_add(PARKED).saturating_sub(self.held))
     }
 
     /// Returns `true` if a batch may be received. A message that is isolated is alone here, but for parked ones.

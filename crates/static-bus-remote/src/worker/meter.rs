@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::time::MissedTickBehavior;
 
 use super::served::Served;
 use crate::transport::{Backlog, Consumer};
@@ -70,6 +71,8 @@ impl BacklogMeter {
 /// Measures the backlogs, at intervals.
 pub(super) async fn measure<C: Consumer>(watched: Vec<(Arc<C>, BacklogMeter)>) {
     let mut ticks = tokio::time::interval(EVERY);
+    // Measurements that were late, as in an outage, are not made up for.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         for (consumer, meter) in &watched {

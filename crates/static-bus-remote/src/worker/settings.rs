@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crate::RetryPolicy;
+use crate::{RetryPolicy, time::LONGEST};
 
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -83,7 +83,10 @@ impl MessageSettings {
         Settings {
             retries: self.retries.unwrap_or(worker.retries),
             handler_timeout: self.handler_timeout.unwrap_or(worker.handler_timeout),
-            deduplication: self.deduplication.unwrap_or(worker.deduplication),
+            deduplication: self
+                .deduplication
+                .unwrap_or(worker.deduplication)
+                .map(|window| window.min(LONGEST)),
             ..worker.clone()
         }
     }

@@ -156,10 +156,20 @@ pub async fn a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_oth
         key: Some("1".into()),
         ..Record::default()
     };
+    // No text that a database could compress to a key of its indexes.
+    let long_key: String = (0..1_000_u32)
+        .map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)))
+        .collect();
+    let mut named = Envelope::new("elsewhere", Job::NAME, Codec::Json.content_type());
+    named.idempotency_key = Some(long_key.into());
+    let misnamed = Record {
+        headers: named.headers(),
+        ..poison.clone()
+    };
     append(
         &transport,
         &topic(Kind::Command, Job::NAME),
-        [poison.clone()],
+        [poison.clone(), misnamed.clone()],
     )
     .await;
     execute(
@@ -172,10 +182,12 @@ pub async fn a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_oth
     let mut came = reports.take("the messages behind it", 3).await;
     came.sort_unstable();
     assert_eq!(came, [(1, 1), (1, 2), (2, 3)]);
-    let letters = wait_for_dead_letters(&transport, 1).await;
-    assert_eq!(letters.len(), 1, "dead letters");
-    assert_eq!(letters[0].record, poison, "the record as it was appended");
-    assert_eq!(letters[0].origin, "command conformance.job");
+    let letters = wait_for_dead_letters(&transport, 2).await;
+    assert_eq!(letters.len(), 2, "dead letters");
+    for (letter, record) in letters.iter().zip([poison, misnamed]) {
+        assert_eq!(letter.record, record, "the record as it was appended");
+        assert_eq!(letter.origin, "command conformance.job");
+    }
     worker.shutdown(DEADLINE).await;
     Ok(())
 }

@@ -90,6 +90,9 @@ struct Shared<T> {
     _client: oneshot::Sender<Infallible>,
 }
 
+/// The longest idempotency key in bytes. Workers accept a bit more, for the positions of [`RemoteBus::execute_many`].
+const LONGEST_IDEMPOTENCY_KEY: usize = 1000;
+
 /// The configuration of a [`RemoteBus`]: `RemoteBus::builder(transport)`, then
 /// [`connect`](RemoteBusBuilder::connect).
 #[must_use = "nothing is connected until `connect`"]
@@ -198,7 +201,8 @@ impl<T: Transport> RemoteBus<T> {
     }
 
     /// The same bus with an idempotency key for its messages: of several commands of one type, or
-    /// events of one type, with one key, each group handles one.
+    /// events of one type, with one key, each group handles one. A key has 1,000 bytes at most; with a longer one, sending
+    /// fails.
     ///
     /// ```
     /// # use static_bus::prelude::*;
@@ -338,7 +342,19 @@ impl<T: Transport> RemoteBus<T> {
         Ok(self.envelope(Uuid::now_v7(), message).record(body, None))
     }
 
+    /// # Errors
+    /// If the message cannot be encoded, or the idempotency key is too long.
     fn encode<M: Message + Serialize>(&self, message: &M) -> Result<bytes::Bytes, BusError> {
+        let length = self.idempotency_key.as_ref().map_or(0, |key| key.len());
+        if length > LONGEST_IDEMPOTENCY_KEY {
+            let reason = format!(
+                "the idempotency key has {length} bytes, and the limit is {LONGEST_IDEMPOTENCY_KEY}: shorten it"
+            );
+            let (kind, address) = (TransportErrorKind::Refused, self.transport().address());
+            return Err(transport_error::<M>(TransportError::new(
+                kind, address, reason,
+            )));
+        }
         let encoded = self.shared.codec.encode(message);
         encoded.map_err(|source| BusError::Codec {
             message: M::NAME,

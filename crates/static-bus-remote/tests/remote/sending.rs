@@ -289,3 +289,18 @@ async fn what_may_heal_by_waiting_uses_up_no_attempt_of_a_handler() {
         worker.shutdown(LONG).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_idempotency_key_that_is_too_long_is_refused() {
+    let remote = connect(&TestBroker::new()).await;
+    let send = async |length| {
+        let remote = remote.with_idempotency_key("k".repeat(length));
+        remote.execute_many([Pay { invoice: 7 }]).await
+    };
+    send(1000).await.unwrap();
+    let error = send(1001).await.unwrap_err().to_string();
+    assert!(
+        error.contains("the idempotency key has 1001 bytes, and the limit is 1000: shorten it"),
+        "{error}"
+    );
+}

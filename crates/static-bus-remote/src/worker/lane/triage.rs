@@ -11,6 +11,10 @@ use crate::{
     transport::{Claim, Delivery, Lease},
 };
 
+/// The longest deduplication key in bytes: the indexes of databases have a limit. A longer one would fail each claim of which
+/// it is part.
+const LONGEST_KEY: usize = 1024;
+
 pub(super) struct TriageConfig {
     pub message: &'static str,
     pub group: Cow<'static, str>,
@@ -97,6 +101,13 @@ fn decide<R>(item: &mut Item<R>, config: &TriageConfig) -> Decision {
     if config.deduplicates {
         let key = message.value(attribute::IDEMPOTENCY_KEY);
         let key = key.unwrap_or_else(|| value(attribute::ID));
+        if key.len() > LONGEST_KEY {
+            let length = key.len();
+            let error = format!(
+                "its idempotency key, or its id, has {length} bytes, and the limit is {LONGEST_KEY}"
+            );
+            return Decision::Unreadable(error);
+        }
         item.deduplication_key = key.into();
     }
     item.codec = codec;

@@ -18,9 +18,10 @@ use super::{
     store::{Session, Work},
 };
 
-/// Keys that another transaction is confirming are left out. It waits for none: handlers do this in their transactions.
-const FORGET: &str = "delete from {p}claim where {row group_id = $1 and key} {found} select {row key} from {p}claim {by claim_forget} \
-     where group_id = $1 and forget_at <= {now} and until <= {now} order by forget_at {limit $2} {skip} {end}";
+/// Those of all groups: one that has gone removes none. Keys that another transaction is confirming are left out. It waits for none:
+/// handlers do this in their transactions.
+const FORGET: &str = "delete from {p}claim where {row (group_id, key)} {found} select {row group_id, key} from {p}claim \
+     {by claim_forget} where forget_at <= {now} and until <= {now} order by forget_at {limit $1} {skip} {end}";
 
 const CLAIM: &str = "insert into {p}claim as c (group_id, key, member, until, forget_at, done) \
      select $1, {hex}, $2, {now} + $3, {now} + $3 + $4, false from {each $5} where true on conflict (group_id, key) do update \
@@ -130,7 +131,7 @@ pub(crate) async fn confirm<D: Dialect>(
     if confirmed.is_empty() {
         return Ok(());
     }
-    forget(session, membership.group, confirmed.len()).await?;
+    forget(session, confirmed.len()).await?;
     let keys = keys(confirmed.iter().copied());
     let arguments = [membership.group.into(), kept.into(), (&keys).into()];
     session.fetch(CONFIRM, &arguments).await.map(drop)
@@ -145,7 +146,7 @@ pub(crate) async fn remember<D: Dialect>(
     let Some(kept) = membership.deduplication else {
         return Ok(true);
     };
-    forget(session, membership.group, 1).await?;
+    forget(session, 1).await?;
     let keys = keys([key].into_iter());
     let arguments = [membership.group.into(), kept.into(), (&keys).into()];
     let remembered = session.fetch(REMEMBER, &arguments).await?;
@@ -194,16 +195,9 @@ async fn change_held<D: Dialect>(
 }
 
 /// Removes keys whose time is over: more than are added, so that all are removed in the end.
-async fn forget<D: Dialect>(
-    session: &mut Session<'_, D>,
-    group: i64,
-    added: usize,
-) -> Result<(), Error> {
+async fn forget<D: Dialect>(session: &mut Session<'_, D>, added: usize) -> Result<(), Error> {
     let limit = 2 * added as i64 + 10;
-    session
-        .fetch(FORGET, &[group.into(), limit.into()])
-        .await
-        .map(drop)
+    session.fetch(FORGET, &[limit.into()]).await.map(drop)
 }
 
 /// Keys in the order in which all transactions lock them, each once: a statement changes no row twice.

@@ -1,10 +1,13 @@
 //! Long backlogs: taking costs the records that are taken, not those that wait.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use static_bus_remote::{
     Transport,
-    transport::{Consumer, Record, Subscription},
+    transport::{Consumer, Lease, Record, Subscription},
 };
 
 use super::{
@@ -47,6 +50,45 @@ async fn taking_does_not_get_slower_with_the_backlog() {
         long < 8 * short,
         "{long:?}, and {short:?} of a short backlog"
     );
+}
+
+/// The shortest of ten times that it takes to acknowledge a record with its key, while this many keys of another group are to be
+/// forgotten.
+async fn confirming(keys: usize) -> Duration {
+    let (_place, transport) = fresh().await;
+    let topic = command("orders.place");
+    let mut silent = Subscription::new(topic.clone(), "silent", "silent");
+    silent.lease = Duration::from_millis(1);
+    silent.deduplication = Some(Duration::from_millis(1));
+    let silent = transport.consume(silent).await.unwrap();
+    for from in (0..keys).step_by(1_000) {
+        let some: Vec<Arc<str>> = (from..from + 1_000)
+            .map(|n| format!("key {n}").into())
+            .collect();
+        silent.claim(&some).await.unwrap();
+    }
+    let member = join(&transport, &topic, "member").await;
+    let mut shortest = Duration::MAX;
+    for n in 0..10 {
+        append(&transport, &topic, [record(n)]).await.unwrap();
+        let got = member.receive(1, LONG).await.unwrap();
+        let key: Arc<str> = format!("of the member {n}").into();
+        member.claim(std::slice::from_ref(&key)).await.unwrap();
+        let lease = Lease {
+            receipt: got[0].receipt,
+            claim: Some(key),
+        };
+        let start = Instant::now();
+        member.acknowledge(&[lease]).await.unwrap();
+        shortest = shortest.min(start.elapsed());
+    }
+    shortest
+}
+
+#[tokio::test]
+async fn acknowledging_does_not_get_slower_with_the_keys_of_a_silent_group() {
+    let (few, many) = (confirming(0).await, confirming(100_000).await);
+    assert!(many < 8 * few, "{many:?}, and {few:?} without such keys");
 }
 
 #[tokio::test]

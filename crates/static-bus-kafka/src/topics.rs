@@ -1,6 +1,7 @@
 //! The topics of a cluster, which are created when they are first needed.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -66,6 +67,7 @@ impl Topics {
 
     /// The Kafka topic of a topic. Creates it if it is missing.
     pub async fn get(&self, topic: &Topic) -> Result<KafkaTopic, TransportError> {
+        let topic = known_as(topic);
         if let Some(known) = lock(&self.known).get(topic) {
             return Ok(known.clone());
         }
@@ -166,7 +168,7 @@ impl Topics {
 
     /// Forgets a topic that may have been deleted: the next [`get`](Self::get) creates it again.
     pub fn forget(&self, topic: &Topic) {
-        lock(&self.known).remove(topic);
+        lock(&self.known).remove(known_as(topic));
     }
 
     /// The client for administrative requests.
@@ -187,6 +189,18 @@ impl Drop for Topics {
     }
 }
 
+/// The topic under which a topic is known: the replies to all addresses are in one Kafka topic.
+fn known_as(topic: &Topic) -> &Topic {
+    static REPLIES: Topic = Topic {
+        kind: Kind::Reply,
+        name: Cow::Borrowed(""),
+    };
+    match topic.kind {
+        Kind::Reply => &REPLIES,
+        _ => topic,
+    }
+}
+
 /// The number of partitions of a topic, if all of them are usable.
 fn partitions_of(admin: &Admin, name: &str, timeout: Duration) -> KafkaResult<Option<i32>> {
     let metadata = admin.inner().fetch_metadata(Some(name), timeout)?;
@@ -201,4 +215,37 @@ fn partitions_of(admin: &Admin, name: &str, timeout: Duration) -> KafkaResult<Op
             .fetch_watermarks(name, partition.id(), timeout)?;
     }
     Ok(usable.map(|t| i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{cluster::Cluster, settings::KafkaTransportBuilder};
+    use test_brokers::kafka::Kafka;
+
+    #[tokio::test]
+    async fn the_topic_of_replies_is_looked_up_once_for_all_addresses() {
+        let settings = KafkaTransportBuilder::new(Kafka::common().servers()).namespace("look-up");
+        let settings = settings.deadline(Duration::from_secs(60));
+        let cluster = Cluster::new(settings.settings().unwrap());
+        let topics = cluster.topics();
+        for address in ["one", "two"] {
+            let replies = Topic {
+                kind: Kind::Reply,
+                name: address.into(),
+            };
+            assert_eq!(
+                &*topics.get(&replies).await.unwrap().name,
+                "look-up.replies"
+            );
+        }
+        assert_eq!(lock(&topics.known).len(), 1);
+        topics.forget(&Topic {
+            kind: Kind::Reply,
+            name: "three".into(),
+        });
+        assert_eq!(lock(&topics.known).len(), 0);
+    }
 }

@@ -61,6 +61,11 @@ impl Statements for Postgres {
                  (select ctid, record_id from {{p}}delivery where group_id = $1 and strand = strands.value::text::bigint \
                  and until = 0 and not fresh order by record_id limit $5) as waiting"
             ),
+            "firsts" => format!(
+                "json_array_elements({argument}::json) as held(value) cross join lateral \
+                 (select id, body from {{p}}outbox where partition_id {{is held.value::text::bigint}} \
+                 order by partition_id, id limit $2) as o"
+            ),
             // Arrays, of which each element is looked up in an index. A list may be searched for each row of the table instead.
             "in" => format!("= any (array (select value::text::bigint from {{each {argument}}}))"),
             "in_first" => format!("= any (array (select {{int 0}} from {{each {argument}}}))"),

@@ -64,6 +64,10 @@ impl Statements for Sqlite {
                  and waiting.record_id in (select record_id from {{p}}delivery {{by delivery_strand}} where group_id = $1 and \
                  strand = strands.value and until = 0 and not fresh order by record_id {{limit $5}})"
             ),
+            "firsts" => format!(
+                "json_each({argument}) as held cross join {{p}}outbox as o on o.id in \
+                 (select id from {{p}}outbox {{by outbox_partition}} where partition_id = held.value order by id {{limit $2}})"
+            ),
             // Without statistics, SQLite would not choose the partial indices.
             "by" => format!("indexed by {{i}}{argument}"),
             "versions" => {

@@ -24,16 +24,21 @@ use crate::{
     list,
     outbox::{MoveDue, RELAY, next_due, topic},
     record::{decode, duration},
+    scheduler::{BATCH, BYTES},
     store::{Row, Session, Work},
     transport::Shared,
     wake::Reader,
 };
 
-/// The number of messages that are read at a time.
-const BATCH: i64 = 500;
+/// The first messages of each partition, up to a number of them and until they have a number of bytes: whatever waits behind them is not
+/// looked at.
+const ROWS: &str = "select id, partition_id, kind, name, key, headers, body, null from {p}outbox where id {found} \
+     select id from (select id, sum(size) over (order by id) - size as before from \
+     (select o.id, length(o.body) as size from {firsts $1} order by o.id {limit $3}) as firsts) as sized where before < $4 {end} \
+     order by id";
+/// The number of messages of a partition that are read at a time, at least.
+const FEWEST: i64 = 100;
 
-const ROWS: &str = "select id, partition_id, kind, name, key, headers, body, null from {p}outbox \
-     where partition_id in (select {int} from {each $1}) order by id {limit $2}";
 const REMOVE: &str = "delete from {p}outbox where id in (select {int} from {each $1})";
 
 /// The messages of the outbox.
@@ -176,9 +181,11 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
         if free.is_empty() {
             return Ok(false);
         }
+        let of_each = FEWEST.max(BATCH / free.len() as i64);
         let free = list::numbers(free);
         let store = &self.shared.store;
-        let rows = store.read(ROWS, &[(&free).into(), BATCH.into()]).await?;
+        let bounds = [(&free).into(), of_each.into(), BATCH.into(), BYTES.into()];
+        let rows = store.read(ROWS, &bounds).await?;
         let messages: Result<Vec<_>, _> = rows.iter().map(message).collect();
         let messages = store.checked(messages)?;
         if messages.is_empty() {

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -303,6 +303,51 @@ async fn a_refused_message_is_named_and_waits_until_the_broker_accepts_it() {
     shop.broker.topic.store(false, Ordering::Relaxed);
     eventually("all are moved", async || relay.health().await.lag == 0).await;
     eventually("the relay is well", async || relay.health().await.ready).await;
+    relay.shutdown().await.unwrap();
+}
+
+/// The shortest of ten times that it takes to relay a message, while this many wait in another partition behind a refused one.
+async fn relaying(blocked: u32) -> Duration {
+    let shop = Shop::new().await;
+    shop.broker.topic.store(true, Ordering::Relaxed);
+    for from in (0..blocked).step_by(1_000) {
+        let some = (from..from + 1_000).map(|n| keyed("blocked", n));
+        shop.commit(&command(REFUSED), some).await;
+    }
+    let relay = shop.relay().await;
+    let topic = command("billing.pay");
+    let member = join(&shop.broker, &topic, "member").await;
+    let mut shortest = Duration::MAX;
+    for n in 0..10 {
+        let begun = Instant::now();
+        shop.commit(&topic, [keyed("free", n)]).await;
+        let got = member.receive(1, LONG).await.unwrap();
+        shortest = shortest.min(begun.elapsed());
+        acknowledge(&member, &got).await.unwrap();
+    }
+    relay.shutdown().await.unwrap();
+    shortest
+}
+
+#[tokio::test]
+async fn relaying_does_not_get_slower_with_the_backlog_of_a_partition_that_waits() {
+    let (none, many) = (relaying(0).await, relaying(60_000).await);
+    assert!(many < 5 * none, "{many:?}, and {none:?} without a backlog");
+}
+
+#[tokio::test]
+async fn large_messages_are_relayed_few_at_a_time() {
+    let shop = Shop::new().await;
+    let topic = command("billing.pay");
+    let large = "x".repeat(200_000);
+    shop.commit(&topic, (0..40).map(|_| record(&large))).await;
+    shop.broker.stalls.store(true, Ordering::Relaxed);
+    let relay = shop.relay().await;
+    let stalled = || shop.broker.stalled.load(Ordering::Relaxed);
+    eventually("the first call", async || stalled() > 0).await;
+    assert!(stalled() <= 6, "{}", stalled());
+    shop.broker.go_on.notify_one();
+    eventually("all are moved", async || relay.health().await.lag == 0).await;
     relay.shutdown().await.unwrap();
 }
 

@@ -30,6 +30,7 @@ use super::{
     pending::Pending,
     receipt::SqlReceipt,
     record::duration,
+    room::Room,
     scheduler::SCHEDULER,
     settle::{End, Remove, Settle},
     take::take,
@@ -53,6 +54,7 @@ pub struct SqlConsumer<D: Dialect> {
     pending: tokio::sync::Mutex<Pending<Delivery<SqlReceipt>>>,
     is_partial: Arc<AtomicBool>,
     is_mixed: Arc<AtomicBool>,
+    room: Arc<Room>,
     is_closed: AtomicBool,
     closing: Notify,
     /// The records that were acknowledged in the transactions of their handlers.
@@ -78,6 +80,7 @@ impl<D: Dialect> SqlConsumer<D> {
             pending: tokio::sync::Mutex::new(Pending::new()),
             is_partial: Arc::default(),
             is_mixed: Arc::default(),
+            room: Arc::new(Room::new()),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
             handled: Mutex::default(),
@@ -114,9 +117,13 @@ impl<D: Dialect> SqlConsumer<D> {
         let taken = pending.take(&self.shared.store, max, || {
             let (shared, membership) = (self.shared.clone(), self.membership);
             let (is_partial, is_mixed) = (self.is_partial.clone(), self.is_mixed.clone());
+            let room = self.room.clone();
             async move {
                 let was_mixed = is_mixed.load(Ordering::Acquire);
-                let taken = take(&shared.store, &membership, max, was_mixed).await?;
+                let max = max.min(room.get());
+                let taken = take(&shared.store, &membership, max, was_mixed).await;
+                let taken = taken.inspect_err(|_| room.failed())?;
+                room.answered(&taken.deliveries);
                 is_mixed.store(taken.is_mixed, Ordering::Release);
                 is_partial.store(taken.is_partial, Ordering::Release);
                 Ok(taken.deliveries)

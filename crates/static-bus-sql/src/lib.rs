@@ -60,6 +60,7 @@ mod receipt;
 mod receiver;
 mod record;
 mod relay;
+mod room;
 mod rows;
 mod scheduled;
 mod scheduler;

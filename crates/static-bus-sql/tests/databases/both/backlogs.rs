@@ -30,9 +30,12 @@ async fn taking(records: usize, make: impl Fn(usize) -> Record) -> Duration {
     let mut shortest = Duration::MAX;
     for _ in 0..10 {
         let start = Instant::now();
-        let got = member.receive(100, LONG).await.unwrap();
-        assert_eq!(got.len(), 100);
-        acknowledge(&member, &got).await.unwrap();
+        let mut count = 0;
+        while count < 100 {
+            let got = member.receive(100 - count, LONG).await.unwrap();
+            acknowledge(&member, &got).await.unwrap();
+            count += got.len();
+        }
         shortest = shortest.min(start.elapsed());
     }
     shortest

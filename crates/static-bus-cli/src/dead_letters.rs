@@ -1,7 +1,7 @@
 //! The commands `dead-letters list`, `show`, `replay` and `discard`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
 };
@@ -54,6 +54,8 @@ pub struct Changed {
     pub failed: usize,
     /// The first failure.
     pub error: Option<TransportError>,
+    /// The failure to read further dead letters, which are unchanged.
+    pub unread: Option<TransportError>,
 }
 
 pub async fn run<T: Transport>(
@@ -170,7 +172,7 @@ pub fn fields(letter: &DeadLetter) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// The dead letters at positions.
+/// The dead letters at positions, each of them once.
 ///
 /// # Errors
 /// If one of them is gone.
@@ -178,6 +180,9 @@ pub async fn at<T: Transport>(
     letters: &DeadLetters<T>,
     positions: &[String],
 ) -> Result<Vec<DeadLetter>, Failure> {
+    let mut seen = HashSet::new();
+    let is_first = |position: &&String| seen.insert(report::position(position));
+    let positions: Vec<_> = positions.iter().filter(is_first).collect();
     let there: Vec<_> = positions.iter().map(|p| report::position(p)).collect();
     let found = letters.get_all(&there).await?;
     let present = |(letter, position): (Option<DeadLetter>, &String)| {
@@ -209,20 +214,17 @@ async fn change<T: Transport>(
             "{verb} asks for confirmation, and the input is not a terminal: add --yes"
         )));
     }
+    let filter = args.filter.build();
     let selected = match args.position.is_empty() {
-        true => Selected::matching(letters, args.filter.build()).await?,
+        true => Selected::matching(letters, filter, None).await?,
         false => Selected::at(at(letters, &args.position).await?),
     };
     let is_confirmed = selected.number == 0 || args.yes || confirm(action, &selected)?;
     let changed = match is_confirmed {
-        true => selected.target.change(letters, action).await?,
+        true => selected.target.change(letters, action).await,
         false => Changed::default(),
     };
-    let Changed {
-        done,
-        failed,
-        error,
-    } = changed;
+    let Changed { done, failed, .. } = changed;
     if output.is_json() {
         let report = ChangeReport {
             action: verb,
@@ -234,12 +236,8 @@ async fn change<T: Transport>(
         let done = counted(done);
         output.print(&format!("{} {done}\n", action.past()))?;
     }
-    match error {
-        Some(error) => Err(Failure::Incomplete(format!(
-            "{} could not be {}: {error}",
-            counted(failed),
-            action.past()
-        ))),
+    match changed.failure(action) {
+        Some(failure) => Err(Failure::Incomplete(failure)),
         None => Ok(()),
     }
 }
@@ -291,13 +289,17 @@ impl Action {
 }
 
 impl Selected {
-    /// The dead letters that match now.
+    /// The dead letters that match now, up to the position `until`.
     pub async fn matching<T: Transport>(
         letters: &DeadLetters<T>,
         filter: DeadLetterFilter,
+        until: Option<&str>,
     ) -> Result<Self, TransportError> {
         let (mut number, mut groups, mut last) = (0, BTreeMap::new(), None);
         let mut search = letters.search(filter.clone());
+        if let Some(until) = until {
+            search = search.until(until);
+        }
         while let Some(found) = search.next().await? {
             number += found.len();
             count(&mut groups, &found);
@@ -331,11 +333,7 @@ fn count(groups: &mut BTreeMap<(String, String), usize>, letters: &[DeadLetter])
 
 impl Target {
     /// Changes the dead letters, in batches.
-    pub async fn change<T: Transport>(
-        self,
-        letters: &DeadLetters<T>,
-        action: Action,
-    ) -> Result<Changed, TransportError> {
+    pub async fn change<T: Transport>(self, letters: &DeadLetters<T>, action: Action) -> Changed {
         let mut changed = Changed::default();
         match self {
             Target::At(selected) => {
@@ -346,14 +344,22 @@ impl Target {
             Target::Matching(_, None) => {}
             Target::Matching(filter, Some(last)) => {
                 let mut search = letters.search(filter).until(last);
-                while let Some(found) = search.next().await? {
+                loop {
+                    let found = match search.next().await {
+                        Ok(Some(found)) => found,
+                        Ok(None) => break,
+                        Err(error) => {
+                            changed.unread = Some(error);
+                            break;
+                        }
+                    };
                     for batch in found.chunks(BATCH) {
                         changed.add(action.apply(letters, batch).await);
                     }
                 }
             }
         }
-        Ok(changed)
+        changed
     }
 }
 
@@ -374,6 +380,21 @@ impl Action {
 }
 
 impl Changed {
+    /// The number of dead letters that were changed, and the reasons why others were not. `None` if all were changed.
+    pub fn failure(&self, action: Action) -> Option<String> {
+        let past = action.past();
+        let mut text = format!("{} {past}", counted(self.done));
+        if let Some(error) = &self.error {
+            let failed = counted(self.failed);
+            _ = write!(text, "; {failed} could not be {past}: {error}");
+        }
+        if let Some(error) = &self.unread {
+            _ = write!(text, "; the rest could not be read: {error}");
+        }
+        let is_complete = self.error.is_none() && self.unread.is_none();
+        (!is_complete).then_some(text)
+    }
+
     fn add(&mut self, results: Vec<Result<(), TransportError>>) {
         for result in results {
             match result {
@@ -384,5 +405,28 @@ impl Changed {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unreliable::UnreliableBroker;
+
+    #[tokio::test]
+    async fn an_interrupted_change_names_the_number_that_was_done() {
+        // Three reads count the dead letters. The fifth is the second page of the change.
+        let broker = UnreliableBroker::new(1001, 4).await;
+        let letters = DeadLetters::of(broker.clone());
+        let all = DeadLetterFilter::default();
+        let selected = Selected::matching(&letters, all, None).await.unwrap();
+        assert_eq!(selected.number, 1001);
+        let changed = selected.target.change(&letters, Action::Discard).await;
+        assert_eq!((changed.done, changed.failed), (1000, 0));
+        assert_eq!(
+            changed.failure(Action::Discard).unwrap(),
+            "1,000 dead letters discarded; the rest could not be read: memory: connection refused"
+        );
+        assert_eq!(broker.positions().await.len(), 1);
     }
 }

@@ -23,6 +23,8 @@ mod report;
 mod sample;
 mod serve;
 mod text;
+#[cfg(test)]
+mod unreliable;
 mod watch;
 
 use std::process::ExitCode;
@@ -45,7 +47,7 @@ async fn main() -> ExitCode {
         Err(failure) => {
             let status = failure.exit_status();
             if status != 0 {
-                let text = text::without_secrets(&failure.to_string());
+                let text = without_secrets(&failure.to_string());
                 eprintln!("error: {}", text::visible(&text));
             }
             status.into()
@@ -56,12 +58,22 @@ async fn main() -> ExitCode {
 /// Prints the help, or the refusal of a command line without the passwords in it.
 fn usage(refusal: &clap::Error) -> ExitCode {
     if refusal.use_stderr() {
-        eprint!("{}", text::without_secrets(&refusal.to_string()));
+        eprint!("{}", without_secrets(&refusal.to_string()));
     } else {
         // The output may be closed, as by `head`.
         _ = refusal.print();
     }
     u8::try_from(refusal.exit_code()).unwrap_or(2).into()
+}
+
+/// A text without the secrets of URLs, on the command line and in the environment in particular.
+fn without_secrets(text: &str) -> String {
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.chain(std::env::var_os("STATIC_BUS_URL"));
+    let arguments: Vec<_> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    text::without_secrets(text, &arguments)
 }
 
 /// Runs a command on an engine.

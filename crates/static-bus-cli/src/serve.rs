@@ -12,7 +12,7 @@ mod overview;
 mod sparkline;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -92,7 +92,8 @@ pub async fn run<T: Inspect>(
         output.print(&format!("{url}  ({mode})\n"))?;
     }
     tokio::spawn(sample(site.clone()));
-    axum::serve(listener, router(site)).await.map_err(cannot)
+    let router = router(site, address.ip());
+    axum::serve(listener, router).await.map_err(cannot)
 }
 
 /// Takes samples without end.
@@ -107,7 +108,8 @@ async fn sample<T: Inspect>(site: Arc<Site<T>>) {
     }
 }
 
-fn router<T: Inspect>(site: Arc<Site<T>>) -> Router {
+/// The pages of the site, which listens on this address.
+fn router<T: Inspect>(site: Arc<Site<T>>, address: IpAddr) -> Router {
     Router::new()
         .route("/", get(overview::show))
         .route("/dead-letters", get(dead_letters::list))
@@ -116,6 +118,6 @@ fn router<T: Inspect>(site: Arc<Site<T>>) -> Router {
         .route("/change", post(dead_letters::change))
         .route("/style.css", get(layout::style))
         .fallback(layout::not_found)
-        .layer(middleware::from_fn(guard::protect))
+        .layer(middleware::from_fn_with_state(address, guard::protect))
         .with_state(site)
 }

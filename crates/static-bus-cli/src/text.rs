@@ -3,7 +3,7 @@
 //! Names, errors and bodies come from messages, so from anyone who can send one. A terminal would obey escape sequences
 //! in them, and both terminals and browsers would obey marks of text direction.
 
-use std::{borrow::Cow, fmt::Write as _, time::Duration};
+use std::{borrow::Cow, cmp::Reverse, fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 
@@ -155,28 +155,44 @@ pub fn shortened(text: &str, length: usize) -> Cow<'_, str> {
 }
 
 /// A text without the user, the password and the parameters of URLs. A parameter may be a password.
-pub fn without_secrets(text: &str) -> String {
+///
+/// A URL in one of the `arguments` ends with the argument, and may contain white space. Any other URL ends at white
+/// space.
+pub fn without_secrets(text: &str, arguments: &[String]) -> String {
+    let urls = arguments.iter().filter_map(|a| a.split_once("://"));
+    let mut urls: Vec<_> = urls.map(|(_, url)| url).collect();
+    // One may be a part of another one.
+    urls.sort_by_key(|url| Reverse(url.len()));
+    let mut text = text.to_owned();
+    for url in urls {
+        text = text.replace(url, public_part(url));
+    }
     let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = &*text;
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         clean.push_str(before);
         let end = after.find(char::is_whitespace).unwrap_or(after.len());
         let url = &after[..end];
-        let (user, place) = url.split_at(url.rfind('@').map_or(0, |at| at + 1));
-        // An `@` after a `?` may belong to a parameter.
-        let shown = match user.contains('?') {
-            true => "",
-            false => place.split('?').next().unwrap_or_default(),
-        };
+        let shown = public_part(url);
         clean.push_str(shown);
-        if shown.len() < place.len() && place.ends_with('\'') {
+        if url.ends_with('\'') && !shown.ends_with('\'') {
             clean.push('\'');
         }
         rest = &after[end..];
     }
     clean.push_str(rest);
     clean
+}
+
+/// The hosts and the path of a URL, which is given without its scheme.
+fn public_part(url: &str) -> &str {
+    let (user, place) = url.split_at(url.rfind('@').map_or(0, |at| at + 1));
+    // An `@` after a `?` may belong to a parameter.
+    match user.contains('?') {
+        true => "",
+        false => place.split('?').next().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -263,7 +279,20 @@ mod tests {
             ("no url: a@b", "no url: a@b"),
             ("://@", "://"),
         ] {
-            assert_eq!(without_secrets(text), shown);
+            assert_eq!(without_secrets(text, &[]), shown);
         }
+        for (argument, shown) in [
+            ("redis://:my pw@host", "'redis://host' is"),
+            ("--bus=redis://:my pw@host", "'--bus=redis://host' is"),
+            ("redis://:my\npw' x://y@host:1/0", "'redis://host:1/0' is"),
+            ("postgres://h/db?password=my pw", "'postgres://h/db' is"),
+            ("postgres://h/db?password=m@y pw", "'postgres://' is"),
+        ] {
+            let text = format!("'{argument}' is");
+            assert_eq!(without_secrets(&text, &[argument.to_owned()]), shown);
+        }
+        let arguments = ["redis://pw@h", "redis://:my pw@h"].map(str::to_owned);
+        let text = "'redis://:my pw@h' is";
+        assert_eq!(without_secrets(text, &arguments), "'redis://h' is");
     }
 }

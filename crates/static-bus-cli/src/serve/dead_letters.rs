@@ -17,7 +17,7 @@ use super::{
     layout::{Page, Tab},
 };
 use crate::{
-    dead_letters::{Action, Changed, Selected, Target, counted, fields},
+    dead_letters::{Action, Selected, Target, counted, fields},
     text::{self, number, visible},
 };
 
@@ -105,7 +105,7 @@ pub async fn confirm<T: Inspect>(
     State(site): State<Arc<Site<T>>>,
     Query(input): Query<Input>,
 ) -> Page {
-    match site.selection(&input).await {
+    match site.selection(&input, None).await {
         Ok((action, selected)) => {
             site.confirmation(StatusCode::OK, &input, action, &selected, None)
         }
@@ -125,7 +125,7 @@ pub async fn change<T: Inspect>(
             .failure(status, Tab::DeadLetters, "Not done", error)
             .into_response();
     }
-    let (action, selected) = match site.selection(&input).await {
+    let (action, selected) = match site.selection(&input, Some(&*input.until)).await {
         Ok(selection) => selection,
         Err(refusal) => return refusal.into_response(),
     };
@@ -136,23 +136,14 @@ pub async fn change<T: Inspect>(
             .confirmation(status, &input, action, &selected, Some(notice))
             .into_response();
     }
-    let Changed {
-        done,
-        failed,
-        error,
-    } = match selected.target.change(&site.letters(), action).await {
-        Ok(changed) => changed,
-        Err(error) => return site.unreachable(&error).into_response(),
-    };
-    if let Some(error) = error {
-        let (past, done, failed) = (action.past(), counted(done), counted(failed));
-        let error = format!("{done} {past}; {failed} could not be {past}: {error}");
+    let changed = selected.target.change(&site.letters(), action).await;
+    if let Some(error) = changed.failure(action) {
         let status = StatusCode::BAD_GATEWAY;
         return site
             .failure(status, Tab::DeadLetters, "Not done completely", &error)
             .into_response();
     }
-    let done = done.to_string();
+    let done = changed.done.to_string();
     Redirect::to(&link("/dead-letters", [(action.past(), &*done)])).into_response()
 }
 
@@ -161,8 +152,13 @@ impl<T: Inspect> Site<T> {
         DeadLetters::of(self.broker.clone())
     }
 
-    /// The change that a query or form names, and the dead letters that are selected; or a page about the error.
-    async fn selection(&self, input: &Input) -> Result<(Action, Selected), Box<Page>> {
+    /// The change that a query or form names, and the dead letters that are selected; or a page about the error. With
+    /// `until`, dead letters behind this position do not match.
+    async fn selection(
+        &self,
+        input: &Input,
+        until: Option<&str>,
+    ) -> Result<(Action, Selected), Box<Page>> {
         let refuse = |status, error: &str| {
             Box::new(self.failure(status, Tab::DeadLetters, "Not done", error))
         };
@@ -178,7 +174,7 @@ impl<T: Inspect> Site<T> {
         let selected = if input.position.is_empty() {
             let filter = input.filter();
             let filter = filter.map_err(|error| refuse(StatusCode::BAD_REQUEST, &error))?;
-            Selected::matching(&self.letters(), filter.build()).await
+            Selected::matching(&self.letters(), filter.build(), until).await
         } else {
             match self.letters().get(&input.position).await {
                 Ok(Some(letter)) => Ok(Selected::at(vec![letter])),
@@ -242,6 +238,9 @@ impl<T: Inspect> Site<T> {
                 input type="hidden" name="token" value=(self.token);
                 input type="hidden" name="action" value=(action.as_str());
                 input type="hidden" name="number" value=(selected.number);
+                @if let Target::Matching(_, Some(last)) = &selected.target {
+                    input type="hidden" name="until" value=(last);
+                }
                 @if !input.position.is_empty() {
                     input type="hidden" name="position" value=(input.position);
                 }
@@ -362,5 +361,45 @@ fn details(letter: &DeadLetter) -> Markup {
                 div { dt { (visible(name)) } dd { (visible(&value)) } }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, time::Duration};
+
+    use axum::body::to_bytes;
+
+    use super::*;
+    use crate::unreliable::UnreliableBroker;
+
+    #[tokio::test]
+    async fn an_interrupted_change_names_the_number_that_was_done() {
+        // Two reads count the dead letters. The fourth is the second page of the change.
+        let broker = UnreliableBroker::new(1001, 3).await;
+        let site = Arc::new(Site {
+            broker: broker.clone(),
+            namespace: "shop".to_owned(),
+            allows_changes: true,
+            interval: Duration::from_secs(5),
+            stuck_after: Duration::from_secs(60),
+            token: "token".to_owned(),
+            history: Mutex::default(),
+        });
+        let form = Input {
+            action: "discard".to_owned(),
+            number: "1001".to_owned(),
+            until: broker.positions().await.pop().unwrap(),
+            token: "token".to_owned(),
+            ..Input::default()
+        };
+        let response = change(State(site), Form(form)).await;
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = str::from_utf8(&body).unwrap();
+        let expected =
+            "1,000 dead letters discarded; the rest could not be read: memory: connection refused";
+        assert!(body.contains(expected), "{body}");
+        assert_eq!(broker.positions().await.len(), 1);
     }
 }

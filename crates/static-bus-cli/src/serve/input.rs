@@ -21,6 +21,8 @@ pub struct Input {
     pub action: String,
     /// The number of dead letters that were confirmed.
     pub number: String,
+    /// The position of the last dead letter that was confirmed: later ones are left.
+    pub until: String,
     pub token: String,
     /// The number of dead letters that were just replayed.
     pub replayed: String,

@@ -67,6 +67,14 @@ fn a_wrong_command_line_ends_with_status_2() {
             "unrecognized subcommand 'redis://host:1'",
         ),
         (
+            &["redis://:my secret@host:1", "topics"],
+            "unrecognized subcommand 'redis://host:1'",
+        ),
+        (
+            &["topics", "--timeout=redis://:my secret@host:1"],
+            "invalid value 'redis://host:1' for '--timeout <DURATION>'",
+        ),
+        (
             &["topics", "redis://:secret@host:1"],
             "unexpected argument 'redis://host:1' found",
         ),

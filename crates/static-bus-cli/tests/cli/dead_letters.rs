@@ -245,7 +245,8 @@ async fn many_dead_letters_are_changed_in_batches<T: Transport>(tool: &Tool, bro
         (1, "replayed 1,234 dead letters\n")
     );
     let expected = format!(
-        "error: 1 dead letter could not be replayed: {}: the dead letter's origin cannot be read: \"nonsense\"\n",
+        "error: 1,234 dead letters replayed; 1 dead letter could not be replayed: {}: the dead letter's origin cannot be \
+         read: \"nonsense\"\n",
         broker.address()
     );
     assert_eq!(printed.err, expected);
@@ -409,6 +410,23 @@ async fn a_change_needs_a_selection_and_a_confirmation() {
         }
     }
     assert_eq!(left(&broker).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_position_that_is_named_twice_counts_once() {
+    let server = Redis::start();
+    let (tool, broker) = redis(&server).await;
+    let letters = bury(&broker, &letters()).await;
+    let (first, last) = (position(&letters[0]), position(&letters[3]));
+    let shown = tool.json(&["dead-letters", "show", &first, &last, &first]);
+    let shown: Vec<_> = shown.iter().map(|letter| &letter["position"]).collect();
+    assert_eq!(shown, [&first, &last]);
+    let out = tool.out(&["dead-letters", "replay", "--yes", &first, &first]);
+    assert_eq!(out, "replayed 1 dead letter\n");
+    let place = topic(Kind::Command, "orders.place");
+    let topics = broker.inspect(&[place]).await.unwrap();
+    assert_eq!(topics[0].stored, 1);
+    assert_eq!(left(&broker).await, [1, 2, 3]);
 }
 
 #[tokio::test]

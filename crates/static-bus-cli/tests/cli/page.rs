@@ -21,7 +21,7 @@ use crate::support::{
 /// A running page.
 pub struct Page {
     process: Child,
-    /// `127.0.0.1:port`.
+    /// The address and the port: `127.0.0.1:port`, unless `--listen` has another address.
     pub host: String,
 }
 
@@ -226,6 +226,23 @@ async fn the_page_listens_on_loopback_only() {
 }
 
 #[tokio::test]
+async fn a_page_on_another_loopback_address_is_reached_by_it() {
+    let server = Redis::start();
+    let (tool, broker) = redis(&server).await;
+    let found = bury(&broker, &letters()).await;
+    let page = Page::start(&tool, &["--listen", "127.0.0.2:0", "--allow-changes"]);
+    assert!(page.host.starts_with("127.0.0.2:"), "{}", page.host);
+    assert_eq!(page.get("/").status(), 200);
+    for host in ["evil.example", "127.0.0.3", "127.0.0.2.evil.example"] {
+        let response = page.request("GET", "/dead-letters", &[("Host", host)], "");
+        assert_eq!(response.status(), 403, "{host}");
+    }
+    let path = format!("/confirm?action=discard&position={}", found[0].position);
+    assert_eq!(page.submit(&page.get(&path).form()).status(), 303);
+    assert_eq!(buried(&broker).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_page_that_is_read_only_changes_nothing() {
     let server = Redis::start();
     let (tool, broker) = redis(&server).await;
@@ -344,17 +361,17 @@ async fn dead_letters_are_replayed_and_discarded<T: Inspect>(tool: &Tool, broker
 
     // Another dead letter, after the question was asked.
     let confirm = page.get("/confirm?action=discard");
-    bury(broker, &letters()[..1]).await;
-    let refused = page.submit(&confirm.form());
-    assert_eq!(refused.status(), 409);
-    assert!(
-        refused.body.contains("Nothing was done")
-            && refused.body.contains("Discard 2 dead letters?")
-    );
-    assert_eq!(buried(broker).await.len(), 2);
+    let added = bury(broker, &letters()[..1]).await;
     assert_eq!(
-        page.submit(&refused.form()).header("location"),
-        Some("/dead-letters?discarded=2")
+        page.submit(&confirm.form()).header("location"),
+        Some("/dead-letters?discarded=1")
+    );
+    let left = buried(broker).await;
+    assert_eq!((left.len(), &left[0].position), (1, &added[1].position));
+    let confirm = page.get("/confirm?action=discard");
+    assert_eq!(
+        page.submit(&confirm.form()).header("location"),
+        Some("/dead-letters?discarded=1")
     );
     assert_eq!(buried(broker).await.len(), 0);
     let nothing = page.get("/confirm?action=discard").body;
@@ -387,6 +404,42 @@ async fn dead_letters_of_sqlite_are_replayed_and_discarded() {
 async fn dead_letters_of_postgres_are_replayed_and_discarded() {
     let (tool, broker) = postgres("cli_page").await;
     dead_letters_are_replayed_and_discarded(&tool, &broker).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_appears_after_the_question_is_left() {
+    let server = Redis::start();
+    let (tool, broker) = redis(&server).await;
+    let shown = bury(&broker, &letters()).await;
+    let page = Page::start(&tool, &["--allow-changes"]);
+    let confirm = page.get("/confirm?action=discard");
+    // As many dead letters as were shown, but not the same ones.
+    tool.out(&["dead-letters", "discard", "--yes", &shown[0].position]);
+    let there = bury(&broker, &letters()[..1]).await;
+    assert_eq!(there.len(), shown.len());
+    let refused = page.submit(&confirm.form());
+    assert_eq!(refused.status(), 409);
+    assert!(
+        refused.body.contains("Nothing was done")
+            && refused.body.contains("Discard 2 dead letters?"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(buried(&broker).await.len(), 3);
+    assert_eq!(
+        page.submit(&refused.form()).header("location"),
+        Some("/dead-letters?discarded=2")
+    );
+    let left = buried(&broker).await;
+    assert_eq!((left.len(), &left[0].position), (1, &there[2].position));
+    // A form without the last position selects nothing.
+    let form = page.get("/confirm?action=discard").form();
+    let until = form
+        .split('&')
+        .find(|field| field.starts_with("until="))
+        .unwrap();
+    assert_eq!(page.submit(&form.replace(until, "x=")).status(), 409);
+    assert_eq!(buried(&broker).await.len(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use super::{
     KafkaTransport, errors, input,
     security::{self, Sasl, Tls},
 };
-use static_bus_remote::transport::{DEAD_LETTER_HEADROOM, Kind, RECEIVER_GRACE, TransportError};
+use static_bus_remote::{
+    time::LONGEST_DEADLINE,
+    transport::{DEAD_LETTER_HEADROOM, Kind, RECEIVER_GRACE, TransportError},
+};
 
 mod configurations;
 
@@ -96,13 +99,13 @@ impl KafkaTransportBuilder {
         self
     }
 
-    /// The time after which a call to the cluster fails. Default: 10 seconds.
+    /// The time after which a call to the cluster fails, an hour at most. Default: 10 seconds.
     ///
     /// Records on a slow link wait until those before them are confirmed. A call that appends fails when nothing was
     /// confirmed for this time: it may take longer, in proportion to the bytes that are sent.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(LONGEST_DEADLINE);
         self
     }
 

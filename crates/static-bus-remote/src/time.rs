@@ -7,6 +7,9 @@ use tokio::time::Instant;
 /// The longest time with which engines calculate: 30 years. What is longer never passes.
 pub const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
+/// The longest deadline of a call, which is a limit of Kafka's client.
+pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60 * 60);
+
 /// `now + after`, or a time 30 years away if that is earlier: the sum of `Instant` and `Duration` may overflow.
 pub fn later(now: Instant, after: Duration) -> Instant {
     now + after.min(LONGEST)

@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use static_bus_remote::{
-    time::LONGEST,
+    time::LONGEST_DEADLINE,
     transport::{RECEIVER_GRACE, TransportError, TransportErrorKind},
 };
 
@@ -62,10 +62,10 @@ impl<D: Dialect> SqlTransportBuilder<D> {
         self
     }
 
-    /// The longest time that a call waits for the database. Default: 5 s.
+    /// The longest time that a call waits for the database, an hour at most. Default: 5 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.settings.deadline = deadline.min(LONGEST);
+        self.settings.deadline = deadline.min(LONGEST_DEADLINE);
         self
     }
 

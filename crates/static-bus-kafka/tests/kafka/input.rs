@@ -1,6 +1,6 @@
 //! Invalid settings. The error names the server and the remedy, and contains no password.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use static_bus_kafka::Sasl;
 use static_bus_remote::Transport as _;
@@ -79,4 +79,12 @@ async fn one_reachable_server_is_enough() {
     let kafka = kafka_at(&servers).connect().await.unwrap();
     assert_eq!(kafka.address(), format!("kafka://{servers}"));
     kafka.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_longest_deadline_is_accepted() {
+    let builder = kafka_at(Kafka::common().servers()).namespace("longest");
+    let transport = builder.deadline(Duration::MAX).connect().await.unwrap();
+    let sent = vec![(command("orders.place"), record("1", None))];
+    transport.append(sent).await.remove(0).unwrap();
 }

@@ -17,7 +17,7 @@ use super::{
     sentinel::SentinelUrl,
 };
 use static_bus_remote::{
-    time::LONGEST,
+    time::LONGEST_DEADLINE,
     transport::{RECEIVER_GRACE, TransportError, TransportErrorKind},
 };
 
@@ -92,11 +92,11 @@ impl RedisTransportBuilder {
         self
     }
 
-    /// The longest time that a call waits for the server. Default: 5 s. Large records have more time: a second for each
+    /// The longest time that a call waits for the server, an hour at most. Default: 5 s. Large records have more time: a second for each
     /// 250 kB that are sent in one round trip, and up to eight times the deadline for one that is received.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline.min(LONGEST);
+        self.deadline = deadline.min(LONGEST_DEADLINE);
         self
     }
 

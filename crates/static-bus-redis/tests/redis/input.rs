@@ -227,3 +227,12 @@ fn speak(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     });
     address
 }
+
+#[tokio::test]
+async fn the_longest_deadline_is_accepted() {
+    let redis = Redis::start();
+    let builder = RedisTransport::builder(redis.url()).deadline(Duration::MAX);
+    let transport = builder.connect().await.unwrap();
+    let sent = vec![(command("orders.place"), record("1"))];
+    transport.append(sent).await.remove(0).unwrap();
+}

@@ -275,3 +275,14 @@ async fn a_full_disk_is_named_with_the_remedy_and_loses_nothing_confirmed() {
     }
     assert!(came == confirmed, "what was confirmed, and no more");
 }
+
+#[tokio::test]
+async fn the_longest_deadline_is_accepted() {
+    let builder = PostgresTransport::builder(Postgres::common().url()).namespace(namespace());
+    let transport = builder.deadline(Duration::MAX).connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
+    append(&transport, &topic, [record(1)]).await.unwrap();
+    let got = member.receive(1, LONG).await.unwrap();
+    assert_eq!(bodies(&got), ["1"]);
+}

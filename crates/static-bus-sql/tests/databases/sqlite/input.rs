@@ -280,3 +280,15 @@ async fn on_a_full_disk_senders_get_errors_and_nothing_confirmed_is_lost() {
     assert_eq!(came, confirmed);
     transport.check().await.unwrap();
 }
+
+#[tokio::test]
+async fn the_longest_deadline_is_accepted() {
+    let place = Place::new();
+    let builder = SqliteTransport::builder(place.url()).deadline(Duration::MAX);
+    let transport = builder.connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
+    append(&transport, &topic, [record(1)]).await.unwrap();
+    let got = member.receive(1, LONG).await.unwrap();
+    assert_eq!(bodies(&got), ["1"]);
+}

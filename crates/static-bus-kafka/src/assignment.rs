@@ -218,16 +218,6 @@ impl<P: Progress> Assignment<P> {
         Some(self.commit_of(client, offsets, acknowledgements))
     }
 
-    /// A commit of this acknowledgement alone, for a trial.
-    pub fn trial(&self, acknowledgement: Acknowledgement) -> Option<Commit> {
-        let receipt = acknowledgement.receipt;
-        let offset = Offset::Offset(receipt.offset());
-        let mut offsets = TopicPartitionList::new();
-        // An offset of Kafka is valid.
-        _ = offsets.add_partition_offset(&self.topic, receipt.partition(), offset);
-        Some(self.commit_of(self.client()?, offsets, vec![acknowledgement]))
-    }
-
     fn commit_of(
         &self,
         client: Arc<Client>,
@@ -253,7 +243,7 @@ impl<P: Progress> Assignment<P> {
     ) {
         let ends_leases = result.as_ref().is_err_and(|failure| failure.ends_leases);
         let result = result.map_err(|failure| failure.error);
-        let Some(ended) = self.commits.end(&result) else {
+        let Some(ended) = self.commits.end(&result, ends_leases) else {
             return;
         };
         let mut given_up = Vec::new();

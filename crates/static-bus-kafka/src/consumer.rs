@@ -240,7 +240,8 @@ impl Consumer for KafkaConsumer {
         lease: &Lease<KafkaReceipt>,
         scope: &Scope,
     ) -> Result<(), TransportError> {
-        let outputs = Attempt::outputs_if(scope, |outputs| self.member.suspects(outputs));
+        let is_suspect = |outputs: &[_]| self.member.suspects(&lease.receipt, outputs);
+        let outputs = Attempt::outputs_if(scope, is_suspect);
         if outputs.is_empty() {
             return Ok(());
         }

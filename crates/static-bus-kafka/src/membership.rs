@@ -21,11 +21,12 @@ use tokio::{
 
 use self::thread::MemberThread;
 use super::{
-    assignment::{Assignment, Commit, Progress, Ticket},
+    assignment::{Assignment, Commit, Leased, Progress, Ticket},
     clients,
     cluster::Cluster,
     events::{Client, Events},
     outputs::{Acknowledgement, Output},
+    receipt::KafkaReceipt,
     transactions::Committer,
 };
 use static_bus_remote::{
@@ -203,30 +204,6 @@ impl<P: Progress> Member<P> {
         }
     }
 
-    /// Returns `true` if output for one of these topics was refused.
-    pub fn suspects(&self, outputs: &[Output]) -> bool {
-        let committer = self.0.committer.as_ref();
-        committer.is_some_and(|committer| committer.suspects(outputs))
-    }
-
-    /// Tries out whether the cluster accepts the output of an attempt.
-    pub async fn try_out(&self, acknowledgement: Acknowledgement) -> Result<(), TransportError> {
-        let names: BTreeSet<_> = acknowledgement.outputs.iter().map(Output::name).collect();
-        let names = Vec::from_iter(names).join(", ");
-        let membership = self.0.clone();
-        let trial = move || {
-            let trial = membership.assignment().trial(acknowledgement);
-            match trial.zip(membership.committer.as_ref()) {
-                Some((trial, committer)) => trial.try_out(committer),
-                None => Err(KafkaError::Canceled),
-            }
-        };
-        let tried = clients::on_thread(trial).await;
-        tried
-            .unwrap_or(Err(KafkaError::Canceled))
-            .map_err(|e| self.error(&format!("appending the output of a handler to {names}"), &e))
-    }
-
     /// Leaves the group, and waits until the thread has ended: until this time, or until the cluster is
     /// [gone](Self::cluster_is_gone).
     pub async fn close(&self, end: Instant) -> Result<(), TransportError> {
@@ -255,6 +232,32 @@ impl<P: Progress> Member<P> {
 
     fn error(&self, doing: &str, error: &KafkaError) -> TransportError {
         self.0.cluster.error(doing, error)
+    }
+}
+
+impl Member<Leased> {
+    /// Returns `true` if output of this record, or for one of these topics, was refused.
+    pub fn suspects(&self, receipt: &KafkaReceipt, outputs: &[Output]) -> bool {
+        let committer = self.0.committer.as_ref();
+        committer.is_some_and(|committer| committer.suspects(receipt, outputs))
+    }
+
+    /// Tries out whether the cluster accepts the output of an attempt. That of a lost lease is not appended in any case.
+    pub async fn try_out(&self, acknowledgement: Acknowledgement) -> Result<(), TransportError> {
+        let names: BTreeSet<_> = acknowledgement.outputs.iter().map(Output::name).collect();
+        let names = Vec::from_iter(names).join(", ");
+        let membership = self.0.clone();
+        let trial = move || {
+            let trial = membership.assignment().trial(acknowledgement);
+            match trial.zip(membership.committer.as_ref()) {
+                Some((trial, committer)) => trial.try_out(committer),
+                None => Ok(()),
+            }
+        };
+        let tried = clients::on_thread(trial).await;
+        tried
+            .unwrap_or(Err(KafkaError::Canceled))
+            .map_err(|e| self.error(&format!("appending the output of a handler to {names}"), &e))
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     cluster::Cluster,
     errors,
     outputs::{Acknowledgement, Output},
+    receipt::KafkaReceipt,
     writer::BATCH_BYTES,
 };
 use static_bus_remote::{
@@ -34,6 +35,8 @@ const QUEUE_FULL_DELAY: Duration = Duration::from_millis(2);
 /// The delay between two looks whether the records of a transaction are delivered. `flush` of the client takes 100 ms at
 /// least.
 const DELIVERY_DELAY: Duration = Duration::from_millis(1);
+/// The largest number of suspect records. Those that other members have settled stay among them.
+const MAX_SUSPECTS: usize = 100_000;
 /// The time for which output for a topic is tried out after the cluster has refused such output.
 const SUSPICION: Duration = Duration::from_secs(60);
 
@@ -48,8 +51,17 @@ pub(super) struct Committer {
     deduplication: Duration,
     runtime: Handle,
     producer: Mutex<Place>,
-    /// The topics whose output may have been refused, and the time of the last refusal.
-    suspects: Mutex<HashMap<Topic, Instant>>,
+    suspects: Mutex<Suspects>,
+}
+
+/// What was part of a transaction that the cluster has refused.
+#[derive(Default)]
+struct Suspects {
+    /// The topics of its output, and the time of the last refusal.
+    topics: HashMap<Topic, Instant>,
+    /// The partitions and offsets of the records whose handlers made the output, until they are settled: a handler may run
+    /// for long, and its next attempt may be far away.
+    records: HashSet<(i32, i64)>,
 }
 
 /// The place of the producer.
@@ -112,6 +124,7 @@ impl Committer {
         let committed = prepared.and_then(|()| self.end(&producer));
         let Err(error) = committed else {
             place.producer = Some(producer);
+            lock(&self.suspects).settled(acknowledgements);
             return Ok(());
         };
         let ends_leases = self.refuses(&mut place, &error, acknowledgements);
@@ -148,19 +161,23 @@ impl Committer {
                 return Ok(());
             };
             let is_refused = self.refuses(&mut place, &error, acknowledgements);
+            if is_refused {
+                place.producer = aborted.ok().map(|()| producer);
+            }
             if is_refused || !errors::is_too_large(&error) {
                 return Err(error);
             }
         }
     }
 
-    /// Returns `true` if one of these is for a topic whose output was refused.
-    pub fn suspects(&self, outputs: &[Output]) -> bool {
+    /// Returns `true` if output of this record was refused, or one of these is for a topic whose output was a while ago.
+    pub fn suspects(&self, receipt: &KafkaReceipt, outputs: &[Output]) -> bool {
         let suspects = lock(&self.suspects);
-        outputs.iter().any(|output| {
-            let refused = suspects.get(&output.topic);
+        let is_suspect = |output: &Output| {
+            let refused = suspects.topics.get(&output.topic);
             refused.is_some_and(|time| time.elapsed() < SUSPICION)
-        })
+        };
+        suspects.records.contains(&place_of(receipt)) || outputs.iter().any(is_suspect)
     }
 
     /// The producer, whose batches the topics of these accept.
@@ -202,8 +219,7 @@ impl Committer {
         if !is_too_large && !errors::is_refused_record(error) {
             return false;
         }
-        let topics = outputs(acknowledgements).map(|output| output.topic.clone());
-        lock(&self.suspects).extend(topics.map(|topic| (topic, Instant::now())));
+        lock(&self.suspects).refused(acknowledgements);
         true
     }
 
@@ -232,6 +248,21 @@ impl Committer {
     ) -> KafkaResult<()> {
         let deadline = self.deadline();
         producer.begin_transaction()?;
+        let sent = self.send_all(producer, acknowledgements);
+        if sent.is_ok() {
+            self.deliver(producer)?;
+        }
+        // This returns the error of a record that was refused, because of which no more could be sent.
+        let added = producer.send_offsets_to_transaction(offsets, group, deadline);
+        added.and(sent)
+    }
+
+    /// Passes all records of a transaction to the client.
+    fn send_all(
+        &self,
+        producer: &Transactional,
+        acknowledgements: &[Acknowledgement],
+    ) -> KafkaResult<()> {
         for output in outputs(acknowledgements) {
             self.send(producer, output.record())?;
         }
@@ -246,9 +277,7 @@ impl Committer {
                 .partition(0);
             self.send(producer, record)?;
         }
-        self.deliver(producer)?;
-        // The error of a record that was refused.
-        producer.send_offsets_to_transaction(offsets, group, deadline)
+        Ok(())
     }
 
     /// Commits a transaction.
@@ -307,6 +336,34 @@ impl Committer {
     fn deadline(&self) -> Duration {
         self.cluster.settings().deadline()
     }
+}
+
+impl Suspects {
+    fn refused(&mut self, acknowledgements: &[Acknowledgement]) {
+        let now = Instant::now();
+        let topics = outputs(acknowledgements).map(|output| output.topic.clone());
+        self.topics.extend(topics.map(|topic| (topic, now)));
+        if self.records.len() > MAX_SUSPECTS {
+            self.records.clear();
+        }
+        let makers = acknowledgements
+            .iter()
+            .filter(|one| !one.outputs.is_empty());
+        self.records
+            .extend(makers.map(|one| place_of(&one.receipt)));
+    }
+
+    fn settled(&mut self, acknowledgements: &[Acknowledgement]) {
+        if !self.records.is_empty() {
+            for one in acknowledgements {
+                self.records.remove(&place_of(&one.receipt));
+            }
+        }
+    }
+}
+
+fn place_of(receipt: &KafkaReceipt) -> (i32, i64) {
+    (receipt.partition(), receipt.offset())
 }
 
 /// The output of all handlers.

@@ -110,8 +110,9 @@ impl Commits {
         });
     }
 
-    /// Ends the commit that is in progress.
-    pub fn end(&mut self, result: &KafkaResult<()>) -> Option<InProgress> {
+    /// Ends the commit that is in progress. With `ends_leases`, a failure is one of all changes up to now: they are not
+    /// committed by the next commit either.
+    pub fn end(&mut self, result: &KafkaResult<()>, ends_leases: bool) -> Option<InProgress> {
         let ended = self.in_progress.take()?;
         self.ended += 1;
         match result {
@@ -122,7 +123,10 @@ impl Commits {
                 if !has_moved(error) {
                     self.last_failure = Some(Failure {
                         ended: self.ended,
-                        change: ended.change,
+                        change: match ends_leases {
+                            true => self.changes,
+                            false => ended.change,
+                        },
                         error: error.clone(),
                     });
                 }

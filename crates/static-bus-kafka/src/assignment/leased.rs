@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
 
-use super::{Assigned, Assignment, commits::Ticket, progress::Progress, source::Source};
+use super::{
+    Assigned, Assignment, commit::Commit, commits::Ticket, progress::Progress, source::Source,
+};
 use crate::{
     backlog::{GroupOffsets, OwnBacklog, Waiting},
     outputs::Acknowledgement,
@@ -122,6 +124,17 @@ impl Assignment<Leased> {
         }
         self.acknowledgements.append(&mut pending);
         (self.acknowledge(receipts), lost)
+    }
+
+    /// A commit of this acknowledgement alone, for a trial. `None` if the lease is lost.
+    pub fn trial(&mut self, acknowledgement: Acknowledgement) -> Option<Commit> {
+        let receipt = acknowledgement.receipt;
+        self.delivered_from(receipt)?;
+        let offset = Offset::Offset(receipt.offset());
+        let mut offsets = TopicPartitionList::new();
+        // An offset of Kafka is valid.
+        _ = offsets.add_partition_offset(&self.topic, receipt.partition(), offset);
+        Some(self.commit_of(self.client()?, offsets, vec![acknowledgement]))
     }
 
     /// Releases records, which are delivered again.

@@ -269,7 +269,7 @@ impl<P: Progress> MemberThread<P> {
         }
     }
 
-    /// Leaves the group if the outcome of a commit is unknown: the next assignment begins at the committed positions.
+    /// Leaves the group if partitions were given up after a commit: the next assignment begins at the committed positions.
     fn resolve_doubt(&mut self) {
         let is_in_doubt = self.membership.assignment().take_doubt();
         if is_in_doubt && matches!(self.phase, Phase::Joined) {

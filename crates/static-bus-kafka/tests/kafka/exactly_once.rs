@@ -164,18 +164,19 @@ async fn paid(servers: &str, namespace: &str) -> BTreeMap<u32, usize> {
 async fn a_commit_ends_when_its_output_is_appended() {
     let kafka = connect(Kafka::common().servers(), "once-soon").await;
     let member = join(&kafka, "one").await;
-    let mut shortest = LONG;
-    for n in 0..20 {
+    let begun_all = Instant::now();
+    for n in 0.. {
         append(&kafka, cause(n)).await.unwrap();
         let (_, lease) = take(&member).await;
         let scope = begin(&member, &lease);
         append(&kafka, effect(&scope, n)).await.unwrap();
         let begun = Instant::now();
         member.acknowledge(&[lease]).await.unwrap();
-        shortest = shortest.min(begun.elapsed());
+        if begun.elapsed() < Duration::from_millis(90) {
+            break;
+        }
+        assert!(begun_all.elapsed() < LONG, "{:?}", begun.elapsed());
     }
-    assert!(shortest < Duration::from_millis(90), "{shortest:?}");
-    println!("{shortest:?}");
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ struct Paid {
 command!(Paid, name = "billing.paid");
 #[derive(Serialize, Deserialize)]
 struct Receipt {
-    text: String,
+    number: usize,
 }
 command!(Receipt, name = "billing.receipt");
 
@@ -128,8 +128,8 @@ fn has_receipt(invoice: u32) -> bool {
     invoice.is_multiple_of(10)
 }
 
-/// Handles payments, each of which sends a message, and some a receipt of that size. Returns the dead letters of these.
-async fn letters_of_receipts(namespace: &str, size: usize) -> Vec<DeadLetter> {
+/// Handles payments, each of which sends a message, and some this many receipts. Returns the dead letters of these.
+async fn letters_of_receipts(namespace: &str, receipts: usize) -> Vec<DeadLetter> {
     let kafka = kafka_at(Kafka::common().servers()).namespace(namespace);
     let kafka = kafka.exactly_once().partitions(2);
     let kafka = kafka.connect().await.unwrap();
@@ -137,11 +137,15 @@ async fn letters_of_receipts(namespace: &str, size: usize) -> Vec<DeadLetter> {
     let sending = remote.clone();
     let bus = BusBuilder::new()
         .register_command_async_fn(move |Pay { invoice }| {
-            let (remote, text) = (sending.clone(), "x".repeat(size));
+            let remote = sending.clone();
             async move {
                 remote.execute_async(Paid { invoice }).await?;
                 match has_receipt(invoice) {
-                    true => remote.execute_async(Receipt { text }).await,
+                    true => {
+                        remote
+                            .execute_many((0..receipts).map(|number| Receipt { number }))
+                            .await
+                    }
                     false => Ok(()),
                 }
             }
@@ -183,13 +187,16 @@ async fn letters_of_receipts(namespace: &str, size: usize) -> Vec<DeadLetter> {
 
 #[tokio::test]
 async fn output_that_the_cluster_refuses_holds_no_other_message_up() {
-    // A record without a key cannot be compacted.
-    let compacted = [("cleanup.policy", "compact")];
-    let topic = "output-refused.command.billing.receipt";
-    create_at(Kafka::common().servers(), topic, 2, &compacted).await;
-    for letter in letters_of_receipts("output-refused", 10).await {
-        assert_eq!(letter.attempts, 2, "{}", letter.error);
-        assert!(letter.error.contains("InvalidRecord"), "{}", letter.error);
-        assert!(letter.error.contains(topic), "{}", letter.error);
+    // With many, the refusal of the first comes while others are still passed to the client.
+    for (namespace, receipts) in [("output-refused", 1), ("outputs-refused", 5_000)] {
+        // A record without a key cannot be compacted.
+        let compacted = [("cleanup.policy", "compact")];
+        let topic = format!("{namespace}.command.billing.receipt");
+        create_at(Kafka::common().servers(), &topic, 2, &compacted).await;
+        for letter in letters_of_receipts(namespace, receipts).await {
+            assert_eq!(letter.attempts, 2, "{}", letter.error);
+            assert!(letter.error.contains("InvalidRecord"), "{}", letter.error);
+            assert!(letter.error.contains(&topic), "{}", letter.error);
+        }
     }
 }

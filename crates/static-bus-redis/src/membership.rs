@@ -131,9 +131,9 @@ impl Membership {
         lock(&self.streams)
     }
 
-    /// Buffers new entries of these streams, from a read that was begun at this time.
-    pub fn buffer(&self, streams: &[usize], entries: NewEntries, begun: Instant) {
-        let until = later(begun, self.lease());
+    /// Buffers new entries of these streams.
+    pub fn buffer(&self, streams: &[usize], entries: NewEntries) {
+        let until = later(Instant::now(), self.lease());
         let keys = self.keys.streams();
         let mut all = self.streams();
         for (key, entries) in entries {

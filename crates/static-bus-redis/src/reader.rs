@@ -127,7 +127,6 @@ impl Reader {
         };
         let reader = connection.reader().cloned();
         member.demand().begin_read(reader);
-        let begun = Instant::now();
         let large = self.large.read(member, connection, &readable, max).await;
         let result = match large {
             Ok(read) if read.is_empty() => {
@@ -137,7 +136,7 @@ impl Reader {
             large => large,
         };
         member.streams().end_read(&readable);
-        let result = result.map(|read| member.buffer(&readable, read, begun));
+        let result = result.map(|read| member.buffer(&readable, read));
         member.demand().end_read(result.is_ok());
         result
     }

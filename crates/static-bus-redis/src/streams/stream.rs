@@ -238,6 +238,7 @@ impl Stream {
             // After its lease the entry may be another member's. If it is not, it is found again, in a partition before
             // later ones are handed out.
             if self.is_partition {
+                self.buffer.retain(|_, buffered| buffered.until > now);
                 self.search();
             }
         }

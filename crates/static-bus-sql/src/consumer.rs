@@ -122,7 +122,7 @@ impl<D: Dialect> SqlConsumer<D> {
                 let was_mixed = is_mixed.load(Ordering::Acquire);
                 let max = max.min(room.get());
                 let taken = take(&shared.store, &membership, max, was_mixed).await;
-                let taken = taken.inspect_err(|_| room.failed())?;
+                let taken = taken.inspect_err(|_| room.failed(max))?;
                 room.answered(&taken.deliveries);
                 is_mixed.store(taken.is_mixed, Ordering::Release);
                 is_partial.store(taken.is_partial, Ordering::Release);
@@ -193,7 +193,7 @@ impl<D: Dialect> Consumer for SqlConsumer<D> {
                 self.reader.wake_next();
             }
             let now = Instant::now();
-            if (BUSY..max).contains(&taken.len()) {
+            if !is_partial && (BUSY..max).contains(&taken.len()) {
                 *lock(&self.gathered) = now + GATHERING;
             }
             if !taken.is_empty() || max == 0 || now >= end && !is_partial {

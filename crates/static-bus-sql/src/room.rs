@@ -29,8 +29,10 @@ impl Room {
         self.adapt(taken.len(), sizes.max().unwrap_or(0));
     }
 
-    pub fn failed(&self) {
-        self.0.store((self.get() / 2).max(1), Ordering::Relaxed);
+    /// Notes the failure of a call for this number of records.
+    pub fn failed(&self, asked: usize) {
+        let half = self.get().min(asked) / 2;
+        self.0.store(half.max(1), Ordering::Relaxed);
     }
 
     fn adapt(&self, taken: usize, largest: usize) {
@@ -59,9 +61,10 @@ mod tests {
         assert_eq!(room.get(), 128, "fewer were there");
         room.adapt(5, 1_000_000);
         assert_eq!(room.get(), 4);
-        room.failed();
-        room.failed();
-        room.failed();
+        room.failed(4);
+        assert_eq!(room.get(), 2);
+        room.failed(100);
+        room.failed(100);
         assert_eq!(room.get(), 1);
         room.adapt(1, 60_000_000);
         assert_eq!(room.get(), 1, "one at least");

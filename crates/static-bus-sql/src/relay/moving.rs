@@ -237,6 +237,9 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
                 break;
             }
             call.retain(|message| !refused.contains_key(&message.partition));
+            if call.is_empty() {
+                continue;
+            }
             let place = |message: &Message| (message.id, message.partition, message.topic.clone());
             let places: Vec<_> = call.iter().map(place).collect();
             let records = call.into_iter();

@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest time for a call, on a busy machine.
 const IN_TIME: Duration = Duration::from_secs(40);
 
-/// 100 Mbit/s carry 60 of them in the time that a call has.
+/// In the time that a call has, 25 Mbit/s carry 60 of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_large_messages_arrives_over_a_slow_link() {
     const COUNT: usize = 100;
@@ -43,16 +43,16 @@ async fn a_backlog_of_large_messages_arrives_over_a_slow_link() {
     let port = tunnel.host_and_port();
     let port = port.rsplit_once(':').unwrap().1.parse().unwrap();
     let far = PostgresTransport::builder(postgres.url_at("127.0.0.1", port));
-    let far = far.namespace(namespace).deadline(Duration::from_secs(5));
+    let far = far.namespace(namespace).deadline(Duration::from_secs(20));
     let member = join(&far.connect().await.unwrap(), &topic, "member").await;
-    tunnel.set_bandwidth(100_000_000);
+    tunnel.set_bandwidth(25_000_000);
     let (begun, mut count) = (Instant::now(), 0);
     while count < COUNT {
         // A call may take longer on a busy machine.
         let got = member.receive(128, LONG).await.unwrap_or_default();
         count += got.len();
         acknowledge(&member, &got).await.unwrap();
-        assert!(begun.elapsed() < LONG, "{count} arrived");
+        assert!(begun.elapsed() < 4 * LONG, "{count} arrived");
     }
     let (crossed, once) = (tunnel.received(), 1_000_000 * COUNT as u64);
     assert!(crossed < 2 * once, "{crossed} bytes for {once}");

@@ -71,6 +71,19 @@ impl Output {
         &self.name
     }
 
+    #[cfg(test)]
+    pub fn empty(topic: Topic) -> Self {
+        Output {
+            topic,
+            name: "".into(),
+            key: None,
+            headers: OwnedHeaders::new(),
+            body: Bytes::new(),
+            size: 0,
+            max_batch_bytes: 0,
+        }
+    }
+
     /// The record for a producer.
     pub fn record(&self) -> BaseRecord<'_, [u8], [u8]> {
         let record = BaseRecord::to(&self.name)

@@ -172,12 +172,7 @@ impl Committer {
 
     /// Returns `true` if output of this record was refused, or one of these is for a topic whose output was a while ago.
     pub fn suspects(&self, receipt: &KafkaReceipt, outputs: &[Output]) -> bool {
-        let suspects = lock(&self.suspects);
-        let is_suspect = |output: &Output| {
-            let refused = suspects.topics.get(&output.topic);
-            refused.is_some_and(|time| time.elapsed() < SUSPICION)
-        };
-        suspects.records.contains(&place_of(receipt)) || outputs.iter().any(is_suspect)
+        lock(&self.suspects).include(receipt, outputs)
     }
 
     /// The producer, whose batches the topics of these accept.
@@ -353,6 +348,14 @@ impl Suspects {
             .extend(makers.map(|one| place_of(&one.receipt)));
     }
 
+    fn include(&self, receipt: &KafkaReceipt, outputs: &[Output]) -> bool {
+        let is_suspect = |output: &Output| {
+            let refused = self.topics.get(&output.topic);
+            refused.is_some_and(|time| time.elapsed() < SUSPICION)
+        };
+        self.records.contains(&place_of(receipt)) || outputs.iter().any(is_suspect)
+    }
+
     fn settled(&mut self, acknowledgements: &[Acknowledgement]) {
         if !self.records.is_empty() {
             for one in acknowledgements {
@@ -369,4 +372,39 @@ fn place_of(receipt: &KafkaReceipt) -> (i32, i64) {
 /// The output of all handlers.
 fn outputs(acknowledgements: &[Acknowledgement]) -> impl Iterator<Item = &Output> {
     acknowledgements.iter().flat_map(|one| &one.outputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use static_bus_remote::transport::Kind;
+
+    #[test]
+    fn a_record_whose_output_was_refused_is_suspect_until_it_is_settled() {
+        let [refused, other] = ["billing.receipt", "billing.paid"].map(|name| Topic {
+            kind: Kind::Command,
+            name: name.into(),
+        });
+        let output = |topic: &Topic| [Output::empty(topic.clone())];
+        let acknowledgement = |receipt, outputs| Acknowledgement {
+            receipt,
+            outputs,
+            key: None,
+        };
+        let [maker, silent] = [7, 8].map(|offset| KafkaReceipt::new(1, 1, offset));
+        let mut suspects = Suspects::default();
+        suspects.refused(&[
+            acknowledgement(maker, output(&refused).into()),
+            acknowledgement(silent, Vec::new()),
+        ]);
+        assert!(suspects.include(&silent, &output(&refused)));
+        assert!(!suspects.include(&silent, &output(&other)));
+        // A while later, when the record was delivered again.
+        suspects.topics.clear();
+        let again = KafkaReceipt::new(1, 2, 7);
+        assert!(!suspects.include(&silent, &output(&refused)));
+        assert!(suspects.include(&again, &output(&refused)));
+        suspects.settled(&[acknowledgement(again, Vec::new())]);
+        assert!(!suspects.include(&again, &output(&refused)));
+    }
 }

@@ -127,7 +127,7 @@ impl Committer {
             lock(&self.suspects).settled(acknowledgements);
             return Ok(());
         };
-        let ends_leases = self.refuses(&mut place, &error, acknowledgements);
+        let ends_leases = self.note_failure(&mut place, &error, acknowledgements);
         // The cluster refuses this if the transaction is committed.
         let is_aborted = producer.abort_transaction(self.deadline()).is_ok();
         // The next producer with this id ends the transaction, as the cluster has decided. This one is not used again
@@ -160,7 +160,7 @@ impl Committer {
                 place.producer = aborted.ok().map(|()| producer);
                 return Ok(());
             };
-            let is_refused = self.refuses(&mut place, &error, acknowledgements);
+            let is_refused = self.note_failure(&mut place, &error, acknowledgements);
             if is_refused {
                 place.producer = aborted.ok().map(|()| producer);
             }
@@ -194,24 +194,23 @@ impl Committer {
         }
     }
 
-    /// Returns `true` if the cluster refuses output for good: a repetition of the transaction fails as well.
-    fn refuses(
+    /// Notes what the failure of a transaction says of its topics and of the size of batches. Returns `true` if the cluster
+    /// refuses output for good: a repetition of the transaction fails as well.
+    fn note_failure(
         &self,
         place: &mut Place,
         error: &KafkaError,
         acknowledgements: &[Acknowledgement],
     ) -> bool {
         self.look_up_topics(acknowledgements);
-        let Some(largest) = outputs(acknowledgements).map(|output| output.size).max() else {
-            return false;
-        };
+        let largest = outputs(acknowledgements).map(|output| output.size).max();
         let is_too_large = errors::is_too_large(error);
-        if is_too_large && place.batch_bytes > largest {
+        if is_too_large && place.batch_bytes > largest.unwrap_or(1) {
             // The limit of a topic was lowered. The next producer has smaller batches.
             place.batch_bytes /= 2;
             return false;
         }
-        if !is_too_large && !errors::is_refused_record(error) {
+        if largest.is_none() || !is_too_large && !errors::is_refused_record(error) {
             return false;
         }
         lock(&self.suspects).refused(acknowledgements);

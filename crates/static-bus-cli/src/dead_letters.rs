@@ -6,7 +6,9 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
 };
 
-use static_bus_remote::{DeadLetter, DeadLetterFilter, DeadLetters, Transport, TransportError};
+use static_bus_remote::{
+    DeadLetter, DeadLetterFilter, DeadLetters, TransportError, transport::Inspect,
+};
 
 use super::{
     args::{Change, DeadLetterCommand, List},
@@ -58,7 +60,7 @@ pub struct Changed {
     pub unread: Option<TransportError>,
 }
 
-pub async fn run<T: Transport>(
+pub async fn run<T: Inspect>(
     broker: T,
     command: DeadLetterCommand,
     output: Output,
@@ -72,7 +74,7 @@ pub async fn run<T: Transport>(
     }
 }
 
-async fn list<T: Transport>(
+async fn list<T: Inspect>(
     letters: &DeadLetters<T>,
     args: &List,
     output: Output,
@@ -115,7 +117,7 @@ async fn list<T: Transport>(
     Ok(output.print(&text)?)
 }
 
-async fn show<T: Transport>(
+async fn show<T: Inspect>(
     letters: &DeadLetters<T>,
     positions: &[String],
     output: Output,
@@ -176,7 +178,7 @@ pub fn fields(letter: &DeadLetter) -> Vec<(&'static str, String)> {
 ///
 /// # Errors
 /// If one of them is gone.
-pub async fn at<T: Transport>(
+pub async fn at<T: Inspect>(
     letters: &DeadLetters<T>,
     positions: &[String],
 ) -> Result<Vec<DeadLetter>, Failure> {
@@ -196,7 +198,7 @@ pub async fn at<T: Transport>(
     found.into_iter().zip(positions).map(present).collect()
 }
 
-async fn change<T: Transport>(
+async fn change<T: Inspect>(
     letters: &DeadLetters<T>,
     action: Action,
     args: &Change,
@@ -290,7 +292,7 @@ impl Action {
 
 impl Selected {
     /// The dead letters that match now, up to the position `until`.
-    pub async fn matching<T: Transport>(
+    pub async fn matching<T: Inspect>(
         letters: &DeadLetters<T>,
         filter: DeadLetterFilter,
         until: Option<&str>,
@@ -333,7 +335,7 @@ fn count(groups: &mut BTreeMap<(String, String), usize>, letters: &[DeadLetter])
 
 impl Target {
     /// Changes the dead letters, in batches.
-    pub async fn change<T: Transport>(self, letters: &DeadLetters<T>, action: Action) -> Changed {
+    pub async fn change<T: Inspect>(self, letters: &DeadLetters<T>, action: Action) -> Changed {
         let mut changed = Changed::default();
         match self {
             Target::At(selected) => {
@@ -364,7 +366,7 @@ impl Target {
 }
 
 impl Action {
-    async fn apply<T: Transport>(
+    async fn apply<T: Inspect>(
         self,
         letters: &DeadLetters<T>,
         batch: &[DeadLetter],

@@ -25,7 +25,7 @@ use static_bus::prelude::*;
 use static_bus_remote::{
     Codec, DeadLetters, Envelope, Worker, current,
     lock::lock,
-    transport::{Kind, Record},
+    transport::{Inspect, Kind, Record},
 };
 
 /// A message whose handler fails is tried again, and the next message of its key waits for it.
@@ -193,10 +193,11 @@ pub async fn a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_oth
 }
 
 /// A dead letter has the message, its origin and the last error, and is replayed to the group that failed, and to no
-/// other.
-pub async fn a_dead_letter_is_complete_and_replayed_to_its_group_only<H: Harness>(
-    harness: &H,
-) -> Outcome {
+/// other. If that group does not exist, it is not replayed.
+pub async fn a_dead_letter_is_complete_and_replayed_to_its_group_only<H>(harness: &H) -> Outcome
+where
+    H: Harness<Transport: Inspect>,
+{
     let ((reporter, mut stock), (other_reporter, mut mail)) = (report_channel(), report_channel());
     let fails = Arc::new(AtomicBool::new(true));
     let failing = fails.clone();
@@ -248,6 +249,20 @@ pub async fn a_dead_letter_is_complete_and_replayed_to_its_group_only<H: Harness
 
     fails.store(false, Ordering::SeqCst);
     let replay = DeadLetters::of(transport.clone());
+    let mut orphan = letter.clone();
+    orphan.group = "gone".to_owned();
+    let refused = replay
+        .replay(&orphan)
+        .await
+        .map_err(|error| error.to_string());
+    assert!(
+        refused
+            .as_ref()
+            .is_err_and(|text| text.contains("\"gone\" does not exist")),
+        "the replay to a group that does not exist: {refused:?}"
+    );
+    let kept = dead_letters(&transport).await;
+    assert_eq!(kept.len(), 1, "a dead letter that is not replayed is kept");
     must("replay", replay.replay(&letter)).await;
     assert_eq!(stock.next("the replayed event").await, 1);
     // When the next event is handled, everything before it is.

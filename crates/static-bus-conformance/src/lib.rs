@@ -292,7 +292,6 @@ macro_rules! __conformance_cases {
                 a_hundred_failed_messages_are_all_handled
                 a_message_whose_handler_is_cancelled_at_shutdown_goes_to_another_worker
                 a_message_that_cannot_be_decoded_is_dead_lettered_and_blocks_no_other
-                a_dead_letter_is_complete_and_replayed_to_its_group_only
                 a_message_sent_again_with_its_idempotency_key_runs_once
                 a_handler_that_outlasts_its_lease_and_fails_is_tried_again
                 ten_events_with_handlers_that_outlast_their_lease_run_ten_times
@@ -313,6 +312,8 @@ macro_rules! __inspection_cases {
                 the_oldest_unsettled_records_are_shown_with_their_holder
                 an_inspection_changes_nothing
                 scheduled_records_are_counted;
+            handlers:
+                a_dead_letter_is_complete_and_replayed_to_its_group_only;
         }
     };
 }

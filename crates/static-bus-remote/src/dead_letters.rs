@@ -3,13 +3,17 @@
 mod filter;
 mod search;
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use super::{
     Envelope, Headers, Transport, TransportError, TransportErrorKind,
-    transport::{Kind, Record, Topic},
+    transport::{Inspect, Kind, Record, Topic, TopicState},
 };
 
 pub use filter::DeadLetterFilter;
@@ -213,6 +217,25 @@ impl<T: Transport> DeadLetters<T> {
             .collect())
     }
 
+    /// Removes a dead letter.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn discard(&self, letter: &DeadLetter) -> Result<(), TransportError> {
+        self.discard_all(std::slice::from_ref(letter)).await
+    }
+
+    /// Removes dead letters.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses. Some of the dead letters may be removed.
+    pub async fn discard_all(&self, letters: &[DeadLetter]) -> Result<(), TransportError> {
+        let positions: Vec<_> = letters.iter().map(|l| l.position.clone()).collect();
+        self.transport.remove_dead_letters(&positions).await
+    }
+}
+
+impl<T: Inspect> DeadLetters<T> {
     /// Sends the message again, to the group that could not handle it, and removes the dead letter.
     ///
     /// It is handled although it was seen before, unless another message with its idempotency key was
@@ -221,8 +244,9 @@ impl<T: Transport> DeadLetters<T> {
     /// The message is replayed at least once: if this fails or is interrupted, the dead letter may still exist.
     ///
     /// # Errors
-    /// When the broker cannot be reached or refuses, when parts of the message are [omitted](DeadLetter::omitted), or
-    /// when the origin of the dead letter cannot be parsed: then no [`Worker`](super::Worker) wrote it.
+    /// When the broker cannot be reached or refuses, when the message is an event and its topic has no group of that
+    /// name any more, when parts of the message are [omitted](DeadLetter::omitted), or when the origin of the dead
+    /// letter cannot be parsed: then no [`Worker`](super::Worker) wrote it.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<(), TransportError> {
         let results = self.replay_all(std::slice::from_ref(letter)).await;
         results.into_iter().collect()
@@ -231,17 +255,15 @@ impl<T: Transport> DeadLetters<T> {
     /// [Replays](Self::replay) messages, in as few round trips as the broker allows. Returns one result for each.
     pub async fn replay_all(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransportError>> {
         let mut results = vec![Ok(()); letters.len()];
+        let events = self.inspect_events(letters).await;
         let (mut records, mut sent) = (Vec::new(), Vec::new());
         for (at, letter) in letters.iter().enumerate() {
-            match letter.to_replay() {
+            match self.to_replay(letter, &events) {
                 Ok(record) => {
                     records.push(record);
                     sent.push(at);
                 }
-                Err(reason) => {
-                    let (kind, address) = (TransportErrorKind::Refused, self.transport.address());
-                    results[at] = Err(TransportError::new(kind, address, reason));
-                }
+                Err(error) => results[at] = Err(error),
             }
         }
         if records.is_empty() {
@@ -262,21 +284,49 @@ impl<T: Transport> DeadLetters<T> {
         results
     }
 
-    /// Removes a dead letter.
-    ///
-    /// # Errors
-    /// When the broker cannot be reached or refuses.
-    pub async fn discard(&self, letter: &DeadLetter) -> Result<(), TransportError> {
-        self.discard_all(std::slice::from_ref(letter)).await
+    /// The states of the topics of those dead letters that are events.
+    async fn inspect_events(
+        &self,
+        letters: &[DeadLetter],
+    ) -> Result<Vec<TopicState>, TransportError> {
+        let topics = letters.iter().filter_map(|letter| topic(&letter.origin));
+        let events: BTreeSet<_> = topics.filter(|topic| topic.kind == Kind::Event).collect();
+        match events.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.transport.inspect(&Vec::from_iter(events)).await,
+        }
     }
 
-    /// Removes dead letters.
-    ///
-    /// # Errors
-    /// When the broker cannot be reached or refuses. Some of the dead letters may be removed.
-    pub async fn discard_all(&self, letters: &[DeadLetter]) -> Result<(), TransportError> {
-        let positions: Vec<_> = letters.iter().map(|l| l.position.clone()).collect();
-        self.transport.remove_dead_letters(&positions).await
+    /// The message as it is sent again.
+    fn to_replay(
+        &self,
+        letter: &DeadLetter,
+        events: &Result<Vec<TopicState>, TransportError>,
+    ) -> Result<(Topic, Record), TransportError> {
+        let refused = |reason| {
+            TransportError::new(
+                TransportErrorKind::Refused,
+                self.transport.address(),
+                reason,
+            )
+        };
+        let (topic, record) = letter.to_replay().map_err(refused)?;
+        if topic.kind != Kind::Event {
+            return Ok((topic, record));
+        }
+        let group = &letter.group;
+        let mut states = events.as_ref().map_err(Clone::clone)?.iter();
+        let groups = states
+            .find(|state| state.topic == topic)
+            .map_or(&[][..], |state| &state.groups);
+        if !groups.iter().any(|state| state.group == *group) {
+            return Err(refused(format!(
+                "the dead letter {} of {topic} cannot be replayed: the group {group:?} does not exist, or this user may \
+                 not see it, and no other one would handle it; start the subscriber with this name, or discard the dead letter",
+                letter.position
+            )));
+        }
+        Ok((topic, record))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use static_bus_conformance::{Capabilities, Case, Harness, Outcome, cases};
+use static_bus_conformance::{Capabilities, Case, Harness, Outcome, cases, inspection_cases};
 use static_bus_remote::{
     testing::{Faults, SimBroker},
     transport::RECEIVER_GRACE,
@@ -35,7 +35,7 @@ mod without_faults {
 
 #[test]
 fn without_faults_every_promise_is_kept() {
-    for case in cases() {
+    for case in all_cases() {
         if let (Err(skipped), _) = run(&case, 0, Faults::none()) {
             eprintln!("{}: {skipped}", case.name);
         }
@@ -87,9 +87,13 @@ fn with_duplicates_workers_handle_each_message_once() {
     hold_with(faults, names);
 }
 
+fn all_cases() -> Vec<Case<Simulated>> {
+    cases().into_iter().chain(inspection_cases()).collect()
+}
+
 /// Runs cases with seeds of their own.
 fn hold_with(faults: Faults, names: impl Iterator<Item = &'static str>) {
-    let cases = cases();
+    let cases = all_cases();
     let mut injected = 0;
     for name in names {
         let case = cases.iter().find(|case| case.name == name);

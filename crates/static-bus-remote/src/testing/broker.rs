@@ -24,8 +24,8 @@ use crate::{
     memory::NotQuiet,
     time::later,
     transport::{
-        DeadLetterRecord, Kind, Record, Subscription, Topic, Transport, TransportError,
-        TransportErrorKind,
+        DeadLetterRecord, Inspect, Kind, Record, Subscription, Topic, TopicState, Transport,
+        TransportError, TransportErrorKind,
     },
 };
 
@@ -446,6 +446,18 @@ impl Transport for SimBroker {
             self.shared.inner.cancel(topic, key).await
         };
         self.call(&what, cancelling).await
+    }
+}
+
+impl Inspect for SimBroker {
+    async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
+        self.reach().await?;
+        self.shared.inner.topics().await
+    }
+
+    async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
+        self.reach().await?;
+        self.shared.inner.inspect(topics).await
     }
 }
 

@@ -13,8 +13,8 @@ use static_bus_remote::{
     TransportError, TransportErrorKind,
     memory::{MemoryConsumer, MemoryReceiver, Receipt},
     transport::{
-        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Kind, Lease, Receiver, Record, Scope,
-        Subscription, Topic,
+        Backlog, Claim, Consumer, DeadLetterRecord, Delivery, Inspect, Kind, Lease, Receiver,
+        Record, Scope, Subscription, Topic, TopicState,
     },
 };
 use tokio::sync::mpsc;
@@ -288,6 +288,16 @@ impl Transport for TestBroker {
 
     async fn remove_dead_letters(&self, positions: &[String]) -> Result<(), TransportError> {
         self.inner.remove_dead_letters(positions).await
+    }
+}
+
+impl Inspect for TestBroker {
+    async fn topics(&self) -> Result<Vec<Topic>, TransportError> {
+        self.inner.topics().await
+    }
+
+    async fn inspect(&self, topics: &[Topic]) -> Result<Vec<TopicState>, TransportError> {
+        self.inner.inspect(topics).await
     }
 }
 

@@ -5,10 +5,16 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use sqlx::{Database, Error, Pool, SqlStr};
-use static_bus_remote::transport::{TransportError, TransportErrorKind};
+use static_bus_remote::{
+    lock::lock,
+    transport::{TransportError, TransportErrorKind},
+};
 
 use super::{settings::Settings, wake::Wakers};
 
@@ -19,6 +25,9 @@ pub trait Dialect: Database + Statements + Sized {}
 pub trait Statements: Database + Sized {
     /// `true` if transactions of several connections write at the same time.
     const CONCURRENT: bool;
+
+    /// `true` if the database is behind a network, in which answers can be lost.
+    const IS_REMOTE: bool;
 
     /// `true` if the interval is that of the watch, which wakes readers, and not that of readers.
     const WATCH_POLLS: bool;
@@ -95,8 +104,17 @@ pub struct Connections<D: Database> {
     pub readers: Pool<D>,
     /// `true` if a statement outside of a transaction has the isolation level that this crate needs.
     pub is_isolated: bool,
+    /// The time of the last call that was not answered. Behind a network, a connection that was not used since is opened again.
+    pub unanswered: Arc<Mutex<Option<Instant>>>,
     /// Held by a transaction that writes, where only one does at a time: those of this process wait in order.
     pub turn: Option<Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl<D: Database> Connections<D> {
+    /// Notes that a call was not answered.
+    pub(crate) fn distrust(&self) {
+        *lock(&self.unanswered) = Some(Instant::now());
+    }
 }
 
 /// An argument of a statement.

@@ -19,7 +19,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     dialect::Dialect,
-    store::Open,
+    lent::Open,
     transport::{Shared, SqlTransport},
 };
 
@@ -99,13 +99,13 @@ impl<D: Dialect> Deref for CurrentTransaction<D> {
     type Target = D::Connection;
 
     fn deref(&self) -> &D::Connection {
-        &self.0.as_ref().expect(OPEN).transaction
+        &self.0.as_ref().expect(OPEN).connection
     }
 }
 
 impl<D: Dialect> DerefMut for CurrentTransaction<D> {
     fn deref_mut(&mut self) -> &mut D::Connection {
-        &mut self.0.as_mut().expect(OPEN).transaction
+        &mut self.0.as_mut().expect(OPEN).connection
     }
 }
 

@@ -52,6 +52,7 @@ mod housekeeping;
 mod inbox;
 mod inspection;
 mod joining;
+mod lent;
 mod list;
 mod outbox;
 mod pending;

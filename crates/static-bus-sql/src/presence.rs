@@ -14,9 +14,9 @@ use super::{
     transport::Shared,
 };
 
-/// A topic of replies may have been removed while the database was away.
+/// A topic of replies may have been removed while the database or this process was away, and made again by a reply that was late.
 const ANNOUNCE: &str = "insert into {p}topic as t (id, kind, name, accepts_until) values ($1, $2, $3, {now} + $4) \
-     on conflict (kind, name) do update set accepts_until = \
+     on conflict (kind, name) do update set id = excluded.id, accepts_until = \
      case when t.accepts_until > excluded.accepts_until then t.accepts_until else excluded.accepts_until end";
 
 /// Says that a topic has a receiver. Returns the number of the topic.

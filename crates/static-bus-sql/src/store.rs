@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Error, Pool, SqlSafeStr as _, Transaction};
+use sqlx::{AssertSqlSafe, Error, Pool, SqlSafeStr as _};
 use static_bus_remote::transport::{TransportError, TransportErrorKind};
 use tokio::{
     sync::OwnedMutexGuard,
@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     dialect::{Argument, Connections, Dialect},
     errors::{failure, is_conflict},
+    lent::{Lent, Open},
     record::as_millis,
     settings::Settings,
     template::Templates,
@@ -28,12 +29,6 @@ pub(crate) struct Store<D: Dialect> {
     /// `false` if statements are prepared each time.
     keeps_statements: bool,
     templates: Templates<D>,
-}
-
-/// A transaction that is open while other code runs.
-pub(crate) struct Open<D: Dialect> {
-    pub transaction: Transaction<'static, D>,
-    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// Statements on one connection.
@@ -93,15 +88,18 @@ impl<D: Dialect> Store<D> {
             if D::CONCURRENT {
                 // For the settings of a transaction. Its end is sent with the next use of the connection.
                 let begin = AssertSqlSafe(D::begin(self.deadline, false)).into_sql_str();
-                let mut transaction = readers.begin_with(begin).await?;
-                return self
-                    .session(&mut transaction)
-                    .fetch(template, arguments)
-                    .await;
+                let connection = Lent::by(readers, self.deadline).await?;
+                let mut open = Open::begin(connection, begin, None).await?;
+                let mut session = self.session(&mut open.connection);
+                let rows = session.fetch(template, arguments).await;
+                open.end();
+                return rows;
             }
-            let mut connection = readers.acquire().await?;
+            let mut connection = Lent::by(readers, self.deadline).await?;
             let mut session = self.session(&mut connection);
-            session.fetch(template, arguments).await
+            let rows = session.fetch(template, arguments).await;
+            connection.give_back();
+            rows
         };
         // On the heap: the future that opens a connection has tens of kilobytes, and callers have several of them.
         self.in_time(Box::pin(read)).await
@@ -155,26 +153,33 @@ impl<D: Dialect> Store<D> {
         // A statement that is not kept is two calls, which a pooler gives to two connections.
         if self.connections.is_isolated && self.keeps_statements && work.is_call() {
             let (writers, _turn) = self.writers(work.is_durable()).await;
-            let mut connection = writers.acquire().await?;
+            let mut connection = Lent::by(writers, self.deadline).await?;
             let mut session = self.session(&mut connection);
             // Less than the deadline: the error is then that of the database.
             session.lock_timeout = Some(as_millis(self.deadline * 9 / 10).max(1));
-            return work.run(&mut session).await;
+            let output = work.run(&mut session).await;
+            connection.give_back();
+            return output;
         }
         let mut open = self.open(work.is_durable()).await?;
-        let output = work.run(&mut self.session(&mut open.transaction)).await?;
-        open.transaction.commit().await?;
-        Ok(output)
+        match work.run(&mut self.session(&mut open.connection)).await {
+            Ok(output) => open.commit().await.map(|()| output),
+            Err(error) => {
+                open.end();
+                Err(error)
+            }
+        }
     }
 
     /// Begins a transaction.
     pub async fn open(&self, is_durable: bool) -> Result<Open<D>, Error> {
         let (writers, turn) = self.writers(is_durable).await;
         let begin = AssertSqlSafe(D::begin(self.deadline, is_durable)).into_sql_str();
-        Ok(Open {
-            transaction: Box::pin(writers.begin_with(begin)).await?,
-            _turn: turn,
-        })
+        let open = async {
+            let connection = Lent::by(writers, self.deadline).await?;
+            Open::begin(connection, begin, turn).await
+        };
+        Box::pin(open).await
     }
 
     /// The connections of a transaction that writes, when it is its turn.
@@ -207,14 +212,17 @@ impl<D: Dialect> Store<D> {
     ) -> Result<T, TransportError> {
         match timeout(self.deadline, call).await {
             Ok(result) => self.checked(result),
-            Err(_) => Err(self.error(
-                TransportErrorKind::Unreachable,
-                format!(
-                    "no answer within {:?}: check that the database runs and is not overloaded, or raise the deadline{}",
-                    self.deadline,
-                    D::holder(self.address())
-                ),
-            )),
+            Err(_) => {
+                self.connections.distrust();
+                Err(self.error(
+                    TransportErrorKind::Unreachable,
+                    format!(
+                        "no answer within {:?}: check that the database runs and is not overloaded, or raise the deadline{}",
+                        self.deadline,
+                        D::holder(self.address())
+                    ),
+                ))
+            }
         }
     }
 

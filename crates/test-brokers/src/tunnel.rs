@@ -20,6 +20,8 @@ pub struct Tunnel {
 struct Route {
     /// The port of the server for new connections.
     server: AtomicU16,
+    /// The number of times that connections were forgotten.
+    forgotten: AtomicU64,
     /// To the server, and to the clients.
     directions: [Direction; 2],
 }
@@ -45,6 +47,7 @@ impl Tunnel {
         };
         let route = Arc::new(Route {
             server: AtomicU16::new(server),
+            forgotten: AtomicU64::new(0),
             directions: [direction(), direction()],
         });
         let tunnel = Tunnel {
@@ -69,6 +72,10 @@ impl Tunnel {
         format!("127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Sets the bandwidth of each direction in bits per second; 0 for no bound.
     pub fn set_bandwidth(&self, bits_per_second: u64) {
         for direction in &self.route.directions {
@@ -83,6 +90,12 @@ impl Tunnel {
         self.route.server.store(server, Ordering::Relaxed);
     }
 
+    /// From now on, what is sent through the connections that are open is lost, as behind a firewall that has forgotten
+    /// them. They stay open, and new ones work.
+    pub fn forget(&self) {
+        self.route.forgotten.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The number of bytes that have passed to clients.
     pub fn received(&self) -> u64 {
         self.route.directions[1].bytes.load(Ordering::Relaxed)
@@ -93,11 +106,13 @@ fn connect(client: TcpStream, server: TcpStream, route: &Arc<Route>) -> io::Resu
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let ways = [(client.try_clone()?, server.try_clone()?), (server, client)];
+    let forgotten = route.forgotten.load(Ordering::Relaxed);
     for (direction, (from, to)) in ways.into_iter().enumerate() {
         let route = route.clone();
         thread::spawn(move || {
+            let is_known = || route.forgotten.load(Ordering::Relaxed) == forgotten;
             // One of the two may be closed.
-            _ = route.directions[direction].forward(&from, &to);
+            _ = route.directions[direction].forward(&from, &to, is_known);
             _ = from.shutdown(Shutdown::Both);
             _ = to.shutdown(Shutdown::Both);
         });
@@ -106,7 +121,12 @@ fn connect(client: TcpStream, server: TcpStream, route: &Arc<Route>) -> io::Resu
 }
 
 impl Direction {
-    fn forward(&self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+    fn forward(
+        &self,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        is_known: impl Fn() -> bool,
+    ) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
         loop {
             let length = from.read(&mut bytes)?;
@@ -114,7 +134,9 @@ impl Direction {
                 return Ok(());
             }
             self.pass(length as u64);
-            to.write_all(&bytes[..length])?;
+            if is_known() {
+                to.write_all(&bytes[..length])?;
+            }
         }
     }
 

@@ -1,14 +1,22 @@
 //! PostgreSQL.
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    str::FromStr as _,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     Connection as _, Error, PgConnection, Pool, Postgres, Row as _, SqlStr,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
-use static_bus_remote::transport::{
-    TransportError,
-    TransportErrorKind::{Refused, TooLarge, Unauthorized, Unreachable},
+use static_bus_remote::{
+    lock::lock,
+    transport::{
+        TransportError,
+        TransportErrorKind::{Refused, TooLarge, Unauthorized, Unreachable},
+    },
 };
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +32,7 @@ impl Dialect for Postgres {}
 
 impl Statements for Postgres {
     const CONCURRENT: bool = true;
+    const IS_REMOTE: bool = true;
     const WATCH_POLLS: bool = false;
     const FUNCTIONS: bool = true;
     const ANNOUNCE: Option<&'static str> =
@@ -136,10 +145,17 @@ impl Statements for Postgres {
         let isolation = isolation.and_then(|row| row.try_get::<String, _>(0));
         let is_isolated = isolation.is_ok_and(|level| level == "read committed");
         _ = first.close().await;
+        let unanswered = Arc::<Mutex<Option<Instant>>>::default();
+        let last = unanswered.clone();
         let pool = PgPoolOptions::new()
-            .max_connections(settings.connections)
+            .max_connections(settings.connections - u32::from(settings.notifications))
             .acquire_timeout(settings.deadline)
             .test_before_acquire(false)
+            .before_acquire(move |_, connection| {
+                let unused = connection.idle_for;
+                let is_trusted = lock(&last).is_none_or(|last| unused < last.elapsed());
+                Box::pin(std::future::ready(Ok(is_trusted)))
+            })
             .connect_lazy_with(options);
         Ok(Connections {
             address,
@@ -147,6 +163,7 @@ impl Statements for Postgres {
             volatile: pool.clone(),
             readers: pool,
             is_isolated,
+            unanswered,
             turn: None,
         })
     }
@@ -157,21 +174,7 @@ impl Statements for Postgres {
             return;
         }
         loop {
-            let listen = async {
-                let mut listener = PgListener::connect_with(&readers).await?;
-                listener.listen(&settings.namespace).await?;
-                loop {
-                    wakers.wake_all();
-                    while let Some(appended) = listener.try_recv().await? {
-                        match appended.payload().parse() {
-                            Ok(topic) => wakers.wake(topic),
-                            Err(_) => wakers.wake_all(),
-                        }
-                    }
-                    // The connection was lost, and is open again: notifications may be lost as well.
-                }
-            };
-            let listened: Result<(), Error> = listen.await;
+            let listened: Result<Infallible, Error> = listen(&readers, &settings, &wakers).await;
             drop(listened);
             sleep(RECONNECTION).await;
         }
@@ -240,6 +243,41 @@ impl Statements for Postgres {
                 Failure::new(Unreachable, "the server is not ready: try again")
             }
             _ => Failure::new(Refused, "see the text of PostgreSQL"),
+        }
+    }
+}
+
+/// Wakes the readers of topics that notifications name, until it fails.
+async fn listen(
+    readers: &Pool<Postgres>,
+    settings: &Settings,
+    wakers: &Wakers,
+) -> Result<Infallible, Error> {
+    // A pool of its own: one that was given up is returned when TCP has given it up as well.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(settings.deadline)
+        .connect_lazy_with((*readers.connect_options()).clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(&settings.namespace).await?;
+    loop {
+        wakers.wake_all();
+        loop {
+            let Ok(appended) = timeout(settings.deadline, listener.try_recv()).await else {
+                // Who only listens does not notice that the connection is lost.
+                let answer = sqlx::query("select 1").execute(&mut listener);
+                let answer = timeout(settings.deadline, answer).await;
+                answer.map_err(|_| Error::PoolTimedOut)??;
+                continue;
+            };
+            let Some(appended) = appended? else {
+                // The connection was lost, and is open again: notifications may be lost as well.
+                break;
+            };
+            match appended.payload().parse() {
+                Ok(topic) => wakers.wake(topic),
+                Err(_) => wakers.wake_all(),
+            }
         }
     }
 }

@@ -44,6 +44,7 @@ impl Dialect for Sqlite {}
 
 impl Statements for Sqlite {
     const CONCURRENT: bool = false;
+    const IS_REMOTE: bool = false;
     const WATCH_POLLS: bool = true;
     const FUNCTIONS: bool = false;
     const ANNOUNCE: Option<&'static str> = None;
@@ -175,6 +176,7 @@ impl Statements for Sqlite {
             durable,
             volatile: pool(1).connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal)),
             is_isolated: true,
+            unanswered: Arc::default(),
             turn: Some(turn(options.get_filename())),
             readers: pool(READERS).connect_lazy_with(options.pragma("query_only", "on")),
             address,

@@ -13,7 +13,8 @@ use crate::{
     append::check,
     dialect::Dialect,
     errors::conflict,
-    store::{Open, Session, Work},
+    lent::Open,
+    store::{Session, Work},
     transport::Shared,
 };
 
@@ -214,14 +215,22 @@ impl<D: Dialect> Attempt<D> {
                 Some(open) => open,
                 None => store.open(true).await?,
             };
-            let mut session = store.session(&mut open.transaction);
-            let Some(output) = end.run(&mut session).await? else {
-                open.transaction.rollback().await?;
-                return Ok(None);
+            let mut session = store.session(&mut open.connection);
+            let write = async {
+                let Some(output) = end.run(&mut session).await? else {
+                    return Ok(None);
+                };
+                let topics = destination.write(&mut session, sent).await?;
+                Ok(Some((output, topics)))
             };
-            let topics = destination.write(&mut session, sent).await?;
-            open.transaction.commit().await?;
-            Ok(Some((output, topics)))
+            match write.await {
+                Ok(Some(written)) => open.commit().await.map(|()| Some(written)),
+                Ok(None) => open.roll_back().await.map(|()| None),
+                Err(error) => {
+                    open.end();
+                    Err(error)
+                }
+            }
         };
         let committed = store.in_time(commit).await?;
         Ok(committed.map(|(output, topics)| {
@@ -234,7 +243,7 @@ impl<D: Dialect> Attempt<D> {
     pub async fn roll_back(&self) {
         *lock(&self.output) = Output::Ended;
         if let Some(open) = self.open.lock().await.take() {
-            _ = open.transaction.rollback().await;
+            _ = self.shared.store.in_time(open.roll_back()).await;
         }
     }
 }

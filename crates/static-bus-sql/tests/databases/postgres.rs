@@ -33,8 +33,8 @@ mod within;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{Pool, Postgres as Database, Transaction};
-use static_bus_sql::PostgresTransport;
-use test_brokers::postgres::Postgres;
+use static_bus_sql::{PostgresTransport, SqlTransportBuilder};
+use test_brokers::{postgres::Postgres, tunnel::Tunnel};
 
 use crate::support;
 
@@ -60,6 +60,15 @@ async fn fresh() -> (String, PostgresTransport) {
 async fn again(namespace: &str) -> PostgresTransport {
     let builder = PostgresTransport::builder(Postgres::common().url()).namespace(namespace);
     builder.deadline(support::LONG).connect().await.unwrap()
+}
+
+/// A connection to a namespace through a network of the test's own.
+fn through_a_tunnel(namespace: &str) -> (SqlTransportBuilder<Database>, Tunnel) {
+    let postgres = Postgres::common();
+    let tunnel = Tunnel::to(postgres.port());
+    let url = postgres.url_at("127.0.0.1", tunnel.port());
+    let builder = PostgresTransport::builder(url).namespace(namespace);
+    (builder, tunnel)
 }
 
 /// A table of the transport.

@@ -8,16 +8,18 @@ use std::{
 use static_bus::prelude::*;
 use static_bus_remote::{
     MemoryBroker, RemoteBus, Transport as _, TransportErrorKind, Worker,
-    transport::{Consumer as _, Transactional as _},
+    transport::{Consumer as _, Topic, Transactional as _, TransportError},
 };
-use static_bus_sql::PostgresTransport;
-use test_brokers::{postgres::Postgres, tunnel::Tunnel};
+use static_bus_sql::{PostgresTransport, transaction};
+use test_brokers::postgres::Postgres;
+use tokio::task::JoinSet;
 
 use super::{
-    fresh,
+    Database, fresh,
     inbox::{Deposit, Deposited, Entries, bank, eventually},
+    namespace,
     support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
-    told,
+    through_a_tunnel, told,
 };
 
 const AWAY: Duration = Duration::from_secs(30);
@@ -38,12 +40,8 @@ async fn a_backlog_of_large_messages_arrives_over_a_slow_link() {
     for _ in 0..COUNT {
         append(&near, &topic, [record(&large)]).await.unwrap();
     }
-    let postgres = Postgres::common();
-    let tunnel = Tunnel::to(postgres.port());
-    let port = tunnel.host_and_port();
-    let port = port.rsplit_once(':').unwrap().1.parse().unwrap();
-    let far = PostgresTransport::builder(postgres.url_at("127.0.0.1", port));
-    let far = far.namespace(namespace).deadline(Duration::from_secs(20));
+    let (far, tunnel) = through_a_tunnel(&namespace);
+    let far = far.deadline(Duration::from_secs(20));
     let member = join(&far.connect().await.unwrap(), &topic, "member").await;
     tunnel.set_bandwidth(25_000_000);
     let (begun, mut count) = (Instant::now(), 0);
@@ -56,6 +54,64 @@ async fn a_backlog_of_large_messages_arrives_over_a_slow_link() {
     }
     let (crossed, once) = (tunnel.received(), 1_000_000 * COUNT as u64);
     assert!(crossed < 2 * once, "{crossed} bytes for {once}");
+}
+
+/// A firewall that has forgotten the connections answers nothing, and they stay open for a quarter of an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_never_answer_are_given_up() {
+    let namespace = namespace();
+    let (builder, tunnel) = through_a_tunnel(&namespace);
+    let transport = builder.deadline(DEADLINE).connect().await.unwrap();
+    let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
+    for _ in 0..3 {
+        for result in calls(&transport, &topic).join_all().await {
+            result.unwrap();
+        }
+        let begun = calls(&transport, &topic);
+        tunnel.forget();
+        for result in begun.join_all().await {
+            if let Err(error) = result {
+                assert_eq!(error.kind(), TransportErrorKind::Unreachable, "{error}");
+            }
+        }
+        let start = Instant::now();
+        append(&transport, &topic, [record("after")]).await.unwrap();
+        transact(&transport).await.unwrap();
+        let mut came = Vec::new();
+        while !came.contains(&"after".to_owned()) {
+            assert!(start.elapsed() < LONG, "{came:?}");
+            let got = member.receive(100, LONG).await.unwrap();
+            acknowledge(&member, &got).await.unwrap();
+            came.extend(bodies(&got));
+        }
+    }
+}
+
+/// More calls than connections, each in a task: transactions of callers and others.
+fn calls(transport: &PostgresTransport, topic: &Topic) -> JoinSet<Result<(), TransportError>> {
+    let mut calls = JoinSet::new();
+    for n in 0..10 {
+        let (transport, topic) = (transport.clone(), topic.clone());
+        calls.spawn({
+            let transport = transport.clone();
+            async move { transact(&transport).await }
+        });
+        calls.spawn(async move { append(&transport, &topic, [record(n)]).await });
+    }
+    calls
+}
+
+/// Runs a statement in a transaction.
+async fn transact(transport: &PostgresTransport) -> Result<(), TransportError> {
+    let transact = transport.transact(async {
+        let mut transaction = transaction::<Database>().await?;
+        let result = sqlx::query("select 1").execute(&mut *transaction).await;
+        result.map(drop).map_err(|error| {
+            TransportError::new(TransportErrorKind::Unreachable, "test", error.to_string())
+        })
+    });
+    transact.await?
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,9 @@ use static_bus_sql::PostgresTransport;
 use test_brokers::postgres::Postgres;
 
 use super::{
-    namespace, pool,
+    again, namespace, pool,
     support::{LONG, acknowledge, append, bodies, command, join, record},
+    through_a_tunnel,
 };
 
 /// Longer than each test.
@@ -54,6 +55,40 @@ async fn notifications_come_again_when_their_connection_was_lost() {
         .unwrap();
     let got = member.receive(1, LONG).await.unwrap();
     assert_eq!(bodies(&got), ["lost or not"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_come_again_when_their_connection_never_answers() {
+    let namespace = namespace();
+    let (builder, tunnel) = through_a_tunnel(&namespace);
+    let builder = builder.poll(NEVER).deadline(Duration::from_secs(3));
+    let here = builder.connect().await.unwrap();
+    let there = again(&namespace).await;
+    let topic = command("orders.place");
+    let member = join(&here, &topic, "member").await;
+    for n in 0..2 {
+        tunnel.forget();
+        append(&there, &topic, [record(n)]).await.unwrap();
+        let begin = Instant::now();
+        let got = loop {
+            // The connections of calls never answer either.
+            match member.receive(1, LONG).await {
+                Ok(got) if !got.is_empty() => break got,
+                _ => assert!(begin.elapsed() < LONG, "the record {n} was not found"),
+            }
+        };
+        // Without a notification, the record is found when the wait is over.
+        assert!(begin.elapsed() < LONG / 2, "{:?}", begin.elapsed());
+        acknowledge(&member, &got).await.unwrap();
+    }
+    let begin = Instant::now();
+    let appending = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        append(&there, &topic, [record(2)]).await.unwrap();
+    };
+    let (got, ()) = tokio::join!(member.receive(1, LONG), appending);
+    assert_eq!(bodies(&got.unwrap()), ["2"]);
+    assert!(begin.elapsed() < LONG / 2, "{:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

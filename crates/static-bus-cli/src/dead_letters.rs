@@ -7,7 +7,7 @@ use std::{
 };
 
 use static_bus_remote::{
-    DeadLetter, DeadLetterFilter, DeadLetters, TransportError, transport::Inspect,
+    DeadLetter, DeadLetterFilter, DeadLetters, Transport, TransportError, transport::Inspect,
 };
 
 use super::{
@@ -74,7 +74,7 @@ pub async fn run<T: Inspect>(
     }
 }
 
-async fn list<T: Inspect>(
+async fn list<T: Transport>(
     letters: &DeadLetters<T>,
     args: &List,
     output: Output,
@@ -117,7 +117,7 @@ async fn list<T: Inspect>(
     Ok(output.print(&text)?)
 }
 
-async fn show<T: Inspect>(
+async fn show<T: Transport>(
     letters: &DeadLetters<T>,
     positions: &[String],
     output: Output,
@@ -178,7 +178,7 @@ pub fn fields(letter: &DeadLetter) -> Vec<(&'static str, String)> {
 ///
 /// # Errors
 /// If one of them is gone.
-pub async fn at<T: Inspect>(
+pub async fn at<T: Transport>(
     letters: &DeadLetters<T>,
     positions: &[String],
 ) -> Result<Vec<DeadLetter>, Failure> {
@@ -292,7 +292,7 @@ impl Action {
 
 impl Selected {
     /// The dead letters that match now, up to the position `until`.
-    pub async fn matching<T: Inspect>(
+    pub async fn matching<T: Transport>(
         letters: &DeadLetters<T>,
         filter: DeadLetterFilter,
         until: Option<&str>,

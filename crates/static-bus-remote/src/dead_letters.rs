@@ -298,6 +298,9 @@ impl<T: Inspect> DeadLetters<T> {
     }
 
     /// The message as it is sent again.
+    ///
+    /// # Errors
+    /// The reason why it cannot be sent: that of the dead letter, or its group is not among those of the events.
     fn to_replay(
         &self,
         letter: &DeadLetter,

@@ -41,6 +41,7 @@ impl<D: Dialect> Lent<D> {
             return;
         };
         if D::IS_REMOTE {
+            // As the pool does when a connection is dropped, but for the bound. It is then closed.
             tokio::spawn(timeout(self.patience, connection.return_to_pool()));
         }
     }

@@ -1,7 +1,7 @@
 //! PostgreSQL.
 
 use std::{
-    convert::Infallible,
+    io,
     str::FromStr as _,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -174,8 +174,8 @@ impl Statements for Postgres {
             return;
         }
         loop {
-            let listened: Result<Infallible, Error> = listen(&readers, &settings, &wakers).await;
-            drop(listened);
+            // An error of the database is that of other calls as well.
+            _ = listen(&readers, &settings, &wakers).await;
             sleep(RECONNECTION).await;
         }
     }
@@ -247,37 +247,38 @@ impl Statements for Postgres {
     }
 }
 
-/// Wakes the readers of topics that notifications name, until it fails.
+/// Wakes the readers of topics that notifications name, until the connection is lost.
 async fn listen(
     readers: &Pool<Postgres>,
     settings: &Settings,
     wakers: &Wakers,
-) -> Result<Infallible, Error> {
-    // A pool of its own: one that was given up is returned when TCP has given it up as well.
+) -> Result<(), Error> {
+    let deadline = settings.deadline;
+    // A pool of its own: a connection that never answers goes back when TCP gives it up.
     let pool = PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(settings.deadline)
+        .acquire_timeout(deadline)
         .connect_lazy_with((*readers.connect_options()).clone());
     let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen(&settings.namespace).await?;
+    listener.eager_reconnect(false);
+    let listening = timeout(deadline, listener.listen(&settings.namespace)).await;
+    listening.map_err(io::Error::from)??;
+    // Of what came before, there was no notification.
+    wakers.wake_all();
     loop {
-        wakers.wake_all();
-        loop {
-            let Ok(appended) = timeout(settings.deadline, listener.try_recv()).await else {
-                // Who only listens does not notice that the connection is lost.
-                let answer = sqlx::query("select 1").execute(&mut listener);
-                let answer = timeout(settings.deadline, answer).await;
-                answer.map_err(|_| Error::PoolTimedOut)??;
-                continue;
-            };
-            let Some(appended) = appended? else {
-                // The connection was lost, and is open again: notifications may be lost as well.
-                break;
-            };
-            match appended.payload().parse() {
-                Ok(topic) => wakers.wake(topic),
-                Err(_) => wakers.wake_all(),
-            }
+        let Ok(received) = timeout(deadline, listener.try_recv()).await else {
+            // A connection that is only read from is never known to be lost.
+            let asking = sqlx::query("select 1").execute(&mut listener);
+            let answer = timeout(deadline, asking).await;
+            answer.map_err(io::Error::from)??;
+            continue;
+        };
+        let Some(appended) = received? else {
+            return Ok(());
+        };
+        match appended.payload().parse() {
+            Ok(topic) => wakers.wake(topic),
+            Err(_) => wakers.wake_all(),
         }
     }
 }

@@ -21,6 +21,8 @@ mod outages;
 #[path = "both/outbox.rs"]
 mod outbox;
 mod pooler;
+#[path = "both/presence.rs"]
+mod presence;
 mod races;
 mod searches;
 mod tls;

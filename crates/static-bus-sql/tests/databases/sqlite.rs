@@ -18,6 +18,8 @@ mod later_outbox;
 #[path = "both/outbox.rs"]
 mod outbox;
 mod place;
+#[path = "both/presence.rs"]
+mod presence;
 mod processes;
 mod schema;
 mod transactions;

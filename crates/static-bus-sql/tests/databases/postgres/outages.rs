@@ -102,14 +102,18 @@ fn calls(transport: &PostgresTransport, topic: &Topic) -> JoinSet<Result<(), Tra
     calls
 }
 
-/// Runs a statement in a transaction.
+/// Runs a statement in a transaction of the caller.
 async fn transact(transport: &PostgresTransport) -> Result<(), TransportError> {
     let transact = transport.transact(async {
         let mut transaction = transaction::<Database>().await?;
-        let result = sqlx::query("select 1").execute(&mut *transaction).await;
-        result.map(drop).map_err(|error| {
+        let failed = |error: &dyn std::error::Error| {
             TransportError::new(TransportErrorKind::Unreachable, "test", error.to_string())
-        })
+        };
+        // As with the timeout of a handler.
+        let statement = sqlx::query("select 1").execute(&mut *transaction);
+        let result = tokio::time::timeout(DEADLINE, statement).await;
+        let result = result.map_err(|error| failed(&error))?;
+        result.map(drop).map_err(|error| failed(&error))
     });
     transact.await?
 }

@@ -294,19 +294,25 @@ impl<P: Progress> Assignment<P> {
         self.partitions.keys().copied().collect()
     }
 
-    /// Adds a partition with its committed position and metadata.
+    /// Adds a partition with its committed position and metadata. One whose position is unknown is closed: it has
+    /// nothing to commit.
     pub fn add(
         &mut self,
         number: i32,
-        (position, metadata): (i64, &str),
+        committed: Option<(i64, &str)>,
         queue: PartitionQueue<Events>,
     ) {
         self.epoch += 1;
+        let (position, metadata) = committed.unwrap_or_default();
+        let mut source = Source::new(queue, position);
+        if committed.is_none() {
+            source.stop();
+        }
         let assigned = Assigned {
             epoch: self.epoch,
             progress: P::new(self.length, position, metadata),
-            source: Source::new(queue, position),
-            is_closed: false,
+            source,
+            is_closed: committed.is_none(),
             is_dirty: false,
             unfetched: None,
         };

@@ -109,7 +109,8 @@ pub trait Transport: Clone + Send + Sync + 'static {
         topic: Topic,
     ) -> impl Future<Output = Result<Self::Receiver, TransportError>> + Send;
 
-    /// Up to `limit` dead letters with positions greater than `after`, the oldest first.
+    /// Up to `limit` dead letters with positions greater than `after`, the oldest first. Fewer may be followed by more: an answer
+    /// is empty if there are none.
     fn dead_letters(
         &self,
         after: Option<&str>,

@@ -10,11 +10,12 @@ use static_bus_remote::transport::{
 use super::{
     dialect::{Argument, Dialect},
     list,
+    parts::{self, Part},
     record::{Columns, as_millis, size},
     rows::{ROWS, insert_rows},
     scheduled::{check_key, schedule},
     scheduler::SCHEDULER,
-    store::{Session, Store, Work},
+    store::{Session, Store, Work, time_of},
     topics::topics,
 };
 
@@ -63,14 +64,10 @@ const DEAD_LETTERS: &str = "insert into {p}dead_letter \
      select column1, column2, column3, column4, column5, column6, column7, {now}, {now} + column8 \
      from (values {rows 8}) as rows";
 
-/// The records of one call.
-pub(crate) struct Append {
-    records: Arc<Vec<(Topic, Record)>>,
-    /// The indices of those that are small enough.
-    accepted: Vec<usize>,
-}
+/// Records that are appended.
+pub(crate) struct Append(pub Part);
 
-/// What became of the records of a call.
+/// What became of the records.
 #[derive(Default)]
 pub(crate) struct Appended {
     /// The topics of queries that have no receiver.
@@ -79,44 +76,23 @@ pub(crate) struct Appended {
     pub topics: BTreeSet<i64>,
 }
 
-/// Appends records in one transaction. Returns the result of each, and the topics that have new records.
+/// Appends records. Returns the result of each, and the topics that have new records.
 pub(crate) async fn append<D: Dialect>(
     store: &Arc<Store<D>>,
     records: Vec<(Topic, Record)>,
     max_record: usize,
 ) -> (Vec<Result<(), TransportError>>, BTreeSet<i64>) {
-    let accept = |(topic, record): &_| check(store, topic, record, max_record);
-    let mut results: Vec<_> = records.iter().map(accept).collect();
-    let accepted = results
-        .iter()
-        .enumerate()
-        .filter(|(_, result)| result.is_ok());
-    let accepted: Vec<_> = accepted.map(|(at, _)| at).collect();
-    if accepted.is_empty() {
-        return (results, BTreeSet::new());
-    }
-    let records = Arc::new(records);
-    let work = Append {
-        records: records.clone(),
-        accepted: accepted.clone(),
+    let mut topics = BTreeSet::new();
+    let written = |part: &Part, appended: Appended, results: &mut [Result<_, _>]| {
+        topics.extend(appended.topics);
+        for (place, topic, _) in part.placed() {
+            if appended.lonely.contains(topic) {
+                results[place] = Err(TransportError::no_receiver(store.address().clone(), topic));
+            }
+        }
     };
-    match store.transact(work).await {
-        Ok(Appended { lonely, topics }) => {
-            for at in accepted {
-                let topic = &records[at].0;
-                if lonely.contains(topic) {
-                    results[at] = Err(TransportError::no_receiver(store.address().clone(), topic));
-                }
-            }
-            (results, topics)
-        }
-        Err(error) => {
-            for at in accepted {
-                results[at] = Err(error.clone());
-            }
-            (results, BTreeSet::new())
-        }
-    }
+    let results = parts::write(store, records, max_record, Append, written).await;
+    (results, topics)
 }
 
 /// # Errors
@@ -147,31 +123,24 @@ pub(crate) fn check<D: Dialect>(
     Err(store.error(TransportErrorKind::TooLarge, reason))
 }
 
-impl Append {
-    /// All of these records.
-    pub fn all(records: Vec<(Topic, Record)>) -> Self {
-        Append {
-            accepted: (0..records.len()).collect(),
-            records: Arc::new(records),
-        }
-    }
-}
-
 impl<D: Dialect> Work<D> for Append {
     type Output = Appended;
 
     /// Queries and replies that are lost with the machine are those of callers that give up.
     fn is_durable(&self) -> bool {
-        let topics = self.accepted().map(|(topic, _)| topic);
-        !topics.map(|topic| topic.kind).all(is_volatile)
+        !self.0.iter().all(|(topic, _)| is_volatile(topic.kind))
+    }
+
+    fn time(&self, deadline: Duration) -> Duration {
+        time_of(deadline, self.0.size())
     }
 
     fn is_call(&self) -> bool {
-        D::FUNCTIONS && self.accepted.len() <= ROWS && self.accepted().all(|record| is_row(&record))
+        D::FUNCTIONS && self.0.len() <= ROWS && self.0.iter().all(|record| is_row(&record))
     }
 
     async fn run(&self, session: &mut Session<'_, D>) -> Result<Appended, Error> {
-        let (rows, others): (Vec<_>, Vec<_>) = self.accepted().partition(is_row);
+        let (rows, others): (Vec<_>, Vec<_>) = self.0.iter().partition(is_row);
         let (letters, scheduled): (Vec<_>, Vec<_>) = others
             .into_iter()
             .partition(|(topic, _)| topic.kind == Kind::DeadLetter);
@@ -197,13 +166,6 @@ impl<D: Dialect> Work<D> for Append {
             appended.topics.insert(SCHEDULER);
         }
         Ok(appended)
-    }
-}
-
-impl Append {
-    fn accepted(&self) -> impl Iterator<Item = (&Topic, &Record)> {
-        let accepted = self.accepted.iter().map(|at| &self.records[*at]);
-        accepted.map(|(topic, record)| (topic, record))
     }
 }
 

@@ -29,11 +29,11 @@ use super::{
     inspection,
     pending::Pending,
     receipt::SqlReceipt,
-    record::duration,
+    record::{duration, size},
     room::Room,
     scheduler::SCHEDULER,
     settle::{End, Remove, Settle},
-    take::take,
+    take::{Mix, take},
     transport::Shared,
     wake::Reader,
 };
@@ -50,10 +50,11 @@ const GATHERING: Duration = Duration::from_millis(5);
 pub struct SqlConsumer<D: Dialect> {
     shared: Arc<Shared<D>>,
     membership: Membership,
+    name: Arc<str>,
     reader: Reader,
     pending: tokio::sync::Mutex<Pending<Delivery<SqlReceipt>>>,
     is_partial: Arc<AtomicBool>,
-    is_mixed: Arc<AtomicBool>,
+    mix: Arc<Mutex<Mix>>,
     room: Arc<Room>,
     is_closed: AtomicBool,
     closing: Notify,
@@ -72,14 +73,16 @@ impl<D: Dialect> SqlConsumer<D> {
         shared: Arc<Shared<D>>,
         subscription: Subscription,
     ) -> Result<Self, TransportError> {
+        let name = subscription.member.clone();
         let membership = shared.store.transact(Join(subscription)).await?;
         let consumer = SqlConsumer {
             reader: shared.wakers.member(membership.topic, membership.group),
             shared,
             membership,
+            name,
             pending: tokio::sync::Mutex::new(Pending::new()),
             is_partial: Arc::default(),
-            is_mixed: Arc::default(),
+            mix: Arc::default(),
             room: Arc::new(Room::new()),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -104,7 +107,11 @@ impl<D: Dialect> SqlConsumer<D> {
         if Instant::now() < *lock(&self.touch) {
             return Ok(());
         }
-        self.shared.store.transact(Touch(self.membership)).await?;
+        let touch = Touch {
+            membership: self.membership,
+            name: self.name.clone(),
+        };
+        self.shared.store.transact(touch).await?;
         self.touched();
         Ok(())
     }
@@ -116,15 +123,16 @@ impl<D: Dialect> SqlConsumer<D> {
     ) -> Result<Vec<Delivery<SqlReceipt>>, TransportError> {
         let taken = pending.take(&self.shared.store, max, || {
             let (shared, membership) = (self.shared.clone(), self.membership);
-            let (is_partial, is_mixed) = (self.is_partial.clone(), self.is_mixed.clone());
+            let (is_partial, mix) = (self.is_partial.clone(), self.mix.clone());
             let room = self.room.clone();
             async move {
-                let was_mixed = is_mixed.load(Ordering::Acquire);
-                let max = max.min(room.get());
-                let taken = take(&shared.store, &membership, max, was_mixed).await;
-                let taken = taken.inspect_err(|_| room.failed(max))?;
-                room.answered(&taken.deliveries);
-                is_mixed.store(taken.is_mixed, Ordering::Release);
+                let last = *lock(&mix);
+                let bounds = room.bounds(max, shared.store.deadline());
+                let taken = take(&shared.store, &membership, bounds, last).await;
+                let taken = taken.inspect_err(|_| room.failed(bounds))?;
+                let records = taken.deliveries.iter().map(|delivery| &delivery.record);
+                room.answered(bounds, records.map(|record| size(record)));
+                *lock(&mix) = taken.mix;
                 is_partial.store(taken.is_partial, Ordering::Release);
                 Ok(taken.deliveries)
             }

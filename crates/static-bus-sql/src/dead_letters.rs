@@ -9,14 +9,17 @@ use super::{
     dialect::Dialect,
     list,
     record::decode,
-    store::{Row, Session, Store, Work},
+    store::{Row, Session, Store, Work, time_of},
 };
 
-/// The largest number of dead letters in one answer.
+/// The largest number of dead letters in one answer, and the number of bytes after which it has no more.
 const LETTERS: usize = 1000;
+const BYTES: usize = 1_000_000;
 
-const LIST: &str = "select id, key, headers, body, expires_at - {now} from {p}dead_letter \
-     where id > $1 order by id {limit $2}";
+const LIST: &str = "select id, key, headers, body, expires_at - {now} from {p}dead_letter where id {found} \
+     select id from (select id, sum(size) over (order by id) - size as before from \
+     (select id, length(body) as size from {p}dead_letter where id > $1 order by id {limit $2}) as first) as sized \
+     where before < $3 {end} order by id";
 const REMOVE: &str = "delete from {p}dead_letter where id {in $1}";
 
 pub(crate) async fn list<D: Dialect>(
@@ -26,7 +29,9 @@ pub(crate) async fn list<D: Dialect>(
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
     let after = after.map_or(Ok(0), |position| number(store, position))?;
     let limit = limit.min(LETTERS) as i64;
-    let rows = store.read(LIST, &[after.into(), limit.into()]).await?;
+    let bounds = [after.into(), limit.into(), (BYTES as i64).into()];
+    let time = time_of(store.deadline(), BYTES);
+    let rows = store.read_within(time, LIST, &bounds).await?;
     let letter = |row: &Row<D>| {
         Ok(DeadLetterRecord {
             // All have one width, so that they sort as strings.

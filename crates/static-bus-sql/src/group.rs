@@ -23,7 +23,9 @@ const GROUP: &str = "select id from {p}consumer_group where topic_id = $1 and na
 const ADD_MEMBER: &str =
     "insert into {p}member (group_id, name, until) values ($1, $2, {now} + $3) returning id";
 const REMOVE_SILENT: &str = "delete from {p}member where group_id = $1 and until < {now}";
-const TOUCH: &str = "update {p}member set until = {now} + $2 where id = $1";
+/// A member that was silent for too long, while the database or its process was away, may have been removed.
+const TOUCH: &str = "insert into {p}member (id, group_id, name, until) values ($1, $2, $3, {now} + $4) \
+     on conflict (id) do update set until = excluded.until";
 
 const LEAVE: &str = "update {p}delivery {by delivery_leased} set until = 0, member = null, attempts = attempts - 1 \
      where group_id = $1 and until > 0 and member = $2";
@@ -98,7 +100,10 @@ async fn group<D: Dialect>(
 }
 
 /// Says that the member is there.
-pub(crate) struct Touch(pub Membership);
+pub(crate) struct Touch {
+    pub membership: Membership,
+    pub name: Arc<str>,
+}
 
 impl<D: Dialect> Work<D> for Touch {
     type Output = ();
@@ -108,7 +113,12 @@ impl<D: Dialect> Work<D> for Touch {
     }
 
     async fn run(&self, session: &mut Session<'_, D>) -> Result<(), Error> {
-        let arguments = [self.0.member.into(), self.0.silence().into()];
+        let arguments = [
+            self.membership.member.into(),
+            self.membership.group.into(),
+            (&*self.name).into(),
+            self.membership.silence().into(),
+        ];
         session.fetch(TOUCH, &arguments).await.map(drop)
     }
 }

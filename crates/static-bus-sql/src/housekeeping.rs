@@ -14,8 +14,20 @@ use super::{
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Replies to a process that is gone, and queries that have expired.
-const IS_ANY: &str = "select 1 from {p}record where drop_at <= {now} limit 1";
+/// The condition of a topic `t` of replies to a process that is gone.
+macro_rules! is_gone {
+    () => {
+        "t.kind = 'reply' and t.accepts_until < {now} - 600000 \
+         and not exists (select 1 from {p}record as r where r.topic_id = t.id and r.drop_at is not null)"
+    };
+}
+
+/// Replies to a process that is gone, and queries that have expired; then topics of such replies.
+const IS_ANY: &str = concat!(
+    "select 1 where exists (select 1 from {p}record where drop_at <= {now}) or exists (select 1 from {p}topic as t where ",
+    is_gone!(),
+    ")"
+);
 const REMOVE: &str = "delete from {p}record where id in \
      (select id from {p}record where drop_at <= {now} order by drop_at limit 1000)";
 
@@ -30,9 +42,7 @@ const REMOVE_LEFT: &str = concat!(
     is_settled!()
 );
 
-/// Topics of replies to processes that are gone.
-const REMOVE_TOPICS: &str = "delete from {p}topic as t where t.kind = 'reply' and t.accepts_until < {now} - 600000 \
-     and not exists (select 1 from {p}record as r where r.topic_id = t.id and r.drop_at is not null)";
+const REMOVE_TOPICS: &str = concat!("delete from {p}topic as t where ", is_gone!());
 
 /// Removes queries and replies that have expired, until it is dropped.
 pub(crate) async fn run<D: Dialect>(store: Arc<Store<D>>) {

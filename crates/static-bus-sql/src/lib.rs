@@ -55,6 +55,7 @@ mod joining;
 mod lent;
 mod list;
 mod outbox;
+mod parts;
 mod pending;
 mod presence;
 mod receipt;

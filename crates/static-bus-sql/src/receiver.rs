@@ -24,7 +24,8 @@ use super::{
     dialect::Dialect,
     pending::Pending,
     presence::{Announce, Presence},
-    record::decode,
+    record::{decode, size},
+    room::{Bounds, Room},
     store::{Session, Work},
     transport::Shared,
     wake::Reader,
@@ -45,6 +46,7 @@ pub struct SqlReceiver<D: Dialect> {
     number: i64,
     reader: Reader,
     presence: Presence,
+    room: Arc<Room>,
     pending: tokio::sync::Mutex<Pending<Arc<Record>>>,
     is_closed: AtomicBool,
     closing: Notify,
@@ -68,6 +70,7 @@ impl<D: Dialect> SqlReceiver<D> {
             shared,
             topic,
             number,
+            room: Arc::new(Room::new()),
             pending: tokio::sync::Mutex::new(Pending::new()),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -87,10 +90,12 @@ impl<D: Dialect> Receiver for SqlReceiver<D> {
             if self.is_closed.load(Ordering::Acquire) {
                 return Err(self.shared.store.closed("receiver"));
             }
-            let take = || take(self.shared.clone(), self.number, max);
-            let taken = pending.take(&self.shared.store, max, take).await?;
+            let store = &self.shared.store;
+            let most = self.room.bounds(max, store.deadline()).max;
+            let take = || take(self.shared.clone(), self.room.clone(), self.number, max);
+            let taken = pending.take(store, max, take).await?;
             let now = Instant::now();
-            if taken.len() == max {
+            if taken.len() >= most {
                 self.reader.wake_next();
             }
             if !taken.is_empty() || max == 0 || now >= end {
@@ -130,41 +135,45 @@ impl<D: Dialect> Receiver for SqlReceiver<D> {
 /// Removes records of a topic, and returns those that have not expired.
 async fn take<D: Dialect>(
     shared: Arc<Shared<D>>,
+    room: Arc<Room>,
     topic: i64,
     max: usize,
 ) -> Result<Vec<Arc<Record>>, TransportError> {
-    let (store, take) = (&shared.store, Take { topic, max });
+    let store = &shared.store;
     loop {
         // On SQLite a transaction that writes is alone.
         if !D::CONCURRENT && store.read(WAITING, &[topic.into()]).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let Removed { any, records } = store.transact(take).await?;
-        if !any || !records.is_empty() {
-            return Ok(records);
+        let bounds = room.bounds(max, store.deadline());
+        let removed = store.transact(Take { topic, bounds }).await;
+        let removed = removed.inspect_err(|_| room.failed(bounds))?;
+        let is_none = removed.is_empty();
+        room.answered(bounds, removed.iter().map(|record| size(record)));
+        let is_live = |record: &Arc<Record>| record.expires != Some(Duration::ZERO);
+        let live: Vec<_> = removed.into_iter().filter(is_live).collect();
+        if is_none || !live.is_empty() {
+            return Ok(live);
         }
         // All had expired.
     }
 }
 
-/// Records that were removed.
-struct Removed {
-    any: bool,
-    /// Those that have not expired.
-    records: Vec<Arc<Record>>,
-}
-
-#[derive(Clone, Copy)]
+/// Removes records, and returns them.
 struct Take {
     topic: i64,
-    max: usize,
+    bounds: Bounds,
 }
 
 impl<D: Dialect> Work<D> for Take {
-    type Output = Removed;
+    type Output = Vec<Arc<Record>>;
 
     fn is_durable(&self) -> bool {
         false
+    }
+
+    fn time(&self, _: Duration) -> Duration {
+        self.bounds.time
     }
 
     fn is_call(&self) -> bool {
@@ -174,7 +183,7 @@ impl<D: Dialect> Work<D> for Take {
     async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
         let arguments = [
             self.topic.into(),
-            (self.max as i64).into(),
+            (self.bounds.max as i64).into(),
             session.lock_timeout.into(),
         ];
         let mut taken = Vec::new();
@@ -185,14 +194,9 @@ impl<D: Dialect> Work<D> for Take {
         for row in rows {
             taken.push((row.int(0)?, decode(&row, 1)?));
         }
-        let any = !taken.is_empty();
         taken.sort_unstable_by_key(|(id, _)| *id);
-        taken.retain(|(_, record)| record.expires != Some(Duration::ZERO));
         let records = taken.into_iter().map(|(_, record)| Arc::new(record));
-        Ok(Removed {
-            any,
-            records: records.collect(),
-        })
+        Ok(records.collect())
     }
 }
 

@@ -40,6 +40,12 @@ pub(crate) struct Session<'s, D: Dialect> {
     templates: &'s Templates<D>,
 }
 
+/// The longest time for a call that carries this number of bytes, if that of a small one is `deadline`: a second more for each
+/// 250 kB.
+pub(crate) fn time_of(deadline: Duration, bytes: usize) -> Duration {
+    deadline + Duration::from_micros(4 * bytes as u64)
+}
+
 /// Statements of one transaction. They may run several times.
 pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
     type Output: Send + 'static;
@@ -47,6 +53,11 @@ pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
     /// `false` if a crash of the machine may undo the transaction after it was confirmed.
     fn is_durable(&self) -> bool {
         true
+    }
+
+    /// The longest time for it, if that of a call without large records is `deadline`.
+    fn time(&self, deadline: Duration) -> Duration {
+        deadline
     }
 
     /// `true` if it is one statement, or the call of one function, which is a transaction of its own.
@@ -77,9 +88,24 @@ impl<D: Dialect> Store<D> {
         &self.connections.address
     }
 
+    /// The longest time for a call without large records.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Runs a statement that changes nothing.
     pub async fn read(
         &self,
+        template: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<Row<D>>, TransportError> {
+        self.read_within(self.deadline, template, arguments).await
+    }
+
+    /// [`read`](Self::read) whose answer may take this time.
+    pub async fn read_within(
+        &self,
+        time: Duration,
         template: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<Vec<Row<D>>, TransportError> {
@@ -87,7 +113,7 @@ impl<D: Dialect> Store<D> {
             let readers = &self.connections.readers;
             if D::CONCURRENT {
                 // For the settings of a transaction. Its end is sent with the next use of the connection.
-                let begin = AssertSqlSafe(D::begin(self.deadline, false)).into_sql_str();
+                let begin = AssertSqlSafe(D::begin(time, false)).into_sql_str();
                 let connection = Lent::by(readers, self.deadline).await?;
                 let mut open = Open::begin(connection, begin, None).await?;
                 let mut session = self.session(&mut open.connection);
@@ -102,7 +128,7 @@ impl<D: Dialect> Store<D> {
             rows
         };
         // On the heap: the future that opens a connection has tens of kilobytes, and callers have several of them.
-        self.in_time(Box::pin(read)).await
+        self.in_time(time, Box::pin(read)).await
     }
 
     /// Runs a transaction, again if it is rolled back for another one.
@@ -114,7 +140,10 @@ impl<D: Dialect> Store<D> {
         work: W,
     ) -> Result<W::Output, TransportError> {
         let store = self.clone();
-        let transaction = tokio::spawn(async move { store.in_time(store.attempts(&work)).await });
+        let transaction = tokio::spawn(async move {
+            let time = work.time(store.deadline);
+            store.in_time(time, store.attempts(&work, time)).await
+        });
         self.joined(transaction.await)
     }
 
@@ -135,10 +164,10 @@ impl<D: Dialect> Store<D> {
         }
     }
 
-    async fn attempts<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
+    async fn attempts<W: Work<D>>(&self, work: &W, time: Duration) -> Result<W::Output, Error> {
         let mut attempt = 1;
         loop {
-            match self.attempt(work).await {
+            match self.attempt(work, time).await {
                 Err(error) if attempt < ATTEMPTS && is_conflict::<D>(&error) => {
                     let most = 5 << attempt;
                     sleep(Duration::from_millis(fastrand::u64(most / 2..most))).await;
@@ -149,19 +178,19 @@ impl<D: Dialect> Store<D> {
         }
     }
 
-    async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Error> {
+    async fn attempt<W: Work<D>>(&self, work: &W, time: Duration) -> Result<W::Output, Error> {
         // A statement that is not kept is two calls, which a pooler gives to two connections.
         if self.connections.is_isolated && self.keeps_statements && work.is_call() {
             let (writers, _turn) = self.writers(work.is_durable()).await;
             let mut connection = Lent::by(writers, self.deadline).await?;
             let mut session = self.session(&mut connection);
             // Less than the deadline: the error is then that of the database.
-            session.lock_timeout = Some(as_millis(self.deadline * 9 / 10).max(1));
+            session.lock_timeout = Some(as_millis(time * 9 / 10).max(1));
             let output = work.run(&mut session).await;
             connection.give_back();
             return output;
         }
-        let mut open = self.open(work.is_durable()).await?;
+        let mut open = self.open(work.is_durable(), time).await?;
         match work.run(&mut self.session(&mut open.connection)).await {
             Ok(output) => open.commit().await.map(|()| output),
             Err(error) => {
@@ -171,10 +200,10 @@ impl<D: Dialect> Store<D> {
         }
     }
 
-    /// Begins a transaction.
-    pub async fn open(&self, is_durable: bool) -> Result<Open<D>, Error> {
+    /// Begins a transaction, of which each statement may take this time.
+    pub async fn open(&self, is_durable: bool, time: Duration) -> Result<Open<D>, Error> {
         let (writers, turn) = self.writers(is_durable).await;
-        let begin = AssertSqlSafe(D::begin(self.deadline, is_durable)).into_sql_str();
+        let begin = AssertSqlSafe(D::begin(time, is_durable)).into_sql_str();
         let open = async {
             let connection = Lent::by(writers, self.deadline).await?;
             Open::begin(connection, begin, turn).await
@@ -208,17 +237,17 @@ impl<D: Dialect> Store<D> {
 
     pub async fn in_time<T>(
         &self,
+        time: Duration,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, TransportError> {
-        match timeout(self.deadline, call).await {
+        match timeout(time, call).await {
             Ok(result) => self.checked(result),
             Err(_) => {
                 self.connections.distrust();
                 Err(self.error(
                     TransportErrorKind::Unreachable,
                     format!(
-                        "no answer within {:?}: check that the database runs and is not overloaded, or raise the deadline{}",
-                        self.deadline,
+                        "no answer within {time:?}: check that the database runs and is not overloaded, or raise the deadline{}",
                         D::holder(self.address())
                     ),
                 ))

@@ -1,6 +1,6 @@
 //! Taking records: a member leases those that wait.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sqlx::Error;
 use static_bus_remote::transport::{Delivery, TransportError};
@@ -12,6 +12,7 @@ use super::{
     list,
     receipt::SqlReceipt,
     record::decode,
+    room::Bounds,
     store::{Row, Session, Store, Work},
     strands,
 };
@@ -70,7 +71,8 @@ struct Waiting {
 
 struct Take {
     membership: Membership,
-    max: usize,
+    bounds: Bounds,
+    last: Mix,
     /// `None` if the transaction looks itself.
     waiting: Option<Waiting>,
 }
@@ -81,30 +83,42 @@ pub(crate) struct Taken {
     pub deliveries: Vec<Delivery<SqlReceipt>>,
     /// `true` if there may be more at once.
     pub is_partial: bool,
-    /// `false` if there was nothing but records without a key.
-    pub is_mixed: bool,
+    pub mix: Mix,
 }
 
-/// Leases up to `max` records. There are probably records with keys if the last call has found some.
+/// The records of a call with and without keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// There was nothing but records without a key.
+    #[default]
+    Keyless,
+    /// Records with keys were waiting. If there is room for an odd number, those without have the greater part next time, and then
+    /// those with keys: neither waits for ever.
+    KeylessNext,
+    KeyedNext,
+}
+
+/// Leases records. There are probably records with keys if the last call has found some.
 pub(crate) async fn take<D: Dialect>(
     store: &Arc<Store<D>>,
     membership: &Membership,
-    max: usize,
-    is_mixed: bool,
+    bounds: Bounds,
+    last: Mix,
 ) -> Result<Taken, TransportError> {
     let keyless = TakeKeyless {
         membership: *membership,
-        max,
+        bounds,
     };
     if D::FUNCTIONS
-        && !is_mixed
+        && last == Mix::Keyless
         && let Some(taken) = store.transact(keyless).await?
     {
         return Ok(taken);
     }
     let mut work = Take {
         membership: *membership,
-        max,
+        bounds,
+        last,
         waiting: None,
     };
     // On SQLite a transaction that writes is alone.
@@ -162,8 +176,13 @@ impl<D: Dialect> Work<D> for Take {
         false
     }
 
+    fn time(&self, _: Duration) -> Duration {
+        self.bounds.time
+    }
+
     async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
         let Membership { topic, group, .. } = self.membership;
+        let most = self.bounds.max;
         let mut waiting = match self.waiting {
             Some(waiting) => waiting,
             None => {
@@ -187,26 +206,30 @@ impl<D: Dialect> Work<D> for Take {
         let mut taken = Vec::new();
         if waiting.keyless {
             // Half of the room is for the others.
-            let max = if waiting.keyed {
-                self.max.div_ceil(2)
-            } else {
-                self.max
+            let max = match (waiting.keyed, self.last) {
+                (false, _) => most,
+                (true, Mix::KeylessNext) => most.div_ceil(2),
+                (true, _) => most / 2,
             };
             taken.extend(self.take_keyless(session, max).await?);
         }
         if waiting.keyed {
-            let rest = self.max - taken.len();
+            let rest = most - taken.len();
             let keyed = strands::take(session, &self.membership, rest).await?;
             is_partial |= keyed.is_partial;
             taken.extend(keyed.records);
-            if waiting.keyless && taken.len() < self.max {
-                taken.extend(self.take_keyless(session, self.max - taken.len()).await?);
+            if waiting.keyless && taken.len() < most {
+                taken.extend(self.take_keyless(session, most - taken.len()).await?);
             }
         }
         let deliveries = deliveries(session, group, &taken).await?;
         Ok(Taken {
-            is_partial: is_partial || deliveries.len() == self.max,
-            is_mixed: waiting.keyed,
+            is_partial: is_partial || deliveries.len() == most,
+            mix: match (waiting.keyed, self.last) {
+                (false, _) => Mix::Keyless,
+                (true, Mix::KeylessNext) => Mix::KeyedNext,
+                (true, _) => Mix::KeylessNext,
+            },
             deliveries,
         })
     }
@@ -216,7 +239,7 @@ impl<D: Dialect> Work<D> for Take {
 #[derive(Clone, Copy)]
 struct TakeKeyless {
     membership: Membership,
-    max: usize,
+    bounds: Bounds,
 }
 
 impl<D: Dialect> Work<D> for TakeKeyless {
@@ -225,6 +248,10 @@ impl<D: Dialect> Work<D> for TakeKeyless {
 
     fn is_durable(&self) -> bool {
         false
+    }
+
+    fn time(&self, _: Duration) -> Duration {
+        self.bounds.time
     }
 
     fn is_call(&self) -> bool {
@@ -239,7 +266,7 @@ impl<D: Dialect> Work<D> for TakeKeyless {
             lease,
             ..
         } = self.membership;
-        let max = self.max as i64;
+        let max = self.bounds.max as i64;
         let arguments = [group, member, lease, max, topic].map(Argument::from);
         let [group_id, member, lease, max, topic] = arguments;
         let arguments = [
@@ -257,7 +284,7 @@ impl<D: Dialect> Work<D> for TakeKeyless {
         };
         let rows = session.fetch(take, &arguments).await?;
         let mut taken = Taken {
-            is_partial: rows.len() == self.max,
+            is_partial: rows.len() == self.bounds.max,
             ..Taken::default()
         };
         let mut lost = Vec::new();
@@ -329,6 +356,9 @@ impl Take {
             lease,
             ..
         } = self.membership;
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let arguments = [
             group.into(),
             member.into(),

@@ -6,7 +6,8 @@ use static_bus_remote::transport::{Record, Topic, Transactional, TransportError}
 use super::{
     append::check,
     dialect::Dialect,
-    inbox::Destination,
+    inbox::{Destination, Sent},
+    store::time_of,
     transport::{Shared, SqlTransport},
 };
 
@@ -44,14 +45,16 @@ pub(crate) async fn append_within<D: Dialect>(
     for (topic, record) in &records {
         check(store, topic, record, shared.max_record)?;
     }
+    let sent = Sent::from(records);
+    let time = time_of(store.deadline(), sent.size());
     let append = async {
         let mut savepoint = transaction.begin().await?;
         destination
-            .write(&mut store.session(&mut savepoint), records.into())
+            .write(&mut store.session(&mut savepoint), sent)
             .await?;
         savepoint.commit().await
     };
-    store.in_time(append).await
+    store.in_time(time, append).await
 }
 
 /// Cancels a record in a transaction.
@@ -70,5 +73,5 @@ pub(crate) async fn cancel_within<D: Dialect>(
         savepoint.commit().await?;
         Ok(cancelled)
     };
-    store.in_time(cancel).await
+    store.in_time(store.deadline(), cancel).await
 }

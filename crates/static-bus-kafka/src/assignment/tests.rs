@@ -74,7 +74,7 @@ async fn an_assignment_that_is_lost_commits_nothing() {
     .await;
     let mut assignment = Assignment::<Leased>::new(name.clone(), LONG, true, client.clone());
     let queue = client.split_partition_queue(&name, 0).unwrap();
-    assignment.add(0, (0, ""), queue);
+    assignment.add(0, Some((0, "")), queue);
     client.incremental_assign(&list(&name, [0])).unwrap();
     let (delivery, mut assignment) = until({
         let mut assignment = Some(assignment);
@@ -117,4 +117,25 @@ async fn an_assignment_that_is_lost_commits_nothing() {
     assert!(ticket.is_some() && lost.is_empty(), "it has not learnt it");
     assert!(committed.unwrap().is_err());
     assert_eq!(position, Offset::Invalid);
+}
+
+/// A receiver commits where it ends. If it has not learnt where to begin, that would be the start of the partition, and the next
+/// receiver would handle its queries again.
+#[tokio::test]
+async fn a_partition_whose_position_is_unknown_is_given_up_without_a_commit() {
+    let mock: MockCluster<'_, DefaultProducerContext> = MockCluster::new(1).unwrap();
+    let settings = KafkaTransportBuilder::new(mock.bootstrap_servers()).namespace("unknown");
+    let cluster = Cluster::new(settings.settings().unwrap());
+    let config = cluster.settings().consumer("unknown.query.ask");
+    let config = membership::with_defaults(config, MIN_SESSION_TIMEOUT);
+    let client = membership::client(&cluster, &config).unwrap();
+    let name: Arc<str> = "unknown.query.ask".into();
+    let mut assignment = Assignment::<Held>::new(name.clone(), LONG, false, client.clone());
+    for (number, position) in [(0, None), (1, Some((7, "")))] {
+        let queue = client.split_partition_queue(&name, number).unwrap();
+        assignment.add(number, position, queue);
+    }
+    assignment.close(&[0, 1]);
+    assert!(assignment.is_committed(&[0]));
+    assert!(!assignment.is_committed(&[1]), "where it ended");
 }

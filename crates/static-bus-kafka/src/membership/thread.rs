@@ -351,10 +351,10 @@ impl<P: Progress> MemberThread<P> {
             let mut places = list.elements().into_iter();
             places.try_for_each(|place| place.error()).map(|()| list)
         });
-        let list = match committed {
-            Ok(list) => list,
+        let (list, is_known) = match committed {
+            Ok(list) => (list, true),
             // Partitions that are about to be revoked need no position.
-            Err(_) if is_revoked => self.list(&numbers),
+            Err(_) if is_revoked => (self.list(&numbers), false),
             Err(error) => {
                 let cluster = &self.membership.cluster;
                 let kind = cluster.error("receiving", &error).kind();
@@ -371,7 +371,7 @@ impl<P: Progress> MemberThread<P> {
                 Offset::Offset(position) => (position, place.metadata()),
                 _ => (0, ""),
             };
-            self.add(place.partition(), committed);
+            self.add(place.partition(), is_known.then_some(committed));
         }
         if let Err(error) = self.client.incremental_assign(&list) {
             self.membership.assignment().remove(&numbers);
@@ -390,8 +390,8 @@ impl<P: Progress> MemberThread<P> {
         self.membership.assignment().forget_unfetched();
     }
 
-    /// Adds a partition with its committed position and metadata.
-    fn add(&self, number: i32, committed: (i64, &str)) {
+    /// Adds a partition with its committed position and metadata, if they are known.
+    fn add(&self, number: i32, committed: Option<(i64, &str)>) {
         if let Some(queue) = self.membership.queue(&self.client, number) {
             self.membership.assignment().add(number, committed, queue);
         }

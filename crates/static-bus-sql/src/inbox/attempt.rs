@@ -14,7 +14,7 @@ use crate::{
     dialect::Dialect,
     errors::conflict,
     lent::Open,
-    store::{Session, Work},
+    store::{Session, Work, time_of},
     transport::Shared,
 };
 
@@ -102,11 +102,11 @@ impl<D: Dialect> Attempt<D> {
         let open = async {
             let mut open = self.open.clone().lock_owned().await;
             if open.is_none() {
-                *open = Some(store.open(true).await?);
+                *open = Some(store.open(true, store.deadline()).await?);
             }
             Ok(CurrentTransaction(open))
         };
-        store.in_time(open).await
+        store.in_time(store.deadline(), open).await
     }
 
     /// The failure of the database that an error in the handler is: its transaction was rolled back for another one, or was
@@ -209,11 +209,12 @@ impl<D: Dialect> Attempt<D> {
         };
         let Shared { store, wakers, .. } = &*self.shared;
         let destination = self.destination;
+        let time = time_of(store.deadline(), sent.size());
         let commit = async {
             let open = self.open.lock().await.take();
             let mut open = match open {
                 Some(open) => open,
-                None => store.open(true).await?,
+                None => store.open(true, time).await?,
             };
             let mut session = store.session(&mut open.connection);
             let write = async {
@@ -232,7 +233,7 @@ impl<D: Dialect> Attempt<D> {
                 }
             }
         };
-        let committed = store.in_time(commit).await?;
+        let committed = store.in_time(time, commit).await?;
         Ok(committed.map(|(output, topics)| {
             topics.into_iter().for_each(|topic| wakers.wake(topic));
             output
@@ -243,7 +244,8 @@ impl<D: Dialect> Attempt<D> {
     pub async fn roll_back(&self) {
         *lock(&self.output) = Output::Ended;
         if let Some(open) = self.open.lock().await.take() {
-            _ = self.shared.store.in_time(open.roll_back()).await;
+            let store = &self.shared.store;
+            _ = store.in_time(store.deadline(), open.roll_back()).await;
         }
     }
 }

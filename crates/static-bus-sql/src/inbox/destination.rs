@@ -9,6 +9,7 @@ use crate::{
     append::Append,
     dialect::Dialect,
     outbox::{Insert, RELAY, cancel_in_outbox},
+    record::size,
     scheduled::{cancel, cancellation_key, lock},
     store::{Session, Work},
 };
@@ -30,6 +31,11 @@ impl Sent {
             |(of, record): &(Topic, Record)| of != topic || cancellation_key(record) != Some(key);
         self.records.retain(is_other);
         self.cancelled.push((topic.clone(), key.into()));
+    }
+
+    /// The number of bytes of the records.
+    pub fn size(&self) -> usize {
+        self.records.iter().map(|(_, record)| size(record)).sum()
     }
 }
 
@@ -69,9 +75,9 @@ impl Destination {
         }
         match self {
             _ if records.is_empty() => Ok(BTreeSet::new()),
-            Destination::Queues => Ok(Append::all(records).run(session).await?.topics),
+            Destination::Queues => Ok(Append(records.into()).run(session).await?.topics),
             Destination::Outbox => {
-                Insert(records).run(session).await?;
+                Insert(records.into()).run(session).await?;
                 Ok([RELAY].into())
             }
         }

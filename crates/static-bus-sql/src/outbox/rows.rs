@@ -1,15 +1,18 @@
 //! The rows of the outbox.
 
+use std::time::Duration;
+
 use sqlx::Error;
-use static_bus_remote::transport::{Record, Topic};
+use static_bus_remote::transport::Record;
 
 use super::scheduled;
 use crate::{
     append::announce,
     dialect::Dialect,
+    parts::Part,
     record::strand,
     rows::insert_rows,
-    store::{Session, Work},
+    store::{Session, Work, time_of},
 };
 
 /// The number of parts of the outbox; the messages of one key are in one part.
@@ -22,14 +25,18 @@ const INSERT: &str = "insert into {p}outbox (partition_id, kind, name, key, head
      select column1, column2, column3, column4, column5, column6, {now} from (values {rows 6}) as rows";
 
 /// Inserts records, and those that are due later into their table.
-pub(crate) struct Insert(pub Vec<(Topic, Record)>);
+pub(crate) struct Insert(pub Part);
 
 impl<D: Dialect> Work<D> for Insert {
     type Output = ();
 
+    fn time(&self, deadline: Duration) -> Duration {
+        time_of(deadline, self.0.size())
+    }
+
     async fn run(&self, session: &mut Session<'_, D>) -> Result<(), Error> {
-        let records = self.0.iter().map(|(topic, record)| (topic, record));
-        let (later, now): (Vec<_>, Vec<_>) = records.partition(|(_, record)| record.due.is_some());
+        let (later, now): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|(_, record)| record.due.is_some());
         insert_rows(session, INSERT, &now, |topic, columns| {
             [
                 partition(columns.record()).into(),

@@ -7,10 +7,11 @@ use static_bus_remote::transport::{Kind, Record, Topic, TopicState, TransportErr
 
 use super::rows::{Insert, RELAY, partition};
 use crate::{
-    append::{announce, check},
+    append::announce,
     dialect::Dialect,
     inspection::COUNTED,
     list,
+    parts::{self, Part},
     record::duration,
     rows::insert_rows,
     scheduled::{cancel_by, cancellation_key, cancellation_keys, due, last_of_each_key, lock},
@@ -56,29 +57,16 @@ const OF_TOPIC: &str = "select count(*), coalesce(min(due_at) - {now}, 0) from (
 pub(crate) const SCHEDULED_LAG: &str =
     "select count(*) from (select 1 from {p}scheduled_outbox limit 100000) as counted";
 
-/// Inserts records, in a transaction of their own. Returns the result of each.
+/// Inserts records, in transactions of their own. Returns the result of each.
 pub(super) async fn append<D: Dialect>(
     shared: &Shared<D>,
     records: Vec<(Topic, Record)>,
 ) -> Vec<Result<(), TransportError>> {
-    let store = &shared.store;
-    let fits = |(topic, record): &_| check(store, topic, record, shared.max_record);
-    let mut results: Vec<_> = records.iter().map(fits).collect();
-    let accepted = records.into_iter().zip(&results);
-    let accepted = accepted.filter(|(_, fits)| fits.is_ok());
-    let accepted: Vec<_> = accepted.map(|(record, _)| record).collect();
-    if accepted.is_empty() {
-        return results;
-    }
-    match store.transact(Insert(accepted)).await {
-        Ok(()) => shared.wakers.wake(RELAY),
-        Err(error) => {
-            for result in results.iter_mut().filter(|result| result.is_ok()) {
-                *result = Err(error.clone());
-            }
-        }
-    }
-    results
+    let Shared {
+        store, max_record, ..
+    } = shared;
+    let wake = |_: &Part, (), _: &mut [_]| shared.wakers.wake(RELAY);
+    parts::write(store, records, *max_record, Insert, wake).await
 }
 
 /// Inserts records. Those with a cancellation key replace those that have it and are not due.

@@ -24,6 +24,7 @@ use crate::{
     list,
     outbox::{MoveDue, RELAY, next_due, topic},
     record::{decode, duration},
+    room::PATIENCE,
     scheduler::{BATCH, BYTES},
     store::{Row, Session, Work},
     transport::Shared,
@@ -76,6 +77,8 @@ pub(super) struct Moving<T, D: Dialect> {
     renew: Instant,
     /// The time at which it looks for messages that are due.
     look: Instant,
+    /// The multiple of the deadline that the next messages may take.
+    patience: u32,
     /// The partitions that wait after a failure.
     blocked: BTreeMap<i64, (Backoff, Instant)>,
     lag: Gauge,
@@ -110,6 +113,7 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
             until: now,
             renew: now,
             look: now,
+            patience: 1,
             blocked: BTreeMap::new(),
             lag: gauge!("static_bus_outbox_lag"),
             oldest: gauge!("static_bus_outbox_oldest_seconds"),
@@ -120,18 +124,11 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
     pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut backoff = retry::reconnect();
         while !*stopped.borrow() {
-            let pause = match self.step().await {
-                Ok(true) => {
-                    backoff.reset();
-                    continue;
-                }
-                Ok(false) => {
-                    backoff.reset();
-                    lock(&self.reports).database = None;
-                    self.pause()
-                }
-                Err(error) => {
-                    lock(&self.reports).database = Some(error.to_string());
+            let moved = self.step().await;
+            lock(&self.reports).database = moved.as_ref().err().map(ToString::to_string);
+            let may_be_more = match moved {
+                Ok(may_be_more) => may_be_more,
+                Err(_) => {
                     let delay = backoff.next_delay();
                     tokio::select! {
                         _ = stopped.changed() => return,
@@ -139,6 +136,11 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
                     }
                 }
             };
+            backoff.reset();
+            if may_be_more {
+                continue;
+            }
+            let pause = self.pause();
             tokio::select! {
                 _ = stopped.changed() => return,
                 woken = timeout(pause, self.reader.woken()) => if woken.is_ok() {
@@ -161,9 +163,10 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
     async fn step(&mut self) -> Result<bool, TransportError> {
         let now = Instant::now();
         if now >= self.renew {
-            self.held = self.shared.store.transact(self.hold).await?;
-            self.until = now + self.hold.lease;
-            self.renew = now + self.hold.lease / 4;
+            let hold = self.hold();
+            self.held = self.shared.store.transact(hold).await?;
+            self.until = now + hold.lease;
+            self.renew = now + hold.lease / 4;
             let held = &self.held;
             self.blocked.retain(|partition, _| held.contains(partition));
             lock(&self.reports).holds(held);
@@ -185,7 +188,15 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
         let free = list::numbers(free);
         let store = &self.shared.store;
         let bounds = [(&free).into(), of_each.into(), BATCH.into(), BYTES.into()];
-        let rows = store.read(ROWS, &bounds).await?;
+        let rows = store.read_within(self.time(), ROWS, &bounds).await;
+        if rows.is_ok() && Instant::now() < self.until {
+            self.patience = 1;
+        } else {
+            // Among them may be one that is too large for the deadline or the lease.
+            self.patience = (self.patience * 2).min(PATIENCE);
+            self.renew = now;
+        }
+        let rows = rows?;
         let messages: Result<Vec<_>, _> = rows.iter().map(message).collect();
         let messages = store.checked(messages)?;
         if messages.is_empty() {
@@ -197,6 +208,21 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
             self.shared.store.transact(Remove(moved)).await?;
         }
         Ok(true)
+    }
+
+    /// The time that the next messages may take.
+    fn time(&self) -> Duration {
+        self.shared.store.deadline().saturating_mul(self.patience)
+    }
+
+    /// The hold of the partitions. It outlasts the time that the next messages may take, if the last ones have taken too long.
+    fn hold(&self) -> Hold {
+        let Hold { member, lease } = self.hold;
+        let lease = match self.patience {
+            1 => lease,
+            _ => lease + self.time(),
+        };
+        Hold { member, lease }
     }
 
     /// Moves some messages that are due to the other rows. Returns the time until the next look.

@@ -25,6 +25,7 @@ mod pooler;
 mod presence;
 mod races;
 mod searches;
+mod slow_links;
 mod tls;
 #[path = "both/versions.rs"]
 mod versions;
@@ -44,6 +45,9 @@ const BEGIN: &str = "begin";
 
 /// The number of workers of the bank that are killed, each after 100 transfers. 200 take 210 s of processor time.
 const KILLS: usize = 100;
+
+/// A namespace.
+type Place = String;
 
 /// A namespace of the test's own.
 fn namespace() -> String {

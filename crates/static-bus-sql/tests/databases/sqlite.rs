@@ -31,6 +31,7 @@ mod within;
 use sqlx::{Pool, Sqlite as Database, Transaction};
 use static_bus_sql::SqliteTransport;
 
+use self::place::Place;
 use crate::support;
 
 const BEGIN: &str = "begin immediate";
@@ -39,35 +40,35 @@ const BEGIN: &str = "begin immediate";
 const KILLS: usize = 200;
 
 /// A connection to a database of the test's own.
-async fn fresh() -> (place::Place, SqliteTransport) {
-    let place = place::Place::new();
+async fn fresh() -> (Place, SqliteTransport) {
+    let place = Place::new();
     let transport = place.connect().await;
     (place, transport)
 }
 
 /// Another connection to the database of a test, as of another process.
-async fn again(place: &place::Place) -> SqliteTransport {
+async fn again(place: &Place) -> SqliteTransport {
     place.connect().await
 }
 
 /// A table of the transport.
-fn table(_: &place::Place, name: &str) -> String {
+fn table(_: &Place, name: &str) -> String {
     format!("static_bus_{name}")
 }
 
 /// A transaction of the test, as of the same program.
-async fn begin(place: &place::Place) -> Transaction<'static, Database> {
+async fn begin(place: &Place) -> Transaction<'static, Database> {
     place.pool().await.begin_with(BEGIN).await.unwrap()
 }
 
 /// A table of the test.
-fn orders(_: &place::Place) -> String {
+fn orders(_: &Place) -> String {
     "orders".to_owned()
 }
 
 /// A database for the tables of a program and of the transport, and the text with which processes connect to both.
-fn home() -> (place::Place, String) {
-    let place = place::Place::new();
+fn home() -> (Place, String) {
+    let place = Place::new();
     let url = place.url();
     (place, url)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use static_bus_remote::{
-    Transport,
+    DEAD_LETTERS, Transport,
     transport::{Consumer, Lease, Record, Subscription},
 };
 
@@ -53,6 +53,50 @@ async fn taking_does_not_get_slower_with_the_backlog() {
         long < 8 * short,
         "{long:?}, and {short:?} of a short backlog"
     );
+}
+
+/// A worker with one place asks for one record at a time.
+#[tokio::test]
+async fn of_records_that_are_taken_one_by_one_half_have_keys() {
+    let (_place, transport) = fresh().await;
+    let topic = command("orders.place");
+    let member = join(&transport, &topic, "member").await;
+    let keyless = (0..50).map(record);
+    let keyed = (0..50).map(|n| keyed("customer", n));
+    append(&transport, &topic, keyless.chain(keyed))
+        .await
+        .unwrap();
+    let mut with_key = 0;
+    for _ in 0..40 {
+        let got = member.receive(1, LONG).await.unwrap();
+        acknowledge(&member, &got).await.unwrap();
+        with_key += usize::from(got[0].record.key.is_some());
+    }
+    assert_eq!(with_key, 20);
+}
+
+#[tokio::test]
+async fn dead_letters_are_read_in_pages_of_a_megabyte() {
+    let (_place, transport) = fresh().await;
+    let letter = record("x".repeat(400_000));
+    let letters = vec![letter; 5];
+    append(&transport, &DEAD_LETTERS, letters).await.unwrap();
+    let first = transport.dead_letters(None, 1_000).await.unwrap();
+    let second = transport
+        .dead_letters(Some(&first[2].position), 1_000)
+        .await;
+    let second = second.unwrap();
+    assert_eq!((first.len(), second.len()), (3, 2));
+    let third = transport
+        .dead_letters(Some(&second[1].position), 1_000)
+        .await;
+    assert!(third.unwrap().is_empty());
+    let large = record("x".repeat(3_000_000));
+    append(&transport, &DEAD_LETTERS, [large]).await.unwrap();
+    let fourth = transport
+        .dead_letters(Some(&second[1].position), 1_000)
+        .await;
+    assert_eq!(fourth.unwrap().len(), 1, "one at least");
 }
 
 /// The shortest of ten times that it takes to acknowledge a record with its key, while this many keys of another group are to be

@@ -11,6 +11,7 @@ use std::{
 };
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use sqlx::{AssertSqlSafe, Transaction};
 use static_bus::prelude::*;
 use static_bus_remote::{
     Headers, MemoryBroker, RemoteBus, Transport, TransportError, TransportErrorKind, Worker,
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use super::{
     Database, connect, home,
     inbox::{Deposit, Deposited, Entries, enter, eventually},
+    prefixes,
     support::{LONG, acknowledge, bodies, command, event, join, keyed, record},
 };
 
@@ -110,6 +112,7 @@ pub struct Shop {
     pub outbox: Outbox<Moody, Database>,
     pub broker: Moody,
     pub entries: Entries,
+    told: String,
 }
 
 impl Shop {
@@ -120,6 +123,7 @@ impl Shop {
             outbox: connect(&told).await.outbox(broker.clone()),
             broker,
             entries: Entries::new(home, &told).await,
+            told,
         }
     }
 
@@ -135,6 +139,14 @@ impl Shop {
             .await
             .unwrap();
         transaction.commit().await.unwrap();
+    }
+
+    /// Renames a table of the transport.
+    async fn rename(&self, from: &str, to: &str, transaction: &mut Transaction<'_, Database>) {
+        let [table, new] = prefixes(&self.told);
+        let rename = format!("alter table {table}{from} rename to {new}{to}");
+        let rename = sqlx::query(AssertSqlSafe(rename));
+        rename.execute(&mut **transaction).await.unwrap();
     }
 
     pub async fn relay(&self) -> RelayHandle<Database> {
@@ -303,6 +315,40 @@ async fn a_refused_message_is_named_and_waits_until_the_broker_accepts_it() {
     shop.broker.topic.store(false, Ordering::Relaxed);
     eventually("all are moved", async || relay.health().await.lag == 0).await;
     eventually("the relay is well", async || relay.health().await.ready).await;
+    relay.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_is_busy_after_a_failure_of_the_database_is_ready() {
+    let shop = Shop::new().await;
+    let relay = shop.relay().await;
+    let mut transaction = shop.entries.begin().await;
+    shop.rename("outbox", "away", &mut transaction).await;
+    transaction.commit().await.unwrap();
+    eventually(
+        "the relay fails, and the question for its health",
+        async || relay.health().await.reasons.len() == 2,
+    )
+    .await;
+
+    // More than two calls take.
+    let records = (0..1200).map(|n| (command("billing.pay"), record(n)));
+    shop.broker.stalls.store(true, Ordering::Relaxed);
+    let mut transaction = shop.entries.begin().await;
+    shop.rename("away", "outbox", &mut transaction).await;
+    let appended = shop
+        .outbox
+        .append_within(&mut transaction, records.collect());
+    appended.await.unwrap();
+    transaction.commit().await.unwrap();
+    let stalled = || shop.broker.stalled.swap(0, Ordering::Relaxed);
+    eventually("the first call", async || stalled() > 0).await;
+    shop.broker.stalls.store(true, Ordering::Relaxed);
+    shop.broker.go_on.notify_one();
+    eventually("the second call", async || stalled() > 0).await;
+    let health = relay.health().await;
+    assert!(health.ready && health.lag > 0, "{health:?}");
+    shop.broker.go_on.notify_one();
     relay.shutdown().await.unwrap();
 }
 

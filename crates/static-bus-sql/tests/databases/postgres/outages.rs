@@ -15,7 +15,7 @@ use test_brokers::postgres::Postgres;
 use tokio::task::JoinSet;
 
 use super::{
-    Database, fresh,
+    Database,
     inbox::{Deposit, Deposited, Entries, bank, eventually},
     namespace,
     support::{LONG, acknowledge, append, bodies, command, event, join, keyed, record},
@@ -29,32 +29,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest time for a call, on a busy machine.
 const IN_TIME: Duration = Duration::from_secs(40);
-
-/// In the time that a call has, 25 Mbit/s carry 60 of them.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_of_large_messages_arrives_over_a_slow_link() {
-    const COUNT: usize = 100;
-    let (namespace, near) = fresh().await;
-    let topic = command("orders.archive");
-    let large = "x".repeat(1_000_000);
-    for _ in 0..COUNT {
-        append(&near, &topic, [record(&large)]).await.unwrap();
-    }
-    let (far, tunnel) = through_a_tunnel(&namespace);
-    let far = far.deadline(Duration::from_secs(20));
-    let member = join(&far.connect().await.unwrap(), &topic, "member").await;
-    tunnel.set_bandwidth(25_000_000);
-    let (begun, mut count) = (Instant::now(), 0);
-    while count < COUNT {
-        // A call may take longer on a busy machine.
-        let got = member.receive(128, LONG).await.unwrap_or_default();
-        count += got.len();
-        acknowledge(&member, &got).await.unwrap();
-        assert!(begun.elapsed() < 4 * LONG, "{count} arrived");
-    }
-    let (crossed, once) = (tunnel.received(), 1_000_000 * COUNT as u64);
-    assert!(crossed < 2 * once, "{crossed} bytes for {once}");
-}
 
 /// A firewall that has forgotten the connections answers nothing, and they stay open for a quarter of an hour.
 #[tokio::test(flavor = "multi_thread")]

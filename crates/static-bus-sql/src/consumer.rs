@@ -29,8 +29,7 @@ use super::{
     inspection,
     pending::Pending,
     receipt::SqlReceipt,
-    record::{duration, size},
-    room::Room,
+    record::duration,
     scheduler::SCHEDULER,
     settle::{End, Remove, Settle},
     take::{Mix, take},
@@ -55,7 +54,6 @@ pub struct SqlConsumer<D: Dialect> {
     pending: tokio::sync::Mutex<Pending<Delivery<SqlReceipt>>>,
     is_partial: Arc<AtomicBool>,
     mix: Arc<Mutex<Mix>>,
-    room: Arc<Room>,
     is_closed: AtomicBool,
     closing: Notify,
     /// The records that were acknowledged in the transactions of their handlers.
@@ -83,7 +81,6 @@ impl<D: Dialect> SqlConsumer<D> {
             pending: tokio::sync::Mutex::new(Pending::new()),
             is_partial: Arc::default(),
             mix: Arc::default(),
-            room: Arc::new(Room::new()),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
             handled: Mutex::default(),
@@ -124,14 +121,9 @@ impl<D: Dialect> SqlConsumer<D> {
         let taken = pending.take(&self.shared.store, max, || {
             let (shared, membership) = (self.shared.clone(), self.membership);
             let (is_partial, mix) = (self.is_partial.clone(), self.mix.clone());
-            let room = self.room.clone();
             async move {
                 let last = *lock(&mix);
-                let bounds = room.bounds(max, shared.store.deadline());
-                let taken = take(&shared.store, &membership, bounds, last).await;
-                let taken = taken.inspect_err(|_| room.failed(bounds))?;
-                let records = taken.deliveries.iter().map(|delivery| &delivery.record);
-                room.answered(bounds, records.map(|record| size(record)));
+                let taken = take(&shared.store, &membership, max, last).await?;
                 *lock(&mix) = taken.mix;
                 is_partial.store(taken.is_partial, Ordering::Release);
                 Ok(taken.deliveries)

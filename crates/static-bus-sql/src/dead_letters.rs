@@ -6,20 +6,25 @@ use sqlx::Error;
 use static_bus_remote::transport::{DeadLetterRecord, TransportError, TransportErrorKind};
 
 use super::{
-    dialect::Dialect,
+    bounds::{ANY_SIZE, first, places},
+    dialect::{Argument, Dialect},
     list,
     record::decode,
     store::{Row, Session, Store, Work, time_of},
 };
 
-/// The largest number of dead letters in one answer, and the number of bytes after which it has no more.
+/// The largest numbers of dead letters and of bytes in one answer, unless a single letter has more.
 const LETTERS: usize = 1000;
-const BYTES: usize = 1_000_000;
+const BYTES: i64 = 1_000_000;
 
-const LIST: &str = "select id, key, headers, body, expires_at - {now} from {p}dead_letter where id {found} \
-     select id from (select id, sum(size) over (order by id) - size as before from \
-     (select id, length(body) as size from {p}dead_letter where id > $1 order by id {limit $2}) as first) as sized \
-     where before < $3 {end} order by id";
+const FIRST: &str = concat!(
+    "select place, size ",
+    first!(
+        "select id as place, id as number, {size l} as size from {p}dead_letter as l where id > $1 order by id {limit $2}";
+        "$3", alone "$4"
+    )
+);
+const READ: &str = "select id, key, headers, body, expires_at - {now} from {p}dead_letter where id {in $1} order by id";
 const REMOVE: &str = "delete from {p}dead_letter where id {in $1}";
 
 pub(crate) async fn list<D: Dialect>(
@@ -29,9 +34,11 @@ pub(crate) async fn list<D: Dialect>(
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
     let after = after.map_or(Ok(0), |position| number(store, position))?;
     let limit = limit.min(LETTERS) as i64;
-    let bounds = [after.into(), limit.into(), (BYTES as i64).into()];
-    let time = time_of(store.deadline(), BYTES);
-    let rows = store.read_within(time, LIST, &bounds).await?;
+    let bounds = [after, limit, BYTES, ANY_SIZE].map(Argument::from);
+    let first = store.read(FIRST, &bounds).await?;
+    let (first, size) = store.checked(places(&first))?;
+    let time = time_of(store.deadline(), size);
+    let rows = store.read_within(time, READ, &[(&first).into()]).await?;
     let letter = |row: &Row<D>| {
         Ok(DeadLetterRecord {
             // All have one width, so that they sort as strings.

@@ -42,6 +42,7 @@
 #![warn(missing_docs)]
 
 mod append;
+mod bounds;
 mod claims;
 mod consumer;
 mod dead_letters;
@@ -62,7 +63,6 @@ mod receipt;
 mod receiver;
 mod record;
 mod relay;
-mod room;
 mod rows;
 mod scheduled;
 mod scheduler;

@@ -21,11 +21,11 @@ use tokio::{
 
 use super::{
     append::append,
-    dialect::Dialect,
+    bounds::{Bounds, first},
+    dialect::{Argument, Dialect},
     pending::Pending,
     presence::{Announce, Presence},
-    record::{decode, size},
-    room::{Bounds, Room},
+    record::decode,
     store::{Session, Work},
     transport::Shared,
     wake::Reader,
@@ -33,11 +33,19 @@ use super::{
 
 const WAITING: &str = "select 1 from {p}record where topic_id = $1 and drop_at is not null limit 1";
 
-const TAKE: &str = "delete from {p}record where id {found} select id from {p}record {by record_topic} where topic_id {is $1} \
-     and drop_at is not null order by topic_id, id {limit $2} {skip} {end} returning id, key, headers, body, expires_at - {now}";
+/// On a database where records of any size arrive in time.
+const TAKE: &str = concat!(
+    "delete from {p}record where id {found} select place ",
+    first!(
+        "select id as place, id as number, {size r} as size from {p}record as r {by record_topic} \
+         where topic_id {is $1} and drop_at is not null order by topic_id, id {limit $2}";
+        "$3", alone "9223372036854775807"
+    ),
+    " {end} returning id, key, headers, body, expires_at - {now}"
+);
 
-/// On a database with functions.
-const RECEIVE: &str = "select * from {p}receive($1, $2, $3)";
+/// On a database with functions. Returns one row with a size alone if the first record has more bytes than the bound.
+const RECEIVE: &str = "select * from {p}receive($1, $2, $3, $4)";
 
 /// A receiver of a topic in a database; made by [`listen`](static_bus_remote::Transport::listen).
 pub struct SqlReceiver<D: Dialect> {
@@ -46,7 +54,6 @@ pub struct SqlReceiver<D: Dialect> {
     number: i64,
     reader: Reader,
     presence: Presence,
-    room: Arc<Room>,
     pending: tokio::sync::Mutex<Pending<Arc<Record>>>,
     is_closed: AtomicBool,
     closing: Notify,
@@ -70,7 +77,6 @@ impl<D: Dialect> SqlReceiver<D> {
             shared,
             topic,
             number,
-            room: Arc::new(Room::new()),
             pending: tokio::sync::Mutex::new(Pending::new()),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -91,11 +97,11 @@ impl<D: Dialect> Receiver for SqlReceiver<D> {
                 return Err(self.shared.store.closed("receiver"));
             }
             let store = &self.shared.store;
-            let most = self.room.bounds(max, store.deadline()).max;
-            let take = || take(self.shared.clone(), self.room.clone(), self.number, max);
+            let take = || take(self.shared.clone(), self.number, max);
             let taken = pending.take(store, max, take).await?;
             let now = Instant::now();
-            if taken.len() >= most {
+            let bounds = Bounds::new(max, store.deadline());
+            if bounds.may_have_cut(taken.iter().map(|record| &**record)) {
                 self.reader.wake_next();
             }
             if !taken.is_empty() || max == 0 || now >= end {
@@ -135,27 +141,28 @@ impl<D: Dialect> Receiver for SqlReceiver<D> {
 /// Removes records of a topic, and returns those that have not expired.
 async fn take<D: Dialect>(
     shared: Arc<Shared<D>>,
-    room: Arc<Room>,
     topic: i64,
     max: usize,
 ) -> Result<Vec<Arc<Record>>, TransportError> {
     let store = &shared.store;
+    let mut bounds = Bounds::new(max, store.deadline());
     loop {
         // On SQLite a transaction that writes is alone.
         if !D::CONCURRENT && store.read(WAITING, &[topic.into()]).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let bounds = room.bounds(max, store.deadline());
-        let removed = store.transact(Take { topic, bounds }).await;
-        let removed = removed.inspect_err(|_| room.failed(bounds))?;
-        let is_none = removed.is_empty();
-        room.answered(bounds, removed.iter().map(|record| size(record)));
-        let is_live = |record: &Arc<Record>| record.expires != Some(Duration::ZERO);
-        let live: Vec<_> = removed.into_iter().filter(is_live).collect();
-        if is_none || !live.is_empty() {
-            return Ok(live);
+        match store.transact(Take { topic, bounds }).await? {
+            Removed::Some(removed) => {
+                let is_none = removed.is_empty();
+                let is_live = |record: &Arc<Record>| record.expires != Some(Duration::ZERO);
+                let live: Vec<_> = removed.into_iter().filter(is_live).collect();
+                if is_none || !live.is_empty() {
+                    return Ok(live);
+                }
+                // All had expired.
+            }
+            Removed::Large(size) => bounds = bounds.of_size(size),
         }
-        // All had expired.
     }
 }
 
@@ -165,38 +172,47 @@ struct Take {
     bounds: Bounds,
 }
 
+enum Removed {
+    Some(Vec<Arc<Record>>),
+    /// Nothing: the first record has this number of bytes, which is more than the bound.
+    Large(usize),
+}
+
 impl<D: Dialect> Work<D> for Take {
-    type Output = Vec<Arc<Record>>;
+    type Output = Removed;
 
     fn is_durable(&self) -> bool {
         false
     }
 
-    fn time(&self, _: Duration) -> Duration {
-        self.bounds.time
+    fn time(&self, deadline: Duration) -> Duration {
+        deadline + self.bounds.transfer
     }
 
     fn is_call(&self) -> bool {
         D::FUNCTIONS
     }
 
-    async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
-        let arguments = [
-            self.topic.into(),
-            (self.bounds.max as i64).into(),
-            session.lock_timeout.into(),
-        ];
-        let mut taken = Vec::new();
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<Removed, Error> {
+        let Bounds { max, bytes, .. } = self.bounds;
+        let [topic, max, bytes] = [self.topic, max as i64, bytes as i64].map(Argument::from);
         let rows = match D::FUNCTIONS {
-            true => session.fetch(RECEIVE, &arguments).await?,
-            false => session.fetch(TAKE, &arguments[..2]).await?,
+            true => {
+                let arguments = [topic, max, bytes, session.lock_timeout.into()];
+                session.fetch(RECEIVE, &arguments).await?
+            }
+            false => session.fetch(TAKE, &[topic, max, bytes]).await?,
         };
+        let mut removed = Vec::with_capacity(rows.len());
         for row in rows {
-            taken.push((row.int(0)?, decode(&row, 1)?));
+            match row.some_int(0)? {
+                Some(id) => removed.push((id, decode(&row, 1)?)),
+                None => return Ok(Removed::Large(row.int(4)? as usize)),
+            }
         }
-        taken.sort_unstable_by_key(|(id, _)| *id);
-        let records = taken.into_iter().map(|(_, record)| Arc::new(record));
-        Ok(records.collect())
+        removed.sort_unstable_by_key(|(id, _)| *id);
+        let records = removed.into_iter().map(|(_, record)| Arc::new(record));
+        Ok(Removed::Some(records.collect()))
     }
 }
 

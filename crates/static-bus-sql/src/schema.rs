@@ -12,12 +12,13 @@ use super::{
 
 /// The statements that make each version of the tables of the one before. A version that has been released never changes, but
 /// for the functions of PostgreSQL, which a version replaces: a change of them is a further version.
-const VERSIONS: [&str; 8] = [
+const VERSIONS: [&str; 9] = [
     include_str!("schema/1_queues.sql"),
     include_str!("schema/2_dead_letters.sql"),
     include_str!("schema/3_outbox.sql"),
     include_str!("schema/4_scheduled.sql"),
     include_str!("schema/5_joining.sql"),
+    "{functions}",
     "{functions}",
     "{functions}",
     "{functions}",

@@ -40,10 +40,18 @@ pub(crate) struct Session<'s, D: Dialect> {
     templates: &'s Templates<D>,
 }
 
-/// The longest time for a call that carries this number of bytes, if that of a small one is `deadline`: a second more for each
-/// 250 kB.
+/// The number of bytes that pass in a millisecond, at least.
+pub(crate) const RATE: usize = 250;
+
+/// The time that a number of bytes may take beside the deadline of a call, in tenths of a second: the deadline has room for small
+/// ones.
+pub(crate) fn transfer(bytes: usize) -> Duration {
+    Duration::from_millis((bytes / (100 * RATE) * 100) as u64)
+}
+
+/// The longest time for a call that carries this number of bytes, if that of a small one is `deadline`.
 pub(crate) fn time_of(deadline: Duration, bytes: usize) -> Duration {
-    deadline + Duration::from_micros(4 * bytes as u64)
+    deadline + transfer(bytes)
 }
 
 /// Statements of one transaction. They may run several times.
@@ -63,6 +71,11 @@ pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
     /// `true` if it is one statement, or the call of one function, which is a transaction of its own.
     fn is_call(&self) -> bool {
         false
+    }
+
+    /// `false` if the transaction is to have no effect.
+    fn is_kept(_: &Self::Output) -> bool {
+        true
     }
 
     fn run(
@@ -191,13 +204,12 @@ impl<D: Dialect> Store<D> {
             return output;
         }
         let mut open = self.open(work.is_durable(), time).await?;
-        match work.run(&mut self.session(&mut open.connection)).await {
-            Ok(output) => open.commit().await.map(|()| output),
-            Err(error) => {
-                open.end();
-                Err(error)
-            }
+        let output = work.run(&mut self.session(&mut open.connection)).await;
+        match output.as_ref().is_ok_and(W::is_kept) {
+            true => open.commit().await?,
+            false => open.end(),
         }
+        output
     }
 
     /// Begins a transaction, of which each statement may take this time.
@@ -333,5 +345,17 @@ impl<D: Dialect> Row<D> {
 
     pub fn text(&self, at: usize) -> Result<String, Error> {
         D::text(&self.0, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_calls_have_the_deadline_and_large_ones_the_time_of_their_bytes() {
+        let time = |bytes| time_of(Duration::from_secs(5), bytes);
+        assert_eq!(time(24_999), Duration::from_secs(5));
+        assert_eq!(time(1_000_000), Duration::from_secs(9));
     }
 }

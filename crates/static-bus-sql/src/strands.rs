@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::Error;
 
 use super::{
-    dialect::Dialect,
+    bounds::{Room, first, record_size},
+    dialect::{Argument, Dialect},
     group::Membership,
     joining::is_taken_over,
     list::{self, Pair},
@@ -56,8 +57,18 @@ const AVAILABLE: &str = "select strand from (select * from (select strand, head 
 const HOLD: &str = "update {p}strand set member = $2, until = {now} + $3 where group_id = $1 \
      and strand {in $4}";
 
-const TAKE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
-     where {row group_id = $1 and record_id} {found} select waiting.{row record_id} from {heads $4} {end} returning record_id";
+const TAKE: &str = concat!(
+    "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
+     where {row group_id = $1 and record_id} {found} select place ",
+    first!(
+        "select waiting.{row record_id} as place, record_id as number, ",
+        record_size!(),
+        " as size from {heads $4}";
+        "$6", alone "$7"
+    ),
+    " {end} returning record_id, ",
+    record_size!()
+);
 
 const RENEW: &str = "update {p}strand set until = {now} + $3 where group_id = $1 and member = $2 \
      and strand {in $4}";
@@ -92,57 +103,49 @@ pub(crate) async fn settle<D: Dialect>(
     Ok(())
 }
 
-/// Leased records.
-#[derive(Default)]
-pub(crate) struct Taken {
-    pub records: Vec<i64>,
-    /// `true` if there may be more in fresh records.
-    pub is_partial: bool,
-}
-
-/// Leases up to `max` records, of the strands that the member may have.
+/// Leases records of the strands that the member may have, as many as there is room for. Returns `true` if there may be more in fresh
+/// records.
 pub(crate) async fn take<D: Dialect>(
     session: &mut Session<'_, D>,
     membership: &Membership,
-    max: usize,
-) -> Result<Taken, Error> {
-    let mut taken = Taken::default();
+    room: &mut Room,
+) -> Result<bool, Error> {
     let mut sorts = 0;
-    while taken.records.len() < max {
-        let some = take_sorted(session, membership, max - taken.records.len()).await?;
-        if !some.is_empty() {
-            taken.records.extend(some);
-        } else if sorts == SORTS {
-            taken.is_partial = true;
-            break;
-        } else if !sort(session, membership).await? {
-            break;
-        } else {
-            sorts += 1;
+    while !room.is_full() {
+        match take_sorted(session, membership, room).await? {
+            // The first one has more bytes than are left.
+            Some(0) => break,
+            Some(_) => {}
+            None if sorts == SORTS => return Ok(true),
+            None if !sort(session, membership).await? => break,
+            None => sorts += 1,
         }
     }
-    Ok(taken)
+    Ok(false)
 }
 
+/// Leases records of strands. Returns their number; `None` if the member may have no strand.
 async fn take_sorted<D: Dialect>(
     session: &mut Session<'_, D>,
     membership: &Membership,
-    max: usize,
-) -> Result<Vec<i64>, Error> {
+    room: &mut Room,
+) -> Result<Option<usize>, Error> {
     let Membership {
         group,
         member,
         lease,
         ..
     } = *membership;
-    let arguments = [group.into(), member.into(), (max as i64).into()];
-    let strands = session.fetch(AVAILABLE, &arguments).await?;
+    let [max, bytes, alone] = room.left();
+    let strands = session
+        .fetch(AVAILABLE, &[group, member, max].map(Argument::from))
+        .await?;
     let strands: Result<BTreeSet<_>, _> = strands.iter().map(|row| row.int(0)).collect();
     let strands = strands?;
     if strands.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let each = (max / strands.len()).max(1) as i64;
+    let each = (max / strands.len() as i64).max(1);
     let list = list::numbers(&strands);
     let arguments = [
         group.into(),
@@ -150,11 +153,14 @@ async fn take_sorted<D: Dialect>(
         lease.into(),
         (&list).into(),
         each.into(),
+        bytes.into(),
+        alone.into(),
     ];
     let taken = session.fetch(TAKE, &arguments).await?;
     session.fetch(HOLD, &arguments[..4]).await?;
     settle(session, group, member, strands).await?;
-    taken.iter().map(|row| row.int(0)).collect()
+    room.extend(&taken)?;
+    Ok(Some(taken.len()))
 }
 
 /// Puts fresh records into their strands. Returns whether there were any.

@@ -3,16 +3,16 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sqlx::Error;
-use static_bus_remote::transport::{Delivery, TransportError};
+use static_bus_remote::transport::{Delivery, Record, TransportError};
 
 use super::{
+    bounds::{ANY_SIZE, Bounds, Room, first, record_size},
     dialect::{Argument, Dialect},
     group::Membership,
     joining::{is_behind, take_over},
     list,
     receipt::SqlReceipt,
-    record::decode,
-    room::Bounds,
+    record::{as_millis, decode},
     store::{Row, Session, Store, Work},
     strands,
 };
@@ -33,20 +33,37 @@ const WAITING: &str = concat!(
 const EXPIRE: &str = "update {p}delivery {by delivery_leased} set until = 0, member = null \
      where group_id = $1 and until > 0 and until <= {now} returning strand";
 
-const TAKE: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
-     where {row group_id = $1 and record_id} {found} select {row record_id} from {p}delivery {by delivery_ready} \
-     where group_id {is $1} and until = 0 and strand is null order by group_id, record_id {limit $4} {skip} {end} returning record_id";
+/// The statement that leases the first records without a key.
+macro_rules! lease {
+    () => {
+        concat!(
+            "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
+             where {row group_id = $1 and record_id} {found} select place ",
+            first!(
+                "select {row record_id} as place, record_id as number, ",
+                record_size!(),
+                " as size from {p}delivery {by delivery_ready} where group_id {is $1} and until = 0 and strand is null \
+                 order by group_id, record_id {limit $4} {skip}";
+                "$5", alone "$6"
+            ),
+            " {end} returning record_id, "
+        )
+    };
+}
 
-/// Takes and reads records without a key, on a database with functions. Returns one row without a number if there are other things to do.
-const TAKE_AND_READ: &str = "select * from {p}take($1, $2, $3, $4, $5, $6)";
+const TAKE: &str = concat!(lease!(), record_size!());
 
-/// The same on a database with one writer, where other things to do are known before.
-const TAKE_AND_RETURN: &str = "update {p}delivery set until = {now} + $3, member = $2, times = times + 1, attempts = attempts + 1 \
-     where group_id = $1 and record_id in (select record_id from {p}delivery {by delivery_ready} \
-     where group_id = $1 and until = 0 and strand is null order by group_id, record_id {limit $4}) \
-     returning record_id, times, attempts, strand, null, (select headers from {p}record where id = record_id), \
+/// Takes and reads records without a key, on a database with functions. Returns one row without a record if there are other things to
+/// do; with its size if the first record has more bytes than the bound.
+const TAKE_AND_READ: &str = "select * from {p}take($1, $2, $3, $4, $5, $6, $7)";
+
+/// The same on a database with one writer, where other things to do are known before, and records of any size arrive in time.
+const TAKE_AND_RETURN: &str = concat!(
+    lease!(),
+    "times, attempts, strand, null, (select headers from {p}record where id = record_id), \
      (select body from {p}record where id = record_id), (select expires_at - {now} from {p}record where id = record_id), \
-     (select id from {p}record where id = record_id)";
+     (select id from {p}record where id = record_id)"
+);
 
 const TAKEN: &str = "select d.record_id, d.times, d.attempts, d.strand, r.key, r.headers, r.body, r.expires_at - {now} \
      from {p}delivery as d join {p}record as r on r.id = d.record_id \
@@ -92,47 +109,75 @@ pub(crate) enum Mix {
     /// There was nothing but records without a key.
     #[default]
     Keyless,
-    /// Records with keys were waiting. If there is room for an odd number, those without have the greater part next time, and then
-    /// those with keys: neither waits for ever.
+    /// Records with keys were waiting. Those without have half of the room first next time, and then those with keys: neither waits
+    /// for ever, though there is room for one record alone.
     KeylessNext,
     KeyedNext,
+}
+
+/// What a call has found.
+enum Found {
+    /// Records, which it has leased.
+    Some(Taken),
+    /// A record with this number of bytes, which is more than the bound.
+    Large(usize),
+    /// Other things to do.
+    Others,
 }
 
 /// Leases records. There are probably records with keys if the last call has found some.
 pub(crate) async fn take<D: Dialect>(
     store: &Arc<Store<D>>,
     membership: &Membership,
-    bounds: Bounds,
+    max: usize,
     last: Mix,
 ) -> Result<Taken, TransportError> {
-    let keyless = TakeKeyless {
-        membership: *membership,
-        bounds,
-    };
-    if D::FUNCTIONS
-        && last == Mix::Keyless
-        && let Some(taken) = store.transact(keyless).await?
-    {
-        return Ok(taken);
+    let mut bounds = Bounds::new(max, store.deadline());
+    loop {
+        let membership = Membership {
+            lease: membership.lease + as_millis(bounds.transfer),
+            ..*membership
+        };
+        let mut found = Found::Others;
+        if D::FUNCTIONS && last == Mix::Keyless {
+            found = store.transact(TakeKeyless { membership, bounds }).await?;
+        }
+        if let Found::Others = found {
+            found = take_others(store, membership, bounds, last).await?;
+        }
+        match found {
+            Found::Some(taken) => return Ok(taken),
+            Found::Large(size) => bounds = bounds.of_size(size),
+            Found::Others => return Ok(Taken::default()),
+        }
     }
-    let mut work = Take {
-        membership: *membership,
-        bounds,
-        last,
-        waiting: None,
-    };
+}
+
+async fn take_others<D: Dialect>(
+    store: &Arc<Store<D>>,
+    membership: Membership,
+    bounds: Bounds,
+    last: Mix,
+) -> Result<Found, TransportError> {
+    let mut waiting = None;
     // On SQLite a transaction that writes is alone.
     if !D::CONCURRENT {
-        let rows = store.read(WAITING, &looked_for(membership)).await?;
-        let waiting = Waiting::of(&rows);
-        if !waiting.is_any() {
-            return Ok(Taken::default());
+        let rows = store.read(WAITING, &looked_for(&membership)).await?;
+        let found = Waiting::of(&rows);
+        if !found.is_any() {
+            return Ok(Found::Others);
         }
-        if waiting.is_keyless() {
-            return Ok(store.transact(keyless).await?.unwrap_or_default());
+        if found.is_keyless() {
+            return store.transact(TakeKeyless { membership, bounds }).await;
         }
-        work.waiting = Some(waiting);
+        waiting = Some(found);
     }
+    let work = Take {
+        membership,
+        bounds,
+        last,
+        waiting,
+    };
     store.transact(work).await
 }
 
@@ -169,20 +214,23 @@ impl Waiting {
 }
 
 impl<D: Dialect> Work<D> for Take {
-    type Output = Taken;
+    type Output = Found;
 
     /// Leases that are lost with the machine are those of members which are gone as well.
     fn is_durable(&self) -> bool {
         false
     }
 
-    fn time(&self, _: Duration) -> Duration {
-        self.bounds.time
+    fn time(&self, deadline: Duration) -> Duration {
+        deadline + self.bounds.transfer
     }
 
-    async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
+    fn is_kept(found: &Found) -> bool {
+        !matches!(found, Found::Large(_))
+    }
+
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<Found, Error> {
         let Membership { topic, group, .. } = self.membership;
-        let most = self.bounds.max;
         let mut waiting = match self.waiting {
             Some(waiting) => waiting,
             None => {
@@ -191,7 +239,7 @@ impl<D: Dialect> Work<D> for Take {
             }
         };
         if !waiting.is_any() {
-            return Ok(Taken::default());
+            return Ok(Found::Others);
         }
         if waiting.expired || waiting.keyed || waiting.behind {
             session.lock("group", group).await?;
@@ -203,35 +251,36 @@ impl<D: Dialect> Work<D> for Take {
         if waiting.behind || waiting.expired {
             (waiting.keyless, waiting.keyed) = (true, true);
         }
-        let mut taken = Vec::new();
-        if waiting.keyless {
-            // Half of the room is for the others.
-            let max = match (waiting.keyed, self.last) {
-                (false, _) => most,
-                (true, Mix::KeylessNext) => most.div_ceil(2),
-                (true, _) => most / 2,
-            };
-            taken.extend(self.take_keyless(session, max).await?);
-        }
-        if waiting.keyed {
-            let rest = most - taken.len();
-            let keyed = strands::take(session, &self.membership, rest).await?;
-            is_partial |= keyed.is_partial;
-            taken.extend(keyed.records);
-            if waiting.keyless && taken.len() < most {
-                taken.extend(self.take_keyless(session, most - taken.len()).await?);
+        let keyed_first = self.last != Mix::KeylessNext;
+        let parts = match (waiting.keyless, waiting.keyed) {
+            (true, true) => &[(keyed_first, 2), (!keyed_first, 1), (keyed_first, 1)][..],
+            (_, keyed) => &[(keyed, 1)],
+        };
+        let mut room = Room::new(self.bounds);
+        for (keyed, share) in parts {
+            let mut part = room.part(*share);
+            if part.is_full() {
+                continue;
             }
+            match keyed {
+                true => is_partial |= strands::take(session, &self.membership, &mut part).await?,
+                false => self.take_keyless(session, &mut part).await?,
+            }
+            room.add(part);
         }
-        let deliveries = deliveries(session, group, &taken).await?;
-        Ok(Taken {
-            is_partial: is_partial || deliveries.len() == most,
+        if D::IS_REMOTE && room.size > self.bounds.bytes {
+            return Ok(Found::Large(room.size));
+        }
+        let deliveries = deliveries(session, group, &room.records).await?;
+        Ok(Found::Some(Taken {
+            is_partial: is_partial || self.bounds.may_have_cut(records(&deliveries)),
             mix: match (waiting.keyed, self.last) {
                 (false, _) => Mix::Keyless,
                 (true, Mix::KeylessNext) => Mix::KeyedNext,
                 (true, _) => Mix::KeylessNext,
             },
             deliveries,
-        })
+        }))
     }
 }
 
@@ -243,22 +292,21 @@ struct TakeKeyless {
 }
 
 impl<D: Dialect> Work<D> for TakeKeyless {
-    /// `None` if there are other things to do.
-    type Output = Option<Taken>;
+    type Output = Found;
 
     fn is_durable(&self) -> bool {
         false
     }
 
-    fn time(&self, _: Duration) -> Duration {
-        self.bounds.time
+    fn time(&self, deadline: Duration) -> Duration {
+        deadline + self.bounds.transfer
     }
 
     fn is_call(&self) -> bool {
         true
     }
 
-    async fn run(&self, session: &mut Session<'_, D>) -> Result<Self::Output, Error> {
+    async fn run(&self, session: &mut Session<'_, D>) -> Result<Found, Error> {
         let Membership {
             topic,
             group,
@@ -266,40 +314,40 @@ impl<D: Dialect> Work<D> for TakeKeyless {
             lease,
             ..
         } = self.membership;
-        let max = self.bounds.max as i64;
-        let arguments = [group, member, lease, max, topic].map(Argument::from);
-        let [group_id, member, lease, max, topic] = arguments;
-        let arguments = [
-            group_id,
-            member,
-            lease,
-            max,
-            topic,
-            session.lock_timeout.into(),
-        ];
-        let take = if D::FUNCTIONS {
-            TAKE_AND_READ
-        } else {
-            TAKE_AND_RETURN
+        let Bounds { max, bytes, .. } = self.bounds;
+        let [max, bytes] = [max, bytes].map(|bound| bound as i64);
+        let mut arguments = [group, member, lease, max, bytes, topic, 0].map(Argument::from);
+        let (take, count) = match D::FUNCTIONS {
+            true => (TAKE_AND_READ, 7),
+            false => (TAKE_AND_RETURN, 6),
         };
-        let rows = session.fetch(take, &arguments).await?;
-        let mut taken = Taken {
-            is_partial: rows.len() == self.bounds.max,
-            ..Taken::default()
-        };
-        let mut lost = Vec::new();
+        match D::FUNCTIONS {
+            true => arguments[6] = session.lock_timeout.into(),
+            false => arguments[5] = ANY_SIZE.into(),
+        }
+        let rows = session.fetch(take, &arguments[..count]).await?;
+        let (mut deliveries, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             match (row.some_int(0)?, row.some_int(8)?) {
-                (None, _) => return Ok(None),
+                (None, None) => return Ok(Found::Others),
+                (None, Some(size)) => return Ok(Found::Large(size as usize)),
                 (Some(lost_record), None) => lost.push(lost_record),
-                _ => taken.deliveries.push(delivery(row)?),
+                _ => deliveries.push(delivery(row)?),
             }
         }
         if !lost.is_empty() {
             remove_lost(session, group, &list::numbers(&lost)).await?;
         }
-        Ok(Some(taken))
+        Ok(Found::Some(Taken {
+            is_partial: self.bounds.may_have_cut(records(&deliveries)),
+            mix: Mix::Keyless,
+            deliveries,
+        }))
     }
+}
+
+fn records(deliveries: &[Delivery<SqlReceipt>]) -> impl ExactSizeIterator<Item = &Record> {
+    deliveries.iter().map(|delivery| &*delivery.record)
 }
 
 /// The deliveries of records that the group has leased.
@@ -348,25 +396,17 @@ impl Take {
     async fn take_keyless<D: Dialect>(
         &self,
         session: &mut Session<'_, D>,
-        max: usize,
-    ) -> Result<Vec<i64>, Error> {
+        part: &mut Room,
+    ) -> Result<(), Error> {
         let Membership {
             group,
             member,
             lease,
             ..
         } = self.membership;
-        if max == 0 {
-            return Ok(Vec::new());
-        }
-        let arguments = [
-            group.into(),
-            member.into(),
-            lease.into(),
-            (max as i64).into(),
-        ];
-        let taken = session.fetch(TAKE, &arguments).await?;
-        taken.iter().map(|row| row.int(0)).collect()
+        let [max, bytes, alone] = part.left();
+        let arguments = [group, member, lease, max, bytes, alone].map(Argument::from);
+        part.extend(&session.fetch(TAKE, &arguments).await?)
     }
 
     async fn expire<D: Dialect>(&self, session: &mut Session<'_, D>) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use super::dialect::Statements;
 /// `{each $1}` are the elements of a list, an argument in JSON: `{int}`, `{text}` and `{hex}` are their values, `{int 0}` the
 /// first value of elements that are lists themselves. `{row …} {found} select {row …} from … {end}` compares with the
 /// results of a search for rows, by their location or by these columns; in it `{is $1}` compares the first column of the order; and `{skip}` leaves rows out that another transaction has locked. `{rows 7}` are rows of
-/// seven arguments, and `{count}` is their number. `{heads $4}` are the first deliveries of each strand of a list, and `{firsts $1}` the first messages of each partition of the outbox. `{by name}` names the index to use, and `{limit $1}` the greatest number of rows. The other parts belong to the schema.
+/// seven arguments, and `{count}` is their number. `{size r}` is the number of bytes of a row with a record. `{heads $4}` are the first deliveries of each strand of a list, and `{firsts $1}` the first messages of each partition of the outbox. `{by name}` names the index to use, and `{limit $1}` the greatest number of rows. The other parts belong to the schema.
 pub(crate) struct Templates<D> {
     namespace: String,
     prefixes: [String; 2],
@@ -65,6 +65,9 @@ impl<D: Statements> Templates<D> {
             "i" => self.prefixes[1].clone(),
             "rows" => placeholders::<D>(argument.parse().expect("a number of columns"), rows),
             "count" => rows.to_string(),
+            "size" => format!(
+                "cast(length({argument}.headers) + length({argument}.body) + coalesce(length({argument}.key), 0) as bigint)"
+            ),
             _ => {
                 let text = D::part(name, argument);
                 let text = text.unwrap_or_else(|| panic!("no part of a template: {part}"));

@@ -1,4 +1,7 @@
 //! A network between a server and its clients: with a bandwidth, and a server behind its address that may change.
+//!
+//! It takes what is sent at once, and delivers it as fast as the bandwidth allows: a sender whose call has ended knows nothing of
+//! what arrives. The buffers of a system do the same for as much as they hold, which is a few megabytes on some machines.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,6 +9,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -108,11 +112,14 @@ fn connect(client: TcpStream, server: TcpStream, route: &Arc<Route>) -> io::Resu
     let ways = [(client.try_clone()?, server.try_clone()?), (server, client)];
     let forgotten = route.forgotten.load(Ordering::Relaxed);
     for (direction, (from, to)) in ways.into_iter().enumerate() {
+        let (sent, arriving) = mpsc::channel();
+        let source = from.try_clone()?;
+        thread::spawn(move || read(&source, &sent));
         let route = route.clone();
         thread::spawn(move || {
             let is_known = || route.forgotten.load(Ordering::Relaxed) == forgotten;
             // One of the two may be closed.
-            _ = route.directions[direction].forward(&from, &to, is_known);
+            _ = route.directions[direction].deliver(&arriving, &to, is_known);
             _ = from.shutdown(Shutdown::Both);
             _ = to.shutdown(Shutdown::Both);
         });
@@ -120,24 +127,29 @@ fn connect(client: TcpStream, server: TcpStream, route: &Arc<Route>) -> io::Resu
     Ok(())
 }
 
+/// Reads until the connection ends, or nobody wants more.
+fn read(mut from: &TcpStream, sent: &mpsc::Sender<Vec<u8>>) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut bytes)
+        && sent.send(bytes[..length].into()).is_ok()
+    {}
+}
+
 impl Direction {
-    fn forward(
+    /// Delivers what was sent until the connection ends.
+    fn deliver(
         &self,
-        mut from: &TcpStream,
+        sent: &mpsc::Receiver<Vec<u8>>,
         mut to: &TcpStream,
         is_known: impl Fn() -> bool,
     ) -> io::Result<()> {
-        let mut bytes = [0; 16 * 1024];
-        loop {
-            let length = from.read(&mut bytes)?;
-            if length == 0 {
-                return Ok(());
-            }
-            self.pass(length as u64);
+        for bytes in sent {
+            self.pass(bytes.len() as u64);
             if is_known() {
-                to.write_all(&bytes[..length])?;
+                to.write_all(&bytes)?;
             }
         }
+        Ok(())
     }
 
     /// Waits until this number of bytes has passed.

@@ -72,7 +72,7 @@ impl Statements for Postgres {
             ),
             "firsts" => format!(
                 "json_array_elements({argument}::json) as held(value) cross join lateral \
-                 (select id, body from {{p}}outbox where partition_id {{is held.value::text::bigint}} \
+                 (select id, key, headers, body from {{p}}outbox where partition_id {{is held.value::text::bigint}} \
                  order by partition_id, id limit $2) as o"
             ),
             // Arrays, of which each element is looked up in an index. A list may be searched for each row of the table instead.

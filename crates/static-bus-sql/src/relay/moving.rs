@@ -20,23 +20,27 @@ use tokio::{
 
 use super::{Reports, partitions::Hold};
 use crate::{
-    dialect::Dialect,
+    bounds::{ANY_SIZE, first, places},
+    dialect::{Argument, Dialect},
     list,
     outbox::{MoveDue, RELAY, next_due, topic},
     record::{decode, duration},
-    room::PATIENCE,
     scheduler::{BATCH, BYTES},
-    store::{Row, Session, Work},
+    store::{Row, Session, Work, time_of},
     transport::Shared,
     wake::Reader,
 };
 
-/// The first messages of each partition, up to a number of them and until they have a number of bytes: whatever waits behind them is not
-/// looked at.
-const ROWS: &str = "select id, partition_id, kind, name, key, headers, body, null from {p}outbox where id {found} \
-     select id from (select id, sum(size) over (order by id) - size as before from \
-     (select o.id, length(o.body) as size from {firsts $1} order by o.id {limit $3}) as firsts) as sized where before < $4 {end} \
-     order by id";
+/// The first messages of each partition, up to a number of them and of bytes, or one with more: whatever waits behind them is not looked
+/// at.
+const FIRST: &str = concat!(
+    "select place, size ",
+    first!(
+        "select o.id as place, o.id as number, {size o} as size from {firsts $1} order by o.id {limit $3}";
+        "$4", alone "$5"
+    )
+);
+const READ: &str = "select id, partition_id, kind, name, key, headers, body, null from {p}outbox where id {in $1} order by id";
 /// The number of messages of a partition that are read at a time, at least.
 const FEWEST: i64 = 100;
 
@@ -77,8 +81,6 @@ pub(super) struct Moving<T, D: Dialect> {
     renew: Instant,
     /// The time at which it looks for messages that are due.
     look: Instant,
-    /// The multiple of the deadline that the next messages may take.
-    patience: u32,
     /// The partitions that wait after a failure.
     blocked: BTreeMap<i64, (Backoff, Instant)>,
     lag: Gauge,
@@ -113,7 +115,6 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
             until: now,
             renew: now,
             look: now,
-            patience: 1,
             blocked: BTreeMap::new(),
             lag: gauge!("static_bus_outbox_lag"),
             oldest: gauge!("static_bus_outbox_oldest_seconds"),
@@ -163,13 +164,8 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
     async fn step(&mut self) -> Result<bool, TransportError> {
         let now = Instant::now();
         if now >= self.renew {
-            let hold = self.hold();
-            self.held = self.shared.store.transact(hold).await?;
-            self.until = now + hold.lease;
-            self.renew = now + hold.lease / 4;
-            let held = &self.held;
-            self.blocked.retain(|partition, _| held.contains(partition));
-            lock(&self.reports).holds(held);
+            self.hold(Duration::ZERO).await?;
+            self.renew = now + self.hold.lease / 4;
             self.measure().await?;
         }
         if now >= self.look {
@@ -186,22 +182,23 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
         }
         let of_each = FEWEST.max(BATCH / free.len() as i64);
         let free = list::numbers(free);
-        let store = &self.shared.store;
-        let bounds = [(&free).into(), of_each.into(), BATCH.into(), BYTES.into()];
-        let rows = store.read_within(self.time(), ROWS, &bounds).await;
-        if rows.is_ok() && Instant::now() < self.until {
-            self.patience = 1;
-        } else {
-            // Among them may be one that is too large for the deadline or the lease.
-            self.patience = (self.patience * 2).min(PATIENCE);
-            self.renew = now;
-        }
-        let rows = rows?;
-        let messages: Result<Vec<_>, _> = rows.iter().map(message).collect();
-        let messages = store.checked(messages)?;
-        if messages.is_empty() {
+        let bounds = [of_each, BATCH, BYTES, ANY_SIZE].map(Argument::from);
+        let [of_each, batch, bytes, alone] = bounds;
+        let bounds = [(&free).into(), of_each, batch, bytes, alone];
+        let store = self.shared.store.clone();
+        let first = store.read(FIRST, &bounds).await?;
+        if first.is_empty() {
             return Ok(false);
         }
+        let (first, size) = store.checked(places(&first))?;
+        let time = time_of(store.deadline(), size);
+        if Instant::now() + time > self.until {
+            self.hold(time).await?;
+        }
+        let rows = store.read_within(time, READ, &[(&first).into()]).await?;
+        let messages: Result<Vec<_>, _> = rows.iter().map(message).collect();
+        let mut messages = store.checked(messages)?;
+        messages.retain(|message| self.held.contains(&message.partition));
         let moved = self.append(messages).await;
         if !moved.is_empty() {
             self.relayed.increment(moved.len() as u64);
@@ -210,19 +207,17 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
         Ok(true)
     }
 
-    /// The time that the next messages may take.
-    fn time(&self) -> Duration {
-        self.shared.store.deadline().saturating_mul(self.patience)
-    }
-
-    /// The hold of the partitions. It outlasts the time that the next messages may take, if the last ones have taken too long.
-    fn hold(&self) -> Hold {
+    /// Holds its share of the partitions for the lease and this time.
+    async fn hold(&mut self, time: Duration) -> Result<(), TransportError> {
         let Hold { member, lease } = self.hold;
-        let lease = match self.patience {
-            1 => lease,
-            _ => lease + self.time(),
-        };
-        Hold { member, lease }
+        let lease = lease + time;
+        let now = Instant::now();
+        self.held = self.shared.store.transact(Hold { member, lease }).await?;
+        self.until = now + lease;
+        let held = &self.held;
+        self.blocked.retain(|partition, _| held.contains(partition));
+        lock(&self.reports).holds(held);
+        Ok(())
     }
 
     /// Moves some messages that are due to the other rows. Returns the time until the next look.

@@ -54,23 +54,33 @@ begin
     return query select unnest(ids);
 end $$;
 
--- Removes up to this number of queries or replies of a topic, and returns them.
-create or replace function {p}receive(topic bigint, most bigint, deadline bigint)
+-- Removes queries or replies of a topic, the first up to this number and with this number of bytes together, and returns them. Returns one
+-- row with a size in the place of the time if the first one alone has more bytes.
+create or replace function {p}receive(topic bigint, most bigint, bytes bigint, deadline bigint)
 returns table (id bigint, key bytea, headers bytea, body bytea, left_for bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 begin
     perform set_config('lock_timeout', deadline::text, true);
     perform set_config('synchronous_commit', 'off', true);
     return query delete from {p}record as r where r.ctid = any (array (
-            select w.ctid from {p}record as w where w.topic_id between topic and topic and w.drop_at is not null
-            order by w.topic_id, w.id limit most for update skip locked))
+            select place from (select place, sum(size) over (order by number) as total from (
+                select w.ctid as place, w.id as number, {size w} as size
+                from {p}record as w where w.topic_id between topic and topic and w.drop_at is not null
+                order by w.topic_id, w.id limit most for update skip locked) as found) as sized
+            where total <= bytes))
         returning r.id, r.key, r.headers, r.body, r.expires_at - {now};
+    if not found then
+        return query select null::bigint, null::bytea, null::bytea, null::bytea, w.size from (
+            select {size w} as size from {p}record as w
+            where w.topic_id between topic and topic and w.drop_at is not null
+            order by w.topic_id, w.id limit least(most, 1) for update skip locked) as w;
+    end if;
 end $$;
 
--- Leases up to this number of records without a key, the oldest first, and returns them: one without a record if the record was
--- removed before. Returns one row without anything if there are other things to do: leases that have run out, records with keys,
--- records to take over.
-create or replace function {p}take(of_group bigint, of_member bigint, lease bigint, most bigint, of_topic bigint, deadline bigint)
+-- Leases records without a key, the oldest up to this number and with this number of bytes together, and returns them: one without a
+-- record if the record was removed before. Returns one row without a delivery if there are other things to do: leases that have run
+-- out, records with keys, records to take over; with a size in the place of the record if the first one alone has more bytes.
+create or replace function {p}take(of_group bigint, of_member bigint, lease bigint, most bigint, bytes bigint, of_topic bigint, deadline bigint)
 returns table (record_id bigint, times bigint, attempts bigint, strand bigint, key bytea, headers bytea, body bytea,
     left_for bigint, id bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -94,13 +104,21 @@ begin
         update {p}delivery as d
         set until = now + lease, member = of_member, times = d.times + 1, attempts = d.attempts + 1
         where d.ctid = any (array (
-            select w.ctid from {p}delivery as w
-            where w.group_id between of_group and of_group and w.until = 0 and w.strand is null
-            order by w.group_id, w.record_id limit most for update skip locked))
+            select place from (select place, sum(size) over (order by number) as total from (
+                select w.ctid as place, w.record_id as number, coalesce((select {size r} from {p}record as r where r.id = w.record_id), 0) as size
+                from {p}delivery as w where w.group_id between of_group and of_group and w.until = 0 and w.strand is null
+                order by w.group_id, w.record_id limit most for update skip locked) as found) as sized
+            where total <= bytes))
         returning d.record_id, d.times, d.attempts, d.strand
     )
     select t.record_id, t.times, t.attempts, t.strand, r.key, r.headers, r.body, r.expires_at - now, r.id
     from taken as t left join {p}record as r on r.id = t.record_id order by t.record_id;
+    if not found then
+        return query select null::bigint, null::bigint, null::bigint, null::bigint, null::bytea, null::bytea, null::bytea, null::bigint,
+            (select {size r} from {p}record as r where r.id = w.record_id)
+            from {p}delivery as w where w.group_id between of_group and of_group and w.until = 0 and w.strand is null
+            order by w.group_id, w.record_id limit least(most, 1) for update skip locked;
+    end if;
 end $$;
 
 -- Claims keys: those of others whose time is over as well. Returns those that were granted, and those that are confirmed.

@@ -204,7 +204,7 @@ async fn functions_of_an_older_version_are_replaced() {
 async fn tables_of_a_newer_version_are_refused_by_name() {
     let (namespace, transport) = super::fresh().await;
     transport.check().await.unwrap();
-    let newer = format!("insert into {namespace}.schema_version (version) values (9)");
+    let newer = format!("insert into {namespace}.schema_version (version) values (10)");
     sqlx::raw_sql(sqlx::AssertSqlSafe(newer))
         .execute(&pool().await)
         .await
@@ -217,7 +217,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
         .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "the tables of the namespace `{namespace}` have version 9, and this version of static-bus-sql knows versions up to 8: \
+        "the tables of the namespace `{namespace}` have version 10, and this version of static-bus-sql knows versions up to 9: \
          upgrade static-bus-sql, or choose another namespace"
     );
     assert_eq!(error.reason(), expected);

@@ -15,7 +15,7 @@ use super::support::{LONG, append, bodies, command, join, record, topic};
 async fn tables_of_a_newer_version_are_refused_by_name() {
     let place = Place::new();
     drop(place.connect().await);
-    let newer = "insert into static_bus_schema_version (version) values (9)";
+    let newer = "insert into static_bus_schema_version (version) values (10)";
     sqlx::query(newer)
         .execute(&place.pool().await)
         .await
@@ -23,7 +23,7 @@ async fn tables_of_a_newer_version_are_refused_by_name() {
     let error = SqliteTransport::connect(&place.url()).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Refused);
     let expected = format!(
-        "{}: the tables of the namespace `static_bus` have version 9, and this version of static-bus-sql knows versions up to 8: \
+        "{}: the tables of the namespace `static_bus` have version 10, and this version of static-bus-sql knows versions up to 9: \
          upgrade static-bus-sql, or choose another namespace",
         place.url()
     );

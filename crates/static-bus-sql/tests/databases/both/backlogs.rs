@@ -78,7 +78,7 @@ async fn of_records_that_are_taken_one_by_one_half_have_keys() {
 #[tokio::test]
 async fn dead_letters_are_read_in_pages_of_a_megabyte() {
     let (_place, transport) = fresh().await;
-    let letter = record("x".repeat(400_000));
+    let letter = record("x".repeat(300_000));
     let letters = vec![letter; 5];
     append(&transport, &DEAD_LETTERS, letters).await.unwrap();
     let first = transport.dead_letters(None, 1_000).await.unwrap();

@@ -56,7 +56,7 @@ async fn tables_of_an_older_version_are_migrated_with_their_records() {
     let versions = of_namespace("select version from {p}schema_version order by version");
     let versions = sqlx::query_scalar::<_, i64>(versions);
     let versions = versions.fetch_all(&pool).await.unwrap();
-    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[tokio::test]

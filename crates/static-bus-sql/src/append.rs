@@ -8,6 +8,7 @@ use static_bus_remote::transport::{
 };
 
 use super::{
+    bounds::time_of,
     dialect::{Argument, Dialect},
     list,
     parts::{self, Part},
@@ -15,7 +16,7 @@ use super::{
     rows::{ROWS, insert_rows},
     scheduled::{check_key, schedule},
     scheduler::SCHEDULER,
-    store::{Session, Store, Work, time_of},
+    store::{Session, Store, Work},
     topics::topics,
 };
 

@@ -1,4 +1,4 @@
-//! The bounds of the calls that take records. All that a call takes arrives in time: also where its transaction ends before, when the
+//! The bounds of calls in bytes and time. All that a call takes arrives in time: also where its transaction ends before, when the
 //! system has the bytes.
 
 use std::time::Duration;
@@ -6,25 +6,35 @@ use std::time::Duration;
 use sqlx::Error;
 use static_bus_remote::transport::Record;
 
-use super::{
-    dialect::Dialect,
-    list,
-    record::size,
-    store::{RATE, Row, transfer},
-};
+use super::{dialect::Dialect, list, record::size, store::Row};
 
 /// The greatest number of bytes of a call, unless a single record has more.
-const BYTES: usize = 1_000_000;
+pub(crate) const BYTES: usize = 1_000_000;
+
+/// The number of bytes that pass in a millisecond, at least.
+const RATE: usize = 250;
 
 /// The number of bytes that a record has at most.
 pub(crate) const ANY_SIZE: i64 = i64::MAX;
 
-/// The bounds of a call.
+/// The time that a number of bytes may take beside the deadline of a call, in tenths of a second: the deadline has room for small
+/// ones.
+pub(crate) fn transfer(bytes: usize) -> Duration {
+    Duration::from_millis((bytes / (100 * RATE) * 100) as u64)
+}
+
+/// The longest time for a call that carries this number of bytes, if that of a small one is `deadline`.
+pub(crate) fn time_of(deadline: Duration, bytes: usize) -> Duration {
+    deadline + transfer(bytes)
+}
+
+/// The bounds of a call that takes records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// The greatest number of records.
     pub max: usize,
-    /// The greatest number of bytes. If the next record alone has more, nothing is taken.
+    /// The greatest number of bytes. If the next record alone has more, nothing is taken; but on the machine of the database, where
+    /// records of any size arrive in time, it is.
     pub bytes: usize,
     /// The time that the bytes may take beside the deadline.
     pub transfer: Duration,
@@ -139,18 +149,20 @@ macro_rules! record_size {
 }
 pub(crate) use record_size;
 
-/// Of rows with a `place`, a `number` and a `size`, the first by number that have this number of bytes together. The first one may have
-/// `alone` bytes.
+/// Of rows with a `place`, a `number` and a `size`, the first by number that have this number of bytes together, or the first one alone.
+/// If it has more bytes than `alone`, there is none.
 macro_rules! first {
-    ($($rows:expr),+; $bytes:literal, alone $alone:literal) => {
+    ($($rows:expr),+; $bytes:literal) => {
         concat!(
             "from (select place, size, sum(size) over (order by number) as total from (",
             $($rows,)+
             ") as found) as sized where total <= ",
             $bytes,
-            " or total = size and size <= ",
-            $alone
+            " or total = size"
         )
+    };
+    ($($rows:expr),+; $bytes:literal, alone $alone:literal) => {
+        concat!($crate::bounds::first!($($rows),+; $bytes), " and size <= ", $alone)
     };
 }
 pub(crate) use first;
@@ -158,6 +170,13 @@ pub(crate) use first;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_calls_have_the_deadline_and_large_ones_the_time_of_their_bytes() {
+        let time = |bytes| time_of(Duration::from_secs(5), bytes);
+        assert_eq!(time(24_999), Duration::from_secs(5));
+        assert_eq!(time(1_000_000), Duration::from_secs(9));
+    }
 
     #[test]
     fn a_call_has_what_passes_in_half_of_its_deadline_or_one_record() {

@@ -6,22 +6,21 @@ use sqlx::Error;
 use static_bus_remote::transport::{DeadLetterRecord, TransportError, TransportErrorKind};
 
 use super::{
-    bounds::{ANY_SIZE, first, places},
+    bounds::{BYTES, first, places, time_of},
     dialect::{Argument, Dialect},
     list,
     record::decode,
-    store::{Row, Session, Store, Work, time_of},
+    store::{Row, Session, Store, Work},
 };
 
-/// The largest numbers of dead letters and of bytes in one answer, unless a single letter has more.
+/// The largest number of dead letters in one answer.
 const LETTERS: usize = 1000;
-const BYTES: i64 = 1_000_000;
 
 const FIRST: &str = concat!(
     "select place, size ",
     first!(
         "select id as place, id as number, {size l} as size from {p}dead_letter as l where id > $1 order by id {limit $2}";
-        "$3", alone "$4"
+        "$3"
     )
 );
 const READ: &str = "select id, key, headers, body, expires_at - {now} from {p}dead_letter where id {in $1} order by id";
@@ -34,7 +33,7 @@ pub(crate) async fn list<D: Dialect>(
 ) -> Result<Vec<DeadLetterRecord>, TransportError> {
     let after = after.map_or(Ok(0), |position| number(store, position))?;
     let limit = limit.min(LETTERS) as i64;
-    let bounds = [after, limit, BYTES, ANY_SIZE].map(Argument::from);
+    let bounds = [after, limit, BYTES as i64].map(Argument::from);
     let first = store.read(FIRST, &bounds).await?;
     let (first, size) = store.checked(places(&first))?;
     let time = time_of(store.deadline(), size);

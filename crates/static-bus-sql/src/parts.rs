@@ -6,13 +6,11 @@ use static_bus_remote::transport::{Record, Topic, TransportError};
 
 use super::{
     append::check,
+    bounds::BYTES,
     dialect::Dialect,
     record::size,
     store::{Store, Work},
 };
-
-/// The greatest number of bytes of a transaction, unless a single record has more.
-pub(crate) const BYTES: usize = 1_000_000;
 
 /// Records of a call, which are written in one transaction.
 #[derive(Clone)]

@@ -39,7 +39,7 @@ const TAKE: &str = concat!(
     first!(
         "select id as place, id as number, {size r} as size from {p}record as r {by record_topic} \
          where topic_id {is $1} and drop_at is not null order by topic_id, id {limit $2}";
-        "$3", alone "9223372036854775807"
+        "$3"
     ),
     " {end} returning id, key, headers, body, expires_at - {now}"
 );

@@ -8,7 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     append::{announce, deliveries},
-    dialect::Dialect,
+    bounds::BYTES,
+    dialect::{Argument, Dialect},
     list,
     record::duration,
     store::{Session, Store, Work},
@@ -18,9 +19,8 @@ use super::{
 /// The number under which schedulers wait: topics have greater ones.
 pub(crate) const SCHEDULER: i64 = -1;
 
-/// The largest number of records of a transaction, and the number of bytes after which it takes no more.
+/// The largest number of records of a transaction.
 pub(crate) const BATCH: i64 = 500;
-pub(crate) const BYTES: i64 = 1_000_000;
 
 /// The shortest time between two looks, which each record that is scheduled causes.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -101,7 +101,7 @@ impl<D: Dialect> Work<D> for Move {
     async fn run(&self, session: &mut Session<'_, D>) -> Result<bool, Error> {
         // Records of one key keep their order: one scheduler at a time moves those of a topic.
         session.lock("scheduled", self.topic).await?;
-        let arguments = [self.topic.into(), BATCH.into(), BYTES.into()];
+        let arguments = [self.topic, BATCH, BYTES as i64].map(Argument::from);
         let due = session.fetch(DUE, &arguments).await?;
         if due.is_empty() {
             return Ok(false);

@@ -40,20 +40,6 @@ pub(crate) struct Session<'s, D: Dialect> {
     templates: &'s Templates<D>,
 }
 
-/// The number of bytes that pass in a millisecond, at least.
-pub(crate) const RATE: usize = 250;
-
-/// The time that a number of bytes may take beside the deadline of a call, in tenths of a second: the deadline has room for small
-/// ones.
-pub(crate) fn transfer(bytes: usize) -> Duration {
-    Duration::from_millis((bytes / (100 * RATE) * 100) as u64)
-}
-
-/// The longest time for a call that carries this number of bytes, if that of a small one is `deadline`.
-pub(crate) fn time_of(deadline: Duration, bytes: usize) -> Duration {
-    deadline + transfer(bytes)
-}
-
 /// Statements of one transaction. They may run several times.
 pub(crate) trait Work<D: Dialect>: Send + Sync + 'static {
     type Output: Send + 'static;
@@ -345,17 +331,5 @@ impl<D: Dialect> Row<D> {
 
     pub fn text(&self, at: usize) -> Result<String, Error> {
         D::text(&self.0, at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_calls_have_the_deadline_and_large_ones_the_time_of_their_bytes() {
-        let time = |bytes| time_of(Duration::from_secs(5), bytes);
-        assert_eq!(time(24_999), Duration::from_secs(5));
-        assert_eq!(time(1_000_000), Duration::from_secs(9));
     }
 }

@@ -316,16 +316,19 @@ impl<D: Dialect> Work<D> for TakeKeyless {
         } = self.membership;
         let Bounds { max, bytes, .. } = self.bounds;
         let [max, bytes] = [max, bytes].map(|bound| bound as i64);
-        let mut arguments = [group, member, lease, max, bytes, topic, 0].map(Argument::from);
-        let (take, count) = match D::FUNCTIONS {
-            true => (TAKE_AND_READ, 7),
-            false => (TAKE_AND_RETURN, 6),
+        let arguments = [group, member, lease, max, bytes].map(Argument::from);
+        let [group_id, member, lease, max, bytes] = arguments;
+        let rows = match D::FUNCTIONS {
+            true => {
+                let [topic, lock_timeout] = [topic.into(), session.lock_timeout.into()];
+                let arguments = [group_id, member, lease, max, bytes, topic, lock_timeout];
+                session.fetch(TAKE_AND_READ, &arguments).await?
+            }
+            false => {
+                let arguments = [group_id, member, lease, max, bytes, ANY_SIZE.into()];
+                session.fetch(TAKE_AND_RETURN, &arguments).await?
+            }
         };
-        match D::FUNCTIONS {
-            true => arguments[6] = session.lock_timeout.into(),
-            false => arguments[5] = ANY_SIZE.into(),
-        }
-        let rows = session.fetch(take, &arguments[..count]).await?;
         let (mut deliveries, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             match (row.some_int(0)?, row.some_int(8)?) {

@@ -5,9 +5,9 @@ use static_bus_remote::transport::{Record, Topic, Transactional, TransportError}
 
 use super::{
     append::check,
+    bounds::time_of,
     dialect::Dialect,
     inbox::{Destination, Sent},
-    store::time_of,
     transport::{Shared, SqlTransport},
 };
 

@@ -11,10 +11,11 @@ use static_bus_remote::{
 use super::{CurrentTransaction, Destination, Sent};
 use crate::{
     append::check,
+    bounds::time_of,
     dialect::Dialect,
     errors::conflict,
     lent::Open,
-    store::{Session, Work, time_of},
+    store::{Session, Work},
     transport::Shared,
 };
 

@@ -8,11 +8,12 @@ use static_bus_remote::transport::Record;
 use super::scheduled;
 use crate::{
     append::announce,
+    bounds::time_of,
     dialect::Dialect,
     parts::Part,
     record::strand,
     rows::insert_rows,
-    store::{Session, Work, time_of},
+    store::{Session, Work},
 };
 
 /// The number of parts of the outbox; the messages of one key are in one part.

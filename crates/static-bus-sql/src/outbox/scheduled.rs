@@ -8,14 +8,15 @@ use static_bus_remote::transport::{Kind, Record, Topic, TopicState, TransportErr
 use super::rows::{Insert, RELAY, partition};
 use crate::{
     append::announce,
-    dialect::Dialect,
+    bounds::BYTES,
+    dialect::{Argument, Dialect},
     inspection::COUNTED,
     list,
     parts::{self, Part},
     record::duration,
     rows::insert_rows,
     scheduled::{cancel_by, cancellation_key, cancellation_keys, due, last_of_each_key, lock},
-    scheduler::{BATCH, BYTES},
+    scheduler::BATCH,
     store::{Row, Session, Store, Work},
     transport::Shared,
 };
@@ -133,7 +134,9 @@ impl<D: Dialect> Work<D> for MoveDue {
     async fn run(&self, session: &mut Session<'_, D>) -> Result<bool, Error> {
         // Messages of one key keep their order: one relay at a time moves them.
         session.lock("scheduled_outbox", 0).await?;
-        let due = session.fetch(DUE, &[BATCH.into(), BYTES.into()]).await?;
+        let due = session
+            .fetch(DUE, &[BATCH, BYTES as i64].map(Argument::from))
+            .await?;
         if due.is_empty() {
             return Ok(false);
         }

@@ -20,13 +20,13 @@ use tokio::{
 
 use super::{Reports, partitions::Hold};
 use crate::{
-    bounds::{ANY_SIZE, first, places},
+    bounds::{BYTES, first, places, time_of, transfer},
     dialect::{Argument, Dialect},
     list,
     outbox::{MoveDue, RELAY, next_due, topic},
     record::{decode, duration},
-    scheduler::{BATCH, BYTES},
-    store::{Row, Session, Work, time_of},
+    scheduler::BATCH,
+    store::{Row, Session, Work},
     transport::Shared,
     wake::Reader,
 };
@@ -37,7 +37,7 @@ const FIRST: &str = concat!(
     "select place, size ",
     first!(
         "select o.id as place, o.id as number, {size o} as size from {firsts $1} order by o.id {limit $3}";
-        "$4", alone "$5"
+        "$4"
     )
 );
 const READ: &str = "select id, partition_id, kind, name, key, headers, body, null from {p}outbox where id {in $1} order by id";
@@ -182,19 +182,18 @@ impl<T: Transport, D: Dialect> Moving<T, D> {
         }
         let of_each = FEWEST.max(BATCH / free.len() as i64);
         let free = list::numbers(free);
-        let bounds = [of_each, BATCH, BYTES, ANY_SIZE].map(Argument::from);
-        let [of_each, batch, bytes, alone] = bounds;
-        let bounds = [(&free).into(), of_each, batch, bytes, alone];
+        let [of_each, batch, bytes] = [of_each, BATCH, BYTES as i64].map(Argument::from);
+        let bounds = [(&free).into(), of_each, batch, bytes];
         let store = self.shared.store.clone();
         let first = store.read(FIRST, &bounds).await?;
         if first.is_empty() {
             return Ok(false);
         }
         let (first, size) = store.checked(places(&first))?;
-        let time = time_of(store.deadline(), size);
-        if Instant::now() + time > self.until {
-            self.hold(time).await?;
+        if Instant::now() + transfer(size) > self.until {
+            self.hold(transfer(size)).await?;
         }
+        let time = time_of(store.deadline(), size);
         let rows = store.read_within(time, READ, &[(&first).into()]).await?;
         let messages: Result<Vec<_>, _> = rows.iter().map(message).collect();
         let mut messages = store.checked(messages)?;

@@ -1,5 +1,6 @@
 -- Functions of PostgreSQL: several statements in one round trip, each call a transaction of its own. A lock that is waited for
--- for longer than the last argument, in milliseconds, is an error; it is null in a transaction that has a limit.
+-- for longer than the last argument, in milliseconds, is an error; it is null in a transaction that has a limit. A function whose arguments
+-- change stays beside the new one: processes of an older version that are connected go on to call it.
 --
 -- Queues are long one minute and empty the next, and the plan of a statement is that of another minute. So rows are found one by one,
 -- or in the order of an index, and changed by their location: there is no other plan that could pass a backlog. A plan that is not

@@ -7,15 +7,17 @@ use sqlx::Pool;
 use static_bus::{asynchronous::BusError, prelude::*};
 use static_bus_remote::{
     MemoryBroker, RemoteBus, Transport as _, TransportError,
-    transport::{Consumer as _, Due, Kind, Receiver as _, Record, Transactional as _},
+    transport::{
+        Consumer as _, Due, Kind, Receiver as _, Record, Subscription, Transactional as _,
+    },
 };
 use static_bus_sql::PostgresTransport;
 use test_brokers::{postgres::Postgres, tunnel::Tunnel};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     Database, fresh, pool,
-    support::{LONG, acknowledge, append, command, join, record, topic},
+    support::{LONG, acknowledge, append, bodies, command, join, keyed, record, topic},
     through_a_tunnel,
 };
 
@@ -178,6 +180,68 @@ async fn a_message_that_does_not_arrive_within_the_deadline_arrives() {
     let got = until(|| member.receive(16, LONG)).await;
     assert_eq!(got[0].record.body.len(), 10 * MEGABYTE);
     assert_eq!(got[0].attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_a_key_that_does_not_arrive_within_the_deadline_arrives() {
+    let (namespace, near) = fresh().await;
+    let topic = command("orders.archive");
+    let (far, tunnel) = far_away(&namespace, 0).await;
+    let member = join(&far, &topic, "member").await;
+    let large = Record {
+        key: Some("customer".into()),
+        ..larger_than_the_deadline()
+    };
+    append(&near, &topic, [large]).await.unwrap();
+    append(&near, &topic, [keyed("customer", "next")])
+        .await
+        .unwrap();
+    tunnel.set_bandwidth(SLOWER);
+    let got = member.receive(16, LONG).await.unwrap();
+    assert_eq!(got[0].record.body.len(), 10 * MEGABYTE);
+    assert_eq!(got[0].attempt, 1);
+    acknowledge(&member, &got).await.unwrap();
+    if got.len() == 1 {
+        let next = member.receive(16, LONG).await.unwrap();
+        assert_eq!(bodies(&next), ["next"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_arrive_within_its_lease_is_not_given_to_others() {
+    let (namespace, near) = fresh().await;
+    let topic = command("orders.archive");
+    let (far, tunnel) = far_away(&namespace, 0).await;
+    let mut subscription = Subscription::new(topic.clone(), "handlers", "far");
+    subscription.lease = Duration::from_secs(2);
+    let member = far.consume(subscription).await.unwrap();
+    append(&near, &topic, [larger_than_the_deadline()])
+        .await
+        .unwrap();
+    tunnel.set_bandwidth(SLOWER);
+    let receiving = member.receive(16, LONG);
+    let others = async {
+        let other = join(&near, &topic, "near").await;
+        while other.backlog().await.unwrap().pending == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        other.receive(16, Duration::from_secs(6)).await.unwrap()
+    };
+    let (got, others) = tokio::join!(receiving, others);
+    assert!(others.is_empty());
+    assert_eq!(got.unwrap()[0].attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_does_not_arrive_within_the_deadline_is_listed() {
+    let (namespace, near) = fresh().await;
+    let large = record("x".repeat(2 * 10 * MEGABYTE));
+    append(&near, &topic(Kind::DeadLetter, ""), [large])
+        .await
+        .unwrap();
+    let (far, _tunnel) = far_away(&namespace, SLOWER).await;
+    let letters = far.dead_letters(None, 10).await.unwrap();
+    assert_eq!(letters[0].record.body.len(), 20 * MEGABYTE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use rdkafka::{error::KafkaError, message::DeliveryResult};
+use rdkafka::{error::KafkaError, message::DeliveryResult, types::RDKafkaErrorCode};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -104,8 +104,12 @@ impl Place {
             number,
             room,
         } = self;
-        if result.is_ok() {
-            room.confirmed();
+        match &result {
+            Ok(()) => room.confirmed(),
+            Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut) => {
+                room.timed_out();
+            }
+            Err(_) => {}
         }
         // The results are gone if the call has ended by its deadline.
         if let Some(place) = lock(&batch.results).get_mut(number) {

@@ -1,7 +1,8 @@
 //! The records that the clients of a producer have, bounded in bytes.
 //!
 //! A record waits outside of the client until there is room for it: so it has the whole deadline for its own way, and
-//! one that waits in vain was certainly not sent.
+//! one that waits in vain was certainly not sent. Room that is free only because the records before it have timed out
+//! is for later calls.
 
 use std::{
     pin::pin,
@@ -23,13 +24,22 @@ const BYTES: usize = 4_000_000;
 /// The bound.
 pub(super) struct Window {
     free: Arc<Semaphore>,
+    known: Mutex<Known>,
+}
+
+/// What the results of records say of the cluster.
+#[derive(Clone, Copy)]
+struct Known {
     /// The time of the last confirmation.
-    confirmed: Mutex<Instant>,
+    confirmed: Instant,
+    /// The last time at which a record timed out, and none had been confirmed since it entered.
+    silent: Option<Instant>,
 }
 
 /// The room for one record, until its result is known.
 pub(super) struct Room {
     window: Arc<Window>,
+    entered: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -37,7 +47,10 @@ impl Window {
     pub fn new() -> Arc<Self> {
         Arc::new(Window {
             free: Arc::new(Semaphore::new(BYTES)),
-            confirmed: Mutex::new(Instant::now()),
+            known: Mutex::new(Known {
+                confirmed: Instant::now(),
+                silent: None,
+            }),
         })
     }
 
@@ -53,10 +66,15 @@ impl Window {
         let mut entering = pin!(self.free.clone().acquire_many_owned(size));
         let begun = Instant::now();
         loop {
-            let last = begun.max(*lock(&self.confirmed));
-            match timeout_at(last + deadline, &mut entering).await {
+            let last = begun.max(lock(&self.known).confirmed);
+            let permit = timeout_at(last + deadline, &mut entering).await;
+            let Known { confirmed, silent } = *lock(&self.known);
+            match permit {
+                Ok(_) if silent.is_some_and(|silent| silent >= begun.max(confirmed)) => {
+                    return None;
+                }
                 Ok(permit) => return Some(self.room(permit.ok()?)),
-                Err(_) if *lock(&self.confirmed) > last => {}
+                Err(_) if confirmed > last => {}
                 Err(_) => return None,
             }
         }
@@ -65,6 +83,7 @@ impl Window {
     fn room(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Room {
         Room {
             window: self.clone(),
+            entered: Instant::now(),
             _permit: permit,
         }
     }
@@ -73,7 +92,15 @@ impl Window {
 impl Room {
     /// Notes that the record is confirmed.
     pub fn confirmed(&self) {
-        *lock(&self.window.confirmed) = Instant::now();
+        lock(&self.window.known).confirmed = Instant::now();
+    }
+
+    /// Notes that the record has timed out.
+    pub fn timed_out(&self) {
+        let mut known = lock(&self.window.known);
+        if known.confirmed <= self.entered {
+            known.silent = Some(Instant::now());
+        }
     }
 }
 
@@ -114,6 +141,30 @@ mod tests {
         assert_eq!(begun.elapsed(), DEADLINE);
         drop(first);
         assert!(window.enter(1, DEADLINE).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_does_not_follow_those_that_have_timed_out() {
+        let window = Window::new();
+        let enter = || {
+            let window = window.clone();
+            tokio::spawn(async move { window.enter(1, DEADLINE).await.is_some() })
+        };
+        for one_was_confirmed in [false, true] {
+            let first = window.enter(BYTES / 2, DEADLINE).await.unwrap();
+            let second = window.enter(BYTES / 2, DEADLINE).await.unwrap();
+            tokio::time::sleep(DEADLINE / 2).await;
+            let waiting = enter();
+            if one_was_confirmed {
+                tokio::time::sleep(DEADLINE / 4).await;
+                second.confirmed();
+            }
+            tokio::time::sleep(DEADLINE / 4).await;
+            first.timed_out();
+            drop(first);
+            assert_eq!(waiting.await.unwrap(), one_was_confirmed);
+            assert!(enter().await.unwrap());
+        }
     }
 
     #[tokio::test(start_paused = true)]
